@@ -1,0 +1,74 @@
+# Makefile of Puna: everything is built below build/$(MODE). `make help` lists the targets.
+MODE ?= release
+CC ?= cc
+B := build/$(MODE)
+PREFIX ?= /usr/local
+
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+PACKAGES := jansson libedit
+OPT_release := -O2
+OPT_debug := -O0
+OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+OPT_tsan := -O1 -fsanitize=thread
+OPT_cross := -O2
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Werror
+PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
+# -ffp-contract=off: a fused multiply-add is written where one is meant (same bytes everywhere).
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -fno-omit-frame-pointer -ffp-contract=off -fno-math-errno -fno-trapping-math \
+	$(OPT_$(MODE)) $(WARN) -Isrc -I$(B)/gen $(PKG_CFLAGS) -pthread $(CFLAGS)
+
+# Files named *_avx2.c and *_avx512.c hold one instruction set each and exist on x86-64 alone.
+SIMD_SRC := $(wildcard src/*/*_avx2.c src/*/*_avx512.c)
+LIB_SRC := $(filter-out $(SIMD_SRC) $(wildcard src/cmd/*.c),$(wildcard src/*/*.c))
+CMD_SRC := $(wildcard src/cmd/*.c) src/main.c
+ifeq ($(ARCH),x86_64)
+LIB_SRC += $(SIMD_SRC)
+endif
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
+CMD_OBJ := $(CMD_SRC:%.c=$(B)/%.o)
+UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.DELETE_ON_ERROR:
+.PHONY: all
+all: $(B)/puna
+
+$(B)/puna: $(CMD_OBJ) $(B)/libpuna.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+
+$(B)/libpuna.a: $(LIB_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/%_avx2.o: ALL_CFLAGS += -mavx2 -mfma -mf16c
+$(B)/%_avx512.o: ALL_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# --- tests: one program a file of tests/unit (cmocka), tests/check/*.c (kernel check), tests/fuzz
+$(B)/tests/test_%: tests/unit/test_%.c $(B)/libpuna.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(B)/libpuna.a $(PKG_LIBS) -lcmocka -lm
+
+$(B)/tests/check: $(wildcard tests/check/*.c) $(B)/libpuna.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(B)/libpuna.a $(PKG_LIBS) -lm
+
+# A fuzz target linked with replay.c runs every file of its corpus once.
+$(B)/tests/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(B)/libpuna.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(B)/libpuna.a $(PKG_LIBS) -lm
+
+.PHONY: unit check
+unit: $(UNIT)
+	@for t in $(UNIT); do $$t || exit 1; done
+check: $(B)/tests/check
+	$(B)/tests/check
+
+.PHONY: clean
+clean:
+	rm -rf build
+
+-include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(UNIT:=.d)

@@ -1,0 +1,123 @@
+/* mem.c - checked allocation with a hook that fails the n-th call. */
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+static _Atomic size_t n_allocations;
+static _Atomic size_t failing_allocation;
+
+bool mem_mul(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+bool mem_add(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+static bool injected_failure(void)
+{
+    size_t index = atomic_fetch_add(&n_allocations, 1) + 1;
+    return index == atomic_load(&failing_allocation);
+}
+
+void *mem_alloc(size_t n, size_t size, const char *what, struct error *e)
+{
+    size_t bytes = 0;
+    void *p = NULL;
+    if (mem_mul(n, size, &bytes) && !injected_failure()) {
+        p = calloc(1, bytes > 0 ? bytes : 1);
+    }
+    if (p == NULL) {
+        error_set(e, ERROR_MEMORY, "out of memory: %s needs %zu x %zu bytes", what, n, size);
+    }
+    return p;
+}
+
+void *mem_resize(void *p, size_t n, size_t size, const char *what, struct error *e)
+{
+    size_t bytes = 0;
+    void *moved = NULL;
+    if (mem_mul(n, size, &bytes) && !injected_failure()) {
+        moved = realloc(p, bytes > 0 ? bytes : 1);
+    }
+    if (moved == NULL) {
+        error_set(e, ERROR_MEMORY, "out of memory: %s needs %zu x %zu bytes", what, n, size);
+    }
+    return moved;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}
+
+enum { HUGE_PAGE_BYTES = 2 << 20 };
+
+static bool round_to_huge_pages(size_t n_bytes, size_t *out)
+{
+    if (!mem_add(n_bytes, HUGE_PAGE_BYTES - 1, out)) {
+        return false;
+    }
+    *out &= ~(size_t)(HUGE_PAGE_BYTES - 1);
+    return true;
+}
+
+/* mmap gives 4 KiB alignment: one huge page more is mapped and the ends are cut off. */
+static void *map_aligned(size_t bytes)
+{
+    size_t mapped = 0;
+    if (!mem_add(bytes, HUGE_PAGE_BYTES, &mapped)) {
+        return NULL;
+    }
+    uint8_t *p =
+        mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    size_t head = (HUGE_PAGE_BYTES - (uintptr_t)p % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
+    if (head > 0) {
+        munmap(p, head);
+    }
+    size_t tail = mapped - head - bytes;
+    if (tail > 0) {
+        munmap(p + head + bytes, tail);
+    }
+    madvise(p + head, bytes, MADV_HUGEPAGE);
+    return p + head;
+}
+
+void *mem_alloc_pages(size_t n_bytes, const char *what, struct error *e)
+{
+    size_t bytes = 0;
+    void *p = NULL;
+    if (n_bytes > 0 && round_to_huge_pages(n_bytes, &bytes) && !injected_failure()) {
+        p = map_aligned(bytes);
+    }
+    if (p == NULL) {
+        error_set(e, ERROR_MEMORY, "out of memory: %s needs %zu bytes", what, n_bytes);
+    }
+    return p;
+}
+
+void mem_free_pages(void *p, size_t n_bytes)
+{
+    size_t bytes = 0;
+    if (p != NULL && round_to_huge_pages(n_bytes, &bytes)) {
+        munmap(p, bytes);
+    }
+}
+
+void mem_fail_nth(size_t n)
+{
+    atomic_store(&n_allocations, 0);
+    atomic_store(&failing_allocation, n);
+}
+
+size_t mem_count(void)
+{
+    return atomic_load(&n_allocations);
+}

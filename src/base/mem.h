@@ -1,0 +1,36 @@
+/* mem.h - every allocation of the program, so that tests can make the n-th one fail.
+ * Threads: all functions are thread-safe. Memory from mem_alloc* is freed with mem_free. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* *out = a * b, or false when the product does not fit size_t. */
+bool mem_mul(size_t a, size_t b, size_t *out);
+
+/* *out = a + b, or false when the sum does not fit size_t. */
+bool mem_add(size_t a, size_t b, size_t *out);
+
+/* Zeroed memory for n objects of `size` bytes; NULL with *e set (ERROR_MEMORY, naming `what` and the
+ * bytes) when the product overflows or memory runs out. n or size 0 gives a unique pointer. */
+void *mem_alloc(size_t n, size_t size, const char *what, struct error *e);
+
+/* Like realloc to n objects; on failure returns NULL and *p is untouched. New bytes are not zeroed. */
+void *mem_resize(void *p, size_t n, size_t size, const char *what, struct error *e);
+
+void mem_free(void *p);
+
+/* Large zeroed memory on 2 MiB boundaries with transparent huge pages asked for (weights, KV).
+ * Counted like mem_alloc by the failing-allocation hook. Freed with mem_free_pages, same n_bytes. */
+void *mem_alloc_pages(size_t n_bytes, const char *what, struct error *e);
+void mem_free_pages(void *p, size_t n_bytes);
+
+/* Test hook: the allocation number n from now (1 = the next) fails once; 0 switches it off.
+ * mem_count() is the number of allocations since the last mem_fail_nth. */
+void mem_fail_nth(size_t n);
+size_t mem_count(void);
+
+#endif

@@ -1,0 +1,46 @@
+/* pool.h - a fixed team of threads that runs one function at a time, all threads together.
+ *
+ * pool_run() is a phase: every thread calls fn once, pool_run returns when all have finished. Work
+ * inside a phase is divided by pool_next_chunk(), so that a thread whose core was taken away costs
+ * only its own chunk. Between phases workers spin briefly, then sleep on a futex.
+ * Owner/threads: one thread (the caller of pool_create) calls pool_run; it is thread 0 of the team. */
+#ifndef BASE_POOL_H
+#define BASE_POOL_H
+
+#include "base/error.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool;
+
+/* thread is 0 .. pool_n_threads-1 */
+typedef void pool_fn(void *argument, unsigned thread);
+
+/* n_threads >= 1 (1 starts no thread). On failure returns NULL with *e set. */
+struct pool *pool_create(unsigned n_threads, struct error *e);
+void pool_destroy(struct pool *p);
+unsigned pool_n_threads(const struct pool *p);
+
+/* Runs fn(argument, t) on every thread t and waits for all. Must not be nested. */
+void pool_run(struct pool *p, pool_fn *fn, void *argument);
+
+/* The next chunk [*begin, *end) of 0..n in steps of `chunk`, false when none is left.
+ * *counter starts at 0 and is shared by the threads of a phase. */
+static inline bool pool_next_chunk(_Atomic uint32_t *counter, uint32_t n, uint32_t chunk,
+                                   uint32_t *begin, uint32_t *end)
+{
+    uint32_t first = atomic_fetch_add_explicit(counter, chunk, memory_order_relaxed);
+    if (first >= n) {
+        return false;
+    }
+    *begin = first;
+    *end = n - first < chunk ? n : first + chunk;
+    return true;
+}
+
+/* CPUs this process may use: the smaller of the affinity mask and the cgroup quota; at least 1. */
+unsigned pool_default_threads(void);
+
+#endif

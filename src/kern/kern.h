@@ -1,0 +1,138 @@
+/* kern.h - CPU kernels: one table of function pointers a set, picked once per process.
+ *
+ * Every set returns the same bits as `ref` (kern_ref.c, the specification): a lane is an output, so
+ * no horizontal float sum exists; integers are exact; blocks are folded in order with one fused
+ * multiply-add; exp is our own (base/fmath.h). NaN results compare equal to any NaN.
+ * Owner/threads: tables are immutable after kern_init(); every kernel is pure and thread-safe. */
+#ifndef KERN_KERN_H
+#define KERN_KERN_H
+
+#include "base/error.h"
+#include "quant/pack.h"
+
+#include <stdint.h>
+
+enum kern_set { KERN_REF, KERN_AVX2, KERN_AVX512, KERN_SET_COUNT };
+
+enum {
+    KERN_TILE = 12,       /* tokens of an activation tile */
+    KERN_LANES = 16,      /* partial sums of the few reductions that exist */
+    KERN_ATTN_TILE = 64,  /* keys of an attention tile = tokens of a KV page */
+    KERN_ATTN_SPAN = 512  /* keys after which attention starts a new partial result */
+};
+
+/* A matrix of activations (n_tokens, cols), stored for a matmul kernel in tiles of KERN_TILE tokens;
+ * the last tile is as narrow as the tokens left (T below). Within tile t:
+ *   F32   f[cols][T]                     values
+ *   Q32   q[cols/4][T][4] int8           quants of blocks of 32
+ *         d[cols/32][T] f32              scales: x ~ d * q
+ *         s[cols/32][T] f32              d * (float)sum of the block's q
+ *         n[cols/32][T] int32            -(sum of the block's q)
+ *   Q256  q[cols/4][T][4] int8           quants of super-blocks of 256
+ *         d[cols/256][T] f32             scales
+ *         n[cols/16][T] int32            -(sum of 16 q)
+ * Quantisation of a block, with m = max |x|: m not finite -> d = NaN, q = 0; m < 2^-100 -> d = 0,
+ * q = 0; else d = m / 127, q = round-to-nearest-even(x * (127 / m)). */
+struct kern_act {
+    enum pack_act form;
+    uint32_t n_tokens, cols;
+    float *f;
+    int8_t *q;
+    float *d, *s;
+    int32_t *n;
+};
+
+static inline uint32_t kern_act_tiles(uint32_t n_tokens)
+{
+    return (n_tokens + KERN_TILE - 1) / KERN_TILE;
+}
+
+/* Bytes (a multiple of 64) of one activation matrix, and its pointers laid into `memory` (64-byte
+ * aligned, that many bytes). cols must suit the form: a multiple of 32 for Q32, of 256 for Q256. */
+size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols);
+void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, uint32_t cols,
+                   void *memory);
+
+/* Stores tokens of tiles [tile_begin, tile_end) from x: token t's values start at x + t * x_stride. */
+typedef void kern_store_act_fn(const struct kern_act *a, const float *x, size_t x_stride,
+                               uint32_t tile_begin, uint32_t tile_end);
+
+/* y[t][r] = sum over k of W[r][k] * a[t][k] for rows of groups [group_begin, group_end), all tokens.
+ * shapes  w (rows, cols) packed; a (n_tokens, cols) in the form of w's type; y + t * y_stride (rows)
+ * Only rows < w->rows are written.
+ * order   Q32:  f = 0; per block, ascending: f = fmaf(dw * da, (float)isum, f), with isum the exact
+ *         sum of (q - zero) * qa; then, types with a minimum: f = fmaf(mw, s, f)
+ *         Q256: f = 0; per super-block, ascending: f = fmaf(dw * da, (float)isum, f), isum the exact
+ *         sum of sub-scale * (q - zero) * qa over 256 items; then, types with a minimum:
+ *         f = fmaf(-(dminw * da), (float)msum, f), msum the exact sum of sub-minimum * sum of qa
+ *         dense: f = 0; per k, ascending: f = fmaf(W[r][k], a[t][k], f) */
+typedef void kern_matmul_fn(const struct pack_matrix *w, uint32_t group_begin, uint32_t group_end,
+                            const struct kern_act *a, float *y, size_t y_stride);
+
+/* y = x / sqrt(mean(x^2) + eps) * w, in this order: ss = lane sums (item i in lane i % 16, ascending,
+ * fmaf) added by halves (8, 4, 2, 1); scale = 1 / sqrtf(ss / n + eps); y = (x * scale) * w. */
+typedef void kern_rmsnorm_fn(float *y, const float *x, const float *w, uint32_t n, float eps);
+
+/* Rotates pairs (2i, 2i+1), i < n_rot/2, of each of n_heads heads of head_dim, in place:
+ * (a, b) -> (fmaf(a, c, -(b * s)), fmaf(a, s, b * c)). cos_sin (n_rot/2, 2): c and s of the pair. */
+typedef void kern_rope_fn(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot,
+                          const float *cos_sin);
+
+/* y = (gate / (1 + exp(-gate))) * up, n items; y may be gate or up. */
+typedef void kern_silu_mul_fn(float *y, const float *gate, const float *up, uint32_t n);
+
+/* y += x, n items. */
+typedef void kern_add_fn(float *y, const float *x, uint32_t n);
+
+/* dst = f16(src) with round-to-nearest-even, n items. */
+typedef void kern_to_f16_fn(uint16_t *dst, const float *src, uint32_t n);
+
+/* Attention of rows (token, head) that share one KV head, over one tile of keys.
+ * shapes  q (n_rows, dim_k) f32, already times 1/sqrt(dim_k); n_keys[row]: the row sees keys
+ *         0..n_keys-1 of this tile (0: the row is left as it is)
+ *         k (KERN_ATTN_TILE/16, dim_k, 16) f16: 16 keys side by side; v (KERN_ATTN_TILE, dim_v) f16
+ *         m, l (n_rows), o (n_rows, dim_v): running maximum, sum, weighted sum; start -inf, 0, 0
+ * needs   dim_k, dim_v multiples of 16 and at most 256; n_rows <= KERN_ATTN_ROWS
+ * order   s[i] = fmaf over d ascending; mt = max over valid i; mn = max(m, mt); c = exp(m - mn);
+ *         p[i] = exp(s[i] - mn), 0 for i >= n_keys; sum = lane sums over i (lane i % 16, ascending,
+ *         plain additions) added by halves; l = fmaf(l, c, sum); o = o * c, then
+ *         o = fmaf(p[i], v[i], o) for i ascending; m = mn */
+enum { KERN_ATTN_ROWS = 32, KERN_ATTN_MAX_DIM = 256 };
+struct kern_attn {
+    uint32_t n_rows, dim_k, dim_v;
+    const float *q;
+    float *m, *l, *o;
+};
+typedef void kern_attend_fn(const struct kern_attn *a, const uint16_t *k, const uint16_t *v,
+                            const uint32_t *n_keys);
+
+/* Merges partial result b into a (one row): mn = max(ma, mb); ca = exp(ma - mn); cb = exp(mb - mn);
+ * la = fmaf(lb, cb, la * ca); oa = fmaf(ob, cb, oa * ca); ma = mn. */
+typedef void kern_merge_fn(float *ma, float *la, float *oa, const float *mb, const float *lb,
+                           const float *ob, uint32_t dim_v);
+
+struct kern_table {
+    const char *name;
+    kern_store_act_fn *store_act[PACK_ACT_COUNT];
+    kern_matmul_fn *matmul[QUANT_TYPE_COUNT]; /* NULL for ids that are no type */
+    kern_rmsnorm_fn *rmsnorm;
+    kern_rope_fn *rope;
+    kern_silu_mul_fn *silu_mul;
+    kern_add_fn *add;
+    kern_to_f16_fn *to_f16;
+    kern_attend_fn *attend;
+    kern_merge_fn *merge;
+};
+
+/* The table of a set, built from ref overlaid with what the set has. ERROR_UNSUPPORTED, naming the
+ * missing CPU feature, when this CPU (or this build) cannot run it. */
+const struct kern_table *kern_get(enum kern_set set, struct error *e);
+
+/* The fastest set this CPU runs. */
+enum kern_set kern_best(void);
+
+/* "ref", "avx2", "avx512" -> set; false for any other name. */
+bool kern_parse(const char *name, enum kern_set *out);
+const char *kern_name(enum kern_set set);
+
+#endif
