@@ -11,10 +11,10 @@
 
 enum error_code {
     ERROR_NONE = 0,
-    ERROR_USAGE,       /* the caller (a person or a client) asked for something that is not offered */
-    ERROR_NOT_FOUND,   /* a file or a name does not exist */
-    ERROR_IO,          /* the operating system failed a read, write or map */
-    ERROR_FORMAT,      /* bytes that do not follow their format */
+    ERROR_USAGE,     /* the caller (a person or a client) asked for something that is not offered */
+    ERROR_NOT_FOUND, /* a file or a name does not exist */
+    ERROR_IO,        /* the operating system failed a read, write or map */
+    ERROR_FORMAT,    /* bytes that do not follow their format */
     ERROR_UNSUPPORTED, /* well-formed, but a feature that Puna does not have */
     ERROR_CONTEXT,     /* the tokens do not fit the context */
     ERROR_MEMORY,      /* an allocation failed */
@@ -31,7 +31,8 @@ struct error {
 };
 
 /* Fills *e (if not NULL) from a printf format and returns false, so that a function can end with
- * `return error_set(e, ERROR_FORMAT, "...")`. Text longer than the buffer is cut on a code point. */
+ * `return error_set(e, ERROR_FORMAT, "...")`. Text longer than the buffer is cut on a code point.
+ */
 bool error_set(struct error *e, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -73,8 +73,8 @@ static void *map_aligned(size_t bytes)
     if (!mem_add(bytes, HUGE_PAGE_BYTES, &mapped)) {
         return NULL;
     }
-    uint8_t *p =
-        mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *p = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
         return NULL;
     }

@@ -14,17 +14,19 @@ bool mem_mul(size_t a, size_t b, size_t *out);
 /* *out = a + b, or false when the sum does not fit size_t. */
 bool mem_add(size_t a, size_t b, size_t *out);
 
-/* Zeroed memory for n objects of `size` bytes; NULL with *e set (ERROR_MEMORY, naming `what` and the
- * bytes) when the product overflows or memory runs out. n or size 0 gives a unique pointer. */
+/* Zeroed memory for n objects of `size` bytes; NULL with *e set (ERROR_MEMORY, naming `what` and
+ * the bytes) when the product overflows or memory runs out. n or size 0 gives a unique pointer. */
 void *mem_alloc(size_t n, size_t size, const char *what, struct error *e);
 
-/* Like realloc to n objects; on failure returns NULL and *p is untouched. New bytes are not zeroed. */
+/* Like realloc to n objects; on failure returns NULL and *p is untouched. New bytes are not zeroed.
+ */
 void *mem_resize(void *p, size_t n, size_t size, const char *what, struct error *e);
 
 void mem_free(void *p);
 
 /* Large zeroed memory on 2 MiB boundaries with transparent huge pages asked for (weights, KV).
- * Counted like mem_alloc by the failing-allocation hook. Freed with mem_free_pages, same n_bytes. */
+ * Counted like mem_alloc by the failing-allocation hook. Freed with mem_free_pages, same n_bytes.
+ */
 void *mem_alloc_pages(size_t n_bytes, const char *what, struct error *e);
 void mem_free_pages(void *p, size_t n_bytes);
 

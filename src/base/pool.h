@@ -3,7 +3,8 @@
  * pool_run() is a phase: every thread calls fn once, pool_run returns when all have finished. Work
  * inside a phase is divided by pool_next_chunk(), so that a thread whose core was taken away costs
  * only its own chunk. Between phases workers spin briefly, then sleep on a futex.
- * Owner/threads: one thread (the caller of pool_create) calls pool_run; it is thread 0 of the team. */
+ * Owner/threads: one thread (the caller of pool_create) calls pool_run; it is thread 0 of the team.
+ */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
 

@@ -45,7 +45,8 @@ size_t str_decode_utf8(struct str s, uint32_t *code_point);
 /* Writes the UTF-8 form (1 to 4 bytes) of a code point <= 0x10FFFF that is no surrogate. */
 size_t str_encode_utf8(uint32_t code_point, char out[4]);
 
-/* The longest prefix of s that does not end inside a UTF-8 sequence that more bytes could complete. */
+/* The longest prefix of s that does not end inside a UTF-8 sequence that more bytes could complete.
+ */
 size_t str_complete_utf8(struct str s);
 
 #endif

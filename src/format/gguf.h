@@ -33,8 +33,8 @@ enum gguf_value_type {
 
 enum {
     GGUF_MAX_DIMS = 4,
-    GGUF_MAX_KEYS = 65536,         /* metadata keys in a file */
-    GGUF_MAX_TENSORS = 65536,      /* tensors in all splits together */
+    GGUF_MAX_KEYS = 65536,    /* metadata keys in a file */
+    GGUF_MAX_TENSORS = 65536, /* tensors in all splits together */
     GGUF_MAX_SPLITS = 1024,
     GGUF_MAX_NAME_BYTES = 1024,    /* of a key or a tensor name */
     GGUF_MAX_ARRAY_ITEMS = 1 << 24 /* items of one metadata array */
@@ -52,7 +52,8 @@ struct gguf_value {
     enum gguf_value_type array_type; /* never GGUF_ARRAY: nested arrays are refused */
     uint64_t n_items;
     const uint8_t *items; /* packed items as in the file (little endian, unaligned) */
-    const uint64_t *string_offsets; /* array of strings: byte offset of each item's bytes from items */
+    const uint64_t
+        *string_offsets; /* array of strings: byte offset of each item's bytes from items */
 };
 
 /* One tensor. dims[0] is the fastest (a row's length); dims beyond n_dims are 1. */
@@ -61,16 +62,17 @@ struct gguf_tensor {
     uint32_t type; /* GGML type id as in the file; known and supported, see quant.h */
     uint32_t n_dims;
     uint64_t dims[GGUF_MAX_DIMS];
-    uint64_t n_items;     /* product of dims */
+    uint64_t n_items; /* product of dims */
     uint64_t n_bytes;
-    const uint8_t *data;  /* n_bytes, aligned as the file says (at least 8 where the file does so) */
-    uint32_t split;       /* which file holds it */
+    const uint8_t *data; /* n_bytes, aligned as the file says (at least 8 where the file does so) */
+    uint32_t split;      /* which file holds it */
 };
 
 struct gguf;
 
 /* Opens and maps path; when it is shard 00001 of a split model (metadata split.count), opens the
- * others beside it. Returns NULL with *e set: ERROR_NOT_FOUND, _IO, _FORMAT, _UNSUPPORTED, _MEMORY. */
+ * others beside it. Returns NULL with *e set: ERROR_NOT_FOUND, _IO, _FORMAT, _UNSUPPORTED, _MEMORY.
+ */
 struct gguf *gguf_open(const char *path, struct error *e);
 
 /* The same for one file already in memory (tests, fuzzing). data must outlive the result. */
@@ -93,9 +95,12 @@ const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *nam
 /* Typed reads. `required` absent keys and wrong types are ERROR_FORMAT naming the key; an absent
  * optional key leaves *out as it was and returns true. Integers of any width are accepted when the
  * value fits; a float key accepts f32 and f64. */
-bool gguf_get_u32(const struct gguf *g, const char *key, bool required, uint32_t *out, struct error *e);
-bool gguf_get_f32(const struct gguf *g, const char *key, bool required, float *out, struct error *e);
-bool gguf_get_bool(const struct gguf *g, const char *key, bool required, bool *out, struct error *e);
+bool gguf_get_u32(const struct gguf *g, const char *key, bool required, uint32_t *out,
+                  struct error *e);
+bool gguf_get_f32(const struct gguf *g, const char *key, bool required, float *out,
+                  struct error *e);
+bool gguf_get_bool(const struct gguf *g, const char *key, bool required, bool *out,
+                   struct error *e);
 bool gguf_get_str(const struct gguf *g, const char *key, bool required, struct str *out,
                   struct error *e);
 

@@ -38,7 +38,8 @@ struct quant_info {
 /* NULL when the id is not one of enum quant_type. */
 const struct quant_info *quant_type_info(uint32_t type);
 
-/* GGML's name of any id ("IQ2_XXS", "TQ1_0", ...), supported or not; NULL when unknown to GGML too. */
+/* GGML's name of any id ("IQ2_XXS", "TQ1_0", ...), supported or not; NULL when unknown to GGML too.
+ */
 const char *quant_type_name(uint32_t type);
 
 /* dst[i] = exact value of item i, f32, same operations in the same order as gguf's quants.py.

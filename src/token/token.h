@@ -16,12 +16,12 @@
 #include <stdint.h>
 
 enum token_kind { /* values of tokenizer.ggml.token_type */
-    TOKEN_NORMAL = 1,
-    TOKEN_UNKNOWN = 2,
-    TOKEN_CONTROL = 3,
-    TOKEN_USER_DEFINED = 4,
-    TOKEN_UNUSED = 5,
-    TOKEN_BYTE = 6
+                  TOKEN_NORMAL = 1,
+                  TOKEN_UNKNOWN = 2,
+                  TOKEN_CONTROL = 3,
+                  TOKEN_USER_DEFINED = 4,
+                  TOKEN_UNUSED = 5,
+                  TOKEN_BYTE = 6
 };
 
 enum token_model { TOKEN_MODEL_BPE, TOKEN_MODEL_SPM };
@@ -33,7 +33,8 @@ struct tokenizer;
 /* What the file says about its vocabulary. Ids are TOKEN_NONE where the file has none. */
 struct token_info {
     enum token_model model;
-    const char *pre; /* canonical pre-tokeniser: "llama3", "smollm", "gpt2", "default"; "" for SPM */
+    const char
+        *pre; /* canonical pre-tokeniser: "llama3", "smollm", "gpt2", "default"; "" for SPM */
     uint32_t n_tokens;
     uint32_t bos, eos, eot, eom, unknown, pad;
     bool add_bos, add_eos, add_space_prefix;
@@ -83,7 +84,8 @@ uint32_t tokenizer_find(const struct tokenizer *t, struct str text);
 /* True for tokens that end a turn: eos, eot, eom and the names that model families use for them. */
 bool tokenizer_is_end(const struct tokenizer *t, uint32_t id);
 
-/* Text of all ids, as one string: the inverse of encode (SPM: the added space prefix is removed). */
+/* Text of all ids, as one string: the inverse of encode (SPM: the added space prefix is removed).
+ */
 bool tokenizer_decode(const struct tokenizer *t, const uint32_t *ids, size_t n_ids,
                       bool with_special, struct buf *out, struct error *e);
 

@@ -1,0 +1,72 @@
+/* test_pool.c - phases run on every thread, once, and chunks cover the range exactly. */
+#include "base/pool.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { N_ITEMS = 1000, N_PHASES = 300 };
+
+struct phase {
+    _Atomic uint32_t counter;
+    _Atomic uint32_t n_calls;
+    _Atomic uint32_t visits[N_ITEMS];
+};
+
+static void visit_chunks(void *argument, unsigned thread)
+{
+    (void)thread;
+    struct phase *phase = argument;
+    atomic_fetch_add(&phase->n_calls, 1);
+    uint32_t begin, end;
+    while (pool_next_chunk(&phase->counter, N_ITEMS, 7, &begin, &end)) {
+        for (uint32_t i = begin; i < end; i++) {
+            atomic_fetch_add(&phase->visits[i], 1);
+        }
+    }
+}
+
+static void every_phase_visits_every_item_once(void **state)
+{
+    (void)state;
+    for (unsigned n_threads = 1; n_threads <= 4; n_threads++) {
+        struct pool *p = pool_create(n_threads, NULL);
+        assert_non_null(p);
+        for (int i = 0; i < N_PHASES; i++) {
+            struct phase phase = {0};
+            pool_run(p, visit_chunks, &phase);
+            assert_int_equal(phase.n_calls, n_threads);
+            for (int k = 0; k < N_ITEMS; k++) {
+                assert_int_equal(phase.visits[k], 1);
+            }
+        }
+        pool_destroy(p);
+    }
+}
+
+static void sleeping_workers_wake_up(void **state)
+{
+    (void)state;
+    struct pool *p = pool_create(3, NULL);
+    assert_non_null(p);
+    for (int i = 0; i < 3; i++) {
+        usleep(20000);
+        struct phase phase = {0};
+        pool_run(p, visit_chunks, &phase);
+        assert_int_equal(phase.n_calls, 3);
+    }
+    pool_destroy(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_phase_visits_every_item_once),
+        cmocka_unit_test(sleeping_workers_wake_up),
+    };
+    return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}
