@@ -1,5 +1,54 @@
 /* main.c - the table of subcommands. */
-int main(void)
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    cmd_fn *run;
+    const char *summary;
+} commands[] = {
+    {"version", cmd_version, "print version, compiler and kernel sets"},
+};
+
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *f)
 {
-    return 0;
+    fprintf(f, "Usage: puna COMMAND [OPTION]... [ARGUMENT]...\n"
+               "Run Llama-family language models on your own hardware.\n\nCommands:\n");
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        fprintf(f, "  %-12s %s\n", commands[i].name, commands[i].summary);
+    }
+    fprintf(f, "\n'puna COMMAND --help' describes a command.\n");
+}
+
+int main(int argc, char **argv)
+{
+    const struct cmd_env env = {
+        .home = getenv("HOME"),
+        .xdg_data_home = getenv("XDG_DATA_HOME"),
+        .xdg_state_home = getenv("XDG_STATE_HOME"),
+        .models_dir = getenv("PUNA_MODELS"),
+        .no_color = getenv("NO_COLOR"),
+        .term = getenv("TERM"),
+    };
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return commands[i].run(&env, argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "puna: unknown command '%s' (see puna --help)\n", argv[1]);
+    return 2;
 }

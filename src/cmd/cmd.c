@@ -1,0 +1,198 @@
+/* cmd.c - what subcommands share: error lines, stdin, the model folder. */
+#include "cmd/cmd.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char default_model[] = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
+int cmd_fail(const char *command, const struct error *e)
+{
+    fflush(stdout);
+    fprintf(stderr, "puna %s: %s\n", command, e->text);
+    return error_meaning(e->code)->exit_code;
+}
+
+int cmd_finish_output(const char *command, int exit_code)
+{
+    errno = 0;
+    bool failed = ferror(stdout) != 0;
+    if (fflush(stdout) == 0 && !failed) {
+        return exit_code;
+    }
+    struct error e;
+    error_set(&e, ERROR_IO, "standard output cannot be written: %s", strerror(errno ? errno : EIO));
+    return cmd_fail(command, &e);
+}
+
+bool cmd_read_stdin(size_t max_bytes, char **out_text, size_t *out_n, struct error *e)
+{
+    enum { PIECE = 1 << 16 };
+    struct buf b;
+    buf_init(&b, max_bytes + PIECE);
+    for (;;) {
+        if (!buf_reserve(&b, PIECE, e)) {
+            goto fail;
+        }
+        size_t n = fread(b.data + b.n, 1, PIECE, stdin);
+        b.n += n;
+        if (b.n > max_bytes) {
+            error_set(e, ERROR_USAGE, "standard input has more than %zu bytes", max_bytes);
+            goto fail;
+        }
+        if (n == 0) {
+            break;
+        }
+    }
+    if (ferror(stdin)) {
+        error_set(e, ERROR_IO, "standard input cannot be read: %s", strerror(errno));
+        goto fail;
+    }
+    *out_text = b.data;
+    *out_n = b.n;
+    return true;
+fail:
+    buf_finish(&b);
+    return false;
+}
+
+static char *join(struct error *e, const char *a, const char *b, const char *c, const char *d)
+{
+    size_t n = strlen(a) + strlen(b) + strlen(c) + strlen(d) + 1;
+    char *path = mem_alloc(n, 1, "path", e);
+    if (path != NULL) {
+        snprintf(path, n, "%s%s%s%s", a, b, c, d);
+    }
+    return path;
+}
+
+char *cmd_user_path(const struct cmd_env *env, const char *xdg_home, const char *fallback,
+                    const char *name, struct error *e)
+{
+    if (xdg_home != NULL && xdg_home[0] == '/') {
+        return join(e, xdg_home, "/puna/", name, "");
+    }
+    if (env->home == NULL || env->home[0] == '\0') {
+        error_set(e, ERROR_NOT_FOUND, "HOME is not set, so there is no place for '%s'", name);
+        return NULL;
+    }
+    char *base = join(e, env->home, "/", fallback, "/puna/");
+    char *path = base != NULL ? join(e, base, name, "", "") : NULL;
+    mem_free(base);
+    return path;
+}
+
+static char *models_dir(const struct cmd_env *env, struct error *e)
+{
+    if (env->models_dir != NULL && env->models_dir[0] != '\0') {
+        return join(e, env->models_dir, "", "", "");
+    }
+    return cmd_user_path(env, env->xdg_data_home, ".local/share", "models", e);
+}
+
+static bool is_file(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && !S_ISDIR(s.st_mode);
+}
+
+/* The fetching script lies in tools/ beside a build tree, or in PREFIX/libexec/puna. */
+static bool find_fetch_script(char *out, size_t capacity, struct error *e)
+{
+    static const char *const places[] = {"/../libexec/puna/fetch-default-model",
+                                         "/../../tools/fetch-default-model"};
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n > 0) {
+        self[n] = '\0';
+        char *slash = strrchr(self, '/');
+        *slash = '\0';
+        for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+            int length = snprintf(out, capacity, "%s%s", self, places[i]);
+            if (length > 0 && (size_t)length < capacity && access(out, X_OK) == 0) {
+                return true;
+            }
+        }
+    }
+    return error_set(e, ERROR_NOT_FOUND,
+                     "the default model is not in the model folder and the program "
+                     "fetch-default-model is not installed; name a model file instead");
+}
+
+static bool fetch_default_model(const char *folder, struct error *e)
+{
+    char script[4200];
+    if (!find_fetch_script(script, sizeof script, e)) {
+        return false;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        execl(script, script, folder, (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) < 0) {
+        return error_set(e, ERROR_IO, "%s could not be started: %s", script, strerror(errno));
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        return error_set(e, ERROR_NOT_FOUND,
+                         "the default model could not be fetched (%s, status %d)", script, code);
+    }
+    return true;
+}
+
+/* The file that a bare name stands for: in the folder as it is, or with ".gguf" behind it. */
+static char *path_in_folder(const char *folder, const char *model, struct error *e)
+{
+    char *path = join(e, folder, "/", model, "");
+    if (path != NULL && !is_file(path)) {
+        char *with_suffix = join(e, folder, "/", model, ".gguf");
+        if (with_suffix != NULL && is_file(with_suffix)) {
+            mem_free(path);
+            return with_suffix;
+        }
+        mem_free(with_suffix);
+    }
+    return path;
+}
+
+bool cmd_find_model(const struct cmd_env *env, const char *model, bool may_fetch, char **out_path,
+                    struct error *e)
+{
+    if (model != NULL && (strchr(model, '/') != NULL || is_file(model))) {
+        *out_path = join(e, model, "", "", "");
+        return *out_path != NULL;
+    }
+    char *folder = models_dir(env, e);
+    if (folder == NULL) {
+        return false;
+    }
+    char *path = path_in_folder(folder, model != NULL ? model : default_model, e);
+    bool ok = path != NULL;
+    if (ok && !is_file(path)) {
+        if (model != NULL) {
+            ok = error_set(e, ERROR_NOT_FOUND, "no model '%s': neither a file here nor in %s",
+                           model, folder);
+        } else if (may_fetch) {
+            ok = fetch_default_model(folder, e);
+        } else {
+            ok = error_set(e, ERROR_NOT_FOUND, "the default model is not in %s", folder);
+        }
+    }
+    mem_free(folder);
+    if (!ok) {
+        mem_free(path);
+        return false;
+    }
+    *out_path = path;
+    return true;
+}

@@ -1,0 +1,47 @@
+/* cmd.h - what every subcommand gets and gives. One file a subcommand: cmd_NAME() parses its
+ * options (options.h), calls modules and prints. Only main.c knows the table of subcommands. */
+#ifndef CMD_CMD_H
+#define CMD_CMD_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PUNA_VERSION "0.1.0"
+
+/* What the process's environment says; read once, in main.c. NULL or "" where unset. */
+struct cmd_env {
+    const char *home;           /* HOME */
+    const char *xdg_data_home;  /* models: $XDG_DATA_HOME/puna/models */
+    const char *xdg_state_home; /* history: $XDG_STATE_HOME/puna/history */
+    const char *models_dir;     /* PUNA_MODELS overrides the model folder */
+    const char *no_color;       /* NO_COLOR */
+    const char *term;           /* TERM */
+};
+
+/* argv[0] is the subcommand's name; returns the exit code. */
+typedef int cmd_fn(const struct cmd_env *env, int argc, char **argv);
+
+cmd_fn cmd_run, cmd_inspect, cmd_tokenize, cmd_detokenize, cmd_score, cmd_bench, cmd_version;
+
+/* Prints "puna COMMAND: TEXT" on stderr and returns the code's exit status (error.h). */
+int cmd_fail(const char *command, const struct error *e);
+
+/* Flushes stdout; a full disk or closed pipe is an error with its exit code, else `exit_code`. */
+int cmd_finish_output(const char *command, int exit_code);
+
+/* Reads all of stdin (at most max_bytes); *out_text is freed with mem_free. */
+bool cmd_read_stdin(size_t max_bytes, char **out_text, size_t *out_n, struct error *e);
+
+/* Path of a model named on the command line: a path, a name in the model folder (with or without
+ * ".gguf"), or NULL for the default model, which is fetched when absent and may_fetch.
+ * *out_path is freed with mem_free. */
+bool cmd_find_model(const struct cmd_env *env, const char *model, bool may_fetch, char **out_path,
+                    struct error *e);
+
+/* xdg_home (when absolute) or HOME/fallback, + "/puna/" + name; freed with mem_free. */
+char *cmd_user_path(const struct cmd_env *env, const char *xdg_home, const char *fallback,
+                    const char *name, struct error *e);
+
+#endif

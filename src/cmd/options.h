@@ -1,0 +1,94 @@
+/* options.h - GNU-style options from a table: one table gives parsing, error texts and --help. */
+#ifndef CMD_OPTIONS_H
+#define CMD_OPTIONS_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum option_kind {
+    OPTION_HEADING, /* help text only: starts a group called `help` */
+    OPTION_FLAG,    /* bool *target = true */
+    OPTION_U32,     /* uint32_t *target in [min, max] */
+    OPTION_U64,     /* uint64_t *target */
+    OPTION_I32,     /* int32_t *target in [min, max] */
+    OPTION_F32,     /* float *target in [min, max] */
+    OPTION_TEXT,    /* const char **target, points into argv */
+    OPTION_CALL     /* call(target, value, e), may repeat */
+};
+
+struct option_spec {
+    enum option_kind kind;
+    const char *name;    /* long name without dashes */
+    char letter;         /* short name, 0 for none */
+    const char *alias;   /* second long name, NULL for none */
+    const char *metavar; /* "N", "FILE", ...; NULL for flags */
+    void *target;
+    double min, max;  /* numbers; min == max == 0: the type's own range */
+    const char *help; /* one or more lines; says the default */
+    bool (*call)(void *target, const char *value, struct error *e);
+};
+
+struct options_usage {
+    const char *command;  /* "run" */
+    const char *synopsis; /* "[OPTION]... [MODEL]"; lines separated by \n for several forms */
+    const char *about;    /* what it does, wrapped by hand at 80 columns */
+    const char *epilog;   /* exit codes, examples; NULL for none */
+};
+
+enum options_result {
+    OPTIONS_RUN,  /* go on */
+    OPTIONS_HELP, /* --help was printed on stdout: exit 0 */
+    OPTIONS_BAD   /* *e says why */
+};
+
+/* Parses argv[1..]. Operands (at most max_operands) go to operands[], unset ones stay NULL.
+ * Unknown options, missing, malformed and out-of-range values, and surplus operands are errors that
+ * name them. --help is added by itself. */
+enum options_result options_parse(const struct options_usage *usage,
+                                  const struct option_spec *specs, size_t n_specs, int argc,
+                                  char **argv, const char **operands, size_t max_operands,
+                                  struct error *e);
+
+/* The usual head of a subcommand: parse, and on help or error leave with the exit code. */
+#define OPTIONS_OR_RETURN(usage, specs, argc, argv, operands, max_operands)                        \
+    do {                                                                                           \
+        struct error options_error = {0};                                                          \
+        switch (options_parse((usage), (specs), sizeof(specs) / sizeof((specs)[0]), (argc),        \
+                              (argv), (operands), (max_operands), &options_error)) {               \
+        case OPTIONS_RUN:                                                                          \
+            break;                                                                                 \
+        case OPTIONS_HELP:                                                                         \
+            return cmd_finish_output((usage)->command, 0);                                         \
+        case OPTIONS_BAD:                                                                          \
+            return cmd_fail((usage)->command, &options_error);                                     \
+        }                                                                                          \
+    } while (0)
+
+/* Options of every command that computes; zero means the default. */
+struct options_model {
+    uint32_t threads; /* 0: all CPUs of this process */
+    uint32_t ctx;     /* 0: the model's own, at most 8192 */
+    uint32_t batch;   /* tokens of a prefill step; 0: 512 */
+    const char *cpu;  /* "ref", "avx2", "avx512" or NULL for the best */
+    bool exact;
+};
+
+/* clang-format off */
+#define OPTIONS_MODEL(o)                                                                           \
+    {OPTION_HEADING, .help = "Computing"},                                                         \
+    {OPTION_U32, "threads", 't', NULL, "N", &(o).threads, 1, 1024,                                 \
+     "threads to compute with (default: all CPUs of this process)", NULL},                         \
+    {OPTION_U32, "ctx", 'c', "ctx-size", "N", &(o).ctx, 1, 1 << 24,                                \
+     "context size in tokens (default: the model's, at most 8192)", NULL},                         \
+    {OPTION_U32, "batch-size", 'b', NULL, "N", &(o).batch, 1, 8192,                                \
+     "prompt tokens computed together (default: 512);\nnever changes the result", NULL},           \
+    {OPTION_TEXT, "cpu", 0, NULL, "SET", &(o).cpu, 0, 0,                                           \
+     "kernels: ref, avx2 or avx512 (default: the fastest);\nsame bytes with each", NULL},          \
+    {OPTION_FLAG, "exact", 0, NULL, NULL, &(o).exact, 0, 0,                                        \
+     "slow reference arithmetic: dequantised weights, f32\nactivations, double sums", NULL}
+/* clang-format on */
+
+#endif

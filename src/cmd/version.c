@@ -1,0 +1,19 @@
+/* version.c - `puna version`: version, compiler, kernel sets of this build on this CPU. */
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+
+#include <stdio.h>
+
+int cmd_version(const struct cmd_env *env, int argc, char **argv)
+{
+    (void)env;
+    static const struct options_usage usage = {
+        .command = "version",
+        .synopsis = "[OPTION]...",
+        .about = "Print the version, the compiler, and the kernel sets that this CPU runs.",
+    };
+    const struct option_spec specs[] = {{OPTION_HEADING, .help = "Options"}};
+    OPTIONS_OR_RETURN(&usage, specs, argc, argv, NULL, 0);
+    printf("puna %s\ncompiler %s\n", PUNA_VERSION, __VERSION__);
+    return cmd_finish_output("version", 0);
+}
