@@ -22,20 +22,26 @@ enum {
 };
 
 /* A matrix of activations (n_tokens, cols), stored for a matmul kernel in tiles of KERN_TILE
- * tokens; the last tile is as narrow as the tokens left (T below). Within tile t: F32   f[cols][T]
- * values Q32   q[cols/4][T][4] int8           quants of blocks of 32 d[cols/32][T] f32 scales: x ~
- * d * q s[cols/32][T] f32              d * (float)sum of the block's q n[cols/32][T] int32 -(sum of
- * the block's q) Q256  q[cols/4][T][4] int8           quants of super-blocks of 256 d[cols/256][T]
- * f32             scales n[cols/16][T] int32            -(sum of 16 q) Quantisation of a block,
- * with m = max |x|: m not finite -> d = NaN, q = 0; m < 2^-100 -> d = 0, q = 0; else d = m / 127, q
- * = round-to-nearest-even(x * (127 / m)). */
+ * tokens; the last tile is as narrow as the tokens left (T below). Within tile t:
+ *   F32   f[cols][T]                     values
+ *   Q32   q[cols/4][T][4] int8           quants of blocks of 32
+ *         d[cols/32][T] f32              scales: x ~ d * q
+ *         s[cols/32][T] f32              d * (float)sum of the block's q
+ *         n[cols/32][T] int32            -(sum of the block's q)
+ *   Q256  q[cols/4][T][4] int8           quants of super-blocks of 256
+ *         d[cols/256][T] f32             scales
+ *         n16[cols/32][T][2] int16       -(sum of 16 q): the two halves of a block of 32
+ *         n32[cols/64][T][2] int16       -(sum of 32 q): two neighbouring blocks of 32
+ * Quantisation of a block, with m = max |x|: m not finite -> d = NaN, q = 0; m < 2^-100 -> d = 0,
+ * q = 0; else d = m / 127, q = round-to-nearest-even(x * (127 / m)). */
 struct kern_act {
     enum pack_act form;
     uint32_t n_tokens, cols;
     float *f;
     int8_t *q;
     float *d, *s;
-    int32_t *n;
+    int32_t *n;         /* Q32 */
+    int16_t *n16, *n32; /* Q256: the 4-byte operand of a 16-bit pair product */
 };
 
 static inline uint32_t kern_act_tiles(uint32_t n_tokens)
@@ -49,30 +55,29 @@ size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols);
 void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, uint32_t cols,
                    void *memory);
 
-/* Stores tokens of tiles [tile_begin, tile_end) from x: token t's values start at x + t * x_stride.
- */
+/* Stores tokens of tiles [tile_begin, tile_end) from x: token t's values at x + t * x_stride. */
 typedef void kern_store_act_fn(const struct kern_act *a, const float *x, size_t x_stride,
                                uint32_t tile_begin, uint32_t tile_end);
 
-/* y[t][r] = sum over k of W[r][k] * a[t][k] for rows of groups [group_begin, group_end), all
- * tokens. shapes  w (rows, cols) packed; a (n_tokens, cols) in the form of w's type; y + t *
- * y_stride (rows) Only rows < w->rows are written. order   Q32:  f = 0; per block, ascending: f =
- * fmaf(dw * da, (float)isum, f), with isum the exact sum of (q - zero) * qa; then, types with a
- * minimum: f = fmaf(mw, s, f) Q256: f = 0; per super-block, ascending: f = fmaf(dw * da,
- * (float)isum, f), isum the exact sum of sub-scale * (q - zero) * qa over 256 items; then, types
- * with a minimum: f = fmaf(-(dminw * da), (float)msum, f), msum the exact sum of sub-minimum * sum
- * of qa dense: f = 0; per k, ascending: f = fmaf(W[r][k], a[t][k], f) */
+/* y[t][r] = sum over k of W[r][k] * a[t][k] for rows of groups [group_begin, group_end).
+ * shapes  w (rows, cols) packed; a (n_tokens, cols) in the form of w's type; y + t * y_stride
+ *         (rows), of which only rows < w->rows are written
+ * order   Q32:  f = 0; per block, ascending: f = fmaf(dw * da, (float)isum, f), with isum the exact
+ *         sum of (q - zero) * qa; then, types with a minimum: f = fmaf(mw, s, f)
+ *         Q256: f = 0; per super-block, ascending: f = fmaf(dw * da, (float)isum, f), isum the
+ *         exact sum of sub-scale * (q - zero) * qa over 256 items; then, types with a minimum:
+ *         f = fmaf(-(dminw * da), (float)msum, f), msum the exact sum of sub-minimum * sum of qa
+ *         dense: f = 0; per k, ascending: f = fmaf(W[r][k], a[t][k], f) */
 typedef void kern_matmul_fn(const struct pack_matrix *w, uint32_t group_begin, uint32_t group_end,
                             const struct kern_act *a, float *y, size_t y_stride);
 
 /* y = x / sqrt(mean(x^2) + eps) * w, in this order: ss = lane sums (item i in lane i % 16,
- * ascending, fmaf) added by halves (8, 4, 2, 1); scale = 1 / sqrtf(ss / n + eps); y = (x * scale) *
- * w. */
+ * ascending, fmaf) added by halves (8, 4, 2, 1); scale = 1 / sqrtf(ss / n + eps);
+ * y = (x * scale) * w. */
 typedef void kern_rmsnorm_fn(float *y, const float *x, const float *w, uint32_t n, float eps);
 
 /* Rotates pairs (2i, 2i+1), i < n_rot/2, of each of n_heads heads of head_dim, in place:
- * (a, b) -> (fmaf(a, c, -(b * s)), fmaf(a, s, b * c)). cos_sin (n_rot/2, 2): c and s of the pair.
- */
+ * (a, b) -> (fmaf(a, c, -(b * s)), fmaf(a, s, b * c)). cos_sin (n_rot/2, 2): c, s of the pair. */
 typedef void kern_rope_fn(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot,
                           const float *cos_sin);
 

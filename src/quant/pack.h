@@ -33,8 +33,7 @@ struct pack_matrix {
     uint32_t rows, cols;
     uint32_t n_groups; /* (rows + 15) / 16 */
     size_t group_bytes;
-    const uint8_t
-        *data; /* n_groups * group_bytes, 64-byte aligned; owned by whoever allocated it */
+    const uint8_t *data; /* n_groups * group_bytes, 64-byte aligned; the allocator owns it */
 };
 
 /* Activation form of a supported type. */
