@@ -65,17 +65,19 @@ struct gguf_tensor {
     uint64_t n_items; /* product of dims */
     uint64_t n_bytes;
     const uint8_t *data; /* n_bytes, aligned as the file says (at least 8 where the file does so) */
-    uint32_t split;      /* which file holds it */
+    uint32_t split;      /* which file holds it, from 0 */
+    uint64_t file_offset; /* of data in that file */
 };
 
 struct gguf;
 
 /* Opens and maps path; when it is shard 00001 of a split model (metadata split.count), opens the
- * others beside it. Returns NULL with *e set: ERROR_NOT_FOUND, _IO, _FORMAT, _UNSUPPORTED, _MEMORY.
- */
+ * others beside it, named as it is but for the number. Returns NULL with *e set: ERROR_NOT_FOUND (a
+ * missing shard is named), _IO, _FORMAT, _UNSUPPORTED, _MEMORY, or _USAGE for any other shard. */
 struct gguf *gguf_open(const char *path, struct error *e);
 
-/* The same for one file already in memory (tests, fuzzing). data must outlive the result. */
+/* The same for one file already in memory (tests, fuzzing). data must outlive the result; tensor
+ * data is aligned as data is. A shard of several is ERROR_UNSUPPORTED. */
 struct gguf *gguf_parse(const uint8_t *data, size_t n_bytes, struct error *e);
 
 void gguf_destroy(struct gguf *g);
@@ -104,12 +106,14 @@ bool gguf_get_bool(const struct gguf *g, const char *key, bool required, bool *o
 bool gguf_get_str(const struct gguf *g, const char *key, bool required, struct str *out,
                   struct error *e);
 
-/* Item `index` (< n_items) of an array value of strings, integers or floats. */
+/* Item `index` (< n_items) of an array value. The caller has checked array_type: GGUF_STRING; any
+ * integer or bool (a u64 above INT64_MAX comes out negative); GGUF_F32 or GGUF_F64. */
 struct str gguf_array_str(const struct gguf_value *v, uint64_t index);
 int64_t gguf_array_int(const struct gguf_value *v, uint64_t index);
 double gguf_array_float(const struct gguf_value *v, uint64_t index);
 
-/* Tells the kernel that a tensor's pages are not needed any more (after packing). */
+/* Tells the kernel that a tensor's pages are not needed any more (after packing). Reading
+ * it again stays allowed, it comes from the file then. Does nothing after gguf_parse. */
 void gguf_release_tensor(const struct gguf *g, const struct gguf_tensor *t);
 
 const char *gguf_value_type_name(enum gguf_value_type type); /* "u32", "string", ... */
