@@ -10,6 +10,7 @@ OPT_release := -O2
 OPT_debug := -O0
 OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 OPT_tsan := -O1 -fsanitize=thread
+OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 OPT_cross := -O2
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Werror
@@ -60,6 +61,23 @@ $(B)/tests/check: $(wildcard tests/check/*.c) $(B)/libpuna.a
 $(B)/tests/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(B)/libpuna.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(B)/libpuna.a $(PKG_LIBS) -lm
+
+# `make fuzz FUZZ_SECONDS=60`: libFuzzer (clang) on every target, each so long; its finds go to build/fuzz.
+FUZZ_SECONDS ?= 60
+LIBFUZZER := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/libfuzzer_%,$(wildcard tests/fuzz/fuzz_*.c))
+$(B)/tests/libfuzzer_%: tests/fuzz/fuzz_%.c $(B)/libpuna.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libpuna.a $(PKG_LIBS) -lm
+
+.PHONY: fuzz fuzz-run fuzz-replay
+fuzz:
+	$(MAKE) CC=clang-14 MODE=fuzz B=build/fuzz fuzz-run
+fuzz-run: $(LIBFUZZER)
+	@for t in $(LIBFUZZER:$(B)/tests/libfuzzer_%=%); do mkdir -p $(B)/corpus/$$t; \
+	$(B)/tests/libfuzzer_$$t -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=1024 \
+	-artifact_prefix=$(B)/ $(B)/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+fuzz-replay: $(FUZZ)
+	@for t in $(FUZZ:$(B)/tests/fuzz_%=%); do $(B)/tests/fuzz_$$t tests/fuzz/corpus/$$t || exit 1; done
 
 .PHONY: unit check
 unit: $(UNIT)
