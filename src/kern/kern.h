@@ -3,7 +3,7 @@
  * Every set returns the same bits as `ref` (kern_ref.c, the specification): a lane is an output, so
  * no horizontal float sum exists; integers are exact; blocks are folded in order with one fused
  * multiply-add; exp is our own (base/fmath.h). NaN results compare equal to any NaN.
- * Owner/threads: tables are immutable after kern_init(); every kernel is pure and thread-safe. */
+ * Owner/threads: tables are immutable once kern_get() has returned them; every kernel is pure and thread-safe. */
 #ifndef KERN_KERN_H
 #define KERN_KERN_H
 
@@ -22,7 +22,8 @@ enum {
 };
 
 /* A matrix of activations (n_tokens, cols), stored for a matmul kernel in tiles of KERN_TILE
- * tokens; the last tile is as narrow as the tokens left (T below). Within tile t:
+ * tokens; the last tile is as narrow as the tokens left (T below). Tile follows tile, so tile t
+ * starts t * KERN_TILE tokens into each array; arrays that a form lacks are NULL. Within tile t:
  *   F32   f[cols][T]                     values
  *   Q32   q[cols/4][T][4] int8           quants of blocks of 32
  *         d[cols/32][T] f32              scales: x ~ d * q
@@ -32,8 +33,8 @@ enum {
  *         d[cols/256][T] f32             scales
  *         n16[cols/32][T][2] int16       -(sum of 16 q): the two halves of a block of 32
  *         n32[cols/64][T][2] int16       -(sum of 32 q): two neighbouring blocks of 32
- * Quantisation of a block, with m = max |x|: m not finite -> d = NaN, q = 0; m < 2^-100 -> d = 0,
- * q = 0; else d = m / 127, q = round-to-nearest-even(x * (127 / m)). */
+ * Quantisation of a block, with m = max |x|: m not finite (a NaN in the block, too) -> d = NaN,
+ * q = 0; m < 2^-100 -> d = 0, q = 0; else d = m / 127, q = round-to-nearest-even(x * (127 / m)). */
 struct kern_act {
     enum pack_act form;
     uint32_t n_tokens, cols;
@@ -96,10 +97,12 @@ typedef void kern_to_f16_fn(uint16_t *dst, const float *src, uint32_t n);
  *         k (KERN_ATTN_TILE/16, dim_k, 16) f16: 16 keys side by side; v (KERN_ATTN_TILE, dim_v) f16
  *         m, l (n_rows), o (n_rows, dim_v): running maximum, sum, weighted sum; start -inf, 0, 0
  * needs   dim_k, dim_v multiples of 16 and at most 256; n_rows <= KERN_ATTN_ROWS
- * order   s[i] = fmaf over d ascending; mt = max over valid i; mn = max(m, mt); c = exp(m - mn);
- *         p[i] = exp(s[i] - mn), 0 for i >= n_keys; sum = lane sums over i (lane i % 16, ascending,
+ * order   i < n_keys (the rest of the tile is not used and may hold anything): s[i] = fmaf over d
+ *         ascending from 0; mt = max over i of s[i]; mn = max(m, mt) + 0 (so never -0);
+ *         c = exp(m - mn); p[i] = exp(s[i] - mn); sum = lane sums over i (lane i % 16, ascending,
  *         plain additions) added by halves; l = fmaf(l, c, sum); o = o * c, then
- *         o = fmaf(p[i], v[i], o) for i ascending; m = mn */
+ *         o = fmaf(p[i], v[i], o) for i ascending; m = mn
+ *         A NaN among the inputs gives some result, which may differ from set to set. */
 enum { KERN_ATTN_ROWS = 32, KERN_ATTN_MAX_DIM = 256 };
 struct kern_attn {
     uint32_t n_rows, dim_k, dim_v;
@@ -109,8 +112,9 @@ struct kern_attn {
 typedef void kern_attend_fn(const struct kern_attn *a, const uint16_t *k, const uint16_t *v,
                             const uint32_t *n_keys);
 
-/* Merges partial result b into a (one row): mn = max(ma, mb); ca = exp(ma - mn); cb = exp(mb - mn);
- * la = fmaf(lb, cb, la * ca); oa = fmaf(ob, cb, oa * ca); ma = mn. */
+/* Merges partial result b into a (one row; not both without a key): mn = max(ma, mb) + 0;
+ * ca = exp(ma - mn); cb = exp(mb - mn); la = fmaf(lb, cb, la * ca); oa = fmaf(ob, cb, oa * ca);
+ * ma = mn. */
 typedef void kern_merge_fn(float *ma, float *la, float *oa, const float *mb, const float *lb,
                            const float *ob, uint32_t dim_v);
 

@@ -1,0 +1,233 @@
+/* kern.c - which kernel sets exist, which of them this CPU runs, and the memory of activations. */
+#include "kern/kern.h"
+
+#include "kern/kern_internal.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+enum { MAX_FILLS = 4 };
+
+struct set {
+    const char *name;
+    unsigned needs; /* bits of enum kern_cpu */
+    kern_fill_fn *fills[MAX_FILLS];
+};
+
+enum {
+    NEEDS_AVX2 = KERN_CPU_FMA | KERN_CPU_F16C | KERN_CPU_AVX2,
+    NEEDS_AVX512 = NEEDS_AVX2 | KERN_CPU_AVX512F | KERN_CPU_AVX512BW | KERN_CPU_AVX512VL |
+                   KERN_CPU_AVX512DQ | KERN_CPU_AVX512VNNI
+};
+
+#if defined(__x86_64__)
+static const struct set sets[KERN_SET_COUNT] = {
+    [KERN_REF] = {"ref", 0, {kern_fill_ref}},
+    [KERN_AVX2] = {"avx2", NEEDS_AVX2, {NULL}},
+    [KERN_AVX512] = {"avx512", NEEDS_AVX512, {NULL}},
+};
+#else
+static const struct set sets[KERN_SET_COUNT] = {
+    [KERN_REF] = {"ref", 0, {kern_fill_ref}},
+    [KERN_AVX2] = {"avx2", NEEDS_AVX2, {NULL}},
+    [KERN_AVX512] = {"avx512", NEEDS_AVX512, {NULL}},
+};
+#endif
+
+static const struct {
+    unsigned bit;
+    const char *name;
+} features[] = {
+    {KERN_CPU_AVX2, "AVX2"},         {KERN_CPU_FMA, "FMA"},
+    {KERN_CPU_F16C, "F16C"},         {KERN_CPU_AVX512F, "AVX512F"},
+    {KERN_CPU_AVX512BW, "AVX512BW"}, {KERN_CPU_AVX512VL, "AVX512VL"},
+    {KERN_CPU_AVX512DQ, "AVX512DQ"}, {KERN_CPU_AVX512VNNI, "AVX512_VNNI"},
+};
+
+const char *kern_cpu_missing(enum kern_set set, unsigned cpu)
+{
+    unsigned missing = sets[set].needs & ~cpu;
+    for (size_t i = 0; i < sizeof features / sizeof features[0]; i++) {
+        if (missing & features[i].bit) {
+            return features[i].name;
+        }
+    }
+    return NULL;
+}
+
+#if defined(__x86_64__)
+
+/* XCR0: which register files the operating system saves for a thread. Without that an instruction
+ * set is not usable, whatever CPUID says. */
+static uint32_t saved_register_files(void)
+{
+    uint32_t low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+static unsigned bit_if(uint32_t word, unsigned position, unsigned feature)
+{
+    return word >> position & 1 ? feature : 0;
+}
+
+/* source  Intel SDM volume 2A, CPUID leaves 1 and 7; volume 1, 13.3 (XCR0) */
+static unsigned detect_cpu(void)
+{
+    enum { SAVES_YMM = 0x06, SAVES_ZMM = 0xE6, OSXSAVE = 27 };
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c >> OSXSAVE & 1) == 0) {
+        return 0;
+    }
+    uint32_t saved = saved_register_files();
+    if ((saved & SAVES_YMM) != SAVES_YMM) {
+        return 0;
+    }
+    unsigned cpu = bit_if(c, 12, KERN_CPU_FMA) | bit_if(c, 29, KERN_CPU_F16C);
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        return cpu;
+    }
+    cpu |= bit_if(b, 5, KERN_CPU_AVX2);
+    if ((saved & SAVES_ZMM) != SAVES_ZMM) {
+        return cpu;
+    }
+    cpu |= bit_if(b, 16, KERN_CPU_AVX512F) | bit_if(b, 17, KERN_CPU_AVX512DQ);
+    cpu |= bit_if(b, 30, KERN_CPU_AVX512BW) | bit_if(b, 31, KERN_CPU_AVX512VL);
+    return cpu | bit_if(c, 11, KERN_CPU_AVX512VNNI);
+}
+
+#else
+
+static unsigned detect_cpu(void)
+{
+    return 0;
+}
+
+#endif
+
+static struct kern_table tables[KERN_SET_COUNT];
+static unsigned cpu_features;
+static pthread_once_t tables_built = PTHREAD_ONCE_INIT;
+
+/* Each set starts as a copy of the one before; sets the CPU lacks are filled too, never called. */
+static void build_tables(void)
+{
+    cpu_features = detect_cpu();
+    for (int s = 0; s < KERN_SET_COUNT; s++) {
+        if (s > 0) {
+            tables[s] = tables[s - 1];
+        }
+        tables[s].name = sets[s].name;
+        for (int i = 0; i < MAX_FILLS && sets[s].fills[i]; i++) {
+            sets[s].fills[i](&tables[s]);
+        }
+    }
+}
+
+const struct kern_table *kern_get(enum kern_set set, struct error *e)
+{
+    pthread_once(&tables_built, build_tables);
+    const char *missing = kern_cpu_missing(set, cpu_features);
+    if (missing) {
+        error_set(e, ERROR_UNSUPPORTED, "kernel set '%s' needs the CPU feature %s", sets[set].name,
+                  missing);
+        return NULL;
+    }
+    return &tables[set];
+}
+
+enum kern_set kern_best(void)
+{
+    enum kern_set best = KERN_REF;
+    for (int s = 0; s < KERN_SET_COUNT; s++) {
+        if (kern_get((enum kern_set)s, NULL)) {
+            best = (enum kern_set)s;
+        }
+    }
+    return best;
+}
+
+bool kern_parse(const char *name, enum kern_set *out)
+{
+    for (int s = 0; s < KERN_SET_COUNT; s++) {
+        if (strcmp(name, sets[s].name) == 0) {
+            *out = (enum kern_set)s;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *kern_name(enum kern_set set)
+{
+    return sets[set].name;
+}
+
+/* Bytes of the arrays of an activation matrix, each rounded up to 64. */
+struct act_sizes {
+    size_t f, q, d, s, n, n16, n32;
+};
+
+static size_t round_up_64(size_t n_bytes)
+{
+    return (n_bytes + 63) & ~(size_t)63;
+}
+
+static struct act_sizes act_sizes(enum pack_act form, uint32_t n_tokens, uint32_t cols)
+{
+    size_t tokens = n_tokens;
+    struct act_sizes sizes = {0};
+    switch (form) {
+    case PACK_ACT_F32:
+        sizes.f = round_up_64(tokens * cols * sizeof(float));
+        break;
+    case PACK_ACT_Q32:
+        sizes.q = round_up_64(tokens * cols);
+        sizes.d = round_up_64(tokens * (cols / 32) * sizeof(float));
+        sizes.s = sizes.d;
+        sizes.n = sizes.d;
+        break;
+    case PACK_ACT_Q256:
+        sizes.q = round_up_64(tokens * cols);
+        sizes.d = round_up_64(tokens * (cols / 256) * sizeof(float));
+        sizes.n16 = round_up_64(tokens * (cols / 16) * sizeof(int16_t));
+        sizes.n32 = round_up_64(tokens * (cols / 32) * sizeof(int16_t));
+        break;
+    case PACK_ACT_COUNT:
+        break;
+    }
+    return sizes;
+}
+
+size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols)
+{
+    struct act_sizes sizes = act_sizes(form, n_tokens, cols);
+    return sizes.f + sizes.q + sizes.d + sizes.s + sizes.n + sizes.n16 + sizes.n32;
+}
+
+/* The next array of n_bytes, NULL for none; *next moves on. */
+static void *take(char **next, size_t n_bytes)
+{
+    void *p = n_bytes ? *next : NULL;
+    *next += n_bytes;
+    return p;
+}
+
+void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, uint32_t cols,
+                   void *memory)
+{
+    struct act_sizes sizes = act_sizes(form, n_tokens, cols);
+    char *next = memory;
+    *a = (struct kern_act){.form = form, .n_tokens = n_tokens, .cols = cols};
+    a->f = take(&next, sizes.f);
+    a->q = take(&next, sizes.q);
+    a->d = take(&next, sizes.d);
+    a->s = take(&next, sizes.s);
+    a->n = take(&next, sizes.n);
+    a->n16 = take(&next, sizes.n16);
+    a->n32 = take(&next, sizes.n32);
+}
