@@ -1,0 +1,180 @@
+/* attention.c - attention over the paged KV cache.
+ *
+ * A row is a (token, query head); rows that share a KV head read its tiles together. A task is up to
+ * KERN_ATTN_ROWS rows of one KV head of one sequence. Keys are walked tile by tile from position 0;
+ * every KERN_ATTN_SPAN keys the partial result is merged into the total, in order, so that the bits
+ * depend on positions alone and spans may later be computed by different threads. */
+#include "model/forward_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+static uint16_t *tile_of(const struct forward *f, const struct kv_seq *s, uint32_t position,
+                         uint32_t layer, uint32_t head)
+{
+    return kv_tile(f->kv, s->pages[position / KERN_ATTN_TILE], layer, head);
+}
+
+void attention_store(const struct forward *f, uint32_t layer, uint32_t begin, uint32_t end)
+{
+    const struct model_config *c = &f->model->config;
+    uint16_t key[KERN_ATTN_MAX_DIM];
+    for (uint32_t t = begin; t < end; t++) {
+        const struct kv_seq *s = f->items[f->item_of[t]].seq;
+        uint32_t slot = f->position[t] % KERN_ATTN_TILE;
+        for (uint32_t h = 0; h < c->n_kv_heads; h++) {
+            uint16_t *k = tile_of(f, s, f->position[t], layer, h);
+            uint16_t *v = k + kv_v_offset(f->kv, KERN_ATTN_TILE) + (size_t)slot * c->dim_v;
+            k += (size_t)(slot / KERN_LANES) * c->dim_k * KERN_LANES + slot % KERN_LANES;
+            f->model->kern->to_f16(key, f->k + ((size_t)t * c->n_kv_heads + h) * c->dim_k,
+                                   c->dim_k);
+            for (uint32_t d = 0; d < c->dim_k; d++) {
+                k[(size_t)d * KERN_LANES] = key[d];
+            }
+            f->model->kern->to_f16(v, f->v + ((size_t)t * c->n_kv_heads + h) * c->dim_v, c->dim_v);
+        }
+    }
+}
+
+/* Rows [begin, begin + n) of the item's tokens x heads-of-a-KV-head. */
+struct task {
+    const struct forward_item *item;
+    uint32_t first_token; /* of the item, in the batch */
+    uint32_t layer, kv_head;
+    uint32_t begin, n;
+};
+
+static uint32_t heads_per_kv(const struct forward *f)
+{
+    return f->model->config.n_heads / f->model->config.n_kv_heads;
+}
+
+/* Where row `row` of a task finds its query or its result among (tokens, heads, dim). */
+static size_t row_offset(const struct forward *f, const struct task *task, uint32_t row,
+                         uint32_t dim)
+{
+    uint32_t group = heads_per_kv(f), r = task->begin + row;
+    size_t token = task->first_token + r / group;
+    return (token * f->model->config.n_heads + task->kv_head * group + r % group) * dim;
+}
+
+static uint32_t row_position(const struct forward *f, const struct task *task, uint32_t row)
+{
+    return f->position[task->first_token + (task->begin + row) / heads_per_kv(f)];
+}
+
+static void load_queries(const struct forward *f, const struct task *task,
+                         struct forward_scratch *s)
+{
+    uint32_t dim = f->model->config.dim_k;
+    float scale = 1.0f / sqrtf((float)dim);
+    for (uint32_t row = 0; row < task->n; row++) {
+        const float *q = f->q + row_offset(f, task, row, dim);
+        for (uint32_t d = 0; d < dim; d++) {
+            s->q[row * dim + d] = q[d] * scale;
+        }
+    }
+}
+
+static void clear_rows(float *m, float *l, float *o, uint32_t n_rows, uint32_t dim)
+{
+    for (uint32_t row = 0; row < n_rows; row++) {
+        m[row] = -INFINITY;
+        l[row] = 0.0f;
+    }
+    memset(o, 0, (size_t)n_rows * dim * sizeof *o);
+}
+
+/* Keys [span, span + KERN_ATTN_SPAN) for all rows of the task, into s->m, l, o. */
+static void attend_span(const struct forward *f, const struct task *task, struct forward_scratch *s,
+                        uint32_t span, uint32_t last_position)
+{
+    const struct model_config *c = &f->model->config;
+    struct kern_attn a = {task->n, c->dim_k, c->dim_v, s->q, s->m, s->l, s->o};
+    clear_rows(s->m, s->l, s->o, task->n, c->dim_v);
+    for (uint32_t tile = span; tile < span + KERN_ATTN_SPAN && tile <= last_position;
+         tile += KERN_ATTN_TILE) {
+        uint32_t n_keys[KERN_ATTN_ROWS];
+        for (uint32_t row = 0; row < task->n; row++) {
+            uint32_t visible = row_position(f, task, row) + 1;
+            uint32_t beyond = visible > tile ? visible - tile : 0;
+            n_keys[row] = beyond < KERN_ATTN_TILE ? beyond : KERN_ATTN_TILE;
+        }
+        const uint16_t *k = tile_of(f, task->item->seq, tile, task->layer, task->kv_head);
+        f->model->kern->attend(&a, k, k + kv_v_offset(f->kv, KERN_ATTN_TILE), n_keys);
+    }
+}
+
+static void run_task(const struct forward *f, const struct task *task, struct forward_scratch *s)
+{
+    uint32_t dim = f->model->config.dim_v;
+    uint32_t last_position = row_position(f, task, task->n - 1);
+    load_queries(f, task, s);
+    clear_rows(s->m_total, s->l_total, s->o_total, task->n, dim);
+    for (uint32_t span = 0; span <= last_position; span += KERN_ATTN_SPAN) {
+        attend_span(f, task, s, span, last_position);
+        for (uint32_t row = 0; row < task->n; row++) {
+            if (row_position(f, task, row) >= span) {
+                f->model->kern->merge(&s->m_total[row], &s->l_total[row], &s->o_total[row * dim],
+                                      &s->m[row], &s->l[row], &s->o[row * dim], dim);
+            }
+        }
+    }
+    for (uint32_t row = 0; row < task->n; row++) {
+        float *out = f->attended + row_offset(f, task, row, dim);
+        float scale = 1.0f / s->l_total[row];
+        for (uint32_t d = 0; d < dim; d++) {
+            out[d] = s->o_total[row * dim + d] * scale;
+        }
+    }
+}
+
+struct attention_phase {
+    const struct forward *f;
+    uint32_t layer;
+    uint32_t n_tasks;
+    _Atomic uint32_t next;
+};
+
+static uint32_t blocks_of(const struct forward *f, const struct forward_item *item)
+{
+    return (item->n_tokens * heads_per_kv(f) + KERN_ATTN_ROWS - 1) / KERN_ATTN_ROWS;
+}
+
+/* Task number `index`: items in order; in an item the last rows, which see most keys, first. */
+static struct task task_at(const struct attention_phase *p, uint32_t index)
+{
+    const struct forward *f = p->f;
+    struct task task = {.item = f->items, .layer = p->layer};
+    uint32_t n_kv_heads = f->model->config.n_kv_heads;
+    while (index >= blocks_of(f, task.item) * n_kv_heads) {
+        index -= blocks_of(f, task.item) * n_kv_heads;
+        task.first_token += task.item->n_tokens;
+        task.item++;
+    }
+    uint32_t block = blocks_of(f, task.item) - 1 - index / n_kv_heads;
+    uint32_t n_rows = task.item->n_tokens * heads_per_kv(f);
+    task.kv_head = index % n_kv_heads;
+    task.begin = block * KERN_ATTN_ROWS;
+    task.n = n_rows - task.begin < KERN_ATTN_ROWS ? n_rows - task.begin : KERN_ATTN_ROWS;
+    return task;
+}
+
+static void attention_worker(void *argument, unsigned thread)
+{
+    struct attention_phase *p = argument;
+    uint32_t index, end;
+    while (pool_next_chunk(&p->next, p->n_tasks, 1, &index, &end)) {
+        struct task task = task_at(p, index);
+        run_task(p->f, &task, &p->f->scratch[thread]);
+    }
+}
+
+void attention_run(struct forward *f, uint32_t layer)
+{
+    struct attention_phase phase = {.f = f, .layer = layer};
+    for (uint32_t i = 0; i < f->n_items; i++) {
+        phase.n_tasks += blocks_of(f, &f->items[i]) * f->model->config.n_kv_heads;
+    }
+    pool_run(f->pool, attention_worker, &phase);
+}

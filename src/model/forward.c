@@ -1,0 +1,425 @@
+/* forward.c - the forward pass of a Llama: embed, layers of attention and feed-forward, logits.
+ *
+ * A phase is a pool_run. Work on tokens is divided by activation tiles; a batch of one tile (every
+ * decode step) does such work on the calling thread, which costs less than waking the others. */
+#include "model/forward.h"
+
+#include "base/mem.h"
+#include "model/forward_internal.h"
+
+#include <string.h>
+
+enum { ALIGNMENT = 64, CHUNKS_PER_THREAD = 6, MAX_JOBS = 3 };
+
+/* ---- phases over activation tiles ---- */
+
+typedef void tile_fn(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
+                     uint32_t end);
+
+struct tile_phase {
+    struct forward *f;
+    tile_fn *fn;
+    const void *argument;
+    uint32_t n_rows;
+    _Atomic uint32_t next;
+};
+
+static void tile_worker(void *argument, unsigned thread)
+{
+    (void)thread;
+    struct tile_phase *p = argument;
+    uint32_t tile, end;
+    while (pool_next_chunk(&p->next, kern_act_tiles(p->n_rows), 1, &tile, &end)) {
+        uint32_t first = tile * KERN_TILE;
+        uint32_t last = p->n_rows - first < KERN_TILE ? p->n_rows : first + KERN_TILE;
+        p->fn(p->f, p->argument, tile, first, last);
+    }
+}
+
+/* fn(f, argument, tile, begin, end) for every tile of n_rows tokens. */
+static void for_tiles(struct forward *f, uint32_t n_rows, tile_fn *fn, const void *argument)
+{
+    struct tile_phase phase = {.f = f, .fn = fn, .argument = argument, .n_rows = n_rows};
+    if (kern_act_tiles(n_rows) <= 1) {
+        tile_worker(&phase, 0);
+    } else {
+        pool_run(f->pool, tile_worker, &phase);
+    }
+}
+
+/* ---- matrix products ---- */
+
+struct job {
+    const struct model_matrix *m;
+    float *y; /* (n_rows, m rows) */
+};
+
+struct matmul_phase {
+    struct forward *f;
+    struct job jobs[MAX_JOBS];
+    struct kern_act act[MAX_JOBS];
+    uint32_t first_chunk[MAX_JOBS + 1]; /* of each job, and the end */
+    uint32_t n_jobs, chunk_groups;
+    _Atomic uint32_t next;
+};
+
+static void matmul_worker(void *argument, unsigned thread)
+{
+    (void)thread;
+    struct matmul_phase *p = argument;
+    uint32_t chunk, end;
+    while (pool_next_chunk(&p->next, p->first_chunk[p->n_jobs], 1, &chunk, &end)) {
+        uint32_t i = 0;
+        while (chunk >= p->first_chunk[i + 1]) {
+            i++;
+        }
+        const struct pack_matrix *w = &p->jobs[i].m->packed;
+        uint32_t group = (chunk - p->first_chunk[i]) * p->chunk_groups;
+        uint32_t last =
+            w->n_groups - group < p->chunk_groups ? w->n_groups : group + p->chunk_groups;
+        p->f->model->kern->matmul[w->type](w, group, last, &p->act[i], p->jobs[i].y, w->rows);
+    }
+}
+
+/* y = W a for up to three matrices that multiply the same activations (n_rows, cols). */
+static void matmul(struct forward *f, uint32_t n_rows, const struct job *jobs, uint32_t n_jobs)
+{
+    struct matmul_phase p = {.f = f, .n_jobs = n_jobs};
+    uint32_t n_groups = 0;
+    for (uint32_t i = 0; i < n_jobs; i++) {
+        n_groups += jobs[i].m->packed.n_groups;
+    }
+    p.chunk_groups = n_groups / (pool_n_threads(f->pool) * CHUNKS_PER_THREAD);
+    p.chunk_groups = p.chunk_groups > 0 ? p.chunk_groups : 1;
+    for (uint32_t i = 0; i < n_jobs; i++) {
+        const struct pack_matrix *w = &jobs[i].m->packed;
+        enum pack_act form = pack_act_of(w->type);
+        p.jobs[i] = jobs[i];
+        kern_act_init(&p.act[i], form, n_rows, w->cols, f->act[form]);
+        p.first_chunk[i + 1] =
+            p.first_chunk[i] + (w->n_groups + p.chunk_groups - 1) / p.chunk_groups;
+    }
+    pool_run(f->pool, matmul_worker, &p);
+}
+
+/* Stores tile `tile` of x (n_rows, cols) in every form that one of the matrices reads. */
+static void store_act(struct forward *f, const float *x, uint32_t n_rows, uint32_t cols,
+                      unsigned forms, uint32_t tile)
+{
+    for (enum pack_act form = 0; form < PACK_ACT_COUNT; form++) {
+        if (forms & 1u << form) {
+            struct kern_act a;
+            kern_act_init(&a, form, n_rows, cols, f->act[form]);
+            f->model->kern->store_act[form](&a, x, cols, tile, tile + 1);
+        }
+    }
+}
+
+static unsigned form_of(const struct model_matrix *m)
+{
+    return 1u << pack_act_of(m->packed.type);
+}
+
+/* ---- the parts of a layer that work token by token ---- */
+
+static void embed_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
+                       uint32_t end)
+{
+    (void)argument;
+    (void)tile;
+    const struct model *m = f->model;
+    for (uint32_t t = begin; t < end; t++) {
+        model_weights_embed(&m->weights, &m->config, f->token[t],
+                            f->x + (size_t)t * m->config.n_embd);
+        rope_angles(&m->rope, f->position[t], f->angles + (size_t)t * m->config.n_rot);
+    }
+}
+
+/* Residual of the block before, norm, and the quantised input of the block that follows. */
+struct norm {
+    const struct model_matrix *added; /* its output y joins the stream first; NULL for none */
+    const float *weight;
+    unsigned forms;
+};
+
+static void add_residual(struct forward *f, const struct model_matrix *added, uint32_t t)
+{
+    const struct kern_table *kern = f->model->kern;
+    uint32_t n = f->model->config.n_embd;
+    float *x = f->x + (size_t)t * n;
+    kern->add(x, f->y + (size_t)t * n, n);
+    if (added->bias != NULL) {
+        kern->add(x, added->bias, n);
+    }
+}
+
+static void norm_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
+                      uint32_t end)
+{
+    const struct norm *norm = argument;
+    const struct model_config *c = &f->model->config;
+    for (uint32_t t = begin; t < end; t++) {
+        if (norm->added != NULL) {
+            add_residual(f, norm->added, t);
+        }
+        size_t at = (size_t)t * c->n_embd;
+        f->model->kern->rmsnorm(f->normed + at, f->x + at, norm->weight, c->n_embd, c->rms_eps);
+    }
+    store_act(f, f->normed, f->n_tokens, c->n_embd, norm->forms, tile);
+}
+
+struct rotate {
+    const struct model_layer *layer;
+    uint32_t index;
+};
+
+static void rotate_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
+                        uint32_t end)
+{
+    (void)tile;
+    const struct rotate *r = argument;
+    const struct model_config *c = &f->model->config;
+    const struct kern_table *kern = f->model->kern;
+    uint32_t q_dim = c->n_heads * c->dim_k, k_dim = c->n_kv_heads * c->dim_k;
+    uint32_t v_dim = c->n_kv_heads * c->dim_v;
+    for (uint32_t t = begin; t < end; t++) {
+        float *q = f->q + (size_t)t * q_dim, *k = f->k + (size_t)t * k_dim;
+        const float *angles = f->angles + (size_t)t * c->n_rot;
+        if (r->layer->q.bias != NULL) {
+            kern->add(q, r->layer->q.bias, q_dim);
+        }
+        if (r->layer->k.bias != NULL) {
+            kern->add(k, r->layer->k.bias, k_dim);
+        }
+        if (r->layer->v.bias != NULL) {
+            kern->add(f->v + (size_t)t * v_dim, r->layer->v.bias, v_dim);
+        }
+        kern->rope(q, c->n_heads, c->dim_k, c->n_rot, angles);
+        kern->rope(k, c->n_kv_heads, c->dim_k, c->n_rot, angles);
+    }
+    attention_store(f, r->index, begin, end);
+}
+
+static void attended_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
+                          uint32_t end)
+{
+    (void)begin;
+    (void)end;
+    const struct model_matrix *o = argument;
+    store_act(f, f->attended, f->n_tokens, o->packed.cols, form_of(o), tile);
+}
+
+static void silu_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
+                      uint32_t end)
+{
+    const struct model_layer *l = argument;
+    const struct kern_table *kern = f->model->kern;
+    uint32_t n = f->model->config.n_ff;
+    for (uint32_t t = begin; t < end; t++) {
+        float *gate = f->gate + (size_t)t * n, *up = f->up + (size_t)t * n;
+        if (l->gate.bias != NULL) {
+            kern->add(gate, l->gate.bias, n);
+        }
+        if (l->up.bias != NULL) {
+            kern->add(up, l->up.bias, n);
+        }
+        kern->silu_mul(gate, gate, up, n);
+    }
+    store_act(f, f->gate, f->n_tokens, n, form_of(&l->down), tile);
+}
+
+/* Last norm and quantised input for the rows whose logits are wanted. */
+static void logits_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
+                        uint32_t end)
+{
+    const struct model_layer *last = argument;
+    const struct model *m = f->model;
+    uint32_t n = m->config.n_embd;
+    for (uint32_t row = begin; row < end; row++) {
+        uint32_t t = f->logit_row[row];
+        add_residual(f, &last->down, t);
+        m->kern->rmsnorm(f->normed + (size_t)row * n, f->x + (size_t)t * n, m->weights.output_norm,
+                         n, m->config.rms_eps);
+    }
+    store_act(f, f->normed, f->n_logits, n, form_of(&m->weights.output), tile);
+}
+
+/* ---- the forward pass ---- */
+
+static void run_layers(struct forward *f)
+{
+    const struct model *m = f->model;
+    uint32_t n = f->n_tokens;
+    for_tiles(f, n, embed_tile, NULL);
+    const struct model_matrix *added = NULL;
+    for (uint32_t i = 0; i < m->config.n_layers; i++) {
+        const struct model_layer *l = &m->weights.layers[i];
+        struct norm attn_norm = {added, l->attn_norm,
+                                 form_of(&l->q) | form_of(&l->k) | form_of(&l->v)};
+        for_tiles(f, n, norm_tile, &attn_norm);
+        matmul(f, n, (struct job[]){{&l->q, f->q}, {&l->k, f->k}, {&l->v, f->v}}, 3);
+        for_tiles(f, n, rotate_tile, &(struct rotate){l, i});
+        attention_run(f, i);
+        for_tiles(f, n, attended_tile, &l->o);
+        matmul(f, n, (struct job[]){{&l->o, f->y}}, 1);
+
+        struct norm ffn_norm = {&l->o, l->ffn_norm, form_of(&l->gate) | form_of(&l->up)};
+        for_tiles(f, n, norm_tile, &ffn_norm);
+        matmul(f, n, (struct job[]){{&l->gate, f->gate}, {&l->up, f->up}}, 2);
+        for_tiles(f, n, silu_tile, l);
+        matmul(f, n, (struct job[]){{&l->down, f->y}}, 1);
+        added = &l->down;
+    }
+}
+
+static void run_logits(struct forward *f)
+{
+    const struct model *m = f->model;
+    if (f->n_logits == 0) {
+        return;
+    }
+    for_tiles(f, f->n_logits, logits_tile, &m->weights.layers[m->config.n_layers - 1]);
+    matmul(f, f->n_logits, (struct job[]){{&m->weights.output, f->logits}}, 1);
+    for (uint32_t row = 0; m->weights.output.bias != NULL && row < f->n_logits; row++) {
+        m->kern->add(f->logits + (size_t)row * m->config.n_vocab, m->weights.output.bias,
+                     m->config.n_vocab);
+    }
+}
+
+static bool reserve_pages(struct forward *f, struct error *e)
+{
+    for (uint32_t i = 0; i < f->n_items; i++) {
+        if (!kv_seq_reserve(f->items[i].seq, f->kv, f->items[i].n_tokens, e)) {
+            for (uint32_t k = 0; k < i; k++) {
+                kv_seq_truncate(f->items[k].seq, f->kv, f->items[k].seq->n_tokens);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Flattens the items into the per-token arrays. */
+static bool plan(struct forward *f, const struct forward_item *items, uint32_t n_items,
+                 struct error *e)
+{
+    f->items = items;
+    f->n_items = n_items;
+    f->n_tokens = f->n_logits = 0;
+    for (uint32_t i = 0; i < n_items; i++) {
+        uint32_t n = items[i].n_tokens;
+        if (n > f->limits.max_tokens - f->n_tokens ||
+            items[i].n_logits > f->limits.max_logits - f->n_logits || items[i].n_logits > n) {
+            return error_set(e, ERROR_INTERNAL, "a batch of more than %u tokens or %u logit rows",
+                             f->limits.max_tokens, f->limits.max_logits);
+        }
+        for (uint32_t k = 0; k < n; k++) {
+            uint32_t t = f->n_tokens++;
+            if (items[i].tokens[k] >= f->model->config.n_vocab) {
+                return error_set(e, ERROR_USAGE, "token id %u is outside the vocabulary of %u",
+                                 items[i].tokens[k], f->model->config.n_vocab);
+            }
+            f->token[t] = items[i].tokens[k];
+            f->item_of[t] = i;
+            f->position[t] = items[i].seq->n_tokens + k;
+            if (k + items[i].n_logits >= n) {
+                f->logit_row[f->n_logits++] = t;
+            }
+        }
+    }
+    return reserve_pages(f, e);
+}
+
+bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t n_items,
+                   struct error *e)
+{
+    if (!plan(f, items, n_items, e)) {
+        return false;
+    }
+    if (f->model->exact) {
+        exact_batch(f);
+    } else {
+        run_layers(f);
+        run_logits(f);
+    }
+    for (uint32_t i = 0; i < n_items; i++) {
+        items[i].seq->n_tokens += items[i].n_tokens;
+    }
+    return true;
+}
+
+/* ---- buffers ---- */
+
+/* Hands out 64-byte aligned parts of one block; with base == NULL it only adds up. */
+struct carver {
+    uint8_t *base;
+    size_t used;
+};
+
+static void *carve(struct carver *c, size_t n, size_t size)
+{
+    void *p = c->base != NULL ? c->base + c->used : NULL;
+    c->used += (n * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return p;
+}
+
+static void carve_all(struct forward *f, struct carver *c)
+{
+    const struct model_config *k = &f->model->config;
+    size_t n = f->limits.max_tokens;
+    f->item_of = carve(c, n, sizeof *f->item_of);
+    f->position = carve(c, n, sizeof *f->position);
+    f->token = carve(c, n, sizeof *f->token);
+    f->logit_row = carve(c, n, sizeof *f->logit_row);
+    f->x = carve(c, n * k->n_embd, sizeof(float));
+    f->y = carve(c, n * k->n_embd, sizeof(float));
+    f->normed = carve(c, n * k->n_embd, sizeof(float));
+    f->q = carve(c, n * k->n_heads * k->dim_k, sizeof(float));
+    f->k = carve(c, n * k->n_kv_heads * k->dim_k, sizeof(float));
+    f->v = carve(c, n * k->n_kv_heads * k->dim_v, sizeof(float));
+    f->attended = carve(c, n * k->n_heads * k->dim_v, sizeof(float));
+    f->gate = carve(c, n * k->n_ff, sizeof(float));
+    f->up = carve(c, n * k->n_ff, sizeof(float));
+    f->angles = carve(c, n * k->n_rot, sizeof(float));
+    f->logits = carve(c, (size_t)f->limits.max_logits * k->n_vocab, sizeof(float));
+    f->scratch = carve(c, pool_n_threads(f->pool), sizeof *f->scratch);
+    uint32_t widest = k->n_embd > k->n_ff ? k->n_embd : k->n_ff;
+    uint32_t o_cols = k->n_heads * k->dim_v;
+    widest = widest > o_cols ? widest : o_cols;
+    for (enum pack_act form = 0; form < PACK_ACT_COUNT; form++) {
+        /* rounded up so that any narrower matrix fits, whatever its form needs beside the quants */
+        uint32_t cols = (widest + 255) / 256 * 256;
+        f->act[form] = carve(c, 1, kern_act_bytes(form, f->limits.max_tokens, cols));
+    }
+}
+
+bool forward_init(struct forward *f, const struct model *m, struct kv_pool *kv, struct pool *pool,
+                  struct forward_limits limits, struct error *e)
+{
+    limits.max_tokens = limits.max_tokens > 0 ? limits.max_tokens : 1;
+    limits.max_logits = limits.max_logits > 0 ? limits.max_logits : 1;
+    limits.max_logits =
+        limits.max_logits < limits.max_tokens ? limits.max_logits : limits.max_tokens;
+    *f = (struct forward){.model = m, .kv = kv, .pool = pool, .limits = limits};
+    struct carver c = {0};
+    carve_all(f, &c);
+    f->memory_bytes = c.used;
+    f->memory = mem_alloc_pages(c.used, "buffers of the forward pass", e);
+    if (f->memory == NULL) {
+        return false;
+    }
+    c = (struct carver){.base = f->memory};
+    carve_all(f, &c);
+    if (m->exact && !exact_cache_init(f, e)) {
+        forward_finish(f);
+        return false;
+    }
+    return true;
+}
+
+void forward_finish(struct forward *f)
+{
+    exact_cache_finish(f);
+    mem_free_pages(f->memory, f->memory_bytes);
+    *f = (struct forward){0};
+}

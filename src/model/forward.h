@@ -1,0 +1,74 @@
+/* forward.h - the forward pass over a batch: prefill, decode, scoring are this one call.
+ *
+ * The bits of a sequence's logits depend on its own tokens alone: not on the rest of the batch, the
+ * chunking, the threads or the kernel set.
+ * Owner/threads: one thread owns a struct forward and calls it; the pool's threads help. */
+#ifndef MODEL_FORWARD_H
+#define MODEL_FORWARD_H
+
+#include "model/kv.h"
+#include "model/model.h"
+
+/* Tokens that follow what seq holds already. Logits are wanted for the last n_logits of them. */
+struct forward_item {
+    struct kv_seq *seq;
+    const uint32_t *tokens;
+    uint32_t n_tokens;
+    uint32_t n_logits;
+};
+
+struct forward_limits {
+    uint32_t max_tokens; /* of all items of a batch together */
+    uint32_t max_logits; /* likewise */
+};
+
+struct forward_scratch; /* a thread's own buffers */
+struct exact_cache;
+
+/* Buffers of a batch; shapes with n = tokens of the batch. */
+struct forward {
+    const struct model *model;
+    struct kv_pool *kv;
+    struct pool *pool;
+    struct forward_limits limits;
+
+    const struct forward_item *items; /* of the running batch */
+    uint32_t n_items, n_tokens, n_logits;
+    uint32_t *item_of, *position; /* (n) */
+    uint32_t *token;              /* (n) */
+    uint32_t *logit_row;          /* (n_logits) token of each row of logits */
+
+    float *x;                        /* (n, n_embd) residual stream */
+    float *y;                        /* (n, n_embd) output of the last matrix of a block */
+    float *normed;                   /* (n, n_embd) */
+    float *q, *k, *v;                /* (n, heads * dim) */
+    float *attended;                 /* (n, heads * dim_v) */
+    float *gate, *up;                /* (n, n_ff) */
+    float *angles;                   /* (n, n_rot/2, 2) cos and sin */
+    void *act[PACK_ACT_COUNT];       /* quantised input of a matrix, in each form */
+    struct forward_scratch *scratch; /* (threads) */
+    float *logits;                   /* (n_logits, n_vocab), rows in the order of the items */
+    void *memory;
+    size_t memory_bytes;
+    struct exact_cache *exact; /* keys and values in f32, exact mode only */
+};
+
+/* Allocates all buffers. limits are raised to at least 1 and max_logits cut to max_tokens. */
+bool forward_init(struct forward *f, const struct model *m, struct kv_pool *kv, struct pool *pool,
+                  struct forward_limits limits, struct error *e);
+void forward_finish(struct forward *f);
+
+/* Computes all items, appends their tokens to their sequences and fills f->logits.
+ * needs   every token < n_vocab, sums within the limits, 1 <= n_tokens, n_logits <= n_tokens,
+ *         a sequence at most once
+ * ERROR_CONTEXT when a sequence does not fit; then no sequence has changed. */
+bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t n_items,
+                   struct error *e);
+
+/* Logits of row `row` of the last batch: (n_vocab). */
+static inline const float *forward_logits(const struct forward *f, uint32_t row)
+{
+    return f->logits + (size_t)row * f->model->config.n_vocab;
+}
+
+#endif

@@ -1,0 +1,24 @@
+/* model.h - a loaded model: configuration, weights, kernels. Immutable, shared by all threads. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "kern/kern.h"
+#include "model/config.h"
+#include "model/rope.h"
+#include "model/weights.h"
+
+struct model {
+    struct model_config config;
+    struct model_weights weights;
+    struct rope rope;
+    const struct kern_table *kern;
+    bool exact; /* compute with the file's tensors in double sums, see exact.h */
+};
+
+/* Reads, checks and packs the model in g (which must outlive it) with all threads of pool.
+ * On failure nothing is left allocated. Errors as model_config_read and model_weights_load. */
+bool model_load(struct model *m, const struct gguf *g, const struct kern_table *kern,
+                const struct model_load_options *options, struct pool *pool, struct error *e);
+void model_finish(struct model *m);
+
+#endif
