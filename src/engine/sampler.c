@@ -130,6 +130,12 @@ void sampler_finish(struct sampler *s)
     *s = (struct sampler){0};
 }
 
+void sampler_forget(struct sampler *s)
+{
+    s->n_recent = 0;
+    s->next_recent = 0;
+}
+
 void sampler_accept(struct sampler *s, uint32_t token)
 {
     if (s->recent == NULL) {

@@ -67,6 +67,9 @@ void sampler_finish(struct sampler *s);
 /* One token became part of the sequence (of the prompt too): the penalties count it from now on. */
 void sampler_accept(struct sampler *s, uint32_t token);
 
+/* Forgets all accepted tokens; the random stream goes on. */
+void sampler_forget(struct sampler *s);
+
 /* A token that may still be chosen. Candidates are kept in ascending order of ids. */
 struct sampler_candidate {
     double logit; /* after logit_bias and penalties; not divided by the temperature */

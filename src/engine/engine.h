@@ -1,0 +1,73 @@
+/* engine.h - sequences, and the step that computes them together.
+ *
+ * A sequence holds tokens that are computed (in the KV cache) and tokens that wait. engine_step()
+ * picks {sequence, n tokens} pairs under a token budget, single waiting tokens (decodes) first, then
+ * chunks of longer ones (prompts), computes them in one forward pass, and samples a token for every
+ * sequence that has nothing left waiting. The owner takes the token and, to go on, feeds it back.
+ * The tokens of a sequence do not depend on the other sequences, the budget or the threads.
+ * Owner/threads: one thread owns an engine and all its sequences. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "engine/sampler.h"
+#include "model/forward.h"
+
+struct engine_options {
+    uint32_t n_ctx;         /* tokens a sequence may have; 0: the model's, at most 8192 */
+    uint32_t max_sequences; /* 0: 1 */
+    uint32_t batch;         /* tokens of a step; 0: 512 */
+    uint32_t n_choices;     /* ids below this may be sampled (the tokenizer's); 0: all */
+};
+
+enum { ENGINE_DEFAULT_CTX = 8192, ENGINE_DEFAULT_BATCH = 512 };
+
+struct engine_seq {
+    bool in_use;
+    struct kv_seq kv;
+    struct sampler sampler;
+    uint32_t *tokens; /* (n_ctx) all tokens: kv.n_tokens computed, the rest waiting */
+    uint32_t n_tokens;
+    bool has_token; /* `token` was sampled and not taken yet */
+    uint32_t token;
+};
+
+struct engine {
+    const struct model *model;
+    struct engine_options options;
+    struct kv_pool kv;
+    struct forward forward;
+    struct sampler_scratch scratch;
+    struct engine_seq *seqs;    /* (max_sequences) */
+    struct forward_item *items; /* (max_sequences) of the running step */
+    struct engine_seq **picked; /* (max_sequences) sequence of each item */
+};
+
+/* m and pool must outlive the engine. ERROR_MEMORY, ERROR_USAGE (context too long for the model). */
+bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
+                 const struct engine_options *options, struct error *e);
+void engine_finish(struct engine *g);
+
+/* A new empty sequence with its own random stream. Released with engine_close (NULL is allowed).
+ * ERROR_USAGE from the sampler's parameters or when max_sequences are open. */
+struct engine_seq *engine_open(struct engine *g, const struct sampler_params *params,
+                               struct error *e);
+void engine_close(struct engine *g, struct engine_seq *s);
+
+/* Appends tokens, which wait for the next steps. ERROR_CONTEXT, naming the numbers, when they do
+ * not fit n_ctx: nothing is cut and s is unchanged. ERROR_USAGE for an id outside the vocabulary. */
+bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens, uint32_t n_tokens,
+                 struct error *e);
+
+/* Makes s hold exactly `tokens`, keeping the computed part that agrees and at least one token
+ * waiting. The sampler's penalties look at these tokens from now on. Errors as engine_feed. */
+bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
+                       uint32_t n_tokens, struct error *e);
+
+/* One forward pass over whatever waits. False with *e on failure; true, with *out_busy false, when
+ * nothing waited. */
+bool engine_step(struct engine *g, bool *out_busy, struct error *e);
+
+/* The sampled token, once: true when there was one. */
+bool engine_take(struct engine_seq *s, uint32_t *out_token);
+
+#endif
