@@ -26,13 +26,13 @@ enum {
 
 #if defined(__x86_64__)
 static const struct set sets[KERN_SET_COUNT] = {
-    [KERN_REF] = {"ref", 0, {kern_fill_ref}},
+    [KERN_REF] = {"ref", 0, {kern_fill_ref, kern_fill_matmul_ref}},
     [KERN_AVX2] = {"avx2", NEEDS_AVX2, {NULL}},
     [KERN_AVX512] = {"avx512", NEEDS_AVX512, {NULL}},
 };
 #else
 static const struct set sets[KERN_SET_COUNT] = {
-    [KERN_REF] = {"ref", 0, {kern_fill_ref}},
+    [KERN_REF] = {"ref", 0, {kern_fill_ref, kern_fill_matmul_ref}},
     [KERN_AVX2] = {"avx2", NEEDS_AVX2, {NULL}},
     [KERN_AVX512] = {"avx512", NEEDS_AVX512, {NULL}},
 };

@@ -3,7 +3,8 @@
  * Every set returns the same bits as `ref` (kern_ref.c, the specification): a lane is an output, so
  * no horizontal float sum exists; integers are exact; blocks are folded in order with one fused
  * multiply-add; exp is our own (base/fmath.h). NaN results compare equal to any NaN.
- * Owner/threads: tables are immutable once kern_get() has returned them; every kernel is pure and thread-safe. */
+ * Owner/threads: tables are immutable once kern_get() has returned them; every kernel is pure and
+ * thread-safe. */
 #ifndef KERN_KERN_H
 #define KERN_KERN_H
 

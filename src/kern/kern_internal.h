@@ -13,7 +13,7 @@
 typedef void kern_fill_fn(struct kern_table *t);
 
 /* Portable C, the specification. */
-kern_fill_fn kern_fill_ref;
+kern_fill_fn kern_fill_ref, kern_fill_matmul_ref;
 
 /* x86-64 only. */
 kern_fill_fn kern_fill_float_avx2, kern_fill_attend_avx2;

@@ -1,0 +1,143 @@
+/* kern_matmul_ref.c - the specification of the matmul slots: plain C over unpacked blocks.
+ *
+ * Integer sums are exact in int32. Their bounds, with |qa| <= 127: a block of 32 of Q8_0 sums to
+ * 128 * 127 * 32 < 2^19; a super-block to at most 128 * 32 * 127 * 256 < 2^27 (Q6_K), less in the
+ * other types; minima to 63 * 127 * 256 < 2^21. */
+#include "kern/matmul.h"
+
+#include <math.h>
+
+/* Sums of one group of rows with one tile of tokens. */
+struct sums {
+    float f[KERN_TILE][PACK_ROWS];
+};
+
+static void store_sums(const struct sums *sums, const struct pack_matrix *w, uint32_t group,
+                       const struct matmul_tile *tile, float *y, size_t y_stride)
+{
+    uint32_t row = group * PACK_ROWS;
+    uint32_t n_rows = w->rows - row < PACK_ROWS ? w->rows - row : PACK_ROWS;
+    for (uint32_t t = 0; t < tile->n; t++) {
+        for (uint32_t r = 0; r < n_rows; r++) {
+            y[(tile->first + t) * y_stride + row + r] = sums->f[t][r];
+        }
+    }
+}
+
+/* Item k of the tile's token t. */
+static int act_item(const struct matmul_tile *tile, size_t k, uint32_t t)
+{
+    return tile->q[(k / 4 * tile->n + t) * 4 + k % 4];
+}
+
+static void fold_q32(const struct pack_matrix *w, const struct pack_block *block, uint32_t b,
+                     const struct matmul_tile *tile, struct sums *sums)
+{
+    bool has_minimum = w->type == QUANT_Q4_1 || w->type == QUANT_Q5_1;
+    for (uint32_t t = 0; t < tile->n; t++) {
+        float da = tile->d[(size_t)b * tile->n + t];
+        float s = tile->s[(size_t)b * tile->n + t];
+        for (int r = 0; r < PACK_ROWS; r++) {
+            int32_t isum = 0;
+            for (size_t k = 0; k < 32; k++) {
+                isum += block->q[k][r] * act_item(tile, (size_t)b * 32 + k, t);
+            }
+            float *f = &sums->f[t][r];
+            *f = fmaf(block->d[r] * da, (float)isum, *f);
+            if (has_minimum) {
+                *f = fmaf(block->m[r], s, *f);
+            }
+        }
+    }
+}
+
+/* sum over the super-block of sub-scale * item * qa, and of sub-minimum * qa, for one row. */
+static void super_sums(const struct pack_block *block, int r, uint32_t b,
+                       const struct matmul_tile *tile, uint32_t t, int32_t *isum, int32_t *msum)
+{
+    *isum = 0;
+    *msum = 0;
+    for (size_t i = 0; i < 16; i++) {
+        int32_t sub = 0, sum_of_qa = 0;
+        for (size_t k = 16 * i; k < 16 * i + 16; k++) {
+            int qa = act_item(tile, (size_t)b * 256 + k, t);
+            sub += block->q[k][r] * qa;
+            sum_of_qa += qa;
+        }
+        *isum += block->sub[i][r] * sub;
+        *msum += block->sub_min[i][r] * sum_of_qa;
+    }
+}
+
+static void fold_q256(const struct pack_matrix *w, const struct pack_block *block, uint32_t b,
+                      const struct matmul_tile *tile, struct sums *sums)
+{
+    bool has_minimum = w->type == QUANT_Q2_K || w->type == QUANT_Q4_K || w->type == QUANT_Q5_K;
+    for (uint32_t t = 0; t < tile->n; t++) {
+        float da = tile->d[(size_t)b * tile->n + t];
+        for (int r = 0; r < PACK_ROWS; r++) {
+            int32_t isum, msum;
+            super_sums(block, r, b, tile, t, &isum, &msum);
+            float *f = &sums->f[t][r];
+            *f = fmaf(block->d[r] * da, (float)isum, *f);
+            if (has_minimum) {
+                *f = fmaf(-(block->m[r] * da), (float)msum, *f);
+            }
+        }
+    }
+}
+
+/* All quantised types. */
+static void matmul_blocks(const struct pack_matrix *w, uint32_t group_begin, uint32_t group_end,
+                          const struct kern_act *a, float *y, size_t y_stride)
+{
+    const struct pack_layout *l = pack_layout_of(w->type);
+    for (uint32_t g = group_begin; g < group_end; g++) {
+        for (uint32_t i = 0; i < kern_act_tiles(a->n_tokens); i++) {
+            struct matmul_tile tile = matmul_tile_of(a, i);
+            struct sums sums = {0};
+            for (uint32_t b = 0; b < w->cols / l->block_items; b++) {
+                struct pack_block block;
+                pack_read_block(w, g, b, &block);
+                if (l->act == PACK_ACT_Q32) {
+                    fold_q32(w, &block, b, &tile, &sums);
+                } else {
+                    fold_q256(w, &block, b, &tile, &sums);
+                }
+            }
+            store_sums(&sums, w, g, &tile, y, y_stride);
+        }
+    }
+}
+
+/* F32, F16, BF16. */
+static void matmul_dense(const struct pack_matrix *w, uint32_t group_begin, uint32_t group_end,
+                         const struct kern_act *a, float *y, size_t y_stride)
+{
+    for (uint32_t g = group_begin; g < group_end; g++) {
+        for (uint32_t i = 0; i < kern_act_tiles(a->n_tokens); i++) {
+            struct matmul_tile tile = matmul_tile_of(a, i);
+            struct sums sums = {0};
+            for (uint32_t k = 0; k < w->cols; k++) {
+                for (uint32_t r = 0; r < PACK_ROWS; r++) {
+                    float weight = pack_read_dense(w, g, r, k);
+                    for (uint32_t t = 0; t < tile.n; t++) {
+                        float *f = &sums.f[t][r];
+                        *f = fmaf(weight, tile.f[(size_t)k * tile.n + t], *f);
+                    }
+                }
+            }
+            store_sums(&sums, w, g, &tile, y, y_stride);
+        }
+    }
+}
+
+void kern_fill_matmul_ref(struct kern_table *t)
+{
+    for (uint32_t type = 0; type < QUANT_TYPE_COUNT; type++) {
+        if (quant_type_info(type) != NULL) {
+            bool dense = pack_act_of((enum quant_type)type) == PACK_ACT_F32;
+            t->matmul[type] = dense ? matmul_dense : matmul_blocks;
+        }
+    }
+}
