@@ -10,7 +10,7 @@
 #include <cpuid.h>
 #endif
 
-enum { MAX_FILLS = 4 };
+enum { MAX_FILLS = 6 };
 
 struct set {
     const char *name;
@@ -28,7 +28,10 @@ enum {
 static const struct set sets[KERN_SET_COUNT] = {
     [KERN_REF] = {"ref", 0, {kern_fill_ref, kern_fill_matmul_ref}},
     [KERN_AVX2] = {"avx2", NEEDS_AVX2, {NULL}},
-    [KERN_AVX512] = {"avx512", NEEDS_AVX512, {NULL}},
+    [KERN_AVX512] = {"avx512",
+                     NEEDS_AVX512,
+                     {kern_fill_matmul_q32_avx512, kern_fill_matmul_q256_avx512,
+                      kern_fill_matmul_dense_avx512}},
 };
 #else
 static const struct set sets[KERN_SET_COUNT] = {
