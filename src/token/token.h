@@ -30,7 +30,8 @@ enum token_model { TOKEN_MODEL_BPE, TOKEN_MODEL_SPM };
 
 struct tokenizer;
 
-/* What the file says about its vocabulary. Ids are TOKEN_NONE where the file has none. */
+/* What the file says about its vocabulary. Ids are TOKEN_NONE where the file has none; eos, eot and
+ * eom are also found by the names that model families use. */
 struct token_info {
     enum token_model model;
     const char
@@ -51,17 +52,22 @@ bool token_list_push(struct token_list *list, uint32_t id, struct error *e);
 
 /* Reads tokenizer.ggml.* (works on vocabulary-only files). g must outlive the tokenizer.
  * NULL with *e: ERROR_FORMAT (bad table: names key and numbers), ERROR_UNSUPPORTED (model or
- * pre-tokeniser named), ERROR_MEMORY. */
+ * pre-tokeniser named), ERROR_MEMORY. Of tokens with equal texts the lowest id is the one found;
+ * empty texts are never found and stand for nothing. */
 struct tokenizer *tokenizer_create(const struct gguf *g, struct error *e);
 void tokenizer_destroy(struct tokenizer *t);
 const struct token_info *tokenizer_info(const struct tokenizer *t);
 
 enum token_flags {
     TOKEN_PARSE_SPECIAL = 1, /* special tokens in the text become their ids */
-    TOKEN_ADD_BOS = 2        /* put BOS first if the file says add_bos_token */
+    TOKEN_ADD_BOS = 2,       /* put BOS first if the file says add_bos_token */
+    TOKEN_CONTINUE = 4       /* SPM: text follows text already tokenised: no space prefix */
 };
 
-/* Appends the ids of text (any bytes, invalid UTF-8 too) to *out. Linear in text.n.
+/* Appends the ids of text (any bytes, invalid UTF-8 too) to *out; time O(n log n) at worst, and
+ * linear in practice. USER_DEFINED tokens are matched as they are spelled with any flags; CONTROL
+ * tokens never come out without TOKEN_PARSE_SPECIAL (but for the BOS asked for). Bytes for which
+ * the vocabulary has no token at all (some of SmolLM2's control characters) are left out.
  * On failure (ERROR_MEMORY) *out is as before. */
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,
                       struct token_list *out, struct error *e);
@@ -84,8 +90,9 @@ uint32_t tokenizer_find(const struct tokenizer *t, struct str text);
 /* True for tokens that end a turn: eos, eot, eom and the names that model families use for them. */
 bool tokenizer_is_end(const struct tokenizer *t, uint32_t id);
 
-/* Text of all ids, as one string: the inverse of encode (SPM: the added space prefix is removed).
- */
+/* Text of all ids (each < n_tokens), as one string: the inverse of encode. SPM: a space is removed
+ * where encode adds one, at the start and after a special token. Bytes come out as they are. On
+ * failure *out is as before. */
 bool tokenizer_decode(const struct tokenizer *t, const uint32_t *ids, size_t n_ids,
                       bool with_special, struct buf *out, struct error *e);
 
@@ -94,7 +101,7 @@ bool tokenizer_decode(const struct tokenizer *t, const uint32_t *ids, size_t n_i
 struct token_stream {
     char pending[4];
     size_t n_pending;
-    bool at_start; /* SPM: the first piece loses its space prefix */
+    bool at_start; /* SPM: the next piece loses its space prefix */
 };
 void token_stream_init(struct token_stream *s);
 /* Appends to *out what can be shown after this token. */

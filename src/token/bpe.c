@@ -1,0 +1,168 @@
+/* bpe.c - reads ranked merges and applies them to the splits of a text. */
+#include "token/bpe.h"
+
+#include "base/mem.h"
+#include "token/byte_level.h"
+
+static struct bpe_pair *find_pair(const struct bpe *b, uint32_t left, uint32_t right)
+{
+    uint64_t h = (((uint64_t)left << 32 | right) ^ b->seed) * 0x9E3779B97F4A7C15u;
+    size_t i = (h >> 32 ^ h) & b->mask;
+    for (;; i = (i + 1) & b->mask) {
+        struct bpe_pair *pair = &b->pairs[i];
+        if (pair->left == TOKEN_NONE || (pair->left == left && pair->right == right)) {
+            return pair;
+        }
+    }
+}
+
+static bool bad_merge(struct str merge, uint64_t rank, const char *why, struct error *e)
+{
+    return error_set(e, ERROR_FORMAT, "tokenizer.ggml.merges: merge %llu '%.*s' %s",
+                     (unsigned long long)rank, (int)(merge.n < 100 ? merge.n : 100), merge.p, why);
+}
+
+/* A merge as the tokens that it joins and the one that results. */
+struct resolved {
+    uint32_t left, right, id;
+};
+
+/* Token for the bytes of text; *known: the vocabulary spells a token so, whatever its kind. */
+static uint32_t resolve(const struct vocab *v, struct str text, struct str bytes, bool *known)
+{
+    uint32_t id = token_map_find(&v->by_bytes, bytes);
+    *known = *known && (id != TOKEN_NONE || token_map_find(&v->by_text, text) != TOKEN_NONE);
+    return id;
+}
+
+/* "LEFT RIGHT"; scratch has room for the bytes of merge. False for what is no merge of tokens. */
+static bool read_merge(const struct vocab *v, struct str merge, uint64_t rank, char *scratch,
+                       struct resolved *out, struct error *e)
+{
+    const char *space = merge.n > 1 ? memchr(merge.p + 1, ' ', merge.n - 1) : NULL;
+    if (space == NULL) {
+        return bad_merge(merge, rank, "is not a pair", e);
+    }
+    struct str left = {merge.p, (size_t)(space - merge.p)};
+    struct str right = str_skip(merge, left.n + 1);
+    size_t n_left = 0;
+    size_t n_right = 0;
+    if (!byte_level_decode(left, scratch, &n_left) ||
+        !byte_level_decode(right, scratch + n_left, &n_right)) {
+        return bad_merge(merge, rank, "has characters that stand for no byte", e);
+    }
+    bool known = true;
+    out->left = resolve(v, left, (struct str){scratch, n_left}, &known);
+    out->right = resolve(v, right, (struct str){scratch + n_left, n_right}, &known);
+    if (!known) {
+        return bad_merge(merge, rank, "joins what is not in the vocabulary", e);
+    }
+    out->id = token_map_find(&v->by_bytes, (struct str){scratch, n_left + n_right});
+    if (out->id == TOKEN_NONE && out->left != TOKEN_NONE && out->right != TOKEN_NONE) {
+        memmove(scratch, left.p, left.n);
+        memcpy(scratch + left.n, right.p, right.n);
+        if (token_map_find(&v->by_text, (struct str){scratch, left.n + right.n}) == TOKEN_NONE) {
+            return bad_merge(merge, rank, "gives what is not in the vocabulary", e);
+        }
+    }
+    return true;
+}
+
+static bool read_merges(struct bpe *b, const struct vocab *v, const struct gguf_value *merges,
+                        struct error *e)
+{
+    size_t longest = 0;
+    for (uint64_t rank = 0; rank < merges->n_items; rank++) {
+        size_t n = gguf_array_str(merges, rank).n;
+        longest = n > longest ? n : longest;
+    }
+    char *scratch = mem_alloc(longest, 1, "merge", e);
+    if (scratch == NULL) {
+        return false;
+    }
+    bool ok = true;
+    for (uint64_t rank = 0; ok && rank < merges->n_items; rank++) {
+        struct resolved r = {TOKEN_NONE, TOKEN_NONE, TOKEN_NONE};
+        ok = read_merge(v, gguf_array_str(merges, rank), rank, scratch, &r, e);
+        if (!ok || r.left == TOKEN_NONE || r.right == TOKEN_NONE || r.id == TOKEN_NONE) {
+            continue;
+        }
+        struct bpe_pair *pair = find_pair(b, r.left, r.right);
+        if (pair->left == TOKEN_NONE) {
+            *pair = (struct bpe_pair){r.left, r.right, (uint32_t)rank, r.id};
+        }
+    }
+    mem_free(scratch);
+    return ok;
+}
+
+bool bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, struct error *e)
+{
+    *b = (struct bpe){0};
+    const struct gguf_value *merges = NULL;
+    if (!vocab_find_strings(g, "tokenizer.ggml.merges", &merges, e)) {
+        return false;
+    }
+    size_t n_slots = 16;
+    while (n_slots < 2 * merges->n_items) {
+        n_slots *= 2;
+    }
+    b->pairs = mem_alloc(n_slots, sizeof *b->pairs, "merge table", e);
+    if (b->pairs == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n_slots; i++) {
+        b->pairs[i].left = TOKEN_NONE;
+    }
+    b->mask = n_slots - 1;
+    b->seed = token_map_seed(b->pairs);
+    if (!read_merges(b, v, merges, e)) {
+        bpe_finish(b);
+        return false;
+    }
+    return true;
+}
+
+void bpe_finish(struct bpe *b)
+{
+    mem_free(b->pairs);
+    *b = (struct bpe){0};
+}
+
+static bool find_rank(const void *context, const struct merge_symbol *left,
+                      const struct merge_symbol *right, uint32_t *priority, uint32_t *id)
+{
+    const struct bpe_pair *pair = find_pair(context, left->id, right->id);
+    *priority = pair->rank;
+    *id = pair->id;
+    return pair->left != TOKEN_NONE;
+}
+
+bool bpe_encode(const struct bpe *b, const struct vocab *v, struct str split, struct merge *m,
+                struct token_list *out, struct error *e)
+{
+    if (v->pre->ignore_merges || split.n == 1) {
+        uint32_t whole = token_map_find(&v->by_bytes, split);
+        if (whole != TOKEN_NONE) {
+            return token_list_push(out, whole, e);
+        }
+    }
+    if (!merge_start(m, split.n, e)) {
+        return false;
+    }
+    for (size_t i = 0; i < split.n; i++) {
+        uint32_t id = v->byte_ids[(uint8_t)split.p[i]];
+        if (id != TOKEN_NONE) {
+            merge_add(m, id, (uint32_t)i, 1);
+        }
+    }
+    if (!merge_run(m, find_rank, b, e)) {
+        return false;
+    }
+    for (uint32_t i = m->n_symbols > 0 ? 0 : MERGE_END; i != MERGE_END; i = m->symbols[i].next) {
+        if (!token_list_push(out, m->symbols[i].id, e)) {
+            return false;
+        }
+    }
+    return true;
+}

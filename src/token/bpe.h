@@ -1,0 +1,30 @@
+/* bpe.h - byte-level BPE: splits of the text are merged by the file's ranked pairs.
+ * Immutable after bpe_init. */
+#ifndef TOKEN_BPE_H
+#define TOKEN_BPE_H
+
+#include "token/merge.h"
+#include "token/vocab.h"
+
+struct bpe_pair {
+    uint32_t left, right; /* left TOKEN_NONE: free slot */
+    uint32_t rank, id;    /* place in the file's list; what the pair becomes */
+};
+
+struct bpe {
+    struct bpe_pair *pairs; /* (mask + 1) open addressing, half full at most */
+    size_t mask;
+    uint64_t seed;
+};
+
+/* Reads tokenizer.ggml.merges. ERROR_FORMAT for a merge that is no pair of tokens of the
+ * vocabulary, or whose result is none; merges that touch a control token are left out, since text
+ * cannot become one. Of equal pairs the first counts. */
+bool bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, struct error *e);
+void bpe_finish(struct bpe *b);
+
+/* Appends the ids of one split. Bytes that the vocabulary has no token for give none. */
+bool bpe_encode(const struct bpe *b, const struct vocab *v, struct str split, struct merge *m,
+                struct token_list *out, struct error *e);
+
+#endif

@@ -1,0 +1,249 @@
+/* token.c - the tokenizer: creation, lookup, and encoding of text around special tokens. */
+#include "token/token.h"
+
+#include "base/mem.h"
+#include "token/bpe.h"
+#include "token/special.h"
+#include "token/spm.h"
+#include "token/vocab.h"
+
+struct tokenizer {
+    struct vocab vocab;
+    struct bpe bpe;              /* BPE models */
+    struct spm spm;              /* SPM models */
+    struct special user_defined; /* matched always */
+    struct special all_special;  /* matched with TOKEN_PARSE_SPECIAL */
+};
+
+void token_list_finish(struct token_list *list)
+{
+    mem_free(list->ids);
+    *list = (struct token_list){0};
+}
+
+bool token_list_push(struct token_list *list, uint32_t id, struct error *e)
+{
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity > 0 ? list->capacity * 2 : 64;
+        uint32_t *ids = mem_resize(list->ids, capacity, sizeof *ids, "token list", e);
+        if (ids == NULL) {
+            return false;
+        }
+        list->ids = ids;
+        list->capacity = capacity;
+    }
+    list->ids[list->n++] = id;
+    return true;
+}
+
+static bool is_special(enum token_kind kind)
+{
+    return kind == TOKEN_CONTROL || kind == TOKEN_USER_DEFINED || kind == TOKEN_UNKNOWN;
+}
+
+static bool find_specials(struct tokenizer *t, struct error *e)
+{
+    const struct vocab *v = &t->vocab;
+    struct token_list all = {0};
+    struct token_list user = {0};
+    bool ok = true;
+    for (uint32_t id = 0; ok && id < v->info.n_tokens; id++) {
+        if (is_special(v->kinds[id])) {
+            ok = token_list_push(&all, id, e) &&
+                 (v->kinds[id] != TOKEN_USER_DEFINED || token_list_push(&user, id, e));
+        }
+    }
+    ok = ok && special_init(&t->all_special, v->pieces, all.ids, all.n, e) &&
+         special_init(&t->user_defined, v->pieces, user.ids, user.n, e);
+    token_list_finish(&all);
+    token_list_finish(&user);
+    return ok;
+}
+
+struct tokenizer *tokenizer_create(const struct gguf *g, struct error *e)
+{
+    struct tokenizer *t = mem_alloc(1, sizeof *t, "tokenizer", e);
+    if (t == NULL) {
+        return NULL;
+    }
+    if (!vocab_init(&t->vocab, g, e) || !find_specials(t, e)) {
+        goto fail;
+    }
+    if (t->vocab.info.model == TOKEN_MODEL_SPM) {
+        spm_init(&t->spm, &t->vocab);
+    } else if (!bpe_init(&t->bpe, &t->vocab, g, e)) {
+        goto fail;
+    }
+    return t;
+fail:
+    tokenizer_destroy(t);
+    return NULL;
+}
+
+void tokenizer_destroy(struct tokenizer *t)
+{
+    if (t != NULL) {
+        special_finish(&t->user_defined);
+        special_finish(&t->all_special);
+        bpe_finish(&t->bpe);
+        vocab_finish(&t->vocab);
+        mem_free(t);
+    }
+}
+
+const struct token_info *tokenizer_info(const struct tokenizer *t)
+{
+    return &t->vocab.info;
+}
+
+struct str tokenizer_piece(const struct tokenizer *t, uint32_t id, bool with_special)
+{
+    enum token_kind kind = tokenizer_kind(t, id);
+    bool hidden = !with_special && (kind == TOKEN_CONTROL || kind == TOKEN_UNKNOWN);
+    return hidden ? (struct str){t->vocab.piece_bytes, 0} : t->vocab.pieces[id];
+}
+
+struct str tokenizer_text(const struct tokenizer *t, uint32_t id)
+{
+    return t->vocab.texts[id];
+}
+
+enum token_kind tokenizer_kind(const struct tokenizer *t, uint32_t id)
+{
+    return (enum token_kind)t->vocab.kinds[id];
+}
+
+uint32_t tokenizer_find(const struct tokenizer *t, struct str text)
+{
+    return token_map_find(&t->vocab.by_text, text);
+}
+
+bool tokenizer_is_end(const struct tokenizer *t, uint32_t id)
+{
+    return (t->vocab.flags[id] & VOCAB_END) != 0;
+}
+
+size_t tokenizer_split(const struct tokenizer *t, struct str text, size_t *ends)
+{
+    size_t n = 0;
+    if (t->vocab.pre == NULL) {
+        return 0;
+    }
+    for (size_t i = 0; i < text.n;) {
+        i = pretoken_next(t->vocab.pre->kind, text, i);
+        ends[n++] = i;
+    }
+    return n;
+}
+
+static bool encode_bpe(const struct tokenizer *t, struct str text, struct merge *m,
+                       struct token_list *out, struct error *e)
+{
+    for (size_t i = 0; i < text.n;) {
+        size_t end = pretoken_next(t->vocab.pre->kind, text, i);
+        struct str split = {text.p + i, end - i};
+        if (!bpe_encode(&t->bpe, &t->vocab, split, m, out, e)) {
+            return false;
+        }
+        i = end;
+    }
+    return true;
+}
+
+/* Puts text into *spaced as the vocabulary's pieces see it: with the prefix, and with every U+2581
+ * as the space that it stands for. */
+static bool space_text(struct str text, bool prefix, struct buf *spaced, struct error *e)
+{
+    static const char escaped_space[] = "\xE2\x96\x81";
+    buf_clear(spaced);
+    if (prefix && !buf_append_byte(spaced, ' ', e)) {
+        return false;
+    }
+    while (text.n > 0) {
+        const char *mark = memmem(text.p, text.n, escaped_space, 3);
+        struct str plain = {text.p, mark != NULL ? (size_t)(mark - text.p) : text.n};
+        if (!buf_append(spaced, plain, e) || (mark != NULL && !buf_append_byte(spaced, ' ', e))) {
+            return false;
+        }
+        text = str_skip(text, plain.n + (mark != NULL ? 3 : 0));
+    }
+    return true;
+}
+
+/* Working memory of one call of tokenizer_encode. */
+struct work {
+    struct merge merge;
+    struct buf spaced;
+    struct special_matches matches;
+};
+
+static bool encode_spm(const struct tokenizer *t, struct str text, bool prefix, struct work *w,
+                       struct token_list *out, struct error *e)
+{
+    if (!space_text(text, prefix && t->vocab.info.add_space_prefix, &w->spaced, e)) {
+        return false;
+    }
+    struct str rest = buf_str(&w->spaced);
+    while (rest.n > 0) {
+        struct str word = {rest.p, spm_word(&t->spm, rest)};
+        if (!spm_encode(&t->spm, &t->vocab, word, &w->merge, out, e)) {
+            return false;
+        }
+        rest = str_skip(rest, word.n);
+    }
+    return true;
+}
+
+/* Text without special tokens. after_special: it starts the text or follows a special token. */
+static bool encode_fragment(const struct tokenizer *t, struct str text, bool after_special,
+                            struct work *w, struct token_list *out, struct error *e)
+{
+    if (text.n == 0) {
+        return true;
+    }
+    return t->vocab.info.model == TOKEN_MODEL_SPM ? encode_spm(t, text, after_special, w, out, e)
+                                                  : encode_bpe(t, text, &w->merge, out, e);
+}
+
+static bool encode_all(const struct tokenizer *t, struct str text, unsigned flags, struct work *w,
+                       struct token_list *out, struct error *e)
+{
+    const struct special *s = flags & TOKEN_PARSE_SPECIAL ? &t->all_special : &t->user_defined;
+    if (((flags & TOKEN_ADD_BOS) && t->vocab.info.add_bos &&
+         !token_list_push(out, t->vocab.info.bos, e)) ||
+        !special_search(s, text, &w->matches, e)) {
+        return false;
+    }
+    bool after_special = (flags & TOKEN_CONTINUE) == 0;
+    size_t done = 0;
+    for (size_t i = w->matches.n; i-- > 0;) {
+        const struct special_match *match = &w->matches.items[i];
+        if (match->start < done) {
+            continue;
+        }
+        struct str fragment = {text.p + done, match->start - done};
+        if (!encode_fragment(t, fragment, after_special, w, out, e) ||
+            !token_list_push(out, match->id, e)) {
+            return false;
+        }
+        after_special = true;
+        done = match->start + t->vocab.pieces[match->id].n;
+    }
+    return encode_fragment(t, str_skip(text, done), after_special, w, out, e);
+}
+
+bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,
+                      struct token_list *out, struct error *e)
+{
+    struct work w = {0};
+    buf_init(&w.spaced, SIZE_MAX / 2);
+    size_t n_before = out->n;
+    bool ok = encode_all(t, text, flags, &w, out, e);
+    if (!ok) {
+        out->n = n_before;
+    }
+    merge_finish(&w.merge);
+    buf_finish(&w.spaced);
+    special_matches_finish(&w.matches);
+    return ok;
+}
