@@ -10,6 +10,8 @@ static const struct {
     cmd_fn *run;
     const char *summary;
 } commands[] = {
+    {"tokenize", cmd_tokenize, "print the token ids of a text"},
+    {"detokenize", cmd_detokenize, "print the text of token ids"},
     {"version", cmd_version, "print version, compiler and kernel sets"},
 };
 

@@ -1,0 +1,376 @@
+/* tokenize.c - `puna tokenize` and `puna detokenize`: text to token ids and back. */
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "token/token.h"
+
+#include <stdio.h>
+
+enum { MAX_INPUT_BYTES = 64 << 20 };
+
+/* A tokenizer and the file that it points into. */
+struct vocabulary {
+    struct gguf *file;
+    struct tokenizer *tokenizer;
+};
+
+static bool vocabulary_open(struct vocabulary *v, const struct cmd_env *env, const char *model,
+                            struct error *e)
+{
+    char *path = NULL;
+    *v = (struct vocabulary){0};
+    if (!cmd_find_model(env, model, true, &path, e)) {
+        return false;
+    }
+    v->file = gguf_open(path, e);
+    v->tokenizer = v->file != NULL ? tokenizer_create(v->file, e) : NULL;
+    if (v->tokenizer == NULL) {
+        error_prefix(e, "%s", path);
+        gguf_destroy(v->file);
+    }
+    mem_free(path);
+    return v->tokenizer != NULL;
+}
+
+static void vocabulary_close(struct vocabulary *v)
+{
+    tokenizer_destroy(v->tokenizer);
+    gguf_destroy(v->file);
+}
+
+/* One code point in a line of its own text: backslash escapes for what would break the line, \xNN
+ * for control characters and for bytes that are not UTF-8. */
+static void print_escaped(struct str text)
+{
+    while (text.n > 0) {
+        uint32_t c = 0;
+        size_t n = str_decode_utf8(text, &c);
+        if (n == 0 || c < 0x20 || c == 0x7F) {
+            unsigned byte = (unsigned char)text.p[0];
+            n = 1;
+            if (byte == '\n' || byte == '\t' || byte == '\r') {
+                printf("\\%c", byte == '\n' ? 'n' : byte == '\t' ? 't' : 'r');
+            } else {
+                printf("\\x%02X", byte);
+            }
+        } else if (c == '\\') {
+            fputs("\\\\", stdout);
+        } else {
+            fwrite(text.p, 1, n, stdout);
+        }
+        text = str_skip(text, n);
+    }
+}
+
+/* Length of the maximal ill-formed part (Unicode 3.9) that text begins with. */
+static size_t ill_formed_part(struct str text)
+{
+    size_t n = 1;
+    while (n < text.n && n < 3 && str_complete_utf8((struct str){text.p, n + 1}) == 0) {
+        n++;
+    }
+    return n;
+}
+
+/* A JSON string; bytes that are not UTF-8 show as U+FFFD. */
+static void print_json_text(struct str text)
+{
+    putchar('"');
+    while (text.n > 0) {
+        uint32_t c = 0;
+        size_t n = str_decode_utf8(text, &c);
+        if (n == 0) {
+            n = ill_formed_part(text);
+            fputs("\xEF\xBF\xBD", stdout);
+        } else if (c == '"' || c == '\\') {
+            printf("\\%c", (int)c);
+        } else if (c < 0x20) {
+            printf("\\u%04x", (unsigned)c);
+        } else {
+            fwrite(text.p, 1, n, stdout);
+        }
+        text = str_skip(text, n);
+    }
+    putchar('"');
+}
+
+struct tokenize_options {
+    bool json, special, no_bos, splits, batch;
+};
+
+static void print_splits(const size_t *ends, size_t n)
+{
+    fputs(",\"splits\":[", stdout);
+    size_t start = 0;
+    for (size_t i = 0; i < n; i++) {
+        printf(i > 0 ? ",%zu" : "%zu", ends[i] - start);
+        start = ends[i];
+    }
+    putchar(']');
+}
+
+static void print_lines(const struct tokenizer *t, const struct token_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        printf("%u\t", list->ids[i]);
+        print_escaped(tokenizer_piece(t, list->ids[i], true));
+        putchar('\n');
+    }
+}
+
+static void print_json(const struct tokenizer *t, const struct token_list *list)
+{
+    fputs("{\"ids\":[", stdout);
+    for (size_t i = 0; i < list->n; i++) {
+        printf(i > 0 ? ",%u" : "%u", list->ids[i]);
+    }
+    fputs("],\"pieces\":[", stdout);
+    for (size_t i = 0; i < list->n; i++) {
+        if (i > 0) {
+            putchar(',');
+        }
+        print_json_text(tokenizer_piece(t, list->ids[i], true));
+    }
+    putchar(']');
+}
+
+/* Bytes of the text that no token holds (byte-level models alone can lose some). */
+static size_t count_dropped(const struct tokenizer *t, size_t text_bytes,
+                            const struct token_list *list, bool has_bos)
+{
+    size_t held = 0;
+    for (size_t i = has_bos ? 1 : 0; i < list->n; i++) {
+        held += tokenizer_piece(t, list->ids[i], true).n;
+    }
+    bool byte_level = tokenizer_info(t)->model == TOKEN_MODEL_BPE;
+    return byte_level && held < text_bytes ? text_bytes - held : 0;
+}
+
+/* Tokenises and prints one document; *dropped grows by the bytes that got no token. */
+static bool tokenize_document(const struct tokenizer *t, const struct tokenize_options *o,
+                              struct str text, size_t *dropped, struct error *e)
+{
+    struct token_list list = {0};
+    size_t *ends = NULL;
+    unsigned flags = (o->special ? TOKEN_PARSE_SPECIAL : 0u) | (o->no_bos ? 0u : TOKEN_ADD_BOS);
+    bool ok = tokenizer_encode(t, text, flags, &list, e);
+    if (ok && o->splits) {
+        ends = mem_alloc(text.n, sizeof *ends, "splits", e);
+        ok = ends != NULL;
+    }
+    if (ok && o->json) {
+        print_json(t, &list);
+        if (o->splits) {
+            print_splits(ends, tokenizer_split(t, text, ends));
+        }
+        fputs("}\n", stdout);
+    } else if (ok) {
+        print_lines(t, &list);
+    }
+    if (ok) {
+        bool has_bos = !o->no_bos && tokenizer_info(t)->add_bos;
+        *dropped += count_dropped(t, text.n, &list, has_bos);
+    }
+    mem_free(ends);
+    token_list_finish(&list);
+    return ok;
+}
+
+/* The whole input, or with --batch every NUL-terminated part of it (a last part may lack its NUL).
+ */
+static bool tokenize_all(const struct tokenizer *t, const struct tokenize_options *o,
+                         struct str text, struct error *e)
+{
+    size_t dropped = 0;
+    bool ok = true;
+    if (!o->batch) {
+        ok = tokenize_document(t, o, text, &dropped, e);
+    }
+    while (o->batch && ok && text.n > 0) {
+        const char *nul = memchr(text.p, '\0', text.n);
+        struct str document = {text.p, nul != NULL ? (size_t)(nul - text.p) : text.n};
+        ok = tokenize_document(t, o, document, &dropped, e);
+        text = str_skip(text, document.n + (nul != NULL ? 1 : 0));
+    }
+    if (ok && dropped > 0) {
+        fflush(stdout);
+        fprintf(stderr,
+                "puna tokenize: warning: %zu bytes left out: the vocabulary has no token for "
+                "them\n",
+                dropped);
+    }
+    return ok;
+}
+
+int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
+{
+    static const struct options_usage usage = {
+        .command = "tokenize",
+        .synopsis = "[OPTION]... [MODEL]",
+        .about = "Print the tokens of the text on standard input (at most 64 MiB), one a line:\n"
+                 "id, tab, piece. In pieces \\n, \\t, \\r, \\\\ and \\xNN stand for line breaks,\n"
+                 "tabs, backslashes and bytes that are not text.",
+        .epilog = "MODEL is a GGUF file (a vocabulary alone is enough), a name in the model\n"
+                  "folder, or nothing for the default model.",
+    };
+    struct tokenize_options o = {0};
+    const struct option_spec specs[] = {
+        {OPTION_HEADING, .help = "Options"},
+        {OPTION_FLAG, .name = "json", .target = &o.json,
+         .help = "print {\"ids\":[...],\"pieces\":[...]}; pieces that are not\n"
+                 "UTF-8 by themselves show U+FFFD"},
+        {OPTION_FLAG, .name = "special", .target = &o.special,
+         .help = "names of special tokens in the text become those tokens\n"
+                 "(default: they are text)"},
+        {OPTION_FLAG, .name = "no-bos", .target = &o.no_bos,
+         .help = "no BOS token in front (default: as the file says)"},
+        {OPTION_FLAG, .name = "splits", .target = &o.splits,
+         .help = "with --json: also \"splits\", the lengths in bytes of what\n"
+                 "the pre-tokeniser cuts the text into"},
+        {OPTION_FLAG, .name = "batch", .target = &o.batch,
+         .help = "the input is many texts, each ended by a NUL byte; with\n"
+                 "--json one line for each"},
+    };
+    const char *model = NULL;
+    OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
+    struct error e = {0};
+    if (o.splits && !o.json) {
+        error_set(&e, ERROR_USAGE, "--splits needs --json");
+        return cmd_fail("tokenize", &e);
+    }
+    struct vocabulary v;
+    if (!vocabulary_open(&v, env, model, &e)) {
+        return cmd_fail("tokenize", &e);
+    }
+    char *text = NULL;
+    size_t n = 0;
+    bool ok = cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, &e) &&
+              tokenize_all(v.tokenizer, &o, (struct str){text, n}, &e);
+    mem_free(text);
+    vocabulary_close(&v);
+    return ok ? cmd_finish_output("tokenize", 0) : cmd_fail("tokenize", &e);
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Takes the next id off *rest; ids are separated by white space or commas and may stand between
+ * brackets. At the end *rest is empty and true is returned with *id TOKEN_NONE. */
+static bool next_id(struct str *rest, uint32_t n_tokens, uint32_t *id, struct error *e)
+{
+    size_t i = 0;
+    while (i < rest->n && (is_blank(rest->p[i]) || rest->p[i] == ',')) {
+        i++;
+    }
+    size_t start = i;
+    uint64_t value = 0;
+    while (i < rest->n && rest->p[i] >= '0' && rest->p[i] <= '9') {
+        value = value < TOKEN_NONE ? value * 10 + (uint64_t)(rest->p[i] - '0') : value;
+        i++;
+    }
+    struct str word = {rest->p + start, i - start};
+    if (i < rest->n && !is_blank(rest->p[i]) && rest->p[i] != ',') {
+        while (word.n < rest->n - start && word.n < 40 && !is_blank(word.p[word.n])) {
+            word.n++;
+        }
+        return error_set(e, ERROR_USAGE, "'%.*s' is not a token id", STR_ARG(word));
+    }
+    if (word.n > 0 && value >= n_tokens) {
+        return error_set(e, ERROR_USAGE, "token id %.*s: the vocabulary has %u tokens",
+                         word.n < 40 ? (int)word.n : 40, word.p, n_tokens);
+    }
+    *id = word.n > 0 ? (uint32_t)value : TOKEN_NONE;
+    *rest = str_skip(*rest, i);
+    return true;
+}
+
+static struct str trim(struct str text)
+{
+    while (text.n > 0 && is_blank(text.p[0])) {
+        text = str_skip(text, 1);
+    }
+    while (text.n > 0 && is_blank(text.p[text.n - 1])) {
+        text.n--;
+    }
+    return text;
+}
+
+static bool read_ids(struct str input, uint32_t n_tokens, struct token_list *out, struct error *e)
+{
+    input = trim(input);
+    if (input.n >= 2 && input.p[0] == '[' && input.p[input.n - 1] == ']') {
+        input = (struct str){input.p + 1, input.n - 2};
+    }
+    for (;;) {
+        uint32_t id = TOKEN_NONE;
+        if (!next_id(&input, n_tokens, &id, e)) {
+            return false;
+        }
+        if (id == TOKEN_NONE) {
+            return true;
+        }
+        if (!token_list_push(out, id, e)) {
+            return false;
+        }
+    }
+}
+
+/* Prints the text of all ids. */
+static bool print_text(const struct tokenizer *t, const struct token_list *list, bool special,
+                       bool json, struct error *e)
+{
+    struct buf text;
+    buf_init(&text, SIZE_MAX / 2);
+    bool ok = tokenizer_decode(t, list->ids, list->n, special, &text, e);
+    if (ok && json) {
+        fputs("{\"text\":", stdout);
+        print_json_text(buf_str(&text));
+        fputs("}\n", stdout);
+    } else if (ok) {
+        fwrite(text.data, 1, text.n, stdout);
+    }
+    buf_finish(&text);
+    return ok;
+}
+
+int cmd_detokenize(const struct cmd_env *env, int argc, char **argv)
+{
+    static const struct options_usage usage = {
+        .command = "detokenize",
+        .synopsis = "[OPTION]... [MODEL]",
+        .about = "Write the text of the token ids on standard input, separated by white space\n"
+                 "or commas, or as a JSON array. The bytes come out exactly, with no newline\n"
+                 "added.",
+        .epilog = "MODEL is a GGUF file (a vocabulary alone is enough), a name in the model\n"
+                  "folder, or nothing for the default model.",
+    };
+    bool json = false;
+    bool special = false;
+    const struct option_spec specs[] = {
+        {OPTION_HEADING, .help = "Options"},
+        {OPTION_FLAG, .name = "json", .target = &json,
+         .help = "print {\"text\":...}; bytes that are not UTF-8 show as U+FFFD"},
+        {OPTION_FLAG, .name = "special", .target = &special,
+         .help = "control tokens show their names (default: nothing)"},
+    };
+    const char *model = NULL;
+    OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
+    struct error e = {0};
+    struct vocabulary v;
+    if (!vocabulary_open(&v, env, model, &e)) {
+        return cmd_fail("detokenize", &e);
+    }
+    char *input = NULL;
+    size_t n = 0;
+    struct token_list list = {0};
+    uint32_t n_tokens = tokenizer_info(v.tokenizer)->n_tokens;
+    bool ok = cmd_read_stdin(MAX_INPUT_BYTES, &input, &n, &e) &&
+              read_ids((struct str){input, n}, n_tokens, &list, &e) &&
+              print_text(v.tokenizer, &list, special, json, &e);
+    token_list_finish(&list);
+    mem_free(input);
+    vocabulary_close(&v);
+    return ok ? cmd_finish_output("detokenize", 0) : cmd_fail("detokenize", &e);
+}
