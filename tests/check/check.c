@@ -231,6 +231,7 @@ int main(int argc, char **argv)
         }
         check_float(&c, ref, set);
         check_attend(&c, ref, set);
+        check_matmul(&c, ref, set);
     }
     if (c.n_passed + c.n_failed == 0 && c.only && !c.bench) {
         printf("no slot is called '%s'\n", c.only);

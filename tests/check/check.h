@@ -34,6 +34,7 @@ struct check_slot {
 /* The families. `set` may be `ref` itself. */
 void check_float(struct check *c, const struct kern_table *ref, const struct kern_table *set);
 void check_attend(struct check *c, const struct kern_table *ref, const struct kern_table *set);
+void check_matmul(struct check *c, const struct kern_table *ref, const struct kern_table *set);
 
 /* Starts a slot. The stream restarts from the seed and the slot's name, so --only repeats a run. */
 bool check_begin(struct check *c, struct check_slot *s, const char *slot,

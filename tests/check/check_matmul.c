@@ -1,0 +1,396 @@
+/* check_matmul.c - the matmul slots: every set against ref bit for bit, ref against doubles.
+ *
+ * Weights are blocks of the file's form with random bits and chosen scales, packed; activations are
+ * written straight in their stored form, so that extreme quants need no luck. */
+#include "check.h"
+
+#include "base/half.h"
+#include "quant/pack_layout.h"
+#include "quant/quant_block.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const enum quant_type types[] = {QUANT_F32,  QUANT_F16,    QUANT_BF16,  QUANT_Q4_0,
+                                        QUANT_Q4_1, QUANT_Q5_0,   QUANT_Q5_1,  QUANT_Q8_0,
+                                        QUANT_Q2_K, QUANT_Q3_K,   QUANT_Q4_K,  QUANT_Q5_K,
+                                        QUANT_Q6_K, QUANT_IQ4_NL, QUANT_IQ4_XS};
+enum { N_TYPES = sizeof types / sizeof types[0] };
+
+/* Where the f16 scales of a file's block lie; -1: none. */
+struct scale_offsets {
+    int d, m;
+};
+
+static struct scale_offsets scale_offsets(enum quant_type type)
+{
+    switch (type) {
+    case QUANT_Q4_1:
+    case QUANT_Q5_1:
+    case QUANT_Q4_K:
+    case QUANT_Q5_K:
+        return (struct scale_offsets){0, 2};
+    case QUANT_Q2_K:
+        return (struct scale_offsets){offsetof(struct quant_q2_k, d),
+                                      offsetof(struct quant_q2_k, dmin)};
+    case QUANT_Q3_K:
+        return (struct scale_offsets){offsetof(struct quant_q3_k, d), -1};
+    case QUANT_Q6_K:
+        return (struct scale_offsets){offsetof(struct quant_q6_k, d), -1};
+    default:
+        return (struct scale_offsets){0, -1};
+    }
+}
+
+/* Kinds of data. */
+enum data {
+    DATA_RANDOM,  /* random quants, ordinary scales */
+    DATA_EXTREME, /* runs of smallest or largest quants and sub-scales, activations +-127 */
+    DATA_FLOATS,  /* random quants, scales of every kind: huge, denormal, zero, infinite, NaN */
+    DATA_COUNT
+};
+
+static const char *const data_names[DATA_COUNT] = {"random", "extreme", "floats"};
+
+/* A matrix in both forms, and activations for it. */
+struct problem {
+    struct pack_matrix w;
+    struct kern_act a;
+    uint8_t *file;
+    size_t row_bytes;
+    void *packed, *act_memory;
+};
+
+static void *allocate(size_t n_bytes)
+{
+    void *p = aligned_alloc(64, (n_bytes + 64) / 64 * 64);
+    if (p == NULL) {
+        fprintf(stderr, "check: cannot allocate %zu bytes\n", n_bytes);
+        exit(1);
+    }
+    return p;
+}
+
+/* A scale of a block, as f32. */
+static float any_scale(struct check *c, enum data data, float ordinary)
+{
+    float x;
+    check_fill_f32(c, &x, 1, data == DATA_FLOATS ? CHECK_MIXED : CHECK_NORMAL);
+    return data == DATA_FLOATS ? x : x * ordinary;
+}
+
+static void fill_dense(struct check *c, enum data data, enum quant_type type, uint8_t *row,
+                       uint32_t cols)
+{
+    for (uint32_t k = 0; k < cols; k++) {
+        float x = any_scale(c, data, 1.0f);
+        uint16_t half = type == QUANT_F16 ? half_f32_to_f16(x) : (uint16_t)(half_to_bits(x) >> 16);
+        if (type == QUANT_F32) {
+            memcpy(row + (size_t)k * 4, &x, 4);
+        } else {
+            memcpy(row + (size_t)k * 2, &half, 2);
+        }
+    }
+}
+
+static void fill_blocks(struct check *c, enum data data, enum quant_type type, uint8_t *row,
+                        size_t row_bytes)
+{
+    struct scale_offsets at = scale_offsets(type);
+    size_t block_bytes = quant_type_info(type)->block_bytes;
+    check_fill_bytes(c, row, row_bytes);
+    for (uint8_t *block = row; block < row + row_bytes; block += block_bytes) {
+        if (data == DATA_EXTREME && check_random(c, 4) != 0) {
+            /* all bits set, none, or (signed types: 127) all but the highest */
+            static const uint8_t bytes[] = {0xFF, 0x00, 0x7F, 0x80};
+            memset(block, bytes[check_random(c, 4)], block_bytes);
+        }
+        for (int i = 0; i < 2; i++) {
+            int offset = i == 0 ? at.d : at.m;
+            if (offset >= 0) {
+                uint16_t half = half_f32_to_f16(any_scale(c, data, 0x1p-6f));
+                memcpy(block + offset, &half, 2);
+            }
+        }
+    }
+}
+
+/* Quant k of a tile's token. */
+static int8_t *act_quant(const struct kern_act *a, uint32_t token, uint32_t k)
+{
+    size_t first = token / KERN_TILE * KERN_TILE;
+    size_t width = a->n_tokens - first < KERN_TILE ? a->n_tokens - first : KERN_TILE;
+    return a->q + first * a->cols + (k / 4 * width + (token - first)) * 4 + k % 4;
+}
+
+/* Index of number i of a token in an array of n_each numbers a token. */
+static size_t act_index(const struct kern_act *a, uint32_t token, size_t n_each, size_t i)
+{
+    size_t first = token / KERN_TILE * KERN_TILE;
+    size_t width = a->n_tokens - first < KERN_TILE ? a->n_tokens - first : KERN_TILE;
+    return first * n_each + i * width + (token - first);
+}
+
+static int32_t sum_quants(const struct kern_act *a, uint32_t token, uint32_t k, uint32_t n)
+{
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += *act_quant(a, token, k + i);
+    }
+    return sum;
+}
+
+static void fill_act_sums(struct check *c, enum data data, const struct kern_act *a, uint32_t token)
+{
+    uint32_t block = a->form == PACK_ACT_Q32 ? 32 : 256;
+    for (uint32_t b = 0; b < a->cols / block; b++) {
+        size_t at = act_index(a, token, a->cols / block, b);
+        a->d[at] = any_scale(c, data, 0x1p-5f);
+        if (a->form == PACK_ACT_Q32) {
+            int32_t sum = sum_quants(a, token, b * 32, 32);
+            a->s[at] = a->d[at] * (float)sum;
+            a->n[at] = -sum;
+        }
+    }
+    if (a->form == PACK_ACT_Q256) {
+        for (uint32_t i = 0; i < a->cols / 16; i++) {
+            size_t at = act_index(a, token, a->cols / 32, i / 2);
+            a->n16[2 * at + i % 2] = (int16_t)-sum_quants(a, token, i * 16, 16);
+            at = act_index(a, token, a->cols / 64, i / 4);
+            a->n32[2 * at + i / 2 % 2] = (int16_t)-sum_quants(a, token, i / 2 * 32, 32);
+        }
+    }
+}
+
+static void fill_act(struct check *c, enum data data, const struct kern_act *a)
+{
+    for (uint32_t token = 0; token < a->n_tokens; token++) {
+        for (uint32_t k = 0; k < a->cols; k++) {
+            if (a->form == PACK_ACT_F32) {
+                a->f[act_index(a, token, a->cols, k)] = any_scale(c, data, 1.0f);
+            } else {
+                int q = (int)check_random(c, 255) - 127;
+                if (data == DATA_EXTREME) {
+                    /* one sign in most tokens, so that sums reach their bounds */
+                    q = token % 4 == 0 ? 127 : token % 4 == 1 ? -127 : q < 0 ? -127 : 127;
+                }
+                *act_quant(a, token, k) = (int8_t)q;
+            }
+        }
+        if (a->form != PACK_ACT_F32) {
+            fill_act_sums(c, data, a, token);
+        }
+    }
+}
+
+static void problem_init(struct check *c, struct problem *p, enum data data, enum quant_type type,
+                         uint32_t rows, uint32_t cols, uint32_t n_tokens)
+{
+    struct error e;
+    if (!pack_matrix_init(&p->w, type, rows, cols, &e)) {
+        fprintf(stderr, "check: %s\n", e.text);
+        exit(1);
+    }
+    const struct quant_info *info = quant_type_info(type);
+    p->row_bytes = (size_t)(cols / info->block_items) * info->block_bytes;
+    p->file = allocate(rows * p->row_bytes);
+    for (uint32_t r = 0; r < rows; r++) {
+        if (info->block_items == 1) {
+            fill_dense(c, data, type, p->file + r * p->row_bytes, cols);
+        } else {
+            fill_blocks(c, data, type, p->file + r * p->row_bytes, p->row_bytes);
+        }
+    }
+    p->packed = allocate(pack_matrix_bytes(&p->w));
+    pack_groups(&p->w, p->file, p->packed, 0, p->w.n_groups);
+    p->w.data = p->packed;
+    p->act_memory = allocate(kern_act_bytes(pack_act_of(type), n_tokens, cols));
+    kern_act_init(&p->a, pack_act_of(type), n_tokens, cols, p->act_memory);
+    fill_act(c, data, &p->a);
+}
+
+static void problem_finish(struct problem *p)
+{
+    free(p->file);
+    free(p->packed);
+    free(p->act_memory);
+}
+
+/* y (n_tokens, stride) of groups [begin, end); what the kernel must not write keeps its canary. */
+static void run_into(const struct kern_table *set, const struct problem *p, uint32_t begin,
+                     uint32_t end, float *y, size_t stride)
+{
+    for (size_t i = 0; i < p->a.n_tokens * stride; i++) {
+        y[i] = 12345.0f;
+    }
+    set->matmul[p->w.type](&p->w, begin, end, &p->a, y, stride);
+}
+
+static bool same_as_ref(const struct kern_table *ref, const struct kern_table *set,
+                        const struct problem *p, uint32_t begin, uint32_t end)
+{
+    size_t stride = p->w.rows + 3, n = p->a.n_tokens * stride;
+    struct check_buf expected, got;
+    check_buf_init(&expected, n * sizeof(float), 0);
+    check_buf_init(&got, n * sizeof(float), 0);
+    run_into(ref, p, begin, end, expected.p, stride);
+    run_into(set, p, begin, end, got.p, stride);
+    bool same = check_same_f32(expected.p, got.p, n) && check_buf_intact(&got);
+    check_buf_finish(&expected);
+    check_buf_finish(&got);
+    return same;
+}
+
+/* sum of |weight part| * |activation| over the row, with a minimum counted apart: what rounding
+ * errors are relative to. */
+static double magnitude(const struct problem *p, uint32_t row, uint32_t token, double *out_exact,
+                        const float *weights)
+{
+    const struct pack_layout *l = pack_layout_of(p->w.type);
+    bool dense = l->act == PACK_ACT_F32;
+    double sum = 0, exact = 0;
+    struct pack_block block;
+    for (uint32_t k = 0; k < p->w.cols; k++) {
+        double a, m = 0;
+        if (dense) {
+            a = (double)p->a.f[act_index(&p->a, token, p->a.cols, k)];
+        } else {
+            uint32_t n = l->block_items, r = row % PACK_ROWS;
+            if (k % n == 0) {
+                pack_read_block(&p->w, row / PACK_ROWS, k / n, &block);
+            }
+            a = (double)p->a.d[act_index(&p->a, token, p->w.cols / n, k / n)] *
+                *act_quant(&p->a, token, k);
+            m = (double)block.m[r] * (n == 256 ? block.sub_min[k % n / 16][r] : 1);
+        }
+        exact += (double)weights[k] * a;
+        sum += (fabs((double)weights[k]) + 2 * fabs(m)) * fabs(a);
+    }
+    *out_exact = exact;
+    return sum;
+}
+
+/* The ref kernel against a product in double of quant_dequantize's weights and the activations.
+ * Bound: with u = 2^-24, a term passes at most n chained fused multiply-adds (n: two a block with
+ * a minimum, cols for dense types), each off by u of a partial sum that the magnitude bounds; dw *
+ * da, (float)isum, s and the three operations of quant_dequantize add at most 6 u a term. */
+static void check_ref(struct check *c, const struct kern_table *ref, enum quant_type type)
+{
+    struct check_slot s = {.slot = quant_type_info(type)->name, .set = "ref against double"};
+    uint32_t block = pack_layout_of(type)->block_items;
+    if (c->only && !strstr("matmul", c->only)) {
+        return;
+    }
+    for (uint32_t n_blocks = 1; n_blocks <= 5; n_blocks += 2) {
+        struct problem p;
+        uint32_t rows = 17, n_tokens = 14, cols = n_blocks * block;
+        problem_init(c, &p, n_blocks == 5 ? DATA_EXTREME : DATA_RANDOM, type, rows, cols, n_tokens);
+        float *y = allocate(sizeof(float) * n_tokens * rows);
+        float *weights = allocate(sizeof(float) * cols);
+        run_into(ref, &p, 0, p.w.n_groups, y, rows);
+        double n_steps = block == 2 ? cols : 2 * n_blocks;
+        for (uint32_t row = 0; row < rows; row++) {
+            quant_dequantize(type, p.file + row * p.row_bytes, weights, cols);
+            for (uint32_t t = 0; t < n_tokens; t++) {
+                double exact, size = magnitude(&p, row, t, &exact, weights);
+                double error = fabs((double)y[t * rows + row] - exact);
+                check_case(&s, error <= (n_steps + 6) * 0x1p-24 * 1.0001 * size,
+                           "cols %u row %u token %u: %g, exact %g, bound %g", cols, row, t,
+                           (double)y[t * rows + row], exact, (n_steps + 6) * 0x1p-24 * size);
+            }
+        }
+        free(y);
+        free(weights);
+        problem_finish(&p);
+    }
+    check_end(c, &s);
+}
+
+static void check_type(struct check *c, const struct kern_table *ref, const struct kern_table *set,
+                       enum quant_type type)
+{
+    static const uint32_t token_counts[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 24, 25};
+    static const uint32_t row_counts[] = {1, 15, 16, 17, 33, 128};
+    struct check_slot s;
+    char name[32];
+    snprintf(name, sizeof name, "matmul %s", quant_type_info(type)->name);
+    if (set->matmul[type] == ref->matmul[type] || !check_begin(c, &s, name, set)) {
+        return;
+    }
+    uint32_t block = pack_layout_of(type)->block_items;
+    for (enum data data = 0; data < DATA_COUNT; data++) {
+        for (size_t i = 0; i < sizeof token_counts / sizeof token_counts[0]; i++) {
+            uint32_t n_tokens = token_counts[i], n_blocks = (uint32_t[]){1, 2, 3, 5}[i % 4];
+            uint32_t rows = row_counts[(i + data) % 6];
+            struct problem p;
+            problem_init(c, &p, data, type, rows, n_blocks * block, n_tokens);
+            check_case(&s, same_as_ref(ref, set, &p, 0, p.w.n_groups),
+                       "%s: %u tokens, %u rows, %u columns", data_names[data], n_tokens, rows,
+                       p.w.cols);
+            uint32_t begin = check_random(c, p.w.n_groups + 1);
+            check_case(&s, same_as_ref(ref, set, &p, begin, p.w.n_groups - begin / 2),
+                       "%s: %u tokens, groups from %u of %u", data_names[data], n_tokens, begin,
+                       p.w.n_groups);
+            problem_finish(&p);
+        }
+    }
+    check_end(c, &s);
+}
+
+struct bench_call {
+    const struct kern_table *set;
+    const struct problem *p;
+    float *y;
+};
+
+static void call_matmul(void *argument)
+{
+    const struct bench_call *b = argument;
+    b->set->matmul[b->p->w.type](&b->p->w, 0, b->p->w.n_groups, &b->p->a, b->y, b->p->w.rows);
+}
+
+static void bench_type(struct check *c, const struct kern_table *set, enum quant_type type)
+{
+    static const struct {
+        uint32_t rows, cols;
+    } shapes[] = {{4096, 4096}, {1536, 576}, {576, 1536}};
+    static const uint32_t token_counts[] = {1, 4, 12, 48};
+    bool is_ref = strcmp(set->name, kern_name(KERN_REF)) == 0;
+    for (int i = is_ref; i < 3; i++) {
+        if (shapes[i].cols % pack_layout_of(type)->block_items != 0) {
+            continue;
+        }
+        for (int j = 0; j < (is_ref ? 1 : 4); j++) {
+            struct problem p;
+            char name[48];
+            snprintf(name, sizeof name, "matmul %s %ux%u, %u", quant_type_info(type)->name,
+                     shapes[i].rows, shapes[i].cols, token_counts[j]);
+            if (!check_wants_bench(c, name)) {
+                continue;
+            }
+            problem_init(c, &p, DATA_RANDOM, type, shapes[i].rows, shapes[i].cols, token_counts[j]);
+            struct bench_call call = {set, &p, NULL};
+            call.y = allocate(sizeof(float) * p.w.rows * p.a.n_tokens);
+            check_bench(name, set, call_matmul, &call, (double)pack_matrix_bytes(&p.w),
+                        2.0 * p.w.rows * p.w.cols * p.a.n_tokens);
+            free(call.y);
+            problem_finish(&p);
+        }
+    }
+}
+
+void check_matmul(struct check *c, const struct kern_table *ref, const struct kern_table *set)
+{
+    for (int i = 0; i < N_TYPES; i++) {
+        if (set == ref) {
+            check_ref(c, ref, types[i]);
+        }
+        check_type(c, ref, set, types[i]);
+        if (c->bench) {
+            bench_type(c, set, types[i]);
+        }
+    }
+}
