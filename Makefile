@@ -85,6 +85,11 @@ unit: $(UNIT)
 check: $(B)/tests/check
 	$(B)/tests/check
 
+# --- bench/gen_gguf: models with random weights and Llama's real shapes
+$(B)/gen_gguf: $(wildcard bench/gen_*.c) bench/gen.h $(B)/src/cmd/options.o $(B)/libpuna.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(PKG_LIBS) -lm
+
 .PHONY: clean
 clean:
 	rm -rf build

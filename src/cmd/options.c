@@ -37,13 +37,18 @@ static void print_option(const struct option_spec *s)
     putchar('\n');
 }
 
+static const char *program_of(const struct options_usage *usage)
+{
+    return usage->program != NULL ? usage->program : "puna ";
+}
+
 static void print_synopsis(const struct options_usage *usage)
 {
     const char *lead = "Usage: ";
     for (const char *line = usage->synopsis; line != NULL;) {
         const char *end = strchr(line, '\n');
         int n = end != NULL ? (int)(end - line) : (int)strlen(line);
-        printf("%spuna %s %.*s\n", lead, usage->command, n, line);
+        printf("%s%s%s %.*s\n", lead, program_of(usage), usage->command, n, line);
         lead = "       ";
         line = end != NULL ? end + 1 : NULL;
     }
@@ -212,7 +217,8 @@ static const struct option_spec *find_spec(const struct option_spec *specs, size
     return NULL;
 }
 
-static void name_bad_option(int code, char **argv, const char *command, struct error *e)
+static void name_bad_option(int code, char **argv, const struct options_usage *usage,
+                            struct error *e)
 {
     const char *word = argv[optind - 1];
     char letter[3] = {'-', (char)optopt, '\0'};
@@ -222,8 +228,8 @@ static void name_bad_option(int code, char **argv, const char *command, struct e
     } else if (optopt >= FIRST_LONG_CODE || optopt == HELP_CODE) {
         error_set(e, ERROR_USAGE, "option %s takes no value", word);
     } else {
-        error_set(e, ERROR_USAGE, "unknown option %s (see puna %s --help)",
-                  is_letter ? letter : word, command);
+        error_set(e, ERROR_USAGE, "unknown option %s (see %s%s --help)", is_letter ? letter : word,
+                  program_of(usage), usage->command);
     }
 }
 
@@ -243,7 +249,7 @@ static enum options_result parse_all(const struct options_usage *usage,
         const struct option_spec *s =
             code == '?' || code == ':' ? NULL : find_spec(specs, n_specs, code);
         if (s == NULL) {
-            name_bad_option(code, argv, usage->command, e);
+            name_bad_option(code, argv, usage, e);
             return OPTIONS_BAD;
         }
         if (!set_value(s, optarg, e)) {
@@ -271,8 +277,8 @@ enum options_result options_parse(const struct options_usage *usage,
     for (int i = optind; result == OPTIONS_RUN && i < argc; i++) {
         size_t index = (size_t)(i - optind);
         if (index >= max_operands) {
-            error_set(e, ERROR_USAGE, "surplus argument '%s' (see puna %s --help)", argv[i],
-                      usage->command);
+            error_set(e, ERROR_USAGE, "surplus argument '%s' (see %s%s --help)", argv[i],
+                      program_of(usage), usage->command);
             return OPTIONS_BAD;
         }
         operands[index] = argv[i];

@@ -36,6 +36,7 @@ struct options_usage {
     const char *synopsis; /* "[OPTION]... [MODEL]"; lines separated by \n for several forms */
     const char *about;    /* what it does, wrapped by hand at 80 columns */
     const char *epilog;   /* exit codes, examples; NULL for none */
+    const char *program;  /* shown before the command; NULL: "puna " */
 };
 
 enum options_result {

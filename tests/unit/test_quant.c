@@ -109,9 +109,10 @@ static void unsupported_types_have_a_name_but_no_size(void **state)
     static const struct {
         uint32_t type;
         const char *name;
-    } expected[] = {{9, "Q8_1"},   {16, "IQ2_XXS"}, {19, "IQ1_S"},      {28, "F64"},
-                    {29, "IQ1_M"}, {34, "TQ1_0"},   {35, "TQ2_0"},      {39, "MXFP4"},
-                    {40, "NVFP4"}, {41, "Q1_0"},    {36, "IQ4_NL_4_4"}, {31, "Q4_0_4_4"}};
+    } expected[] = {{9, "Q8_1"},     {16, "IQ2_XXS"}, {19, "IQ1_S"}, {28, "F64"},
+                    {29, "IQ1_M"},   {34, "TQ1_0"},   {35, "TQ2_0"}, {39, "MXFP4"},
+                    {40, "NVFP4"},   {41, "Q1_0"},    {42, "Q2_0"},  {36, "IQ4_NL_4_4"},
+                    {31, "Q4_0_4_4"}};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         assert_string_equal(quant_type_name(expected[i].type), expected[i].name);
         assert_null(quant_type_info(expected[i].type));
@@ -127,7 +128,7 @@ static void unsupported_types_have_a_name_but_no_size(void **state)
 static void unknown_ids_have_neither_name_nor_size(void **state)
 {
     (void)state;
-    static const uint32_t ids[] = {42, 100, 0x7FFFFFFF, UINT32_MAX};
+    static const uint32_t ids[] = {43, 100, 0x7FFFFFFF, UINT32_MAX};
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         assert_null(quant_type_name(ids[i]));
         assert_null(quant_type_info(ids[i]));
