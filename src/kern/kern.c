@@ -10,12 +10,10 @@
 #include <cpuid.h>
 #endif
 
-enum { MAX_FILLS = 6 };
-
 struct set {
     const char *name;
-    unsigned needs; /* bits of enum kern_cpu */
-    kern_fill_fn *fills[MAX_FILLS];
+    unsigned needs;             /* bits of enum kern_cpu */
+    kern_fill_fn *const *fills; /* up to a NULL */
 };
 
 enum {
@@ -24,22 +22,23 @@ enum {
                    KERN_CPU_AVX512DQ | KERN_CPU_AVX512VNNI
 };
 
+static kern_fill_fn *const fills_ref[] = {kern_fill_ref, kern_fill_matmul_ref, NULL};
+
 #if defined(__x86_64__)
-static const struct set sets[KERN_SET_COUNT] = {
-    [KERN_REF] = {"ref", 0, {kern_fill_ref, kern_fill_matmul_ref}},
-    [KERN_AVX2] = {"avx2", NEEDS_AVX2, {NULL}},
-    [KERN_AVX512] = {"avx512",
-                     NEEDS_AVX512,
-                     {kern_fill_matmul_q32_avx512, kern_fill_matmul_q256_avx512,
-                      kern_fill_matmul_dense_avx512}},
-};
+static kern_fill_fn *const fills_avx2[] = {kern_fill_float_avx2, kern_fill_attend_avx2, NULL};
+static kern_fill_fn *const fills_avx512[] = {
+    kern_fill_float_avx512,       kern_fill_attend_avx512,       kern_fill_matmul_q32_avx512,
+    kern_fill_matmul_q256_avx512, kern_fill_matmul_dense_avx512, NULL};
 #else
-static const struct set sets[KERN_SET_COUNT] = {
-    [KERN_REF] = {"ref", 0, {kern_fill_ref, kern_fill_matmul_ref}},
-    [KERN_AVX2] = {"avx2", NEEDS_AVX2, {NULL}},
-    [KERN_AVX512] = {"avx512", NEEDS_AVX512, {NULL}},
-};
+static kern_fill_fn *const fills_avx2[] = {NULL};
+static kern_fill_fn *const fills_avx512[] = {NULL};
 #endif
+
+static const struct set sets[KERN_SET_COUNT] = {
+    [KERN_REF] = {"ref", 0, fills_ref},
+    [KERN_AVX2] = {"avx2", NEEDS_AVX2, fills_avx2},
+    [KERN_AVX512] = {"avx512", NEEDS_AVX512, fills_avx512},
+};
 
 static const struct {
     unsigned bit;
@@ -125,7 +124,7 @@ static void build_tables(void)
             tables[s] = tables[s - 1];
         }
         tables[s].name = sets[s].name;
-        for (int i = 0; i < MAX_FILLS && sets[s].fills[i]; i++) {
+        for (int i = 0; sets[s].fills[i]; i++) {
             sets[s].fills[i](&tables[s]);
         }
     }

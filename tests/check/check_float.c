@@ -264,6 +264,9 @@ static void call_store(void *argument)
 static bool same_act(const struct kern_act *a, const struct kern_act *b)
 {
     size_t n = (size_t)a->n_tokens * a->cols;
+    if (n == 0) {
+        return true; /* the arrays are NULL */
+    }
     if (a->form == PACK_ACT_F32) {
         return check_same_f32(a->f, b->f, n);
     }
