@@ -100,7 +100,7 @@ def llama3_factors(s):
 
 
 def byte_vocabulary(n_vocab):
-    """The 256 byte tokens of byte-level BPE, fillers, and two control tokens at the end."""
+    """The 256 byte tokens of byte-level BPE, one merge, fillers, two control tokens at the end."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters, extra = {}, 0
     for b in range(256):
@@ -110,7 +110,7 @@ def byte_vocabulary(n_vocab):
             letters[b] = chr(256 + extra)
             extra += 1
     tokens = [letters[b] for b in range(256)]
-    tokens += [f"<filler{i}>" for i in range(n_vocab - 258)] + ["<|begin|>", "<|end|>"]
+    tokens += ["ab"] + [f"<filler{i}>" for i in range(n_vocab - 259)] + ["<|begin|>", "<|end|>"]
     return tokens, [1] * (n_vocab - 2) + [3, 3]
 
 
@@ -140,7 +140,7 @@ def write_gguf(name, path, matrix_type=gguf.GGMLQuantizationType.F32):
     w.add_tokenizer_pre("llama-bpe")
     w.add_token_list(tokens)
     w.add_token_types(kinds)
-    w.add_token_merges([])
+    w.add_token_merges(["a b"])
     w.add_bos_token_id(s["n_vocab"] - 2)
     w.add_eos_token_id(s["n_vocab"] - 1)
     for key, array in weights(s).items():
