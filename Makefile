@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 PACKAGES := jansson libedit
-OPT_release := -O2
+OPT_release := -O3
 OPT_debug := -O0
 OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 OPT_tsan := -O1 -fsanitize=thread

@@ -12,6 +12,7 @@ static const struct {
 } commands[] = {
     {"tokenize", cmd_tokenize, "print the token ids of a text"},
     {"detokenize", cmd_detokenize, "print the text of token ids"},
+    {"score", cmd_score, "log-probability of each token of a text, perplexity"},
     {"version", cmd_version, "print version, compiler and kernel sets"},
 };
 

@@ -1,0 +1,357 @@
+/* score.c - `puna score`: log-probability of every token of a text, given those before it. */
+#include "base/fmath.h"
+#include "base/mem.h"
+#include "cmd/session.h"
+#include "model/forward.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_INPUT_BYTES = 64 << 20, MAX_TOP = 100, DEFAULT_BATCH = 128 };
+
+struct score_options {
+    struct options_model model;
+    bool ids, json, no_bos, special;
+    uint32_t top;
+    const char *logits_path;
+};
+
+struct choice {
+    uint32_t id;
+    double logprob;
+};
+
+/* What the model says of one token: entry 0 of a text has none before it and is not scored. */
+struct scored {
+    double logprob;
+    struct choice top[MAX_TOP]; /* options.top of them, best first */
+};
+
+struct score {
+    struct session session;
+    struct score_options options;
+    struct token_list tokens;
+    FILE *logits; /* f32 rows of all logits, NULL when not asked for */
+    json_t *json; /* array of entries, NULL for text output */
+    double sum;
+    size_t n_scored;
+};
+
+/* Separators are blanks, commas and brackets, so that a JSON array works too. */
+static bool parse_ids(const char *text, size_t n, uint32_t n_vocab, struct token_list *out,
+                      struct error *e)
+{
+    size_t i = 0;
+    while (i < n) {
+        if (strchr(" \t\r\n,[]", text[i]) != NULL && text[i] != '\0') {
+            i++;
+            continue;
+        }
+        uint64_t id = 0;
+        size_t start = i;
+        while (i < n && text[i] >= '0' && text[i] <= '9' && id <= UINT32_MAX) {
+            id = id * 10 + (uint64_t)(text[i++] - '0');
+        }
+        if (i == start) {
+            return error_set(e, ERROR_USAGE, "byte %zu of the token ids is no digit: 0x%02x", i,
+                             (unsigned char)text[i]);
+        }
+        if (id >= n_vocab) {
+            return error_set(e, ERROR_USAGE, "token id %llu is outside the vocabulary of %u",
+                             (unsigned long long)id, n_vocab);
+        }
+        if (!token_list_push(out, (uint32_t)id, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_tokens(struct score *s, struct error *e)
+{
+    char *text = NULL;
+    size_t n = 0;
+    if (!cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, e)) {
+        return false;
+    }
+    bool ok;
+    if (s->options.ids) {
+        ok = parse_ids(text, n, s->session.model.config.n_vocab, &s->tokens, e);
+    } else {
+        unsigned flags = (s->options.no_bos ? 0 : TOKEN_ADD_BOS) |
+                         (s->options.special ? TOKEN_PARSE_SPECIAL : 0);
+        ok = tokenizer_encode(s->session.tokenizer, (struct str){text, n}, flags, &s->tokens, e);
+    }
+    mem_free(text);
+    if (ok && s->tokens.n < 2) {
+        ok = error_set(e, ERROR_USAGE, "nothing to score: %zu tokens, at least 2 are needed",
+                       s->tokens.n);
+    }
+    return ok;
+}
+
+/* log(sum of exp(logit)) over the vocabulary, in doubles, the maximum subtracted. */
+static double log_sum_exp(const float *logits, uint32_t n)
+{
+    double max = -INFINITY, sum = 0.0;
+    for (uint32_t i = 0; i < n; i++) {
+        max = (double)logits[i] > max ? (double)logits[i] : max;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        sum += fmath_exp((double)logits[i] - max);
+    }
+    return max + fmath_log(sum);
+}
+
+/* Keeps the best n_top in descending order; equal ones by ascending id. */
+static void find_top(const float *logits, uint32_t n_vocab, double log_sum, struct choice *top,
+                     uint32_t n_top)
+{
+    uint32_t n = 0;
+    for (uint32_t id = 0; id < n_vocab && n_top > 0; id++) {
+        double logprob = (double)logits[id] - log_sum;
+        if (n == n_top && !(logprob > top[n - 1].logprob)) {
+            continue;
+        }
+        uint32_t at = n < n_top ? n++ : n - 1;
+        while (at > 0 && logprob > top[at - 1].logprob) {
+            top[at] = top[at - 1];
+            at--;
+        }
+        top[at] = (struct choice){id, logprob};
+    }
+}
+
+static void print_piece(struct str piece)
+{
+    for (size_t i = 0; i < piece.n; i++) {
+        unsigned char c = (unsigned char)piece.p[i];
+        if (c < 0x20 || c == 0x7F || c == '\\') {
+            printf("\\x%02x", c);
+        } else {
+            putchar(c);
+        }
+    }
+}
+
+/* A piece may be half a code point: such bytes show as U+FFFD in JSON. */
+static json_t *json_piece(const struct score *s, uint32_t id)
+{
+    struct buf b;
+    buf_init(&b, MAX_INPUT_BYTES);
+    struct token_stream stream;
+    token_stream_init(&stream);
+    stream.at_start = false;
+    json_t *result = NULL;
+    if (token_stream_push(&stream, s->session.tokenizer, id, true, &b, NULL) &&
+        token_stream_flush(&stream, &b, NULL)) {
+        result = json_stringn(b.data != NULL ? b.data : "", b.n);
+    }
+    buf_finish(&b);
+    return result != NULL ? result : json_null();
+}
+
+static void emit_json(struct score *s, size_t index, const struct scored *t)
+{
+    uint32_t id = s->tokens.ids[index];
+    json_t *entry = json_pack("{s:i,s:o}", "id", (int)id, "piece", json_piece(s, id));
+    json_object_set_new(entry, "logprob", index > 0 ? json_real(t->logprob) : json_null());
+    if (s->options.top > 0 && index > 0) {
+        json_t *top = json_array();
+        for (uint32_t i = 0; i < s->options.top; i++) {
+            json_array_append_new(top, json_pack("{s:i,s:o,s:f}", "id", (int)t->top[i].id, "piece",
+                                                 json_piece(s, t->top[i].id), "logprob",
+                                                 t->top[i].logprob));
+        }
+        json_object_set_new(entry, "top", top);
+    }
+    json_array_append_new(s->json, entry);
+}
+
+static void emit_text(const struct score *s, size_t index, const struct scored *t)
+{
+    uint32_t id = s->tokens.ids[index];
+    if (index == 0) {
+        printf("%10s", "-");
+    } else {
+        printf("%10.5f", t->logprob);
+    }
+    printf("  %6u  ", id);
+    print_piece(tokenizer_piece(s->session.tokenizer, id, true));
+    putchar('\n');
+    for (uint32_t i = 0; index > 0 && i < s->options.top; i++) {
+        printf("    %10.5f  %6u  ", t->top[i].logprob, t->top[i].id);
+        print_piece(tokenizer_piece(s->session.tokenizer, t->top[i].id, true));
+        putchar('\n');
+    }
+}
+
+static void emit(struct score *s, size_t index, const struct scored *t)
+{
+    if (index > 0) {
+        s->sum += t->logprob;
+        s->n_scored++;
+    }
+    if (s->json != NULL) {
+        emit_json(s, index, t);
+    } else {
+        emit_text(s, index, t);
+    }
+}
+
+/* The logits after token `index` score token index + 1. */
+static bool score_row(struct score *s, const float *logits, size_t index, struct error *e)
+{
+    uint32_t n_vocab = s->session.model.config.n_vocab;
+    if (s->logits != NULL && fwrite(logits, sizeof *logits, n_vocab, s->logits) != n_vocab) {
+        return error_set(e, ERROR_IO, "%s cannot be written: %s", s->options.logits_path,
+                         strerror(errno));
+    }
+    if (index + 1 < s->tokens.n) {
+        double log_sum = log_sum_exp(logits, n_vocab);
+        struct scored t;
+        t.logprob = (double)logits[s->tokens.ids[index + 1]] - log_sum;
+        find_top(logits, n_vocab, log_sum, t.top, s->options.top);
+        emit(s, index + 1, &t);
+    }
+    return true;
+}
+
+static bool score_tokens(struct score *s, struct forward *f, struct kv_seq *seq, struct error *e)
+{
+    emit(s, 0, NULL);
+    for (size_t done = 0; done < s->tokens.n;) {
+        size_t left = s->tokens.n - done;
+        uint32_t n = left < f->limits.max_tokens ? (uint32_t)left : f->limits.max_tokens;
+        struct forward_item item = {seq, s->tokens.ids + done, n, n};
+        if (!forward_batch(f, &item, 1, e)) {
+            return false;
+        }
+        for (uint32_t row = 0; row < n; row++) {
+            if (!score_row(s, forward_logits(f, row), done + row, e)) {
+                return false;
+            }
+        }
+        done += n;
+    }
+    return true;
+}
+
+static bool check_length(const struct score *s, struct error *e)
+{
+    uint32_t n_ctx =
+        s->options.model.ctx > 0 ? s->options.model.ctx : s->session.model.config.ctx_train;
+    if (s->tokens.n > n_ctx) {
+        return error_set(e, ERROR_CONTEXT, "%zu tokens do not fit the context of %u", s->tokens.n,
+                         n_ctx);
+    }
+    return true;
+}
+
+static bool compute(struct score *s, struct error *e)
+{
+    if (!check_length(s, e)) {
+        return false;
+    }
+    const struct model *m = &s->session.model;
+    uint32_t batch = s->options.model.batch > 0 ? s->options.model.batch : DEFAULT_BATCH;
+    struct kv_pool kv = {0};
+    struct kv_seq seq = {0};
+    struct forward forward = {0};
+    bool ok =
+        kv_pool_init(&kv, &m->config, s->tokens.n, e) &&
+        kv_seq_init(&seq, (uint32_t)s->tokens.n, e) &&
+        forward_init(&forward, m, &kv, s->session.pool, (struct forward_limits){batch, batch}, e) &&
+        score_tokens(s, &forward, &seq, e);
+    forward_finish(&forward);
+    kv_seq_finish(&seq, &kv);
+    kv_pool_finish(&kv);
+    return ok;
+}
+
+static void print_totals(struct score *s)
+{
+    double perplexity = fmath_exp(-s->sum / (double)s->n_scored);
+    if (s->json == NULL) {
+        printf("tokens %zu  sum %.6f  perplexity %.6f\n", s->n_scored, s->sum, perplexity);
+        return;
+    }
+    json_t *root = json_pack("{s:o,s:i,s:f,s:f}", "tokens", s->json, "n_scored", (int)s->n_scored,
+                             "sum", s->sum, "perplexity", perplexity);
+    json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    putchar('\n');
+    json_decref(root);
+    s->json = NULL;
+}
+
+static bool run(struct score *s, const struct cmd_env *env, const char *model, struct error *e)
+{
+    if (!session_open(&s->session, env, model, &s->options.model, e) || !read_tokens(s, e)) {
+        return false;
+    }
+    if (s->options.logits_path != NULL) {
+        s->logits = fopen(s->options.logits_path, "wb");
+        if (s->logits == NULL) {
+            return error_set(e, ERROR_IO, "%s cannot be written: %s", s->options.logits_path,
+                             strerror(errno));
+        }
+    }
+    s->json = s->options.json ? json_array() : NULL;
+    if (!compute(s, e)) {
+        return false;
+    }
+    if (s->logits != NULL) {
+        bool closed = fclose(s->logits) == 0;
+        s->logits = NULL;
+        if (!closed) {
+            return error_set(e, ERROR_IO, "%s cannot be written: %s", s->options.logits_path,
+                             strerror(errno));
+        }
+    }
+    print_totals(s);
+    return true;
+}
+
+int cmd_score(const struct cmd_env *env, int argc, char **argv)
+{
+    static const struct options_usage usage = {
+        .command = "score",
+        .synopsis = "[OPTION]... [MODEL] < TEXT",
+        .about =
+            "Print the natural-log probability of each token of the text on standard input,\n"
+            "given those before it, their sum and the perplexity. The first token has nothing\n"
+            "before it and is not scored.",
+    };
+    struct score s = {0};
+    struct score_options *o = &s.options;
+    const struct option_spec specs[] = {
+        {OPTION_HEADING, .help = "Options"},
+        {OPTION_FLAG, "ids", 0, NULL, NULL, &o->ids, 0, 0,
+         "standard input holds token ids, not text", NULL},
+        {OPTION_U32, "top", 0, NULL, "N", &o->top, 0, MAX_TOP,
+         "also show the N most probable tokens at each place", NULL},
+        {OPTION_FLAG, "json", 0, NULL, NULL, &o->json, 0, 0, "print one JSON object", NULL},
+        {OPTION_FLAG, "special", 0, NULL, NULL, &o->special, 0, 0,
+         "special tokens in the text count as such", NULL},
+        {OPTION_FLAG, "no-bos", 0, NULL, NULL, &o->no_bos, 0, 0,
+         "do not put the begin-of-text token first", NULL},
+        {OPTION_TEXT, "logits", 0, NULL, "FILE", &o->logits_path, 0, 0,
+         "write all logits, f32, one row of the vocabulary a token", NULL},
+        OPTIONS_MODEL(o->model),
+    };
+    const char *model;
+    OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
+    struct error e = {0};
+    bool ok = run(&s, env, model, &e);
+    if (s.logits != NULL) {
+        fclose(s.logits);
+    }
+    json_decref(s.json);
+    token_list_finish(&s.tokens);
+    session_close(&s.session);
+    return ok ? cmd_finish_output("score", 0) : cmd_fail("score", &e);
+}

@@ -1,0 +1,104 @@
+/* session.c - opening a model for computing. */
+#include "cmd/session.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { BAR_WIDTH = 40 };
+
+struct progress {
+    bool shown;
+    uint32_t percent;
+};
+
+static void show_progress(void *argument, uint64_t done, uint64_t total)
+{
+    struct progress *p = argument;
+    uint32_t percent = total > 0 ? (uint32_t)((double)done / (double)total * 100.0) : 100;
+    if (p->shown && percent == p->percent) {
+        return;
+    }
+    p->shown = true;
+    p->percent = percent;
+    char bar[BAR_WIDTH + 1];
+    for (uint32_t i = 0; i < BAR_WIDTH; i++) {
+        bar[i] = i < percent * BAR_WIDTH / 100 ? '#' : '.';
+    }
+    bar[BAR_WIDTH] = '\0';
+    fprintf(stderr, "\rloading [%s] %3u %%", bar, percent);
+    if (done == total) {
+        fprintf(stderr, "\r%*s\r", BAR_WIDTH + 18, "");
+    }
+    fflush(stderr);
+}
+
+static bool choose_kernels(const struct options_model *options, const struct kern_table **out,
+                           struct error *e)
+{
+    enum kern_set set = kern_best();
+    if (options->cpu != NULL && !kern_parse(options->cpu, &set)) {
+        return error_set(e, ERROR_USAGE, "option --cpu: '%s' is not ref, avx2 or avx512",
+                         options->cpu);
+    }
+    *out = kern_get(set, e);
+    return *out != NULL;
+}
+
+static bool load(struct session *s, const struct options_model *options, struct error *e)
+{
+    const struct kern_table *kern = NULL;
+    if (!choose_kernels(options, &kern, e)) {
+        return false;
+    }
+    s->file = gguf_open(s->path, e);
+    if (s->file == NULL) {
+        return false;
+    }
+    s->tokenizer = tokenizer_create(s->file, e);
+    s->pool = s->tokenizer != NULL
+                  ? pool_create(options->threads > 0 ? options->threads : pool_default_threads(), e)
+                  : NULL;
+    if (s->pool == NULL) {
+        return false;
+    }
+    struct progress progress = {0};
+    struct model_load_options load_options = {.exact = options->exact};
+    if (isatty(STDERR_FILENO)) {
+        load_options.progress = show_progress;
+        load_options.progress_argument = &progress;
+    }
+    s->has_model = model_load(&s->model, s->file, kern, &load_options, s->pool, e);
+    return s->has_model;
+}
+
+bool session_open(struct session *s, const struct cmd_env *env, const char *model,
+                  const struct options_model *options, struct error *e)
+{
+    *s = (struct session){0};
+    if (!cmd_find_model(env, model, true, &s->path, e)) {
+        return false;
+    }
+    uint64_t start = clock_now_ns();
+    if (!load(s, options, e)) {
+        error_prefix(e, "%s", s->path);
+        session_close(s);
+        return false;
+    }
+    s->load_seconds = clock_seconds_since(start);
+    return true;
+}
+
+void session_close(struct session *s)
+{
+    if (s->has_model) {
+        model_finish(&s->model);
+    }
+    pool_destroy(s->pool);
+    tokenizer_destroy(s->tokenizer);
+    gguf_destroy(s->file);
+    mem_free(s->path);
+    *s = (struct session){0};
+}

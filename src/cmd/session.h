@@ -1,0 +1,28 @@
+/* session.h - a model opened for computing: file, tokenizer, threads, kernels, weights. */
+#ifndef CMD_SESSION_H
+#define CMD_SESSION_H
+
+#include "base/pool.h"
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "format/gguf.h"
+#include "model/model.h"
+#include "token/token.h"
+
+struct session {
+    char *path;
+    struct gguf *file;
+    struct tokenizer *tokenizer;
+    struct pool *pool;
+    struct model model;
+    bool has_model;
+    double load_seconds;
+};
+
+/* Finds (see cmd_find_model) and loads a model; a progress bar goes to stderr when that is a
+ * terminal. On failure everything is released. */
+bool session_open(struct session *s, const struct cmd_env *env, const char *model,
+                  const struct options_model *options, struct error *e);
+void session_close(struct session *s);
+
+#endif
