@@ -92,7 +92,7 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
 {
     uint8_t sub_bytes[256], minimum_bytes[256];
     const uint8_t *sub = sub_bytes, *pairs = form.minimum ? minimum_bytes : sub_bytes;
-    const int n_sub = PACK_SUPER / form.sub_items;
+    const int n_sub = form.sub_items == 16 ? 16 : 8;
     bool is_signed = !form.minimum;
     if (form.type == QUANT_Q6_K) {
         sub = pairs = s + PACK_Q6_K_SUB;
@@ -118,9 +118,10 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
 TEMPLATE __m512i pair_sum(struct q256_form form, const struct q256_scales *scales, const int16_t *n,
                           int t, const int n_tokens)
 {
+    const int n_pairs = form.sub_items == 16 ? 8 : 4;
     __m512i sum = _mm512_setzero_si512();
     UNROLL
-    for (int i = 0; i < PACK_SUPER / form.sub_items / 2; i++) {
+    for (int i = 0; i < n_pairs; i++) {
         sum = dot_words(sum, scales->pair[i], n + (i * n_tokens + t) * 2);
     }
     return sum;

@@ -61,7 +61,7 @@ struct problem {
     struct kern_act a;
     uint8_t *file;
     size_t row_bytes;
-    void *packed, *act_memory;
+    struct check_buf packed, act_memory; /* end where a page that cannot be read begins */
 };
 
 static void *allocate(size_t n_bytes)
@@ -204,19 +204,20 @@ static void problem_init(struct check *c, struct problem *p, enum data data, enu
             fill_blocks(c, data, type, p->file + r * p->row_bytes, p->row_bytes);
         }
     }
-    p->packed = allocate(pack_matrix_bytes(&p->w));
-    pack_groups(&p->w, p->file, p->packed, 0, p->w.n_groups);
-    p->w.data = p->packed;
-    p->act_memory = allocate(kern_act_bytes(pack_act_of(type), n_tokens, cols));
-    kern_act_init(&p->a, pack_act_of(type), n_tokens, cols, p->act_memory);
+    uint8_t *packed = check_buf_init(&p->packed, pack_matrix_bytes(&p->w), 0);
+    pack_groups(&p->w, p->file, packed, 0, p->w.n_groups);
+    p->w.data = packed;
+    enum pack_act form = pack_act_of(type);
+    void *memory = check_buf_init(&p->act_memory, kern_act_bytes(form, n_tokens, cols), 0);
+    kern_act_init(&p->a, form, n_tokens, cols, memory);
     fill_act(c, data, &p->a);
 }
 
 static void problem_finish(struct problem *p)
 {
     free(p->file);
-    free(p->packed);
-    free(p->act_memory);
+    check_buf_finish(&p->packed);
+    check_buf_finish(&p->act_memory);
 }
 
 /* y (n_tokens, stride) of groups [begin, end); what the kernel must not write keeps its canary. */
