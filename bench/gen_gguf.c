@@ -319,8 +319,9 @@ int main(int argc, char **argv)
          "context length before scaling", NULL},
     };
     struct error e = {0};
+    const struct options_line line = {.argc = argc, .argv = argv};
     enum options_result parsed =
-        options_parse(&usage, specs, sizeof specs / sizeof specs[0], argc, argv, NULL, 0, &e);
+        options_parse(&usage, specs, sizeof specs / sizeof specs[0], &line, &e);
     if (parsed == OPTIONS_HELP) {
         return 0;
     }

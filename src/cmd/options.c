@@ -234,14 +234,15 @@ static void name_bad_option(int code, char **argv, const struct options_usage *u
 }
 
 static enum options_result parse_all(const struct options_usage *usage,
-                                     const struct option_spec *specs, size_t n_specs, int argc,
-                                     char **argv, const struct getopt_tables *tables,
-                                     struct error *e)
+                                     const struct option_spec *specs, size_t n_specs,
+                                     const struct options_line *line,
+                                     const struct getopt_tables *tables, struct error *e)
 {
     optind = 0; /* glibc: start afresh, also after an earlier scan */
     opterr = 0;
     int code;
-    while ((code = getopt_long(argc, argv, tables->shorts, tables->longs, NULL)) != -1) {
+    while ((code = getopt_long(line->argc, line->argv, tables->shorts, tables->longs, NULL)) !=
+           -1) {
         if (code == HELP_CODE) {
             print_help(usage, specs, n_specs);
             return OPTIONS_HELP;
@@ -249,7 +250,7 @@ static enum options_result parse_all(const struct options_usage *usage,
         const struct option_spec *s =
             code == '?' || code == ':' ? NULL : find_spec(specs, n_specs, code);
         if (s == NULL) {
-            name_bad_option(code, argv, usage, e);
+            name_bad_option(code, line->argv, usage, e);
             return OPTIONS_BAD;
         }
         if (!set_value(s, optarg, e)) {
@@ -260,28 +261,27 @@ static enum options_result parse_all(const struct options_usage *usage,
 }
 
 enum options_result options_parse(const struct options_usage *usage,
-                                  const struct option_spec *specs, size_t n_specs, int argc,
-                                  char **argv, const char **operands, size_t max_operands,
-                                  struct error *e)
+                                  const struct option_spec *specs, size_t n_specs,
+                                  const struct options_line *line, struct error *e)
 {
-    for (size_t i = 0; i < max_operands; i++) {
-        operands[i] = NULL;
+    for (size_t i = 0; i < line->max_operands; i++) {
+        line->operands[i] = NULL;
     }
     struct getopt_tables tables = {0};
     enum options_result result = OPTIONS_BAD;
     if (build_tables(specs, n_specs, &tables, e)) {
-        result = parse_all(usage, specs, n_specs, argc, argv, &tables, e);
+        result = parse_all(usage, specs, n_specs, line, &tables, e);
     }
     mem_free(tables.longs);
     mem_free(tables.shorts);
-    for (int i = optind; result == OPTIONS_RUN && i < argc; i++) {
+    for (int i = optind; result == OPTIONS_RUN && i < line->argc; i++) {
         size_t index = (size_t)(i - optind);
-        if (index >= max_operands) {
-            error_set(e, ERROR_USAGE, "surplus argument '%s' (see %s%s --help)", argv[i],
+        if (index >= line->max_operands) {
+            error_set(e, ERROR_USAGE, "surplus argument '%s' (see %s%s --help)", line->argv[i],
                       program_of(usage), usage->command);
             return OPTIONS_BAD;
         }
-        operands[index] = argv[i];
+        line->operands[index] = line->argv[i];
     }
     return result;
 }

@@ -45,20 +45,28 @@ enum options_result {
     OPTIONS_BAD   /* *e says why */
 };
 
+/* A command line and where its operands go. */
+struct options_line {
+    int argc;
+    char **argv; /* argv[0] is the subcommand's name; getopt reorders the rest */
+    const char **operands;
+    size_t max_operands;
+};
+
 /* Parses argv[1..]. Operands (at most max_operands) go to operands[], unset ones stay NULL.
  * Unknown options, missing, malformed and out-of-range values, and surplus operands are errors that
  * name them. --help is added by itself. */
 enum options_result options_parse(const struct options_usage *usage,
-                                  const struct option_spec *specs, size_t n_specs, int argc,
-                                  char **argv, const char **operands, size_t max_operands,
-                                  struct error *e);
+                                  const struct option_spec *specs, size_t n_specs,
+                                  const struct options_line *line, struct error *e);
 
 /* The usual head of a subcommand: parse, and on help or error leave with the exit code. */
-#define OPTIONS_OR_RETURN(usage, specs, argc, argv, operands, max_operands)                        \
+#define OPTIONS_OR_RETURN(usage, specs, n_args, args, operand_list, n_operands)                    \
     do {                                                                                           \
         struct error options_error = {0};                                                          \
-        switch (options_parse((usage), (specs), sizeof(specs) / sizeof((specs)[0]), (argc),        \
-                              (argv), (operands), (max_operands), &options_error)) {               \
+        const struct options_line options_line = {(n_args), (args), (operand_list), (n_operands)}; \
+        switch (options_parse((usage), (specs), sizeof(specs) / sizeof((specs)[0]), &options_line, \
+                              &options_error)) {                                                   \
         case OPTIONS_RUN:                                                                          \
             break;                                                                                 \
         case OPTIONS_HELP:                                                                         \
