@@ -4,7 +4,7 @@ CC ?= cc
 B := build/$(MODE)
 PREFIX ?= /usr/local
 
-ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 PACKAGES := jansson libedit
 OPT_release := -O3
 OPT_debug := -O0
@@ -42,10 +42,12 @@ $(B)/puna: $(CMD_OBJ) $(B)/libpuna.a
 $(B)/libpuna.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
+AVX2 := -mavx2 -mfma -mf16c
+AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512
 # Without sanitizers: instrumented, these unrolled kernels take minutes to compile. tests/check runs
 # them between guard pages instead.
-$(B)/%_avx2.o: ALL_CFLAGS += -mavx2 -mfma -mf16c -fno-sanitize=all
-$(B)/%_avx512.o: ALL_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512 -fno-sanitize=all
+$(B)/%_avx2.o: ALL_CFLAGS += $(AVX2) -fno-sanitize=all
+$(B)/%_avx512.o: ALL_CFLAGS += $(AVX512) -fno-sanitize=all
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -92,8 +94,74 @@ $(B)/gen_gguf: $(wildcard bench/gen_*.c) bench/gen.h $(B)/src/cmd/options.o $(B)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(PKG_LIBS) -lm
 
+# --- house: what a person types
+PYTHON ?= python3
+JOBS := $(shell nproc)
+.PHONY: help setup demo test oracle tests asan cross-check
+help: ## this list
+	@sed -n 's/^\([a-z_][a-z_.-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 30
+
+setup: ## install what building, testing and linting need
+	tools/setup test
+
+demo: ## install what is missing, build, bring the default model, answer two messages
+	tools/setup build
+	$(MAKE) -s -j$(JOBS) all
+	model=$$(tools/fetch-default-model) && \
+	$(B)/puna run --stats --system "Act like you are a helpful assistant." -p "Hi there!" "$$model"
+
+test: ## the whole suite: both compilers, sanitizers, oracles, aarch64
+	tools/setup test
+	build/venv/bin/python tests/run
+
+oracle: ## the comparisons that take long or need torch
+	tools/setup oracle
+	build/venv/bin/python tests/run --oracle
+
+tests: $(UNIT) $(B)/tests/check $(FUZZ) $(B)/gen_gguf ## build every test program
+
+asan: ## the program and all tests with address and undefined-behaviour sanitizers
+	$(MAKE) MODE=asan all tests
+
+# Libraries for aarch64 lie where `tools/setup test` put them.
+SYSROOT := build/sysroot-aarch64
+cross-check: ## everything for aarch64, where `ref` is the only kernel set
+	$(MAKE) MODE=cross CC=aarch64-linux-gnu-gcc PKG_CFLAGS=-I$(SYSROOT)/usr/include \
+	PKG_LIBS="-ljansson -ledit" LDFLAGS="-L$(SYSROOT)/usr/lib/aarch64-linux-gnu \
+	-Wl,-rpath-link,$(SYSROOT)/usr/lib/aarch64-linux-gnu:$(SYSROOT)/lib/aarch64-linux-gnu" all tests
+
+.PHONY: lint syntax report
+C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] bench/*.[ch])
+PLAIN_C := $(filter-out $(SIMD_SRC),$(filter %.c,$(C_FILES)))
+lint: ## warnings of both compilers, format, include directions, banned functions, cppcheck
+	clang-format-14 --dry-run -Werror $(C_FILES)
+	for check in includes banned sizes text; do $(PYTHON) tools/lint/check_$$check.py || exit 1; done
+	mandoc -Tlint -Wwarning docs/puna.1
+	$(MAKE) -s CC=gcc syntax
+	$(MAKE) -s CC=clang-14 syntax
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 -j$(JOBS) \
+	--suppressions-list=tools/lint/cppcheck.txt -Isrc $(filter-out %/unicode_table.c,$(filter src/%.c,$(C_FILES)))
+syntax:
+	$(CC) $(ALL_CFLAGS) -fsyntax-only $(PLAIN_C)
+ifeq ($(ARCH),x86_64)
+	$(if $(filter %_avx2.c,$(SIMD_SRC)),$(CC) $(ALL_CFLAGS) $(AVX2) -fsyntax-only $(filter %_avx2.c,$(SIMD_SRC)))
+	$(CC) $(ALL_CFLAGS) $(AVX512) -fsyntax-only $(filter %_avx512.c,$(SIMD_SRC))
+endif
+report: ## sizes of files and functions
+	$(PYTHON) tools/lint/check_sizes.py --report
+
+.PHONY: compile_commands.json install
+compile_commands.json: ## for editors and clang tools
+	$(MAKE) -Bn MODE=debug all | tools/compile-commands >$@
+
+INSTALL_DIR := $(DESTDIR)$(PREFIX)
+install: all ## into $(PREFIX)
+	install -D -m 755 $(B)/puna $(INSTALL_DIR)/bin/puna
+	install -D -m 755 tools/fetch-default-model $(INSTALL_DIR)/libexec/puna/fetch-default-model
+	install -D -m 644 docs/puna.1 $(INSTALL_DIR)/share/man/man1/puna.1
+
 .PHONY: clean
-clean:
-	rm -rf build
+clean: ## remove what was built, but not what setup installed
+	$(if $(wildcard build),find build -mindepth 1 -maxdepth 1 ! -name venv ! -name sysroot-aarch64 -exec rm -rf {} +)
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(UNIT:=.d)
