@@ -1,0 +1,54 @@
+/* inspect.h - what `puna inspect` gathers about a model file, and the two ways of printing it. */
+#ifndef CMD_INSPECT_H
+#define CMD_INSPECT_H
+
+#include "format/gguf.h"
+#include "quant/quant.h"
+#include "token/token.h"
+
+/* Tensors of one type together. */
+struct inspect_type_sum {
+    uint64_t n_tensors;
+    uint64_t n_items;
+    uint64_t n_bytes;
+};
+
+/* What a context of n_ctx tokens needs. Not known when a number is missing, then why says which. */
+struct inspect_memory {
+    bool is_known;
+    struct error why;
+    uint32_t n_ctx;
+    uint32_t n_layers;
+    uint64_t n_kv_heads; /* of all layers together */
+    uint32_t key_length;
+    uint32_t value_length;
+    uint64_t weight_bytes; /* of all tensors: packing keeps their size */
+    uint64_t kv_bytes;     /* n_ctx * n_kv_heads * (key_length + value_length) * 2, f16 */
+    uint64_t total_bytes;
+};
+
+struct inspect_report {
+    const char *path;
+    const struct gguf *g;
+    bool all_items; /* print arrays in full */
+    struct inspect_type_sum types[QUANT_TYPE_COUNT];
+    uint64_t tensor_bytes;
+    struct inspect_memory memory;
+    const struct tokenizer *tokenizer; /* NULL when the file has none or it cannot be used */
+    struct error tokenizer_why;        /* set in the second case */
+};
+
+/* The special tokens that a file may name: ids by role, TOKEN_NONE where it names none. */
+enum { INSPECT_N_ROLES = 6 };
+struct inspect_role {
+    const char *name;
+    uint32_t id;
+};
+void inspect_roles(const struct token_info *info, struct inspect_role out[INSPECT_N_ROLES]);
+
+/* Both print on stdout; nothing from the file reaches the terminal as a control character. */
+void inspect_print_text(const struct inspect_report *r);
+/* One document, written while it is walked: memory does not grow with the arrays. */
+bool inspect_print_json(const struct inspect_report *r, struct error *e);
+
+#endif

@@ -1,0 +1,335 @@
+/* inspect_text.c - the report of `puna inspect` for people. */
+#include "cmd/inspect.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    SHOWN_ITEMS = 6,          /* of an array */
+    SHOWN_STRING = 60,        /* code points of a string */
+    SHOWN_TEMPLATE_LINES = 8, /* of the chat template */
+    SHOWN_TEMPLATE_LINE = 96, /* code points of each */
+    MIN_NAME_WIDTH = 16,
+    MAX_NAME_WIDTH = 48
+};
+
+/* Control characters of ASCII and of Latin-1, line and paragraph separators, and the invisible marks
+ * that turn the direction of writing or have no width: what could make a terminal or a reader see
+ * something else than what is there. */
+static bool is_hidden(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x200B && c <= 0x200F) ||
+           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0x061C ||
+           c == 0xFEFF || (c >= 0xE0000 && c <= 0xE007F);
+}
+
+static void print_code_point(struct str bytes, uint32_t c)
+{
+    if (c == '\n') {
+        fputs("\\n", stdout);
+    } else if (c == '\t') {
+        fputs("\\t", stdout);
+    } else if (c == '\\' || c == '"') {
+        printf("\\%c", (int)c);
+    } else if (c < 0x80 && is_hidden(c)) {
+        printf("\\x%02" PRIx32, c);
+    } else if (is_hidden(c)) {
+        printf("\\u{%" PRIx32 "}", c);
+    } else {
+        fwrite(bytes.p, 1, bytes.n, stdout);
+    }
+}
+
+/* At most max code points of s, those that cannot be shown as escapes; "..." where it is cut. */
+static void print_escaped(struct str s, size_t max)
+{
+    for (size_t n = 0; s.n > 0; n++) {
+        if (n == max) {
+            fputs("...", stdout);
+            return;
+        }
+        uint32_t c = 0;
+        size_t length = str_decode_utf8(s, &c);
+        if (length == 0) {
+            printf("\\x%02x", (unsigned char)s.p[0]);
+            length = 1;
+        } else {
+            print_code_point((struct str){s.p, length}, c);
+        }
+        s = str_skip(s, length);
+    }
+}
+
+static void print_quoted(struct str s, size_t max)
+{
+    putchar('"');
+    print_escaped(s, max);
+    putchar('"');
+}
+
+/* 98362432 as "98,362,432". */
+static void print_grouped(uint64_t n, int width)
+{
+    char text[32];
+    size_t at = sizeof text - 1;
+    text[at] = '\0';
+    for (int n_digits = 0; n > 0 || n_digits == 0; n /= 10) {
+        if (n_digits > 0 && n_digits % 3 == 0) {
+            text[--at] = ',';
+        }
+        text[--at] = (char)('0' + n % 10);
+        n_digits++;
+    }
+    printf("%*s", width, text + at);
+}
+
+static void print_bytes(uint64_t n, int width)
+{
+    print_grouped(n, width);
+    printf(" bytes");
+    if (n >= 1 << 20) {
+        bool is_large = n >= 1 << 30;
+        printf(" (%.2f %s)", (double)n / (is_large ? 0x1p30 : 0x1p20), is_large ? "GiB" : "MiB");
+    }
+}
+
+/* --- metadata */
+
+/* The shortest decimal that reads back as the same number. */
+static void print_float(double f, bool is_f32)
+{
+    char text[40];
+    for (int digits = is_f32 ? 6 : 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, f);
+        if (is_f32 ? strtof(text, NULL) == (float)f : strtod(text, NULL) == f) {
+            break;
+        }
+    }
+    fputs(text, stdout);
+}
+
+static void print_item(const struct gguf_value *v, uint64_t index, size_t max)
+{
+    switch (v->array_type) {
+    case GGUF_STRING:
+        print_quoted(gguf_array_str(v, index), max);
+        break;
+    case GGUF_F32:
+    case GGUF_F64:
+        print_float(gguf_array_float(v, index), v->array_type == GGUF_F32);
+        break;
+    case GGUF_BOOL:
+        fputs(gguf_array_int(v, index) != 0 ? "true" : "false", stdout);
+        break;
+    case GGUF_U64:
+        printf("%" PRIu64, (uint64_t)gguf_array_int(v, index));
+        break;
+    default:
+        printf("%" PRId64, gguf_array_int(v, index));
+        break;
+    }
+}
+
+static void print_array(const struct gguf_value *v, bool all_items)
+{
+    uint64_t n_shown = all_items || v->n_items < SHOWN_ITEMS ? v->n_items : SHOWN_ITEMS;
+    putchar('[');
+    for (uint64_t i = 0; i < n_shown; i++) {
+        fputs(i > 0 ? ", " : "", stdout);
+        print_item(v, i, all_items ? SIZE_MAX : SHOWN_STRING / 3);
+    }
+    fputs(n_shown < v->n_items ? ", ...]" : "]", stdout);
+}
+
+static void print_value(const struct gguf_value *v, bool all_items)
+{
+    switch (v->type) {
+    case GGUF_STRING:
+        print_quoted(v->s, SHOWN_STRING);
+        break;
+    case GGUF_ARRAY:
+        print_array(v, all_items);
+        break;
+    case GGUF_BOOL:
+        fputs(v->u != 0 ? "true" : "false", stdout);
+        break;
+    case GGUF_F32:
+    case GGUF_F64:
+        print_float(v->f, v->type == GGUF_F32);
+        break;
+    case GGUF_I8:
+    case GGUF_I16:
+    case GGUF_I32:
+    case GGUF_I64:
+        printf("%" PRId64, v->i);
+        break;
+    default:
+        printf("%" PRIu64, v->u);
+        break;
+    }
+}
+
+static int fit_width(int width, size_t n)
+{
+    return n > (size_t)width ? (n < MAX_NAME_WIDTH ? (int)n : MAX_NAME_WIDTH) : width;
+}
+
+static void print_metadata(const struct inspect_report *r)
+{
+    size_t n = gguf_n_values(r->g);
+    int width = MIN_NAME_WIDTH;
+    for (size_t i = 0; i < n; i++) {
+        width = fit_width(width, gguf_value_at(r->g, i)->key.n);
+    }
+    printf("\nMetadata: %zu keys\n", n);
+    for (size_t i = 0; i < n; i++) {
+        const struct gguf_value *v = gguf_value_at(r->g, i);
+        char type[48];
+        if (v->type == GGUF_ARRAY) {
+            snprintf(type, sizeof type, "%s[%" PRIu64 "]", gguf_value_type_name(v->array_type),
+                     v->n_items);
+        } else {
+            snprintf(type, sizeof type, "%s", gguf_value_type_name(v->type));
+        }
+        printf("  %-*.*s  %-14s ", width, STR_ARG(v->key), type);
+        print_value(v, r->all_items);
+        putchar('\n');
+    }
+}
+
+/* --- tensors */
+
+static void print_types(const struct inspect_report *r)
+{
+    if (gguf_n_tensors(r->g) == 0) {
+        printf("\nTensors: none (a vocabulary alone)\n");
+        return;
+    }
+    printf("\nSizes by type\n");
+    for (uint32_t type = 0; type < QUANT_TYPE_COUNT; type++) {
+        const struct inspect_type_sum *sum = &r->types[type];
+        if (sum->n_tensors > 0) {
+            printf("  %-7s%6" PRIu64 " tensors ", quant_type_name(type), sum->n_tensors);
+            print_grouped(sum->n_items, 18);
+            printf(" items ");
+            print_grouped(sum->n_bytes, 18);
+            printf(" bytes %5.1f %%\n", 100.0 * (double)sum->n_bytes / (double)r->tensor_bytes);
+        }
+    }
+}
+
+static void print_tensors(const struct inspect_report *r)
+{
+    size_t n = gguf_n_tensors(r->g);
+    if (n == 0) {
+        return;
+    }
+    int width = MIN_NAME_WIDTH;
+    for (size_t i = 0; i < n; i++) {
+        width = fit_width(width, gguf_tensor_at(r->g, i)->name.n);
+    }
+    printf("\nTensors: %zu (columns x rows)\n", n);
+    for (size_t i = 0; i < n; i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(r->g, i);
+        char dims[4 * 24];
+        int at = 0;
+        for (uint32_t k = 0; k < t->n_dims; k++) {
+            at += snprintf(dims + at, sizeof dims - (size_t)at, "%s%" PRIu64, k > 0 ? " x " : "",
+                           t->dims[k]);
+        }
+        printf("  %-*.*s  %-7s %-20s", width, STR_ARG(t->name), quant_type_name(t->type), dims);
+        print_grouped(t->n_bytes, 15);
+        printf(" bytes\n");
+    }
+}
+
+/* --- tokenizer, template, memory */
+
+static void print_tokenizer(const struct inspect_report *r)
+{
+    printf("\nTokenizer\n");
+    if (r->tokenizer == NULL) {
+        printf("  %s", r->tokenizer_why.code == ERROR_NONE ? "none" : "cannot be used: ");
+        print_escaped(str_from(r->tokenizer_why.text), SIZE_MAX);
+        putchar('\n');
+        return;
+    }
+    const struct token_info *info = tokenizer_info(r->tokenizer);
+    struct inspect_role roles[INSPECT_N_ROLES];
+    inspect_roles(info, roles);
+    bool is_bpe = info->model == TOKEN_MODEL_BPE;
+    printf("  %s%s%s, %" PRIu32 " tokens\n", is_bpe ? "byte-level BPE" : "SPM",
+           is_bpe ? ", pre-tokenizer " : "", is_bpe ? info->pre : "", info->n_tokens);
+    printf("  text begins with BOS: %s, ends with EOS: %s%s\n", info->add_bos ? "yes" : "no",
+           info->add_eos ? "yes" : "no", info->add_space_prefix ? ", gets a space prefix" : "");
+    for (size_t i = 0; i < INSPECT_N_ROLES; i++) {
+        if (roles[i].id != TOKEN_NONE) {
+            printf("  %-8s%8" PRIu32 "  ", roles[i].name, roles[i].id);
+            print_quoted(tokenizer_text(r->tokenizer, roles[i].id), SHOWN_STRING);
+            putchar('\n');
+        }
+    }
+}
+
+static void print_template(const struct gguf *g)
+{
+    struct str text;
+    printf("\nChat template\n");
+    if (gguf_find(g, "tokenizer.chat_template") == NULL) {
+        printf("  none\n");
+        return;
+    }
+    if (!gguf_get_str(g, "tokenizer.chat_template", true, &text, NULL)) {
+        printf("  of the wrong type\n");
+        return;
+    }
+    for (int i = 0; i < SHOWN_TEMPLATE_LINES && text.n > 0; i++) {
+        const char *end = memchr(text.p, '\n', text.n);
+        size_t n = end != NULL ? (size_t)(end - text.p) : text.n;
+        printf("  ");
+        print_escaped((struct str){text.p, n}, SHOWN_TEMPLATE_LINE);
+        putchar('\n');
+        text = str_skip(text, end != NULL ? n + 1 : n);
+    }
+    if (text.n > 0) {
+        printf("  ... and %zu bytes more\n", text.n);
+    }
+}
+
+static void print_memory(const struct inspect_memory *m)
+{
+    printf("\nMemory\n");
+    if (!m->is_known) {
+        printf("  not known: ");
+        print_escaped(str_from(m->why.text), SIZE_MAX);
+        putchar('\n');
+        return;
+    }
+    printf("  weights   ");
+    print_bytes(m->weight_bytes, 16);
+    printf(": packed, as large as in the file\n  KV cache  ");
+    print_bytes(m->kv_bytes, 16);
+    printf(": f16, %" PRIu32 " tokens x %" PRIu64 " KV heads (%" PRIu32 " layers) x (%" PRIu32
+           " + %" PRIu32 ") x 2 bytes\n  together  ",
+           m->n_ctx, m->n_kv_heads, m->n_layers, m->key_length, m->value_length);
+    print_bytes(m->total_bytes, 16);
+    printf(", activations and tokenizer apart\n");
+}
+
+void inspect_print_text(const struct inspect_report *r)
+{
+    uint32_t n_splits = gguf_n_splits(r->g);
+    printf("File: ");
+    print_escaped(str_from(r->path), SIZE_MAX);
+    printf("\nFormat: GGUF version %" PRIu32 ", %" PRIu32 " file%s, ", gguf_version(r->g), n_splits,
+           n_splits > 1 ? "s" : "");
+    print_bytes(gguf_file_bytes(r->g), 0);
+    putchar('\n');
+    print_metadata(r);
+    print_types(r);
+    print_tensors(r);
+    print_tokenizer(r);
+    print_template(r->g);
+    print_memory(&r->memory);
+}
