@@ -1,0 +1,63 @@
+"""Quantised arithmetic against --exact on the LICENSE text (over 2,000 tokens): perplexities and the
+mean KL divergence over all positions.
+
+Usage: kl.py MODEL [OTHER.f32]...   Needs numpy; writes about 900 MB below $TMPDIR while it runs.
+Each OTHER is another program's logits for the same tokens (f32 rows, as `puna score --logits`
+writes them), reported beside Puna's.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from program import PUNA, ROOT
+
+
+def run(model, logits, *options):
+    with open(ROOT / "LICENSE", "rb") as text:
+        out = subprocess.run([PUNA, "score", "--json", "--logits", logits, *options, model],
+                             stdin=text, check=True, capture_output=True).stdout
+    return json.loads(out)
+
+
+def log_softmax(row):
+    row = row.astype(np.float64)
+    row -= row.max()
+    return row - np.log(np.exp(row).sum())
+
+
+def compare(name, reference, other, ids):
+    n = len(ids)
+    a = np.memmap(reference, np.float32).reshape(n, -1)
+    b = np.memmap(other, np.float32).reshape(n, -1)
+    kl, top1, loss_a, loss_b = np.zeros(n), 0, 0.0, 0.0
+    for i in range(n):
+        p, q = log_softmax(a[i]), log_softmax(b[i])
+        kl[i] = (np.exp(p) * (p - q)).sum()
+        top1 += p.argmax() == q.argmax()
+        if i + 1 < n:
+            loss_a -= p[ids[i + 1]]
+            loss_b -= q[ids[i + 1]]
+    print(f"{name}: {n} tokens, perplexity {np.exp(loss_b / (n - 1)):.4f} "
+          f"(exact {np.exp(loss_a / (n - 1)):.4f}), mean KL {kl.mean():.6f}, "
+          f"99th percentile {np.quantile(kl, 0.99):.6f}, same first token {top1 / n:.4f}")
+    return kl.mean()
+
+
+def main():
+    model, *others = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        exact, packed = pathlib.Path(folder, "exact.f32"), pathlib.Path(folder, "packed.f32")
+        ids = [t["id"] for t in run(model, exact, "--exact")["tokens"]]
+        run(model, packed)
+        mean = compare("puna", exact, packed, ids)
+        for other in others:
+            compare(other, exact, other, ids)
+    assert mean < 0.01, "the quantised path is further from the exact one than it should be"
+
+
+if __name__ == "__main__":
+    main()
