@@ -83,8 +83,13 @@ fuzz-run: $(LIBFUZZER)
 fuzz-replay: $(FUZZ)
 	@for t in $(FUZZ:$(B)/tests/fuzz_%=%); do $(B)/tests/fuzz_$$t tests/fuzz/corpus/$$t || exit 1; done
 
+# Random weights for the tests that need a model; lies beside the programs that open it.
+$(B)/tests/tiny.gguf: $(B)/gen_gguf
+	@mkdir -p $(@D)
+	$(B)/gen_gguf --shape tiny --type Q4_K_M -o $@
+
 .PHONY: unit check
-unit: $(UNIT)
+unit: $(UNIT) $(B)/tests/tiny.gguf
 	@for t in $(UNIT); do $$t || exit 1; done
 check: $(B)/tests/check
 	$(B)/tests/check

@@ -1,0 +1,260 @@
+/* test_engine.c - the tokens of a sequence depend on its own tokens, parameters and seed alone.
+ * The model is tiny.gguf beside this program (random weights, made by gen_gguf). */
+#include "base/mem.h"
+#include "engine/engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N_PROMPT = 90, N_ANSWER = 12, N_MATES = 3, MAX_STEPS = 400 };
+
+static char model_path[4096];
+
+struct setting {
+    enum kern_set set;
+    uint32_t threads, batch;
+    bool mates; /* other sequences compute beside */
+};
+
+struct world {
+    struct gguf *file;
+    struct pool *pool;
+    struct model model;
+    struct engine engine;
+};
+
+static void open_world(struct world *w, const struct setting *s)
+{
+    struct error e = {0};
+    *w = (struct world){0};
+    w->file = gguf_open(model_path, &e);
+    if (w->file == NULL) {
+        fail_msg("%s: %s", model_path, e.text);
+    }
+    w->pool = pool_create(s->threads, &e);
+    const struct kern_table *kern = kern_get(s->set, &e);
+    assert_non_null(w->pool);
+    assert_non_null(kern);
+    if (!model_load(&w->model, w->file, kern, &(struct model_load_options){0}, w->pool, &e)) {
+        fail_msg("%s", e.text);
+    }
+    struct engine_options options = {.n_ctx = 256, .max_sequences = 1 + N_MATES, .batch = s->batch};
+    if (!engine_init(&w->engine, &w->model, w->pool, &options, &e)) {
+        fail_msg("%s", e.text);
+    }
+}
+
+static void close_world(struct world *w)
+{
+    engine_finish(&w->engine);
+    model_finish(&w->model);
+    pool_destroy(w->pool);
+    gguf_destroy(w->file);
+}
+
+static void make_prompt(uint32_t *tokens, uint32_t n, uint32_t salt)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        tokens[i] = (i * 2654435761u + salt * 40503u) >> 8 & 0xFF;
+    }
+}
+
+static struct sampler_params params_with_seed(uint64_t seed)
+{
+    struct sampler_params p;
+    sampler_params_default(&p);
+    p.seed = seed;
+    return p;
+}
+
+static struct engine_seq *open_with_prompt(struct world *w, uint32_t n, uint32_t salt)
+{
+    uint32_t tokens[N_PROMPT];
+    make_prompt(tokens, n, salt);
+    struct sampler_params p = params_with_seed(salt);
+    struct engine_seq *s = engine_open(&w->engine, &p, NULL);
+    assert_non_null(s);
+    assert_true(engine_feed(&w->engine, s, tokens, n, NULL));
+    return s;
+}
+
+/* Steps until s has a token; every other sequence is fed its own as it comes. */
+static uint32_t next_token(struct world *w, struct engine_seq *s)
+{
+    for (int i = 0; i < MAX_STEPS; i++) {
+        bool busy;
+        uint32_t token;
+        assert_true(engine_step(&w->engine, &busy, NULL));
+        for (uint32_t k = 0; k < w->engine.options.max_sequences; k++) {
+            struct engine_seq *mate = &w->engine.seqs[k];
+            if (mate != s && mate->in_use && mate->n_tokens < 200 && engine_take(mate, &token)) {
+                assert_true(engine_feed(&w->engine, mate, &token, 1, NULL));
+            }
+        }
+        if (engine_take(s, &token)) {
+            return token;
+        }
+    }
+    fail_msg("no token after %d steps", MAX_STEPS);
+    return 0;
+}
+
+static void answer(const struct setting *setting, uint32_t *out)
+{
+    struct world w;
+    open_world(&w, setting);
+    for (uint32_t i = 0; setting->mates && i < N_MATES; i++) {
+        open_with_prompt(&w, 1 + 37 * i, 100 + i);
+    }
+    struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
+    for (int i = 0; i < N_ANSWER; i++) {
+        out[i] = next_token(&w, s);
+        assert_true(engine_feed(&w.engine, s, &out[i], 1, NULL));
+    }
+    close_world(&w);
+}
+
+static void tokens_do_not_depend_on_anything_else(void **state)
+{
+    (void)state;
+    const struct setting plain = {KERN_REF, 1, 512, false};
+    uint32_t expected[N_ANSWER];
+    answer(&plain, expected);
+    for (enum kern_set set = 0; set < KERN_SET_COUNT; set++) {
+        if (kern_get(set, NULL) == NULL) {
+            print_message("skip: this CPU has no %s\n", kern_name(set));
+            continue;
+        }
+        const struct setting settings[] = {{set, 1, 512, false},
+                                           {set, 2, 512, false},
+                                           {set, 2, 7, false},
+                                           {set, 1, 13, true},
+                                           {set, 3, 512, true}};
+        for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+            uint32_t tokens[N_ANSWER];
+            answer(&settings[i], tokens);
+            assert_memory_equal(tokens, expected, sizeof expected);
+        }
+    }
+}
+
+static void a_kept_prefix_changes_nothing(void **state)
+{
+    (void)state;
+    const struct setting setting = {kern_best(), 2, 64, false};
+    struct world w;
+    open_world(&w, &setting);
+    struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
+    uint32_t first = next_token(&w, s);
+    uint32_t tokens[N_PROMPT];
+    make_prompt(tokens, N_PROMPT, 1);
+    sampler_finish(&s->sampler);
+    struct sampler_params p = params_with_seed(1);
+    assert_true(sampler_init(&s->sampler, &p, w.engine.options.n_choices, NULL));
+    assert_true(engine_set_tokens(&w.engine, s, tokens, N_PROMPT, NULL));
+    assert_int_equal(s->kv.n_tokens, N_PROMPT - 1);
+    assert_int_equal(next_token(&w, s), first);
+    close_world(&w);
+}
+
+static void a_full_context_is_an_error_that_changes_nothing(void **state)
+{
+    (void)state;
+    const struct setting setting = {kern_best(), 1, 64, false};
+    struct world w;
+    open_world(&w, &setting);
+    struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
+    uint32_t tokens[200] = {0};
+    struct error e = {0};
+    assert_false(engine_feed(&w.engine, s, tokens, 200, &e));
+    assert_int_equal(e.code, ERROR_CONTEXT);
+    assert_non_null(strstr(e.text, "256"));
+    assert_int_equal(s->n_tokens, N_PROMPT);
+    uint32_t bad = UINT32_MAX;
+    assert_false(engine_feed(&w.engine, s, &bad, 1, &e));
+    assert_int_equal(e.code, ERROR_USAGE);
+    close_world(&w);
+}
+
+static void pages_come_back_when_sequences_close(void **state)
+{
+    (void)state;
+    const struct setting setting = {kern_best(), 1, 64, false};
+    struct world w;
+    open_world(&w, &setting);
+    uint32_t n_free = w.engine.kv.n_free;
+    for (int i = 0; i < 20; i++) {
+        struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 3);
+        next_token(&w, s);
+        assert_true(w.engine.kv.n_free < n_free);
+        engine_close(&w.engine, s);
+        assert_int_equal(w.engine.kv.n_free, n_free);
+    }
+    close_world(&w);
+}
+
+/* Loads the model and opens an engine with the n-th allocation failing; true when all went well. */
+static bool load_with_failure(size_t n)
+{
+    struct error e = {0};
+    struct gguf *g = NULL;
+    struct pool *pool = NULL;
+    struct model model;
+    struct engine engine;
+    bool loaded = false, ready = false;
+    mem_fail_nth(n);
+    g = gguf_open(model_path, &e);
+    pool = g != NULL ? pool_create(2, &e) : NULL;
+    if (pool != NULL) {
+        loaded = model_load(&model, g, kern_get(kern_best(), NULL), &(struct model_load_options){0},
+                            pool, &e);
+        ready =
+            loaded && engine_init(&engine, &model, pool, &(struct engine_options){.n_ctx = 64}, &e);
+    }
+    mem_fail_nth(0);
+    if (!ready) {
+        assert_int_equal(e.code, ERROR_MEMORY);
+        assert_true(e.text[0] != '\0');
+    } else {
+        engine_finish(&engine);
+    }
+    if (loaded) {
+        model_finish(&model);
+    }
+    pool_destroy(pool);
+    gguf_destroy(g);
+    return ready;
+}
+
+static void every_failing_allocation_of_loading_is_a_clean_error(void **state)
+{
+    (void)state;
+    size_t n = 1;
+    while (!load_with_failure(n)) {
+        n++;
+        assert_true(n < 10000);
+    }
+    assert_true(n > 10);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    const char *slash = strrchr(argv[0], '/');
+    snprintf(model_path, sizeof model_path, "%.*stiny.gguf",
+             slash != NULL ? (int)(slash - argv[0] + 1) : 0, argv[0]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tokens_do_not_depend_on_anything_else),
+        cmocka_unit_test(a_kept_prefix_changes_nothing),
+        cmocka_unit_test(a_full_context_is_an_error_that_changes_nothing),
+        cmocka_unit_test(pages_come_back_when_sequences_close),
+        cmocka_unit_test(every_failing_allocation_of_loading_is_a_clean_error),
+    };
+    return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+}
