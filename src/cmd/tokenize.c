@@ -1,4 +1,5 @@
 /* tokenize.c - `puna tokenize` and `puna detokenize`: text to token ids and back. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
@@ -24,7 +25,7 @@ static bool vocabulary_open(struct vocabulary *v, const struct cmd_env *env, con
     }
     v->file = gguf_open(path, e);
     v->tokenizer = v->file != NULL ? tokenizer_create(v->file, e) : NULL;
-    if (v->tokenizer == NULL) {
+    if (v->file != NULL && v->tokenizer == NULL) {
         error_prefix(e, "%s", path);
         gguf_destroy(v->file);
     }
@@ -95,8 +96,13 @@ static void print_json_text(struct str text)
 }
 
 struct tokenize_options {
-    bool json, special, no_bos, splits, batch;
+    bool json, special, no_bos, splits, batch, time;
 };
+
+static unsigned encode_flags(const struct tokenize_options *o)
+{
+    return (o->special ? TOKEN_PARSE_SPECIAL : 0u) | (o->no_bos ? 0u : TOKEN_ADD_BOS);
+}
 
 static void print_splits(const size_t *ends, size_t n)
 {
@@ -152,8 +158,7 @@ static bool tokenize_document(const struct tokenizer *t, const struct tokenize_o
 {
     struct token_list list = {0};
     size_t *ends = NULL;
-    unsigned flags = (o->special ? TOKEN_PARSE_SPECIAL : 0u) | (o->no_bos ? 0u : TOKEN_ADD_BOS);
-    bool ok = tokenizer_encode(t, text, flags, &list, e);
+    bool ok = tokenizer_encode(t, text, encode_flags(o), &list, e);
     if (ok && o->splits) {
         ends = mem_alloc(text.n, sizeof *ends, "splits", e);
         ok = ends != NULL;
@@ -176,28 +181,54 @@ static bool tokenize_document(const struct tokenizer *t, const struct tokenize_o
     return ok;
 }
 
-/* The whole input, or with --batch every NUL-terminated part of it (a last part may lack its NUL).
- */
+/* The next document of *rest: all of it, or with --batch what stands before the next NUL. */
+static struct str next_document(const struct tokenize_options *o, struct str *rest)
+{
+    const char *nul = o->batch ? memchr(rest->p, '\0', rest->n) : NULL;
+    struct str document = {rest->p, nul != NULL ? (size_t)(nul - rest->p) : rest->n};
+    *rest = str_skip(*rest, document.n + (nul != NULL ? 1 : 0));
+    return document;
+}
+
 static bool tokenize_all(const struct tokenizer *t, const struct tokenize_options *o,
                          struct str text, struct error *e)
 {
     size_t dropped = 0;
     bool ok = true;
-    if (!o->batch) {
-        ok = tokenize_document(t, o, text, &dropped, e);
-    }
-    while (o->batch && ok && text.n > 0) {
-        const char *nul = memchr(text.p, '\0', text.n);
-        struct str document = {text.p, nul != NULL ? (size_t)(nul - text.p) : text.n};
-        ok = tokenize_document(t, o, document, &dropped, e);
-        text = str_skip(text, document.n + (nul != NULL ? 1 : 0));
-    }
+    do {
+        ok = tokenize_document(t, o, next_document(o, &text), &dropped, e);
+    } while (ok && text.n > 0);
     if (ok && dropped > 0) {
         fflush(stdout);
         fprintf(stderr,
                 "puna tokenize: warning: %zu bytes left out: the vocabulary has no token for "
                 "them\n",
                 dropped);
+    }
+    return ok;
+}
+
+/* Encodes everything once and prints how long that took. */
+static bool time_all(const struct tokenizer *t, const struct tokenize_options *o, struct str text,
+                     struct error *e)
+{
+    struct token_list list = {0};
+    size_t n_bytes = text.n;
+    size_t n_tokens = 0;
+    uint64_t start = clock_now_ns();
+    clock_t cpu_start = clock();
+    bool ok = true;
+    do {
+        list.n = 0;
+        ok = tokenizer_encode(t, next_document(o, &text), encode_flags(o), &list, e);
+        n_tokens += list.n;
+    } while (ok && text.n > 0);
+    double seconds = clock_seconds_since(start);
+    double cpu_seconds = (double)(clock() - cpu_start) / CLOCKS_PER_SEC;
+    token_list_finish(&list);
+    if (ok) {
+        printf("{\"bytes\":%zu,\"tokens\":%zu,\"seconds\":%.6f,\"cpu_seconds\":%.6f}\n", n_bytes,
+               n_tokens, seconds, cpu_seconds);
     }
     return ok;
 }
@@ -230,6 +261,9 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
         {OPTION_FLAG, .name = "batch", .target = &o.batch,
          .help = "the input is many texts, each ended by a NUL byte; with\n"
                  "--json one line for each"},
+        {OPTION_FLAG, .name = "time", .target = &o.time,
+         .help = "print the number of bytes and tokens and the seconds (of the\n"
+                 "clock, and of the CPU) that tokenising took, not the tokens"},
     };
     const char *model = NULL;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
@@ -245,7 +279,7 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
     char *text = NULL;
     size_t n = 0;
     bool ok = cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, &e) &&
-              tokenize_all(v.tokenizer, &o, (struct str){text, n}, &e);
+              (o.time ? time_all : tokenize_all)(v.tokenizer, &o, (struct str){text, n}, &e);
     mem_free(text);
     vocabulary_close(&v);
     return ok ? cmd_finish_output("tokenize", 0) : cmd_fail("tokenize", &e);

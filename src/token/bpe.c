@@ -4,16 +4,45 @@
 #include "base/mem.h"
 #include "token/byte_level.h"
 
-static struct bpe_pair *find_pair(const struct bpe *b, uint32_t left, uint32_t right)
+enum { FILTER_BITS = 1 << 22 };
+
+static uint64_t hash_pair(const struct bpe *b, uint32_t left, uint32_t right)
 {
     uint64_t h = (((uint64_t)left << 32 | right) ^ b->seed) * 0x9E3779B97F4A7C15u;
-    size_t i = (h >> 32 ^ h) & b->mask;
-    for (;; i = (i + 1) & b->mask) {
+    return h ^ h >> 32;
+}
+
+static struct bpe_pair *find_slot(const struct bpe *b, uint64_t hash, uint32_t left, uint32_t right)
+{
+    for (size_t i = hash & b->mask;; i = (i + 1) & b->mask) {
         struct bpe_pair *pair = &b->pairs[i];
-        if (pair->left == TOKEN_NONE || (pair->left == left && pair->right == right)) {
+        if (pair->rank == MERGE_NEVER || (pair->left == left && pair->right == right)) {
             return pair;
         }
     }
+}
+
+static size_t filter_bit(uint64_t hash)
+{
+    return hash >> 40 & (FILTER_BITS - 1);
+}
+
+static void add_pair(struct bpe *b, struct bpe_pair new_pair)
+{
+    uint64_t hash = hash_pair(b, new_pair.left, new_pair.right);
+    struct bpe_pair *pair = find_slot(b, hash, new_pair.left, new_pair.right);
+    if (pair->rank == MERGE_NEVER) {
+        *pair = new_pair;
+        b->filter[filter_bit(hash) / 64] |= (uint64_t)1 << filter_bit(hash) % 64;
+    }
+}
+
+static const struct bpe_pair *find_pair(const struct bpe *b, uint32_t left, uint32_t right)
+{
+    static const struct bpe_pair none = {.rank = MERGE_NEVER};
+    uint64_t hash = hash_pair(b, left, right);
+    bool possible = b->filter[filter_bit(hash) / 64] >> filter_bit(hash) % 64 & 1;
+    return possible ? find_slot(b, hash, left, right) : &none;
 }
 
 static bool bad_merge(struct str merge, uint64_t rank, const char *why, struct error *e)
@@ -84,16 +113,40 @@ static bool read_merges(struct bpe *b, const struct vocab *v, const struct gguf_
     for (uint64_t rank = 0; ok && rank < merges->n_items; rank++) {
         struct resolved r = {TOKEN_NONE, TOKEN_NONE, TOKEN_NONE};
         ok = read_merge(v, gguf_array_str(merges, rank), rank, scratch, &r, e);
-        if (!ok || r.left == TOKEN_NONE || r.right == TOKEN_NONE || r.id == TOKEN_NONE) {
-            continue;
-        }
-        struct bpe_pair *pair = find_pair(b, r.left, r.right);
-        if (pair->left == TOKEN_NONE) {
-            *pair = (struct bpe_pair){r.left, r.right, (uint32_t)rank, r.id};
+        if (ok && r.left != TOKEN_NONE && r.right != TOKEN_NONE && r.id != TOKEN_NONE) {
+            add_pair(b, (struct bpe_pair){r.left, r.right, (uint32_t)rank, r.id});
         }
     }
     mem_free(scratch);
     return ok;
+}
+
+static bool allocate(struct bpe *b, uint64_t n_merges, struct error *e)
+{
+    size_t n_slots = 16;
+    while (n_slots / 4 * 3 < n_merges) {
+        n_slots *= 2;
+    }
+    b->pairs = mem_alloc(n_slots, sizeof *b->pairs, "merge table", e);
+    b->filter = b->pairs ? mem_alloc(FILTER_BITS / 64, sizeof *b->filter, "merge filter", e) : NULL;
+    b->byte_pairs =
+        b->filter ? mem_alloc(256 * 256, sizeof *b->byte_pairs, "merges of bytes", e) : NULL;
+    if (b->byte_pairs == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n_slots; i++) {
+        b->pairs[i].rank = MERGE_NEVER;
+    }
+    b->mask = n_slots - 1;
+    b->seed = token_map_seed(b->pairs);
+    return true;
+}
+
+static void fill_byte_pairs(struct bpe *b, const struct vocab *v)
+{
+    for (size_t i = 0; i < 256 * 256; i++) {
+        b->byte_pairs[i] = *find_pair(b, v->byte_ids[i / 256], v->byte_ids[i % 256]);
+    }
 }
 
 bool bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, struct error *e)
@@ -103,39 +156,37 @@ bool bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, struct
     if (!vocab_find_strings(g, "tokenizer.ggml.merges", &merges, e)) {
         return false;
     }
-    size_t n_slots = 16;
-    while (n_slots < 2 * merges->n_items) {
-        n_slots *= 2;
-    }
-    b->pairs = mem_alloc(n_slots, sizeof *b->pairs, "merge table", e);
-    if (b->pairs == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < n_slots; i++) {
-        b->pairs[i].left = TOKEN_NONE;
-    }
-    b->mask = n_slots - 1;
-    b->seed = token_map_seed(b->pairs);
-    if (!read_merges(b, v, merges, e)) {
+    if (!allocate(b, merges->n_items, e) || !read_merges(b, v, merges, e)) {
         bpe_finish(b);
         return false;
     }
+    fill_byte_pairs(b, v);
     return true;
 }
 
 void bpe_finish(struct bpe *b)
 {
     mem_free(b->pairs);
+    mem_free(b->filter);
+    mem_free(b->byte_pairs);
     *b = (struct bpe){0};
 }
 
-static bool find_rank(const void *context, const struct merge_symbol *left,
-                      const struct merge_symbol *right, uint32_t *priority, uint32_t *id)
+struct context {
+    const struct bpe *b;
+    const uint8_t *text;
+};
+
+static uint32_t find_rank(const void *context, const struct merge_symbol *left,
+                          const struct merge_symbol *right, uint32_t *id)
 {
-    const struct bpe_pair *pair = find_pair(context, left->id, right->id);
-    *priority = pair->rank;
+    const struct context *c = context;
+    const struct bpe_pair *pair =
+        left->n == 1 && right->n == 1
+            ? &c->b->byte_pairs[c->text[left->start] * 256 + c->text[right->start]]
+            : find_pair(c->b, left->id, right->id);
     *id = pair->id;
-    return pair->left != TOKEN_NONE;
+    return pair->rank;
 }
 
 bool bpe_encode(const struct bpe *b, const struct vocab *v, struct str split, struct merge *m,
@@ -156,7 +207,8 @@ bool bpe_encode(const struct bpe *b, const struct vocab *v, struct str split, st
             merge_add(m, id, (uint32_t)i, 1);
         }
     }
-    if (!merge_run(m, find_rank, b, e)) {
+    struct context context = {b, (const uint8_t *)split.p};
+    if (!merge_run(m, find_rank, &context, e)) {
         return false;
     }
     for (uint32_t i = m->n_symbols > 0 ? 0 : MERGE_END; i != MERGE_END; i = m->symbols[i].next) {

@@ -7,14 +7,18 @@
 #include "token/vocab.h"
 
 struct bpe_pair {
-    uint32_t left, right; /* left TOKEN_NONE: free slot */
-    uint32_t rank, id;    /* place in the file's list; what the pair becomes */
+    uint32_t left, right;
+    uint32_t rank; /* place in the file's list; MERGE_NEVER: free slot */
+    uint32_t id;   /* what the pair becomes */
 };
 
 struct bpe {
-    struct bpe_pair *pairs; /* (mask + 1) open addressing, half full at most */
+    struct bpe_pair *pairs; /* (mask + 1) open addressing, three quarters full at most */
     size_t mask;
     uint64_t seed;
+    uint64_t *filter;            /* (FILTER_BITS / 64) bit set for every pair's hash: most pairs of
+                                   a text are no merge, and this stays in the cache */
+    struct bpe_pair *byte_pairs; /* (256 * 256) merges of two bytes, by their values */
 };
 
 /* Reads tokenizer.ggml.merges. ERROR_FORMAT for a merge that is no pair of tokens of the

@@ -1,4 +1,4 @@
-/* merge.c - binary heap of candidate pairs over a doubly linked list of symbols. */
+/* merge.c - heap of candidate pairs over a doubly linked list of symbols. */
 #include "token/merge.h"
 
 #include "base/mem.h"
@@ -32,12 +32,14 @@ bool merge_start(struct merge *m, size_t n, struct error *e)
     return true;
 }
 
-static bool heap_push(struct merge *m, struct merge_candidate c, struct error *e)
+/* Four children a node: half the depth of a binary heap, and children share a cache line. */
+enum { HEAP_WIDTH = 4 };
+
+static bool heap_push(struct merge *m, uint64_t key, struct error *e)
 {
     if (m->n_heap == m->heap_capacity) {
-        size_t capacity = m->heap_capacity > 0 ? m->heap_capacity * 2 : 64;
-        struct merge_candidate *heap =
-            mem_resize(m->heap, capacity, sizeof *heap, "pairs to merge", e);
+        size_t capacity = m->heap_capacity > 0 ? m->heap_capacity * 2 : 128;
+        uint64_t *heap = mem_resize(m->heap, capacity, sizeof *heap, "pairs to merge", e);
         if (heap == NULL) {
             return false;
         }
@@ -45,70 +47,59 @@ static bool heap_push(struct merge *m, struct merge_candidate c, struct error *e
         m->heap_capacity = capacity;
     }
     size_t i = m->n_heap++;
-    while (i > 0 && c.key < m->heap[(i - 1) / 2].key) {
-        m->heap[i] = m->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
+    while (i > 0 && key < m->heap[(i - 1) / HEAP_WIDTH]) {
+        m->heap[i] = m->heap[(i - 1) / HEAP_WIDTH];
+        i = (i - 1) / HEAP_WIDTH;
     }
-    m->heap[i] = c;
+    m->heap[i] = key;
     return true;
 }
 
-static struct merge_candidate heap_pop(struct merge *m)
+static uint64_t heap_pop(struct merge *m)
 {
-    struct merge_candidate top = m->heap[0];
-    struct merge_candidate last = m->heap[--m->n_heap];
+    uint64_t top = m->heap[0];
+    uint64_t last = m->heap[--m->n_heap];
     size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= m->n_heap) {
+    for (size_t first = 1; first < m->n_heap; first = HEAP_WIDTH * i + 1) {
+        size_t end = first + HEAP_WIDTH < m->n_heap ? first + HEAP_WIDTH : m->n_heap;
+        size_t least = first;
+        for (size_t child = first + 1; child < end; child++) {
+            least = m->heap[child] < m->heap[least] ? child : least;
+        }
+        if (last <= m->heap[least]) {
             break;
         }
-        if (child + 1 < m->n_heap && m->heap[child + 1].key < m->heap[child].key) {
-            child++;
-        }
-        if (last.key <= m->heap[child].key) {
-            break;
-        }
-        m->heap[i] = m->heap[child];
-        i = child;
+        m->heap[i] = m->heap[least];
+        i = least;
     }
     m->heap[i] = last;
     return top;
 }
 
-/* Enters the pair that begins at symbol i, if there is one and it can be joined. */
+/* Asks about the pair that begins at symbol i, and enters it if it can be joined. */
 static bool consider(struct merge *m, uint32_t i, merge_pair_fn *pair, const void *context,
                      struct error *e)
 {
-    if (i == MERGE_END || m->symbols[i].next == MERGE_END) {
+    if (i == MERGE_END) {
         return true;
     }
-    const struct merge_symbol *left = &m->symbols[i];
-    const struct merge_symbol *right = &m->symbols[left->next];
-    uint32_t priority = 0;
-    uint32_t id = 0;
-    if (!pair(context, left, right, &priority, &id)) {
-        return true;
+    struct merge_symbol *left = &m->symbols[i];
+    left->priority = MERGE_NEVER;
+    if (left->next != MERGE_END) {
+        left->priority = pair(context, left, &m->symbols[left->next], &left->joined_id);
     }
-    struct merge_candidate c = {(uint64_t)priority << 32 | i, left->n + right->n, id};
-    return heap_push(m, c, e);
+    return left->priority == MERGE_NEVER || heap_push(m, (uint64_t)left->priority << 32 | i, e);
 }
 
-/* Still there as entered: both symbols only ever grow, so equal bytes mean nothing changed. */
-static bool is_current(const struct merge *m, const struct merge_candidate *c)
-{
-    const struct merge_symbol *left = &m->symbols[(uint32_t)c->key];
-    return left->n > 0 && left->next != MERGE_END && left->n + m->symbols[left->next].n == c->n;
-}
-
-static void join(struct merge *m, uint32_t i, uint32_t id)
+static void join(struct merge *m, uint32_t i)
 {
     struct merge_symbol *left = &m->symbols[i];
     struct merge_symbol *right = &m->symbols[left->next];
-    left->id = id;
+    left->id = left->joined_id;
     left->n += right->n;
     left->next = right->next;
     right->n = 0;
+    right->priority = MERGE_NEVER;
     if (left->next != MERGE_END) {
         m->symbols[left->next].prev = i;
     }
@@ -121,18 +112,18 @@ bool merge_run(struct merge *m, merge_pair_fn *pair, const void *context, struct
     }
     m->symbols[0].prev = MERGE_END;
     m->symbols[m->n_symbols - 1].next = MERGE_END;
-    for (uint32_t i = 0; i + 1 < m->n_symbols; i++) {
+    for (uint32_t i = 0; i < m->n_symbols; i++) {
         if (!consider(m, i, pair, context, e)) {
             return false;
         }
     }
     while (m->n_heap > 0) {
-        struct merge_candidate c = heap_pop(m);
-        if (!is_current(m, &c)) {
-            continue;
+        uint64_t key = heap_pop(m);
+        uint32_t i = (uint32_t)key;
+        if (m->symbols[i].priority != key >> 32) {
+            continue; /* one of the two has been joined with another since */
         }
-        uint32_t i = (uint32_t)c.key;
-        join(m, i, c.id);
+        join(m, i);
         if (!consider(m, m->symbols[i].prev, pair, context, e) ||
             !consider(m, i, pair, context, e)) {
             return false;

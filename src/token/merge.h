@@ -17,25 +17,23 @@ struct merge_symbol {
     uint32_t id;         /* token, or TOKEN_NONE */
     uint32_t start, n;   /* bytes of the text; n == 0: joined into its left neighbour */
     uint32_t prev, next; /* indices, MERGE_END at the ends */
+    uint32_t priority; /* of joining it with its right neighbour, MERGE_NEVER if they do not join */
+    uint32_t joined_id; /* what the two become */
 };
 
-struct merge_candidate {
-    uint64_t key; /* priority << 32 | index of the left symbol: smallest first */
-    uint32_t n;   /* bytes of both symbols when it was entered; differs later: it is void */
-    uint32_t id;  /* token that the pair becomes */
-};
+enum { MERGE_NEVER = UINT32_MAX };
 
 struct merge {
     struct merge_symbol *symbols;
     size_t n_symbols, symbols_capacity;
-    struct merge_candidate *heap;
+    uint64_t *heap; /* priority << 32 | index of the left symbol; smallest on top */
     size_t n_heap, heap_capacity;
 };
 
-/* What two neighbours become: false when they cannot be joined. Smaller priority goes first, and
- * among equals the leftmost. */
-typedef bool merge_pair_fn(const void *context, const struct merge_symbol *left,
-                           const struct merge_symbol *right, uint32_t *priority, uint32_t *id);
+/* Says with what priority two neighbours join and what they become (*id); MERGE_NEVER when they do
+ * not. Smaller goes first, and among equals the leftmost. */
+typedef uint32_t merge_pair_fn(const void *context, const struct merge_symbol *left,
+                               const struct merge_symbol *right, uint32_t *id);
 
 void merge_finish(struct merge *m);
 
@@ -46,7 +44,7 @@ bool merge_start(struct merge *m, size_t n, struct error *e);
 static inline void merge_add(struct merge *m, uint32_t id, uint32_t start, uint32_t n)
 {
     uint32_t i = (uint32_t)m->n_symbols++;
-    m->symbols[i] = (struct merge_symbol){id, start, n, i - 1, i + 1};
+    m->symbols[i] = (struct merge_symbol){id, start, n, i - 1, i + 1, MERGE_NEVER, 0};
 }
 
 /* Joins pairs. Afterwards the result is symbol 0 and what follows by `next` (none if no symbol was

@@ -46,17 +46,13 @@ static uint32_t falling_order(float score)
     return bits & 0x80000000u ? bits : ~bits & 0x7FFFFFFFu;
 }
 
-static bool find_piece(const void *context, const struct merge_symbol *left,
-                       const struct merge_symbol *right, uint32_t *priority, uint32_t *id)
+static uint32_t find_piece(const void *context, const struct merge_symbol *left,
+                           const struct merge_symbol *right, uint32_t *id)
 {
     const struct context *c = context;
     struct str piece = {c->text + left->start, (size_t)left->n + right->n};
     *id = token_map_find(&c->v->by_bytes, piece);
-    if (*id == TOKEN_NONE) {
-        return false;
-    }
-    *priority = falling_order(c->v->scores[*id]);
-    return true;
+    return *id != TOKEN_NONE ? falling_order(c->v->scores[*id]) : MERGE_NEVER;
 }
 
 /* One symbol a character; bytes that are not UTF-8 are symbols of their own. */

@@ -13,22 +13,25 @@ static uint64_t mix(uint64_t h)
     return h ^ h >> 32;
 }
 
-static uint64_t hash_bytes(struct str key, uint64_t seed)
+/* Up to 8 bytes as a number. */
+static uint64_t read_word(const char *p, size_t n)
 {
-    uint64_t h = mix(seed ^ key.n);
-    const char *p = key.p;
-    size_t n = key.n;
     uint64_t word = 0;
-    for (; n >= sizeof word; n -= sizeof word, p += sizeof word) {
-        memcpy(&word, p, sizeof word);
+    for (size_t i = n; i-- > 0;) {
+        word = word << 8 | (uint8_t)p[i];
+    }
+    return word;
+}
+
+static uint64_t hash_long(struct str key, uint64_t seed)
+{
+    uint64_t h = seed;
+    for (; key.n > 8; key = str_skip(key, 8)) {
+        uint64_t word = 0;
+        memcpy(&word, key.p, sizeof word);
         h = mix(h ^ word);
     }
-    if (n > 0) {
-        word = 0;
-        memcpy(&word, p, n);
-        h = mix(h ^ word);
-    }
-    return mix(h);
+    return mix(h ^ read_word(key.p, key.n));
 }
 
 uint64_t token_map_seed(const void *p)
@@ -46,9 +49,6 @@ bool token_map_init(struct token_map *m, const struct str *keys, size_t n_max, s
     if (slots == NULL) {
         return false;
     }
-    for (size_t i = 0; i < n_slots; i++) {
-        slots[i].id = TOKEN_NONE;
-    }
     *m = (struct token_map){slots, n_slots - 1, token_map_seed(slots), keys};
     return true;
 }
@@ -59,14 +59,17 @@ void token_map_finish(struct token_map *m)
     *m = (struct token_map){0};
 }
 
-/* The slot that holds key, or the free one where it would go. */
-static struct token_map_slot *find_slot(const struct token_map *m, struct str key, uint64_t hash)
+/* The slot that holds key, or the free one where it would go; *out_word is key's word. */
+static struct token_map_slot *find_slot(const struct token_map *m, struct str key,
+                                        uint64_t *out_word)
 {
-    size_t i = (hash >> 32 ^ hash) & m->mask;
-    for (;; i = (i + 1) & m->mask) {
+    bool is_long = key.n > sizeof(uint64_t);
+    uint64_t word = is_long ? hash_long(key, m->seed) : read_word(key.p, key.n);
+    *out_word = word;
+    for (size_t i = mix(word ^ m->seed ^ key.n) & m->mask;; i = (i + 1) & m->mask) {
         struct token_map_slot *slot = &m->slots[i];
-        if (slot->id == TOKEN_NONE ||
-            (slot->hash == (uint32_t)hash && str_eq(m->keys[slot->id], key))) {
+        if (slot->next_id == 0 || (slot->word == word && slot->n == key.n &&
+                                   (!is_long || str_eq(m->keys[slot->next_id - 1], key)))) {
             return slot;
         }
     }
@@ -75,14 +78,15 @@ static struct token_map_slot *find_slot(const struct token_map *m, struct str ke
 void token_map_add(struct token_map *m, uint32_t id)
 {
     struct str key = m->keys[id];
-    uint64_t hash = hash_bytes(key, m->seed);
-    struct token_map_slot *slot = find_slot(m, key, hash);
-    if (slot->id == TOKEN_NONE) {
-        *slot = (struct token_map_slot){(uint32_t)hash, id};
+    uint64_t word = 0;
+    struct token_map_slot *slot = find_slot(m, key, &word);
+    if (slot->next_id == 0 && key.n <= UINT32_MAX) {
+        *slot = (struct token_map_slot){word, (uint32_t)key.n, id + 1};
     }
 }
 
 uint32_t token_map_find(const struct token_map *m, struct str key)
 {
-    return find_slot(m, key, hash_bytes(key, m->seed))->id;
+    uint64_t word = 0;
+    return find_slot(m, key, &word)->next_id - 1; /* 0 - 1 is TOKEN_NONE */
 }

@@ -11,8 +11,9 @@
 #include <stdint.h>
 
 struct token_map_slot {
-    uint32_t hash;
-    uint32_t id; /* TOKEN_NONE: free */
+    uint64_t word;    /* a key of up to 8 bytes itself, else its hash */
+    uint32_t n;       /* bytes of the key */
+    uint32_t next_id; /* id + 1; 0: free */
 };
 
 struct token_map {

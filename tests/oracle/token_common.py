@@ -1,13 +1,15 @@
 """What the tokenizer oracles share: vocabulary-only GGUF files, batches through `puna tokenize`,
 code points in contexts, and mixed text of the languages that Llama 3 names."""
 import gettext
+import io
 import json
-import os
 import pathlib
 import random
 import subprocess
 import sysconfig
 import unicodedata
+
+from program import PUNA
 
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 BATCH_BYTES = 32 << 20
@@ -39,6 +41,33 @@ def write_vocab(path, model, tokens, types, pre=None, merges=None, scores=None, 
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
+
+
+def train_spm(sentences, vocab_size, **options):
+    """A SentencePiece BPE model with Llama 2's settings: no normalisation, every space kept, digits
+    apart, bytes for what is not in the vocabulary."""
+    import sentencepiece
+
+    settings = dict(model_type="bpe", vocab_size=vocab_size, byte_fallback=True, split_digits=True,
+                    allow_whitespace_only_pieces=True, normalization_rule_name="identity",
+                    remove_extra_whitespaces=False, add_dummy_prefix=True, num_threads=1,
+                    character_coverage=0.9995, minloglevel=2) | options
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(sentences), model_writer=model,
+                                             **settings)
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+
+def write_spm(path, sp, **ids):
+    """A GGUF file of a SentencePiece model, with the token types that the GGUF format defines."""
+    def kind(i):
+        return (2 if sp.is_unknown(i) else 3 if sp.is_control(i) else 6 if sp.is_byte(i) else
+                5 if sp.is_unused(i) else 1)
+
+    all_ids = range(sp.get_piece_size())
+    write_vocab(path, "llama", [sp.id_to_piece(i) for i in all_ids], [kind(i) for i in all_ids],
+                scores=[sp.get_score(i) for i in all_ids], bos_token_id=sp.bos_id(),
+                eos_token_id=sp.eos_id(), unknown_token_id=sp.unk_id(), **ids)
 
 
 def puna_batch(puna, model, texts, *options):
@@ -114,22 +143,37 @@ def _take(messages, n_bytes):
     return parts
 
 
-def mixed_texts(n_bytes, seed=1):
-    """About n_bytes of text as a list of documents of some kilobytes: eight languages, code, random
-    bytes read as UTF-8 with replacement, random code points. The same for the same machine."""
-    rng = random.Random(seed)
-    share = n_bytes // 11
+def language_texts(share, rng):
+    """Messages, words and code: about `share` bytes of each of eight languages and of Python."""
     parts = []
     for language in ["en", "de", "fr", "it", "pt", "hi", "es", "th"]:
         messages = list(_translations(language))
         rng.shuffle(messages)
         taken = _take(messages, share)
         missing = share - sum(len(m.encode()) + 1 for m in taken)
-        taken += _take(_salad(language, messages, rng), missing) if missing > 0 else []
-        parts += taken
+        parts += taken + (_take(_salad(language, messages, rng), missing) if missing > 0 else [])
     sources = sorted(pathlib.Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     rng.shuffle(sources)
-    parts += _take((p.read_text(encoding="utf-8", errors="replace") for p in sources), share)
+    return parts + _take((p.read_text(encoding="utf-8", errors="replace") for p in sources), share)
+
+
+def english_texts(n_bytes, seed=1):
+    """Documents of some kilobytes from the copyright and readme files of installed packages."""
+    rng = random.Random(seed)
+    files = sorted(pathlib.Path("/usr/share/doc").glob("*/*"))
+    rng.shuffle(files)
+    whole = (f.read_text(encoding="utf-8", errors="replace") for f in files
+             if f.is_file() and f.name in ("copyright", "README", "NEWS", "README.Debian"))
+    text = "\n".join(_take(whole, n_bytes)).replace("\0", "\ufffd")
+    return [text[i:i + 4000] for i in range(0, len(text), 4000)]
+
+
+def mixed_texts(n_bytes, seed=1):
+    """About n_bytes of text as a list of documents of some kilobytes: languages, code, random bytes
+    read as UTF-8 with replacement, random code points, white space. The same on the same machine."""
+    rng = random.Random(seed)
+    share = n_bytes // 11
+    parts = language_texts(share, rng)
     parts += [rng.randbytes(1000).decode(errors="replace") for _ in range(share // 2000)]
     parts += ["".join(map(chr, rng.choices(CODE_POINTS, k=200))) for _ in range(share // 800)]
     parts += ["".join(rng.choices(" \t\n\r\u00a0\u3000'a1.", k=400)) for _ in range(share // 400)]
@@ -147,7 +191,7 @@ def arguments(description, **paths):
     import argparse
 
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--puna", default=os.environ.get("PUNA", "build/release/puna"))
+    parser.add_argument("--puna", default=PUNA)
     parser.add_argument("--step", type=int, default=1, help="take every N-th code point")
     parser.add_argument("--bytes", type=int, default=10_000_000, help="bytes of mixed text")
     for name, help_text in paths.items():
