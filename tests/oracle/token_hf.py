@@ -18,6 +18,8 @@ from tokenizers.models import BPE
 import token_common as common
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+          r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 NORMAL, CONTROL = 1, 3
 
 
@@ -53,8 +55,8 @@ def llama3(folder, out):
     for line in (folder / "tokenizer.model").read_text().splitlines():
         text, rank = line.split()
         ranks[base64.b64decode(text)] = int(rank)
-    pattern = data["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
-    encoding = tiktoken.Encoding("llama3", pat_str=pattern, mergeable_ranks=ranks,
+    assert data["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] == LLAMA3
+    encoding = tiktoken.Encoding("llama3", pat_str=LLAMA3, mergeable_ranks=ranks,
                                  special_tokens={t: i for i, t in added.items()})
     return Tokenizer.from_str(json.dumps(data)), encoding
 
