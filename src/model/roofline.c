@@ -1,0 +1,69 @@
+/* roofline.c - counts the work of a forward pass and divides it by the machine's limits. */
+#include "model/roofline.h"
+
+enum { KV_ITEM_BYTES = 2, OPS_PER_PRODUCT = 2 };
+
+/* W times n_rows activations; the weights are read once. */
+static void add_matrix(struct roofline_work *w, const struct model_matrix *m, double n_rows)
+{
+    const struct pack_matrix *p = &m->packed;
+    double ops = OPS_PER_PRODUCT * (double)p->rows * (double)p->cols * n_rows;
+    w->bytes += (double)pack_matrix_bytes(p);
+    if (pack_act_of(p->type) == PACK_ACT_F32) {
+        w->f32_ops += ops;
+    } else {
+        w->int8_ops += ops;
+    }
+}
+
+static void add_layers(struct roofline_work *w, const struct model *m, double n_tokens)
+{
+    for (uint32_t i = 0; i < m->config.n_layers; i++) {
+        const struct model_layer *l = &m->weights.layers[i];
+        const struct model_matrix *matrices[] = {&l->q,    &l->k,  &l->v,   &l->o,
+                                                 &l->gate, &l->up, &l->down};
+        for (size_t k = 0; k < sizeof matrices / sizeof matrices[0]; k++) {
+            add_matrix(w, matrices[k], n_tokens);
+        }
+    }
+}
+
+struct roofline_work roofline_work(const struct model *m, const struct roofline_step *s)
+{
+    const struct model_config *c = &m->config;
+    struct roofline_work w = {0};
+    add_layers(&w, m, (double)s->n_tokens);
+    if (s->n_logits > 0) {
+        add_matrix(&w, &m->weights.output, (double)s->n_logits);
+    }
+    double dims = (double)(c->dim_k + c->dim_v) * c->n_layers;
+    w.bytes += dims * c->n_kv_heads * KV_ITEM_BYTES * (double)s->n_cached;
+    w.f32_ops += OPS_PER_PRODUCT * dims * c->n_heads * (double)s->n_keys;
+    return w;
+}
+
+double roofline_seconds(const struct roofline_work *w, const struct roofline_machine *machine,
+                        enum roofline_bound *out_bound)
+{
+    double read = w->bytes / machine->read;
+    double int8 = w->int8_ops / machine->int8;
+    double f32 = w->f32_ops / machine->f32;
+    if (out_bound != NULL) {
+        *out_bound = read >= int8 + f32 ? ROOFLINE_READ
+                     : int8 >= f32      ? ROOFLINE_INT8
+                                        : ROOFLINE_F32;
+    }
+    return read >= int8 + f32 ? read : int8 + f32;
+}
+
+double roofline_weight_bytes(const struct model *m)
+{
+    struct roofline_work w = roofline_work(m, &(struct roofline_step){.n_logits = 1});
+    return w.bytes;
+}
+
+const char *roofline_bound_name(enum roofline_bound bound)
+{
+    static const char *const names[ROOFLINE_BOUND_COUNT] = {"read", "int8", "f32"};
+    return names[bound];
+}
