@@ -1,0 +1,77 @@
+/* bench.h - what the files of `puna bench` share: the tests, their measurements, the report.
+ *
+ * bench.c parses options and runs the tests, bench_measure.c times one of them, bench_report.c
+ * prints. */
+#ifndef CMD_BENCH_H
+#define CMD_BENCH_H
+
+#include "cmd/session.h"
+#include "kern/probe.h"
+#include "model/forward.h"
+#include "model/roofline.h"
+
+enum {
+    BENCH_MAX_BATCH = 16,
+    BENCH_MAX_TESTS = 24,
+    BENCH_MAX_REPETITIONS = 100,
+    BENCH_PROBES = ROOFLINE_BOUND_COUNT /* read, int8, f32 */
+};
+
+struct bench_options {
+    struct options_model model;
+    uint32_t repetitions;
+    uint32_t seconds; /* of one test; fewer repetitions when they would take longer */
+    bool json;
+};
+
+/* n_tokens of each of `batch` sequences that hold `depth` tokens already, all at once (prefill: in
+ * steps of --batch-size) or one by one (decode). */
+struct bench_test {
+    bool is_decode;
+    uint32_t n_tokens; /* decode: found out by a first run */
+    uint32_t depth, batch;
+
+    /* results; rates in tokens a second, all sequences together */
+    uint32_t n_repetitions; /* 0: skipped, skipped_seconds says why */
+    double skipped_seconds; /* what one repetition would take */
+    double median, best;
+    double spread; /* (largest - smallest) / median of the repetitions */
+    double limit;  /* at the medians of the probes between the repetitions */
+    enum roofline_bound bound;
+    struct roofline_machine machine; /* those medians */
+};
+
+struct bench {
+    struct bench_options options;
+    struct session session;
+    struct kv_pool kv;
+    struct kv_seq seqs[BENCH_MAX_BATCH];
+    struct forward forward;
+    uint32_t n_ctx, step_tokens;
+    uint32_t *tokens; /* (n_ctx) random */
+    struct bench_test tests[BENCH_MAX_TESTS];
+    size_t n_tests;
+    double *probes[BENCH_PROBES]; /* every probe of the run */
+    size_t n_probes;
+};
+
+/* KV cache, buffers and tokens for all tests. Released with bench_buffers_finish. */
+bool bench_buffers_init(struct bench *b, struct error *e);
+void bench_buffers_finish(struct bench *b);
+
+/* Runs a test and fills its results. rate: tokens a second of the test of the same kind before it,
+ * 0 when there was none; a test that would take several times --seconds by it is skipped. */
+bool bench_measure(struct bench *b, struct bench_test *t, double rate, struct error *e);
+
+/* Best and median of every probe of the run. */
+void bench_probe_summaries(struct bench *b, struct probe_summary out[BENCH_PROBES]);
+
+/* Text: the head before the tests, a line after each test, the machine at the end. */
+void bench_print_head(const struct bench *b);
+void bench_print_test(const struct bench_test *t);
+void bench_print_machine(struct bench *b);
+
+/* All of it as one JSON object. */
+bool bench_print_json(struct bench *b, struct error *e);
+
+#endif
