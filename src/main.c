@@ -10,6 +10,7 @@ static const struct {
     cmd_fn *run;
     const char *summary;
 } commands[] = {
+    {"run", cmd_run, "chat with a model, or answer one prompt"},
     {"inspect", cmd_inspect, "show metadata, tensors, tokenizer, memory of a model file"},
     {"tokenize", cmd_tokenize, "print the token ids of a text"},
     {"detokenize", cmd_detokenize, "print the text of token ids"},

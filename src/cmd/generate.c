@@ -1,0 +1,110 @@
+/* generate.c - the loop of one answer: step, take, decode, emit, feed back. */
+#include "cmd/generate.h"
+
+#include "base/clock.h"
+
+enum { MAX_PIECE_BYTES = 1 << 20 };
+
+struct answer {
+    const struct generate_request *request;
+    const struct tokenizer *tokenizer;
+    struct token_stream stream;
+    struct buf text; /* what the last token made visible */
+};
+
+static bool emit(struct answer *a, struct error *e)
+{
+    const struct generate_request *r = a->request;
+    bool ok = a->text.n == 0 || r->emit(r->emit_argument, buf_str(&a->text), e);
+    buf_clear(&a->text);
+    return ok;
+}
+
+/* Steps until s has its next token; false with *e on failure, *out_stopped when asked to stop. */
+static bool next_token(struct engine *g, struct engine_seq *s, const struct generate_request *r,
+                       uint32_t *out_token, bool *out_stopped, struct error *e)
+{
+    while (!engine_take(s, out_token)) {
+        *out_stopped = r->stop != NULL && *r->stop != 0;
+        if (*out_stopped) {
+            return true;
+        }
+        bool busy;
+        if (!engine_step(g, &busy, e)) {
+            return false;
+        }
+        if (!busy && !s->has_token) {
+            return error_set(e, ERROR_INTERNAL, "the engine has nothing to do and no token");
+        }
+    }
+    return true;
+}
+
+static bool answer_loop(struct engine *g, struct engine_seq *s, struct answer *a,
+                        struct generate_stats *stats, struct error *e)
+{
+    const struct generate_request *r = a->request;
+    uint64_t start = clock_now_ns();
+    stats->end = GENERATE_LENGTH;
+    while (r->max_tokens < 0 || stats->n_answer < (uint32_t)r->max_tokens) {
+        uint32_t token;
+        bool stopped = false;
+        if (!next_token(g, s, r, &token, &stopped, e)) {
+            return false;
+        }
+        if (stopped) {
+            stats->end = GENERATE_STOPPED;
+            break;
+        }
+        if (stats->n_answer++ == 0) {
+            stats->prompt_seconds = clock_seconds_since(start);
+            start = clock_now_ns();
+        }
+        if (tokenizer_is_end(a->tokenizer, token) && !r->ignore_eos) {
+            stats->end = GENERATE_END_OF_TURN;
+            break;
+        }
+        if (!token_stream_push(&a->stream, a->tokenizer, token, false, &a->text, e) ||
+            !emit(a, e)) {
+            return false;
+        }
+        if (s->n_tokens == g->options.n_ctx) {
+            stats->end = GENERATE_CONTEXT;
+            break;
+        }
+        if (!engine_feed(g, s, &token, 1, e)) {
+            return false;
+        }
+    }
+    stats->answer_seconds = clock_seconds_since(start);
+    return true;
+}
+
+bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokenizer *t,
+                     const struct generate_request *r, struct generate_stats *out_stats,
+                     struct error *e)
+{
+    struct generate_stats stats = {0};
+    if (r->n_tokens >= g->options.n_ctx) {
+        return error_set(e, ERROR_CONTEXT,
+                         "the prompt has %zu tokens, the context holds %u and one must stay free "
+                         "for the answer",
+                         r->n_tokens, g->options.n_ctx);
+    }
+    if (!engine_set_tokens(g, s, r->tokens, (uint32_t)r->n_tokens, e)) {
+        return false;
+    }
+    stats.n_kept = s->kv.n_tokens;
+    stats.n_prompt = s->n_tokens - s->kv.n_tokens;
+    struct answer a = {.request = r, .tokenizer = t};
+    token_stream_init(&a.stream);
+    a.stream.at_start = false; /* an answer goes on after the prompt */
+    buf_init(&a.text, MAX_PIECE_BYTES);
+    bool ok = answer_loop(g, s, &a, &stats, e) && token_stream_flush(&a.stream, &a.text, e) &&
+              emit(&a, e);
+    buf_finish(&a.text);
+    if (ok) {
+        *out_stats = stats;
+    }
+    return ok;
+}

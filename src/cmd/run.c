@@ -1,0 +1,327 @@
+/* run.c - `puna run`: one answer for scripts, or a chat in the terminal (repl.c). */
+#include "cmd/run.h"
+
+#include "base/mem.h"
+#include "kern/probe.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_INPUT_BYTES = 16 << 20 };
+
+volatile sig_atomic_t run_interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    run_interrupted = 1;
+}
+
+/* ---- output ---- */
+
+struct output {
+    struct run *run;
+    struct buf *text; /* a copy of what was said, or NULL */
+};
+
+static bool is_harmless(unsigned char c)
+{
+    return (c >= 0x20 && c != 0x7F) || c == '\n' || c == '\t';
+}
+
+/* A model must not drive the terminal: C0 and C1 controls but newline and tab are left out there. */
+static void put_visible(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool is_c1 = c == 0xC2 && i + 1 < s.n && ((unsigned char)s.p[i + 1] & 0xE0) == 0x80;
+        if (is_c1) {
+            i++;
+        } else if (is_harmless(c)) {
+            putchar(c);
+        }
+    }
+}
+
+static bool put_answer(void *argument, struct str text, struct error *e)
+{
+    struct output *o = argument;
+    if (o->run->to_terminal) {
+        put_visible(text);
+    } else {
+        fwrite(text.p, 1, text.n, stdout);
+    }
+    if (fflush(stdout) != 0) {
+        return error_set(e, ERROR_IO, "standard output cannot be written: %s", strerror(errno));
+    }
+    return o->text == NULL || buf_append(o->text, text, e);
+}
+
+bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_text,
+                struct generate_stats *out_stats, struct error *e)
+{
+    struct output output = {r, out_text};
+    struct generate_request request = {.tokens = ids->ids,
+                                       .n_tokens = ids->n,
+                                       .max_tokens = r->options.max_tokens,
+                                       .ignore_eos = r->options.ignore_eos,
+                                       .emit = put_answer,
+                                       .emit_argument = &output,
+                                       .stop = &run_interrupted};
+    struct sigaction action = {.sa_handler = on_interrupt}, before;
+    run_interrupted = 0;
+    sigaction(SIGINT, &action, &before);
+    bool ok = generate_answer(&r->engine, r->seq, r->session.tokenizer, &request, out_stats, e);
+    sigaction(SIGINT, &before, NULL);
+    return ok;
+}
+
+bool run_conversation(struct run *r, const struct conversation *c, struct buf *out_text,
+                      struct generate_stats *out_stats, struct error *e)
+{
+    struct token_list ids = {0};
+    bool ok = chat_template_render(&r->template, c->messages, c->n, true, &ids, e) &&
+              run_answer(r, &ids, out_text, out_stats, e);
+    token_list_finish(&ids);
+    return ok;
+}
+
+/* ---- statistics ---- */
+
+enum { N_PROBES = 5 };
+
+static double best_of(double (*probe)(struct run *), struct run *r)
+{
+    double values[N_PROBES];
+    for (int i = 0; i < N_PROBES; i++) {
+        values[i] = probe(r);
+    }
+    return probe_summary(values, N_PROBES).best;
+}
+
+static double probe_weights(struct run *r)
+{
+    return probe_read(r->session.pool, r->session.model.weights.packed,
+                      r->session.model.weights.packed_bytes);
+}
+
+static double probe_integers(struct run *r)
+{
+    return probe_int8(r->session.pool);
+}
+
+/* Multiply-adds of all layers for one token, counted as two operations; the output is left out
+ * because a prompt needs it once. */
+static double operations_per_token(const struct model *m)
+{
+    const struct model_config *c = &m->config;
+    double attention = (double)c->n_embd * ((double)c->dim_k * (c->n_heads + c->n_kv_heads) +
+                                            (double)c->dim_v * (c->n_heads + c->n_kv_heads));
+    return 2.0 * c->n_layers * (attention + 3.0 * (double)c->n_embd * c->n_ff);
+}
+
+void run_print_stats(struct run *r, const struct generate_stats *s)
+{
+    double prompt_speed = s->prompt_seconds > 0 ? s->n_prompt / s->prompt_seconds : 0.0;
+    uint32_t n_decoded = s->n_answer > 0 ? s->n_answer - 1 : 0;
+    double answer_speed = s->answer_seconds > 0 ? n_decoded / s->answer_seconds : 0.0;
+    fprintf(stderr, "prompt      %6u tokens  %9.1f tokens/s", s->n_prompt, prompt_speed);
+    double share = 0.0;
+    if (r->session.model.weights.packed != NULL) {
+        double peak = best_of(probe_integers, r);
+        share = prompt_speed * operations_per_token(&r->session.model) / peak;
+        fprintf(stderr, "  %5.1f %% of this machine's %.0f Gop/s", share * 100, peak * 1e-9);
+    }
+    fprintf(stderr, "\ngeneration  %6u tokens  %9.1f tokens/s", s->n_answer, answer_speed);
+    if (r->session.model.weights.packed != NULL) {
+        double bandwidth = best_of(probe_weights, r);
+        share = answer_speed * (double)r->session.model.weights.packed_bytes / bandwidth;
+        fprintf(stderr, "  %5.1f %% of this machine's %.1f GB/s", share * 100, bandwidth * 1e-9);
+    }
+    fprintf(stderr, "\n");
+}
+
+/* ---- one answer ---- */
+
+static bool answer_raw(struct run *r, struct str text, struct generate_stats *stats,
+                       struct error *e)
+{
+    struct token_list ids = {0};
+    unsigned flags =
+        (r->options.no_bos ? 0 : TOKEN_ADD_BOS) | (r->options.special ? TOKEN_PARSE_SPECIAL : 0);
+    bool ok = tokenizer_encode(r->session.tokenizer, text, flags, &ids, e);
+    if (ok && ids.n == 0) {
+        ok = error_set(e, ERROR_USAGE, "the prompt is empty");
+    }
+    ok = ok && run_answer(r, &ids, NULL, stats, e);
+    token_list_finish(&ids);
+    return ok;
+}
+
+static bool answer_once(struct run *r, struct str text, struct error *e)
+{
+    struct generate_stats stats;
+    bool ok;
+    if (r->options.raw) {
+        ok = answer_raw(r, text, &stats, e);
+    } else {
+        struct conversation c = {0};
+        ok = (r->options.system == NULL ||
+              conversation_add(&c, CHAT_SYSTEM, str_from(r->options.system), e)) &&
+             conversation_add(&c, CHAT_USER, text, e) && run_conversation(r, &c, NULL, &stats, e);
+        conversation_finish(&c);
+    }
+    if (!ok) {
+        return false;
+    }
+    putchar('\n');
+    fflush(stdout);
+    if (r->options.stats) {
+        run_print_stats(r, &stats);
+    }
+    if (stats.end == GENERATE_STOPPED) {
+        return error_set(e, ERROR_INTERRUPTED, "interrupted");
+    }
+    if (stats.end == GENERATE_CONTEXT) {
+        return error_set(e, ERROR_CONTEXT, "the context of %u tokens is full; the answer ends here",
+                         r->engine.options.n_ctx);
+    }
+    return true;
+}
+
+/* A text file ends with a newline that its writer did not mean as part of the prompt. */
+static struct str without_last_newline(struct str s)
+{
+    return s.n > 0 && s.p[s.n - 1] == '\n' ? (struct str){s.p, s.n - 1} : s;
+}
+
+static bool answer_stdin(struct run *r, struct error *e)
+{
+    char *text = NULL;
+    size_t n = 0;
+    if (!cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, e)) {
+        return false;
+    }
+    bool ok = answer_once(r, without_last_newline((struct str){text, n}), e);
+    mem_free(text);
+    return ok;
+}
+
+static bool open_run(struct run *r, const char *model, struct error *e)
+{
+    if (!session_open(&r->session, r->env, model, &r->options.model, e)) {
+        return false;
+    }
+    struct engine_options options = {.n_ctx = r->options.model.ctx,
+                                     .batch = r->options.model.batch,
+                                     .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens};
+    r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);
+    r->seq = r->has_engine ? engine_open(&r->engine, &r->options.sampler, e) : NULL;
+    if (r->seq == NULL) {
+        return false;
+    }
+    r->has_template =
+        !r->options.raw && chat_template_init(&r->template, r->session.file, r->session.tokenizer,
+                                              r->options.template_name, e);
+    return r->options.raw || r->has_template;
+}
+
+static void close_run(struct run *r)
+{
+    if (r->has_template) {
+        chat_template_finish(&r->template);
+    }
+    if (r->has_engine) {
+        engine_finish(&r->engine);
+    }
+    session_close(&r->session);
+}
+
+static bool run(struct run *r, const char *model, struct error *e)
+{
+    bool chat = r->options.prompt == NULL && isatty(STDIN_FILENO);
+    if (chat && r->options.raw) {
+        return error_set(e, ERROR_USAGE, "--raw needs -p TEXT or text on standard input");
+    }
+    if (!open_run(r, model, e)) {
+        return false;
+    }
+    if (chat) {
+        return repl_run(r, e);
+    }
+    return r->options.prompt != NULL ? answer_once(r, str_from(r->options.prompt), e)
+                                     : answer_stdin(r, e);
+}
+
+int cmd_run(const struct cmd_env *env, int argc, char **argv)
+{
+    static const struct options_usage usage = {
+        .command = "run",
+        .synopsis = "[OPTION]... [MODEL]\n[OPTION]... -p TEXT [MODEL]\n[OPTION]... [MODEL] < FILE",
+        .about =
+            "Chat with a model in the terminal, or answer one prompt: -p TEXT, or standard input\n"
+            "when that is no terminal. The answer alone goes to standard output. MODEL is a\n"
+            "file, a name in the model folder, or nothing: the default model, which is fetched\n"
+            "when absent.",
+        .epilog =
+            "Exit codes: 0 answered; 2 wrong usage; 3 no such model; 4 read or write failed;\n"
+            "5 malformed file; 6 unsupported model; 7 the context is full; 8 out of memory;\n"
+            "130 interrupted.",
+    };
+    struct run r = {.env = env, .to_terminal = isatty(STDOUT_FILENO)};
+    struct run_options *o = &r.options;
+    struct sampler_params *p = &o->sampler;
+    sampler_params_default(p);
+    o->max_tokens = -1;
+    const struct option_spec specs[] = {
+        {OPTION_HEADING, .help = "Options"},
+        {OPTION_TEXT, "prompt", 'p', NULL, "TEXT", &o->prompt, 0, 0, "answer TEXT and leave", NULL},
+        {OPTION_TEXT, "system", 0, "system-prompt", "TEXT", &o->system, 0, 0, "the system message",
+         NULL},
+        {OPTION_I32, "n-predict", 'n', "predict", "N", &o->max_tokens, -1, 1 << 24,
+         "tokens of an answer at most (default: -1, no limit)", NULL},
+        {OPTION_FLAG, "raw", 0, NULL, NULL, &o->raw, 0, 0,
+         "continue the text itself, without a chat template", NULL},
+        {OPTION_FLAG, "special", 0, NULL, NULL, &o->special, 0, 0,
+         "with --raw: special tokens in the text count as such", NULL},
+        {OPTION_FLAG, "no-bos", 0, NULL, NULL, &o->no_bos, 0, 0,
+         "with --raw: do not put the begin-of-text token first", NULL},
+        {OPTION_TEXT, "chat-template", 0, NULL, "NAME", &o->template_name, 0, 0,
+         "chatml, llama2, llama3, llama3.1, llama3.2 or llama3.3\n(default: as the file says)",
+         NULL},
+        {OPTION_FLAG, "ignore-eos", 0, NULL, NULL, &o->ignore_eos, 0, 0,
+         "go on after the end of the turn", NULL},
+        {OPTION_FLAG, "stats", 0, NULL, NULL, &o->stats, 0, 0,
+         "tokens/s and their share of the machine's limit, on\nstandard error", NULL},
+        {OPTION_HEADING, .help = "Sampling, in this order"},
+        {OPTION_F32, "repeat-penalty", 0, NULL, "X", &p->repeat_penalty, 0, 0,
+         "divides logits of tokens seen lately (default: 1, off)", NULL},
+        {OPTION_F32, "frequency-penalty", 0, NULL, "X", &p->frequency_penalty, 0, 0,
+         "subtracted for every time seen lately (default: 0)", NULL},
+        {OPTION_F32, "presence-penalty", 0, NULL, "X", &p->presence_penalty, 0, 0,
+         "subtracted when seen lately (default: 0)", NULL},
+        {OPTION_I32, "repeat-last-n", 0, NULL, "N", &p->repeat_last_n, 0, 0,
+         "how many tokens are lately (default: 64)", NULL},
+        {OPTION_I32, "top-k", 0, NULL, "N", &p->top_k, 0, 0,
+         "keep the N most probable (default: 40; 0: all)", NULL},
+        {OPTION_F32, "typical", 0, "typical-p", "P", &p->typical_p, 0, 0,
+         "locally typical sampling (default: 1, off)", NULL},
+        {OPTION_F32, "top-p", 0, NULL, "P", &p->top_p, 0, 0,
+         "keep the most probable that add up to P (default: 0.95)", NULL},
+        {OPTION_F32, "min-p", 0, NULL, "P", &p->min_p, 0, 0,
+         "drop those below P times the best (default: 0.05)", NULL},
+        {OPTION_F32, "temp", 0, "temperature", "T", &p->temperature, 0, 0,
+         "default: 0.8; 0 always takes the most probable", NULL},
+        {OPTION_U64, "seed", 's', NULL, "N", &p->seed, 0, 0,
+         "of the random stream (default: 0); the same seed gives\nthe same answer", NULL},
+        OPTIONS_MODEL(o->model),
+    };
+    const char *model;
+    OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
+    struct error e = {0};
+    bool ok = run(&r, model, &e);
+    close_run(&r);
+    return ok ? cmd_finish_output("run", 0) : cmd_fail("run", &e);
+}
