@@ -1,6 +1,7 @@
 /* tokenize.c - `puna tokenize` and `puna detokenize`: text to token ids and back. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "chat/conversation.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "token/token.h"
@@ -96,7 +97,9 @@ static void print_json_text(struct str text)
 }
 
 struct tokenize_options {
-    bool json, special, no_bos, splits, batch, time;
+    bool json, special, no_bos, splits, batch, time, chat, no_generation_prompt;
+    const char *template_name;     /* NULL: chosen by the file */
+    struct chat_template template; /* with chat alone */
 };
 
 static unsigned encode_flags(const struct tokenize_options *o)
@@ -152,13 +155,25 @@ static size_t count_dropped(const struct tokenizer *t, size_t text_bytes,
     return byte_level && held < text_bytes ? text_bytes - held : 0;
 }
 
+/* The text is a conversation in its JSON form. */
+static bool encode_chat(const struct tokenize_options *o, struct str text, struct token_list *out,
+                        struct error *e)
+{
+    struct conversation c = {0};
+    bool ok = conversation_parse(&c, text, e) &&
+              chat_template_render(&o->template, c.messages, c.n, !o->no_generation_prompt, out, e);
+    conversation_finish(&c);
+    return ok;
+}
+
 /* Tokenises and prints one document; *dropped grows by the bytes that got no token. */
 static bool tokenize_document(const struct tokenizer *t, const struct tokenize_options *o,
                               struct str text, size_t *dropped, struct error *e)
 {
     struct token_list list = {0};
     size_t *ends = NULL;
-    bool ok = tokenizer_encode(t, text, encode_flags(o), &list, e);
+    bool ok = o->chat ? encode_chat(o, text, &list, e)
+                      : tokenizer_encode(t, text, encode_flags(o), &list, e);
     if (ok && o->splits) {
         ends = mem_alloc(text.n, sizeof *ends, "splits", e);
         ok = ends != NULL;
@@ -172,7 +187,7 @@ static bool tokenize_document(const struct tokenizer *t, const struct tokenize_o
     } else if (ok) {
         print_lines(t, &list);
     }
-    if (ok) {
+    if (ok && !o->chat) {
         bool has_bos = !o->no_bos && tokenizer_info(t)->add_bos;
         *dropped += count_dropped(t, text.n, &list, has_bos);
     }
@@ -233,6 +248,21 @@ static bool time_all(const struct tokenizer *t, const struct tokenize_options *o
     return ok;
 }
 
+static bool check_options(const struct tokenize_options *o, struct error *e)
+{
+    if (o->splits && !o->json) {
+        return error_set(e, ERROR_USAGE, "--splits needs --json");
+    }
+    if (o->chat && (o->splits || o->special || o->no_bos || o->time)) {
+        return error_set(e, ERROR_USAGE,
+                         "--chat excludes --splits, --special, --no-bos and --time");
+    }
+    if (!o->chat && (o->template_name != NULL || o->no_generation_prompt)) {
+        return error_set(e, ERROR_USAGE, "--chat-template and --no-generation-prompt need --chat");
+    }
+    return true;
+}
+
 int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
 {
     static const struct options_usage usage = {
@@ -264,12 +294,20 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
         {OPTION_FLAG, .name = "time", .target = &o.time,
          .help = "print the number of bytes and tokens and the seconds (of the\n"
                  "clock, and of the CPU) that tokenising took, not the tokens"},
+        {OPTION_FLAG, .name = "chat", .target = &o.chat,
+         .help = "the input is a conversation, {\"messages\":[{\"role\":...,\n"
+                 "\"content\":...},...]}, written as the model's chat template\n"
+                 "does; no text in it becomes a control token"},
+        {OPTION_TEXT, .name = "chat-template", .metavar = "NAME", .target = &o.template_name,
+         .help = "with --chat: chatml, llama2, llama3, llama3.1, llama3.2 or\n"
+                 "llama3.3 (default: as the file says)"},
+        {OPTION_FLAG, .name = "no-generation-prompt", .target = &o.no_generation_prompt,
+         .help = "with --chat: do not begin the assistant's next turn"},
     };
     const char *model = NULL;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
     struct error e = {0};
-    if (o.splits && !o.json) {
-        error_set(&e, ERROR_USAGE, "--splits needs --json");
+    if (!check_options(&o, &e)) {
         return cmd_fail("tokenize", &e);
     }
     struct vocabulary v;
@@ -278,8 +316,13 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
     }
     char *text = NULL;
     size_t n = 0;
-    bool ok = cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, &e) &&
-              (o.time ? time_all : tokenize_all)(v.tokenizer, &o, (struct str){text, n}, &e);
+    bool ok = !o.chat || chat_template_init(&o.template, v.file, v.tokenizer, o.template_name, &e);
+    bool has_template = o.chat && ok;
+    ok = ok && cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, &e) &&
+         (o.time ? time_all : tokenize_all)(v.tokenizer, &o, (struct str){text, n}, &e);
+    if (has_template) {
+        chat_template_finish(&o.template);
+    }
     mem_free(text);
     vocabulary_close(&v);
     return ok ? cmd_finish_output("tokenize", 0) : cmd_fail("tokenize", &e);
