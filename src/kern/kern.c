@@ -25,7 +25,9 @@ enum {
 static kern_fill_fn *const fills_ref[] = {kern_fill_ref, kern_fill_matmul_ref, NULL};
 
 #if defined(__x86_64__)
-static kern_fill_fn *const fills_avx2[] = {kern_fill_float_avx2, kern_fill_attend_avx2, NULL};
+static kern_fill_fn *const fills_avx2[] = {kern_fill_float_avx2,        kern_fill_attend_avx2,
+                                           kern_fill_matmul_q32_avx2,   kern_fill_matmul_q256_avx2,
+                                           kern_fill_matmul_dense_avx2, NULL};
 static kern_fill_fn *const fills_avx512[] = {
     kern_fill_float_avx512,       kern_fill_attend_avx512,       kern_fill_matmul_q32_avx512,
     kern_fill_matmul_q256_avx512, kern_fill_matmul_dense_avx512, NULL};

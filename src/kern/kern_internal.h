@@ -19,6 +19,7 @@ kern_fill_fn kern_fill_ref, kern_fill_matmul_ref;
 kern_fill_fn kern_fill_float_avx2, kern_fill_attend_avx2;
 kern_fill_fn kern_fill_float_avx512, kern_fill_attend_avx512;
 
+kern_fill_fn kern_fill_matmul_q32_avx2, kern_fill_matmul_q256_avx2, kern_fill_matmul_dense_avx2;
 kern_fill_fn kern_fill_matmul_q32_avx512, kern_fill_matmul_q256_avx512,
     kern_fill_matmul_dense_avx512;
 

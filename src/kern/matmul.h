@@ -39,4 +39,82 @@ static inline struct matmul_tile matmul_tile_of(const struct kern_act *a, uint32
     return t;
 }
 
+/* The tile without its first n_tokens tokens; n stays the distance between items. */
+static inline struct matmul_tile matmul_tile_skip(struct matmul_tile t, uint32_t n_tokens)
+{
+    t.first += n_tokens;
+    t.f = t.f != NULL ? t.f + n_tokens : NULL;
+    t.q = t.q != NULL ? t.q + 4 * n_tokens : NULL;
+    t.d = t.d != NULL ? t.d + n_tokens : NULL;
+    t.s = t.s != NULL ? t.s + n_tokens : NULL;
+    t.n_sum = t.n_sum != NULL ? t.n_sum + n_tokens : NULL;
+    t.n16 = t.n16 != NULL ? t.n16 + 2 * n_tokens : NULL;
+    t.n32 = t.n32 != NULL ? t.n32 + 2 * n_tokens : NULL;
+    return t;
+}
+
+/* --- the loops round a micro-kernel ----------------------------------------------------------- */
+
+/* What a micro-kernel works on: one group of rows (a wide kernel: MATMUL_WIDE groups, group_bytes
+ * apart) and as many tokens as it is made for. */
+struct matmul_job {
+    const uint8_t *scales, *quants;
+    size_t group_bytes;
+    uint32_t n_blocks;
+    uint32_t n_rows; /* rows of the last group that exist */
+    struct matmul_tile tile;
+    float *y; /* of the first token, the first group's first row */
+    size_t y_stride;
+};
+
+typedef void matmul_job_fn(const struct matmul_job *job);
+
+enum { MATMUL_WIDE = 4 };
+
+/* The micro-kernels of a type by number of tokens, index n - 1, n <= max_tokens. `wide` take
+ * MATMUL_WIDE groups at once; NULL where one group keeps the core busy. */
+struct matmul_kernels {
+    uint32_t max_tokens;
+    matmul_job_fn *one[KERN_TILE], *wide[KERN_TILE];
+};
+
+/* One tile in as many steps as max_tokens asks for, of nearly equal size. */
+static inline void matmul_run_tile(const struct matmul_kernels *kernels, struct matmul_job *job,
+                                   float *y, bool wide)
+{
+    uint32_t n_left = job->tile.n;
+    uint32_t n_steps = (n_left + kernels->max_tokens - 1) / kernels->max_tokens;
+    for (; n_steps > 0; n_steps--) {
+        uint32_t n = (n_left + n_steps - 1) / n_steps;
+        job->y = y + job->tile.first * job->y_stride;
+        (wide ? kernels->wide : kernels->one)[n - 1](job);
+        job->tile = matmul_tile_skip(job->tile, n);
+        n_left -= n;
+    }
+}
+
+/* The slot's body. A group's weights stay in the cache while the tiles pass. */
+static inline void matmul_run(const struct matmul_kernels *kernels, const struct pack_matrix *w,
+                              uint32_t group_begin, uint32_t group_end, const struct kern_act *a,
+                              float *y, size_t y_stride)
+{
+    struct matmul_job job = {.group_bytes = w->group_bytes, .y_stride = y_stride};
+    size_t quants_offset = pack_quants_offset(w);
+    uint32_t n_tiles = kern_act_tiles(a->n_tokens), n_groups;
+    job.n_blocks = w->cols / pack_layout_of(w->type)->block_items;
+    for (uint32_t g = group_begin; g < group_end; g += n_groups) {
+        bool wide =
+            n_tiles == 1 && kernels->wide[a->n_tokens - 1] != NULL && g + MATMUL_WIDE <= group_end;
+        n_groups = wide ? MATMUL_WIDE : 1;
+        uint32_t row = g * PACK_ROWS, last_row = row + (n_groups - 1) * PACK_ROWS;
+        job.n_rows = w->rows - last_row < PACK_ROWS ? w->rows - last_row : PACK_ROWS;
+        job.scales = w->data + g * w->group_bytes;
+        job.quants = job.scales + quants_offset;
+        for (uint32_t i = 0; i < n_tiles; i++) {
+            job.tile = matmul_tile_of(a, i);
+            matmul_run_tile(kernels, &job, y + row, wide);
+        }
+    }
+}
+
 #endif

@@ -95,60 +95,11 @@ TEMPLATE __m512i unit_line(struct line_form form, const uint8_t *unit, int i)
     return form.table ? _mm512_shuffle_epi8(iq4_table(), q) : q;
 }
 
-/* What a kernel works on: one group of rows (or the wide ones' MATMUL_WIDE groups, group_bytes
- * apart) and one tile of tokens. */
-struct matmul_job {
-    const uint8_t *scales, *quants;
-    size_t group_bytes;
-    uint32_t n_blocks;
-    __mmask16 rows; /* rows of the last group that exist */
-    struct matmul_tile tile;
-    float *y; /* of the tile's first token, the first group's first row */
-    size_t y_stride;
-};
-
-typedef void matmul_job_fn(const struct matmul_job *job);
-
-enum { MATMUL_WIDE = 4 };
-
-/* The kernels of a type by number of tokens, index n - 1. `wide` take MATMUL_WIDE groups at once;
- * NULL where one group keeps the core busy. */
-struct matmul_kernels {
-    matmul_job_fn *one[KERN_TILE], *wide[KERN_TILE];
-};
-
-/* Runs the kernels over groups and tiles; a group's weights stay in the cache while tiles pass. */
-static inline void run_jobs(const struct matmul_kernels *kernels, const struct pack_matrix *w,
-                            uint32_t group_begin, uint32_t group_end, const struct kern_act *a,
-                            struct matmul_job job)
-{
-    float *y = job.y;
-    size_t quants_offset = pack_quants_offset(w);
-    uint32_t n_tiles = kern_act_tiles(a->n_tokens), n_groups;
-    job.n_blocks = w->cols / pack_layout_of(w->type)->block_items;
-    job.group_bytes = w->group_bytes;
-    for (uint32_t g = group_begin; g < group_end; g += n_groups) {
-        bool wide =
-            n_tiles == 1 && kernels->wide[a->n_tokens - 1] != NULL && g + MATMUL_WIDE <= group_end;
-        n_groups = wide ? MATMUL_WIDE : 1;
-        uint32_t row = g * PACK_ROWS;
-        uint32_t n_rows = w->rows - (row + (n_groups - 1) * PACK_ROWS);
-        job.rows = n_rows < PACK_ROWS ? (__mmask16)((1u << n_rows) - 1) : 0xFFFF;
-        job.scales = w->data + g * w->group_bytes;
-        job.quants = job.scales + quants_offset;
-        for (uint32_t i = 0; i < n_tiles; i++) {
-            job.tile = matmul_tile_of(a, i);
-            job.y = y + job.tile.first * job.y_stride + row;
-            (wide ? kernels->wide : kernels->one)[job.tile.n - 1](&job);
-        }
-    }
-}
-
 /* Stores the sums of group g of n_groups. */
 TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups, const __m512 *f,
                            int n_tokens)
 {
-    __mmask16 rows = g == n_groups - 1 ? job->rows : 0xFFFF;
+    __mmask16 rows = g == n_groups - 1 ? (__mmask16)((1u << job->n_rows) - 1) : 0xFFFF;
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
         _mm512_mask_storeu_ps(job->y + (size_t)t * job->y_stride + g * PACK_ROWS, rows, f[t]);
@@ -180,11 +131,11 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups, co
                               size_t y_stride)                                                     \
     {                                                                                              \
         static const struct matmul_kernels kernels = {                                             \
+            KERN_TILE,                                                                             \
             {NAME##_1x1, NAME##_1x2, NAME##_1x3, NAME##_1x4, NAME##_1x5, NAME##_1x6, NAME##_1x7,   \
              NAME##_1x8, NAME##_1x9, NAME##_1x10, NAME##_1x11, NAME##_1x12},                       \
             {__VA_ARGS__}};                                                                        \
-        struct matmul_job job = {.y = y, .y_stride = y_stride};                                    \
-        run_jobs(&kernels, w, group_begin, group_end, a, job);                                     \
+        matmul_run(&kernels, w, group_begin, group_end, a, y, y_stride);                           \
     }
 
 #endif

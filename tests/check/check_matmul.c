@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include "base/half.h"
+#include "base/mem.h"
 #include "quant/pack_layout.h"
 #include "quant/quant_block.h"
 
@@ -373,11 +374,16 @@ static void bench_type(struct check *c, const struct kern_table *set, enum quant
                 continue;
             }
             problem_init(c, &p, DATA_RANDOM, type, shapes[i].rows, shapes[i].cols, token_counts[j]);
+            size_t bytes = pack_matrix_bytes(&p.w);
+            uint8_t *pages = mem_alloc_pages(bytes, "weights", NULL); /* as at run time: huge */
+            memcpy(pages, p.w.data, bytes);
+            p.w.data = pages;
             struct bench_call call = {set, &p, NULL};
             call.y = allocate(sizeof(float) * p.w.rows * p.a.n_tokens);
-            check_bench(name, set, call_matmul, &call, (double)pack_matrix_bytes(&p.w),
+            check_bench(name, set, call_matmul, &call, (double)bytes,
                         2.0 * p.w.rows * p.w.cols * p.a.n_tokens);
             free(call.y);
+            mem_free_pages(pages, bytes);
             problem_finish(&p);
         }
     }

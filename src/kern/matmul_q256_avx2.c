@@ -1,0 +1,234 @@
+/* matmul_q256_avx2.c - AVX2 kernels of super-blocks: 256 items, integer sub-scales.
+ *
+ * The 16-bit sums of a sub-block are multiplied with its scale and widened by one vpmaddwd. Zeros
+ * and minima are sums of sub-scale * (sum of qa), by vpmaddwd too. */
+#include "kern/matmul_avx2.h"
+
+struct q256_form {
+    struct line_form lines;
+    enum quant_type type;
+    int scale_bytes;
+    int sub_items;  /* 16 or 32 */
+    int zero_shift; /* of unsigned quants: zero = 1 << zero_shift; 0: nothing to take off */
+    bool minimum;
+};
+
+/* Numbers of one super-block as 16-bit words, two a row; index [i][half]. */
+struct q256_scales {
+    __m256i sub[16][HALVES]; /* sub-scale i in both words */
+    __m256i pair[8][HALVES]; /* what n16 or n32 is multiplied with: numbers 2i, 2i + 1 */
+};
+
+/* 8 bytes as int32. */
+TEMPLATE __m256i widen(const uint8_t *p, bool with_sign)
+{
+    __m128i x = _mm_loadl_epi64((const __m128i *)p);
+    return with_sign ? _mm256_cvtepi8_epi32(x) : _mm256_cvtepu8_epi32(x);
+}
+
+/* Bytes a and b of 8 rows as words: a in the low one, b in the high one. */
+TEMPLATE __m256i word_pairs(const uint8_t *a, const uint8_t *b, bool with_sign)
+{
+    return _mm256_blend_epi16(widen(a, with_sign), shift_left_32(widen(b, with_sign), 16), 0xAA);
+}
+
+/* low & 15 | high & 48, each shifted right first (left when negative) */
+TEMPLATE __m256i six_bits(__m256i low, int low_shift, __m256i high, int high_shift)
+{
+    __m256i l = _mm256_and_si256(shift_right_16(low, low_shift), _mm256_set1_epi8(15));
+    __m256i h = _mm256_and_si256(shift_right_16(high, high_shift), _mm256_set1_epi8(48));
+    return _mm256_or_si256(l, h);
+}
+
+TEMPLATE void store_32(uint8_t *p, __m256i x)
+{
+    _mm256_storeu_si256((__m256i *)p, x);
+}
+
+TEMPLATE void unpack_q3_k(const uint8_t *s, uint8_t sub[256])
+{
+    for (int half = 0; half < 2; half++) { /* of 64 bytes: lines 2 half, 2 half + 1 of four */
+        __m256i high = load_half_line(s + PACK_Q3_K_HIGH + 32 * half);
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            __m256i low = load_half_line(s + PACK_Q3_K_LOW + 64 * (i % 2) + 32 * half);
+            __m256i six = six_bits(low, 4 * (i / 2), high, 2 * i - 4);
+            store_32(sub + 64 * i + 32 * half, _mm256_sub_epi8(six, _mm256_set1_epi8(32)));
+        }
+    }
+}
+
+TEMPLATE void unpack_q45_k(const uint8_t *s, uint8_t sub[256], uint8_t minimum[256])
+{
+    for (int half = 0; half < 2; half++) {
+        __m256i high = load_half_line(s + PACK_Q45_K_HIGH + 32 * half);
+        UNROLL
+        for (int i = 0; i < 2; i++) {
+            __m256i low = load_half_line(s + PACK_Q45_K_LOW + 64 * i + 32 * half);
+            store_32(sub + 64 * i + 32 * half, six_bits(low, 0, high, 4 * i - 4));
+            store_32(minimum + 64 * i + 32 * half, six_bits(low, 4, high, 4 * i - 2));
+        }
+    }
+}
+
+TEMPLATE void unpack_iq4_xs(const uint8_t *s, uint8_t sub[256])
+{
+    __m256i high = load_half_line(s + PACK_IQ4_XS_HIGH);
+    UNROLL
+    for (int i = 0; i < 4; i++) { /* sub-blocks 2 i, 2 i + 1 */
+        __m256i low = load_half_line(s + PACK_IQ4_XS_LOW + 32 * (i % 2));
+        __m256i six = six_bits(low, 4 * (i / 2), high, 2 * i - 4);
+        store_32(sub + 32 * i, _mm256_sub_epi8(six, _mm256_set1_epi8(32)));
+    }
+}
+
+TEMPLATE void unpack_q2_k(const uint8_t *s, uint8_t sub[256], uint8_t minimum[256])
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    for (int i = 0; i < 8; i++) {
+        __m256i both = load_half_line(s + PACK_Q2_K_SUB + 32 * i);
+        store_32(sub + 32 * i, _mm256_and_si256(both, nibble));
+        store_32(minimum + 32 * i, _mm256_and_si256(shift_right_16(both, 4), nibble));
+    }
+}
+
+TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_scales *out)
+{
+    uint8_t sub_bytes[256], minimum_bytes[256];
+    const uint8_t *sub = sub_bytes, *pairs = form.minimum ? minimum_bytes : sub_bytes;
+    const int n_sub = form.sub_items == 16 ? 16 : 8;
+    switch (form.type) {
+    case QUANT_Q2_K:
+        unpack_q2_k(s, sub_bytes, minimum_bytes);
+        break;
+    case QUANT_Q3_K:
+        unpack_q3_k(s, sub_bytes);
+        break;
+    case QUANT_Q6_K:
+        sub = pairs = s + PACK_Q6_K_SUB;
+        break;
+    case QUANT_IQ4_XS:
+        unpack_iq4_xs(s, sub_bytes);
+        break;
+    default:
+        unpack_q45_k(s, sub_bytes, minimum_bytes);
+        break;
+    }
+    for (int h = 0; h < HALVES; h++) {
+        for (int i = 0; i < n_sub; i++) {
+            const uint8_t *p = sub + 16 * i + 8 * h;
+            out->sub[i][h] = word_pairs(p, p, !form.minimum);
+        }
+        for (int i = 0; i < n_sub / 2; i++) {
+            const uint8_t *p = pairs + 32 * i + 8 * h;
+            out->pair[i][h] = word_pairs(p, p + 16, !form.minimum);
+        }
+    }
+}
+
+/* sum of pair * n of one token and half: minus the minima's or the zeros' sum. */
+TEMPLATE __m256i pair_sum(struct q256_form form, const struct q256_scales *scales, const int16_t *n,
+                          size_t stride, int t, int h)
+{
+    __m256i sum = _mm256_setzero_si256();
+    const int n_pairs = form.sub_items == 16 ? 8 : 4;
+    for (int i = 0; i < n_pairs; i++) {
+        __m256i pair = broadcast_4(n + ((size_t)i * stride + (size_t)t) * 2);
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(scales->pair[i][h], pair));
+    }
+    return sum;
+}
+
+/* The integer sums of a super-block. */
+TEMPLATE void super_sums(struct q256_form form, const uint8_t *unit, const int8_t *q, size_t stride,
+                         const struct q256_scales *scales, __m256i isum[AVX2_TOKENS][HALVES],
+                         const int n_tokens)
+{
+    const int n_sub = form.sub_items == 16 ? 2 : 1, sub_lines = form.sub_items == 16 ? 4 : 8;
+    for (int u = 0; u < 8; u++) {
+        UNROLL
+        for (int i = 0; i < n_sub; i++) {
+            add_lines(form.lines, unit, i * sub_lines, (i + 1) * sub_lines, q, stride,
+                      scales->sub[u * n_sub + i], isum, n_tokens);
+        }
+        unit += (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
+        q += 32 * stride;
+    }
+}
+
+TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, const int n_groups,
+                        const int n_tokens)
+{
+    const size_t stride = job->tile.n;
+    const uint8_t *scales = job->scales, *quants = job->quants;
+    const int8_t *q = job->tile.q;
+    const float *d = job->tile.d;
+    const int16_t *n = form.sub_items == 16 ? job->tile.n16 : job->tile.n32;
+    __m256 f[AVX2_TOKENS][HALVES];
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        f[t][0] = f[t][1] = _mm256_setzero_ps();
+    }
+    for (uint32_t b = 0; b < job->n_blocks; b++) {
+        struct q256_scales numbers;
+        __m256i isum[AVX2_TOKENS][HALVES];
+        read_scales(form, scales, &numbers);
+        UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            UNROLL
+            for (int h = 0; h < HALVES; h++) {
+                isum[t][h] =
+                    form.zero_shift > 0
+                        ? shift_left_32(pair_sum(form, &numbers, n, stride, t, h), form.zero_shift)
+                        : _mm256_setzero_si256();
+            }
+        }
+        super_sums(form, quants, q, stride, &numbers, isum, n_tokens);
+        UNROLL
+        for (int h = 0; h < HALVES; h++) {
+            __m256 dw = load_halves(scales + PACK_D + 16 * h);
+            UNROLL
+            for (int t = 0; t < n_tokens; t++) {
+                __m256 scale = _mm256_mul_ps(dw, _mm256_set1_ps(d[t]));
+                f[t][h] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(isum[t][h]), f[t][h]);
+            }
+            if (form.minimum) {
+                /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here,
+                 * as products of a multiple of 2^-149 and an integer do not underflow */
+                __m256 mw = load_halves(scales + PACK_M + 16 * h);
+                UNROLL
+                for (int t = 0; t < n_tokens; t++) {
+                    __m256 msum = _mm256_cvtepi32_ps(pair_sum(form, &numbers, n, stride, t, h));
+                    __m256 scale = _mm256_mul_ps(mw, _mm256_set1_ps(d[t]));
+                    f[t][h] = _mm256_fmadd_ps(scale, msum, f[t][h]);
+                }
+            }
+        }
+        scales += form.scale_bytes;
+        quants += 8 * (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
+        q += PACK_SUPER * stride;
+        d += stride;
+        n += (form.sub_items == 16 ? 16 : 8) * stride;
+    }
+    store_tokens(job, 0, n_groups, f, n_tokens);
+}
+
+#define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
+    ((struct q256_form){{LOW, HIGH, TABLE}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
+
+MATMUL_SLOT(q2_k, q256_tile, Q256_FORM(QUANT_Q2_K, 320, 2, 0, false, 16, 0, true), NULL)
+MATMUL_SLOT(q3_k, q256_tile, Q256_FORM(QUANT_Q3_K, 224, 2, 1, false, 16, 2, false), NULL)
+MATMUL_SLOT(q4_k, q256_tile, Q256_FORM(QUANT_Q4_K, 256, 4, 0, false, 32, 0, true), NULL)
+MATMUL_SLOT(q5_k, q256_tile, Q256_FORM(QUANT_Q5_K, 256, 4, 1, false, 32, 0, true), NULL)
+MATMUL_SLOT(q6_k, q256_tile, Q256_FORM(QUANT_Q6_K, 288, 4, 2, false, 16, 5, false), NULL)
+MATMUL_SLOT(iq4_xs, q256_tile, Q256_FORM(QUANT_IQ4_XS, 128, 4, 0, true, 32, 0, false), NULL)
+
+void kern_fill_matmul_q256_avx2(struct kern_table *t)
+{
+    t->matmul[QUANT_Q2_K] = matmul_q2_k;
+    t->matmul[QUANT_Q3_K] = matmul_q3_k;
+    t->matmul[QUANT_Q4_K] = matmul_q4_k;
+    t->matmul[QUANT_Q5_K] = matmul_q5_k;
+    t->matmul[QUANT_Q6_K] = matmul_q6_k;
+    t->matmul[QUANT_IQ4_XS] = matmul_iq4_xs;
+}
