@@ -4,7 +4,7 @@ thread each, with Llama 3's vocabulary: runs interleaved, medians of CPU time pr
 time, so that a busy machine does not decide). Then the same for
 1 MB runs of one letter and of random letters, where a quadratic merge would show.
 
---llama3 is a folder with tokenizer.json and tokenizer.model, as for tests/oracle/token_hf.py."""
+--llama3 is Llama 3's tokenizer.model; by default that of the Python package llama-models."""
 import json
 import os
 import pathlib
@@ -58,11 +58,13 @@ def measure(name, args, model, encoding, reference, texts):
 
 
 def main():
-    args = common.arguments(__doc__, llama3="folder with Llama 3's tokenizer.json")
+    args = common.arguments(__doc__, llama3=common.find_llama3)
+    if not args.llama3:
+        sys.exit("no tokenizer.model: install the Python package llama-models, or name it with --llama3")
     rng = random.Random(3)
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder) / "llama3.gguf"
-        reference, encoding = token_hf.llama3(pathlib.Path(args.llama3), model)
+        reference, encoding = token_hf.llama3(args.llama3, model)
         mixed = common.mixed_texts(args.bytes)
         english = common.english_texts(args.bytes // 2)
         measure("mixed, texts of 4 kB", args, model, encoding, reference, mixed)

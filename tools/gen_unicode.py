@@ -53,6 +53,15 @@ def read_extra(path, flags):
                 flags[c] |= CLASS[kind]
 
 
+def read_all(data, extra, flags):
+    read_categories(data / "UnicodeData.txt", flags)
+    read_white_space(data / "PropList.txt", flags)
+    for c in "$+<=>^~|":
+        flags[ord(c)] |= MARK
+    if extra:
+        read_extra(EXTRA, flags)
+
+
 def rows(values, width):
     for i in range(0, len(values), width):
         yield "    " + ", ".join(str(v) for v in values[i:i + width]) + ","
@@ -88,11 +97,7 @@ def main():
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     flags = bytearray(CODE_POINTS)
-    read_categories(args.data / "UnicodeData.txt", flags)
-    read_white_space(args.data / "PropList.txt", flags)
-    read_extra(EXTRA, flags)
-    for c in "$+<=>^~|":
-        flags[ord(c)] |= MARK
+    read_all(args.data, True, flags)
     text = render(flags)
     if not args.check:
         TABLE.write_text(text, encoding="ascii")

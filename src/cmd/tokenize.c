@@ -333,12 +333,17 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+static bool separates(char c)
+{
+    return is_blank(c) || c == ',';
+}
+
 /* Takes the next id off *rest; ids are separated by white space or commas and may stand between
  * brackets. At the end *rest is empty and true is returned with *id TOKEN_NONE. */
 static bool next_id(struct str *rest, uint32_t n_tokens, uint32_t *id, struct error *e)
 {
     size_t i = 0;
-    while (i < rest->n && (is_blank(rest->p[i]) || rest->p[i] == ',')) {
+    while (i < rest->n && separates(rest->p[i])) {
         i++;
     }
     size_t start = i;
@@ -348,8 +353,8 @@ static bool next_id(struct str *rest, uint32_t n_tokens, uint32_t *id, struct er
         i++;
     }
     struct str word = {rest->p + start, i - start};
-    if (i < rest->n && !is_blank(rest->p[i]) && rest->p[i] != ',') {
-        while (word.n < rest->n - start && word.n < 40 && !is_blank(word.p[word.n])) {
+    if (i < rest->n && !separates(rest->p[i])) {
+        while (word.n < rest->n - start && word.n < 40 && !separates(word.p[word.n])) {
             word.n++;
         }
         return error_set(e, ERROR_USAGE, "'%.*s' is not a token id", STR_ARG(word));

@@ -1,8 +1,10 @@
 """What the tokenizer oracles share: vocabulary-only GGUF files, batches through `puna tokenize`,
 code points in contexts, and mixed text of the languages that Llama 3 names."""
 import gettext
+import importlib.util
 import io
 import json
+import os
 import pathlib
 import random
 import subprocess
@@ -187,13 +189,28 @@ def mixed_texts(n_bytes, seed=1):
     return texts + [text.replace("\0", "\ufffd")]
 
 
-def arguments(description, **paths):
+def find_llama3():
+    """tokenizer.model of the package llama-models, which is found without being imported."""
+    spec = importlib.util.find_spec("llama_models")
+    path = spec and pathlib.Path(spec.submodule_search_locations[0]) / "llama3/tokenizer.model"
+    return path if path and path.exists() else None
+
+
+def find_default_model():
+    data = os.environ.get("XDG_DATA_HOME") or pathlib.Path.home() / ".local/share"
+    folder = os.environ.get("PUNA_MODELS") or f"{data}/puna/models"
+    path = pathlib.Path(folder) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    return path if path.exists() else None
+
+
+def arguments(description, **find):
+    """Options of an oracle script; find: for each --NAME what looks for its default."""
     import argparse
 
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--puna", default=PUNA)
     parser.add_argument("--step", type=int, default=1, help="take every N-th code point")
     parser.add_argument("--bytes", type=int, default=10_000_000, help="bytes of mixed text")
-    for name, help_text in paths.items():
-        parser.add_argument(f"--{name}", required=True, help=help_text)
+    for name, function in find.items():
+        parser.add_argument(f"--{name}", type=pathlib.Path, default=function())
     return parser.parse_args()

