@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares quant_dequantize with the Python package `gguf`, bit for bit, on random blocks.
 
-    python3 tests/oracle/quant_compare.py [--blocks 1000000] [--seed 1] [--cc gcc] [--cflags -O2]
+    python3 tests/oracle/quant_compare.py [--blocks 1000000] [--seed 1] [--cc gcc] [--cflags=-O2]
 Builds src/quant into a shared object in a temporary folder and calls it through ctypes.
 """
 import argparse
