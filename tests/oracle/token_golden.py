@@ -27,7 +27,7 @@ Las llamas caminan por la llanura, ¿dónde está el niño? ¡Mañana será otro
 ลามาเดินบนที่ราบสูง ลมเย็นพัดมา และดาวส่องสว่าง ๑๒ ตัว
 for (int i = 0; i < n; i++) { sum += x[i] * y[i]; }  /* dot product */
 def f(x):\n    return {"a": [1, 2.5, None], 'b': x ** 2}\n\nif __name__ == "__main__":\n\tprint(f(10000))
-2024-11-24 00:20:25 +0000 1,234,567.89 0xDEADBEEF 100% a@b.example https://x.example/?q=1&r=2#top
+2024-11-24 00:20:25 +0000 1,234,567.89 0xDEADBEEF 100% a@b.example www.x.example/?q=1&r=2#top
 """.splitlines()
 
 POINTS = [0x00, 0x09, 0x0A, 0x0D, 0x20, 0x22, 0x27, 0x31, 0x41, 0x5F, 0x61, 0x7F, 0x80, 0x85, 0xA0, 0xAD,
