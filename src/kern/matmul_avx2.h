@@ -108,21 +108,26 @@ TEMPLATE __m256i unit_half_line(struct line_form form, const uint8_t *unit, int 
     return q;
 }
 
-/* isum += scale * (sum of lines [begin, end) of the unit times the activations), for 8 rows a half.
+/* Lines [begin, end) of a unit. */
+struct line_range {
+    int begin, end;
+};
+
+/* isum += scale * (sum of a range of lines of the unit times the activations), for 8 rows a half.
  * shapes  q (8, stride, 4) activations of the unit, from the first token on
  *         scale (2) 16-bit numbers, the same in both halves of a dword
  *         isum (n_tokens, 2) int32 */
-TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, int begin, int end,
+TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct line_range range,
                         const int8_t *q, size_t stride, const __m256i scale[HALVES],
                         __m256i isum[AVX2_TOKENS][HALVES], const int n_tokens)
 {
     const int step = is_signed(form) ? 1 : lines_before_widen(form);
     __m256i sum[AVX2_TOKENS][HALVES]; /* 16-bit */
-    q += (size_t)begin * stride * 4;
+    q += (size_t)range.begin * stride * 4;
     UNROLL
-    for (int i = begin; i < end; i++) {
-        const bool first = (i - begin) % step == 0;
-        const bool last = (i - begin) % step == step - 1 || i == end - 1;
+    for (int i = range.begin; i < range.end; i++) {
+        const bool first = (i - range.begin) % step == 0;
+        const bool last = (i - range.begin) % step == step - 1 || i == range.end - 1;
         __m256i w[HALVES], magnitude[HALVES];
         UNROLL
         for (int h = 0; h < HALVES; h++) {

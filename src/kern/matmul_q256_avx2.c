@@ -148,8 +148,8 @@ TEMPLATE void super_sums(struct q256_form form, const uint8_t *unit, const int8_
     for (int u = 0; u < 8; u++) {
         UNROLL
         for (int i = 0; i < n_sub; i++) {
-            add_lines(form.lines, unit, i * sub_lines, (i + 1) * sub_lines, q, stride,
-                      scales->sub[u * n_sub + i], isum, n_tokens);
+            add_lines(form.lines, unit, (struct line_range){i * sub_lines, (i + 1) * sub_lines}, q,
+                      stride, scales->sub[u * n_sub + i], isum, n_tokens);
         }
         unit += (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
         q += 32 * stride;
