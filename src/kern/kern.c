@@ -25,12 +25,20 @@ enum {
 static kern_fill_fn *const fills_ref[] = {kern_fill_ref, kern_fill_matmul_ref, NULL};
 
 #if defined(__x86_64__)
-static kern_fill_fn *const fills_avx2[] = {kern_fill_float_avx2,        kern_fill_attend_avx2,
-                                           kern_fill_matmul_q32_avx2,   kern_fill_matmul_q256_avx2,
-                                           kern_fill_matmul_dense_avx2, NULL};
-static kern_fill_fn *const fills_avx512[] = {
-    kern_fill_float_avx512,       kern_fill_attend_avx512,       kern_fill_matmul_q32_avx512,
-    kern_fill_matmul_q256_avx512, kern_fill_matmul_dense_avx512, NULL};
+static kern_fill_fn *const fills_avx2[] = {kern_fill_store_act_avx2,
+                                           kern_fill_float_avx2,
+                                           kern_fill_attend_avx2,
+                                           kern_fill_matmul_q32_avx2,
+                                           kern_fill_matmul_q256_avx2,
+                                           kern_fill_matmul_dense_avx2,
+                                           NULL};
+static kern_fill_fn *const fills_avx512[] = {kern_fill_store_act_avx512,
+                                             kern_fill_float_avx512,
+                                             kern_fill_attend_avx512,
+                                             kern_fill_matmul_q32_avx512,
+                                             kern_fill_matmul_q256_avx512,
+                                             kern_fill_matmul_dense_avx512,
+                                             NULL};
 #else
 static kern_fill_fn *const fills_avx2[] = {NULL};
 static kern_fill_fn *const fills_avx512[] = {NULL};

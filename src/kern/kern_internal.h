@@ -16,6 +16,7 @@ typedef void kern_fill_fn(struct kern_table *t);
 kern_fill_fn kern_fill_ref, kern_fill_matmul_ref;
 
 /* x86-64 only. */
+kern_fill_fn kern_fill_store_act_avx2, kern_fill_store_act_avx512;
 kern_fill_fn kern_fill_float_avx2, kern_fill_attend_avx2;
 kern_fill_fn kern_fill_float_avx512, kern_fill_attend_avx512;
 

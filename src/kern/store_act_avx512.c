@@ -1,0 +1,221 @@
+/* store_act_avx512.c - quantises activations as store_act.h says; values are stored by avx2. */
+#include "kern/simd_avx512.h"
+#include "kern/store_act.h"
+
+/* Lane i: the reduction of the 16 lanes of a[i]. */
+static inline __m128i max_of_four(const __m512i a[4])
+{
+    __m512i ab =
+        _mm512_max_epu32(_mm512_unpacklo_epi32(a[0], a[1]), _mm512_unpackhi_epi32(a[0], a[1]));
+    __m512i cd =
+        _mm512_max_epu32(_mm512_unpacklo_epi32(a[2], a[3]), _mm512_unpackhi_epi32(a[2], a[3]));
+    __m512i all = _mm512_max_epu32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    __m256i half = _mm256_max_epu32(_mm512_castsi512_si256(all), _mm512_extracti32x8_epi32(all, 1));
+    return _mm_max_epu32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+static inline __m128i sum_of_four(const __m512i a[4])
+{
+    __m512i ab =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(a[0], a[1]), _mm512_unpackhi_epi32(a[0], a[1]));
+    __m512i cd =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(a[2], a[3]), _mm512_unpackhi_epi32(a[2], a[3]));
+    __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti32x8_epi32(all, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+/* What the maxima of four blocks say. */
+struct scales {
+    __m128 d;
+    float inverse[4];
+    __mmask16 used[4]; /* all or nothing: nothing makes every quant 0 */
+};
+
+static inline void find_scales(struct scales *s, __m128i max_bits)
+{
+    __m128 m = _mm_castsi128_ps(max_bits);
+    const __m128 full = _mm_set1_ps(127.0f);
+    __mmask8 finite = _mm_cmplt_epi32_mask(max_bits, _mm_set1_epi32(0x7F800000));
+    __mmask8 used = _mm_mask_cmp_ps_mask(finite, m, _mm_set1_ps(0x1p-100f), _CMP_GE_OQ);
+    __m128 unused_d = _mm_mask_mov_ps(_mm_set1_ps(NAN), finite, _mm_setzero_ps());
+    s->d = _mm_mask_div_ps(unused_d, used, m, full);
+    _mm_storeu_ps(s->inverse, _mm_maskz_div_ps(used, full, m));
+    for (int i = 0; i < 4; i++) {
+        s->used[i] = (__mmask16) - (used >> i & 1);
+    }
+}
+
+static inline __m512i quantise(__m512 x, const struct scales *s, int block)
+{
+    __m512 inverse = _mm512_set1_ps(s->inverse[block]);
+    return _mm512_cvtps_epi32(_mm512_maskz_mul_ps(s->used[block], x, inverse));
+}
+
+static inline __m512i magnitude(__m512 x)
+{
+    return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF));
+}
+
+/* 32 quants of each of four blocks: low[i] items 0-15, high[i] items 16-31. */
+struct quants {
+    __m512i low[4], high[4];
+};
+
+/* Items k .. k + 31 of the four. */
+static inline void quantise_four(const float *const x[4], int k, const struct scales *s,
+                                 struct quants *q)
+{
+    for (int i = 0; i < 4; i++) {
+        q->low[i] = quantise(_mm512_loadu_ps(x[i] + k), s, i);
+        q->high[i] = quantise(_mm512_loadu_ps(x[i] + k + 16), s, i);
+    }
+}
+
+/* The maxima of n_items items of each of the four. */
+static inline __m128i find_max(const float *const x[4], int n_items)
+{
+    __m512i max[4];
+    for (int i = 0; i < 4; i++) {
+        max[i] = magnitude(_mm512_loadu_ps(x[i]));
+        for (int k = 16; k < n_items; k += 16) {
+            max[i] = _mm512_max_epu32(max[i], magnitude(_mm512_loadu_ps(x[i] + k)));
+        }
+    }
+    return max_of_four(max);
+}
+
+/* 16-byte lane j of `ab`: items 4j.. of block 0, 16+4j.. of 0, 4j.. of 1, 16+4j.. of 1; cd alike. */
+static inline void pack_bytes(const struct quants *q, __m512i *ab, __m512i *cd)
+{
+    __m512i w[4];
+    for (int i = 0; i < 4; i++) {
+        w[i] = _mm512_packs_epi32(q->low[i], q->high[i]);
+    }
+    *ab = _mm512_packs_epi16(w[0], w[1]);
+    *cd = _mm512_packs_epi16(w[2], w[3]);
+}
+
+/* Four tokens: 8 rows of 4 x 4 bytes, `stride` bytes apart; of each only those of `mask`. */
+static inline void store_tokens(int8_t *dst, size_t stride, const struct quants *q, __mmask8 mask)
+{
+    __m512i ab, cd;
+    pack_bytes(q, &ab, &cd);
+    __m512 a = _mm512_castsi512_ps(ab), b = _mm512_castsi512_ps(cd);
+    __m512i rows[2] = {_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)),  /* k / 4 = 0..3 */
+                       _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xDD))}; /* 4..7 */
+    for (int i = 0; i < 2; i++, dst += 4 * stride) {
+        _mm_mask_storeu_epi32(dst, mask, _mm512_castsi512_si128(rows[i]));
+        _mm_mask_storeu_epi32(dst + stride, mask, _mm512_extracti32x4_epi32(rows[i], 1));
+        _mm_mask_storeu_epi32(dst + 2 * stride, mask, _mm512_extracti32x4_epi32(rows[i], 2));
+        _mm_mask_storeu_epi32(dst + 3 * stride, mask, _mm512_extracti32x4_epi32(rows[i], 3));
+    }
+}
+
+/* Four blocks of one token: 32 bytes each, `stride` bytes apart; only the first n. No masked stores
+ * here: gcc 12 merges one with the extraction before it into vextracti32x8, whose masked-out lanes
+ * may fault (store_tokens stays inside the activation's memory with all lanes). */
+static inline void store_blocks(int8_t *dst, size_t stride, const struct quants *q, uint32_t n)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i pairs[2];
+    pack_bytes(q, &pairs[0], &pairs[1]);
+    for (uint32_t i = 0; i < n; i++) {
+        __m512i bytes = _mm512_permutexvar_epi32(order, pairs[i / 2]);
+        __m256i block = i % 2 ? _mm512_extracti32x8_epi32(bytes, 1) : _mm512_castsi512_si256(bytes);
+        _mm256_storeu_si256((__m256i *)(void *)(dst + i * stride), block);
+    }
+}
+
+static void store_four_q32(const struct kern_act *a, const struct store_place *p)
+{
+    __mmask8 mask = (__mmask8)((1u << p->n) - 1);
+    struct scales s;
+    struct quants q;
+    find_scales(&s, find_max(p->x, 32));
+    quantise_four(p->x, 0, &s, &q);
+    int8_t *bytes = store_quants(a, p, 32);
+    if (p->width > 1) {
+        store_tokens(bytes, p->width * 4, &q, mask);
+    } else {
+        store_blocks(bytes, 32, &q, p->n);
+    }
+    __m512i totals[4];
+    for (int i = 0; i < 4; i++) {
+        totals[i] = _mm512_add_epi32(q.low[i], q.high[i]);
+    }
+    size_t at = store_scale_index(p, a->cols / 32);
+    __m128i sums = sum_of_four(totals);
+    _mm_mask_storeu_ps(a->d + at, mask, s.d);
+    _mm_mask_storeu_ps(a->s + at, mask, _mm_mul_ps(s.d, _mm_cvtepi32_ps(sums)));
+    _mm_mask_storeu_epi32(a->n + at, mask, _mm_sub_epi32(_mm_setzero_si128(), sums));
+}
+
+/* Pairs (-a, -b) of 16-bit numbers. */
+static inline __m128i negative_pairs(__m128i a, __m128i b)
+{
+    __m128i zero = _mm_setzero_si128();
+    return _mm_mask_blend_epi16(0xAA, _mm_sub_epi32(zero, a),
+                                _mm_slli_epi32(_mm_sub_epi32(zero, b), 16));
+}
+
+/* Four pairs of 16-bit numbers: side by side for tokens, `block_pairs` pairs apart for blocks. */
+static inline void store_pairs(int16_t *dst, __m128i pairs, size_t block_pairs,
+                               const struct store_place *p)
+{
+    if (p->width > 1) {
+        _mm_mask_storeu_epi32(dst, (__mmask8)((1u << p->n) - 1), pairs);
+        return;
+    }
+    uint32_t each[4];
+    _mm_storeu_si128((__m128i *)(void *)each, pairs);
+    for (uint32_t i = 0; i < p->n; i++) {
+        memcpy(dst + i * block_pairs * 2, &each[i], sizeof each[i]);
+    }
+}
+
+static void store_four_q256(const struct kern_act *a, const struct store_place *p)
+{
+    __mmask8 mask = (__mmask8)((1u << p->n) - 1);
+    struct scales s;
+    find_scales(&s, find_max(p->x, 256));
+    _mm_mask_storeu_ps(a->d + store_scale_index(p, a->cols / 256), mask, s.d);
+    int8_t *bytes = store_quants(a, p, 256);
+    int16_t *n16 = store_pairs_at(a, p, a->n16, 8), *n32 = store_pairs_at(a, p, a->n32, 4);
+    __m128i even = _mm_setzero_si128(); /* sums of the even block of 32 */
+    for (int block = 0; block < 8; block++, bytes += 32 * p->width, n16 += 2 * p->width) {
+        struct quants q;
+        quantise_four(p->x, block * 32, &s, &q);
+        if (p->width > 1) {
+            store_tokens(bytes, p->width * 4, &q, mask);
+        } else {
+            store_blocks(bytes, 256, &q, p->n);
+        }
+        __m128i low = sum_of_four(q.low), high = sum_of_four(q.high);
+        store_pairs(n16, negative_pairs(low, high), 8, p);
+        __m128i both = _mm_add_epi32(low, high);
+        if (block % 2) {
+            store_pairs(n32, negative_pairs(even, both), 4, p);
+            n32 += 2 * p->width;
+        }
+        even = both;
+    }
+}
+
+static void store_act_q32(const struct kern_act *a, const float *x, size_t x_stride,
+                          uint32_t tile_begin, uint32_t tile_end)
+{
+    store_act_tiles(a, x, x_stride, tile_begin, tile_end, 32, store_four_q32);
+}
+
+static void store_act_q256(const struct kern_act *a, const float *x, size_t x_stride,
+                           uint32_t tile_begin, uint32_t tile_end)
+{
+    store_act_tiles(a, x, x_stride, tile_begin, tile_end, 256, store_four_q256);
+}
+
+void kern_fill_store_act_avx512(struct kern_table *t)
+{
+    t->store_act[PACK_ACT_Q32] = store_act_q32;
+    t->store_act[PACK_ACT_Q256] = store_act_q256;
+}
