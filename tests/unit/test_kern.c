@@ -1,0 +1,283 @@
+/* test_kern.c - which sets exist and run, the memory of activations, and what `ref` promises where
+ * the answer is known without it. That the other sets equal `ref` is the work of tests/check. */
+#include "base/half.h"
+#include "base/rng.h"
+#include "kern/kern_internal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const enum kern_set all_sets[] = {KERN_REF, KERN_AVX2, KERN_AVX512};
+
+static void names_and_sets_are_the_same_list(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KERN_SET_COUNT; i++) {
+        enum kern_set parsed = KERN_SET_COUNT;
+        assert_true(kern_parse(kern_name(all_sets[i]), &parsed));
+        assert_int_equal(parsed, all_sets[i]);
+    }
+    assert_string_equal(kern_name(KERN_AVX2), "avx2");
+    enum kern_set untouched = KERN_AVX2;
+    assert_false(kern_parse("avx", &untouched));
+    assert_false(kern_parse("", &untouched));
+    assert_int_equal(untouched, KERN_AVX2);
+}
+
+static void every_slot_of_every_set_is_filled(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KERN_SET_COUNT; i++) {
+        struct error e = {0};
+        const struct kern_table *t = kern_get(all_sets[i], &e);
+        if (!t) {
+            assert_int_equal(e.code, ERROR_UNSUPPORTED);
+            assert_non_null(strstr(e.text, kern_name(all_sets[i])));
+            continue;
+        }
+        assert_string_equal(t->name, kern_name(all_sets[i]));
+        for (int form = 0; form < PACK_ACT_COUNT; form++) {
+            assert_non_null(t->store_act[form]);
+        }
+        for (uint32_t type = 0; type < QUANT_TYPE_COUNT; type++) {
+            assert_int_equal(t->matmul[type] != NULL, quant_type_info(type) != NULL);
+        }
+        assert_true(t->rmsnorm && t->rope && t->silu_mul && t->add && t->to_f16);
+        assert_true(t->attend && t->merge);
+    }
+}
+
+static void the_best_set_runs_and_none_behind_it_does(void **state)
+{
+    (void)state;
+    assert_non_null(kern_get(KERN_REF, NULL));
+    assert_non_null(kern_get(kern_best(), NULL));
+    for (int s = kern_best() + 1; s < KERN_SET_COUNT; s++) {
+        assert_null(kern_get((enum kern_set)s, NULL));
+    }
+}
+
+static void a_set_is_refused_for_each_feature_it_needs(void **state)
+{
+    (void)state;
+    const unsigned avx2 = KERN_CPU_AVX2 | KERN_CPU_FMA | KERN_CPU_F16C;
+    assert_null(kern_cpu_missing(KERN_REF, 0));
+    assert_null(kern_cpu_missing(KERN_AVX2, avx2));
+    assert_string_equal(kern_cpu_missing(KERN_AVX2, avx2 & ~(unsigned)KERN_CPU_FMA), "FMA");
+    assert_string_equal(kern_cpu_missing(KERN_AVX2, avx2 & ~(unsigned)KERN_CPU_F16C), "F16C");
+    assert_string_equal(kern_cpu_missing(KERN_AVX2, avx2 & ~(unsigned)KERN_CPU_AVX2), "AVX2");
+    for (unsigned bit = 1; bit <= KERN_CPU_AVX512VNNI; bit *= 2) {
+        assert_non_null(kern_cpu_missing(KERN_AVX512, ~bit));
+    }
+    assert_null(kern_cpu_missing(KERN_AVX512, ~0u));
+    assert_string_equal(kern_cpu_missing(KERN_AVX512, avx2), "AVX512F");
+}
+
+static void activation_arrays_follow_each_other_on_64_bytes(void **state)
+{
+    (void)state;
+    _Alignas(64) static char memory[16384];
+    struct kern_act a;
+    kern_act_init(&a, PACK_ACT_Q256, 13, 512, memory);
+    /* 13 * 512 quants, 13 * 2 scales, 13 * 32 and 13 * 16 sums of 2 bytes, each rounded up */
+    assert_ptr_equal(a.q, memory);
+    assert_ptr_equal(a.d, memory + 6656);
+    assert_ptr_equal(a.n16, memory + 6656 + 128);
+    assert_ptr_equal(a.n32, memory + 6656 + 128 + 832);
+    assert_null(a.f);
+    assert_null(a.s);
+    assert_null(a.n);
+    assert_int_equal(kern_act_bytes(PACK_ACT_Q256, 13, 512), 6656 + 128 + 832 + 448);
+    assert_int_equal(kern_act_bytes(PACK_ACT_F32, 3, 5), 64);
+    assert_int_equal(kern_act_bytes(PACK_ACT_Q32, 1, 32), 4 * 64);
+    assert_int_equal(kern_act_bytes(PACK_ACT_Q32, 0, 32), 0);
+    assert_int_equal(kern_act_tiles(0), 0);
+    assert_int_equal(kern_act_tiles(12), 1);
+    assert_int_equal(kern_act_tiles(13), 2);
+}
+
+/* What a Q32 or Q256 activation says value k of token t is. */
+static double stored_value(const struct kern_act *a, uint32_t t, uint32_t k)
+{
+    uint32_t first = t / KERN_TILE * KERN_TILE;
+    uint32_t width = a->n_tokens - first < KERN_TILE ? a->n_tokens - first : KERN_TILE;
+    uint32_t block = a->form == PACK_ACT_Q32 ? 32 : 256;
+    size_t q = (size_t)first * a->cols + ((size_t)(k / 4) * width + (t - first)) * 4 + k % 4;
+    size_t d = (size_t)first * (a->cols / block) + (size_t)(k / block) * width + (t - first);
+    return (double)a->d[d] * a->q[q];
+}
+
+/* Rounding to 127 steps of the block's largest value errs by at most half a step. */
+static void quantised_activations_are_within_half_a_step(void **state)
+{
+    (void)state;
+    enum { TOKENS = 14, COLS = 512 };
+    static float x[TOKENS][COLS];
+    _Alignas(64) static char memory[65536];
+    struct rng r;
+    rng_init(&r, 7);
+    for (uint32_t t = 0; t < TOKENS; t++) {
+        for (uint32_t k = 0; k < COLS; k++) {
+            x[t][k] = (float)((rng_uniform(&r) - 0.5) * (t + 1) * (k % 7));
+        }
+    }
+    const struct kern_table *ref = kern_get(KERN_REF, NULL);
+    for (int form = PACK_ACT_Q32; form <= PACK_ACT_Q256; form++) {
+        struct kern_act a;
+        uint32_t block = form == PACK_ACT_Q32 ? 32 : 256;
+        kern_act_init(&a, (enum pack_act)form, TOKENS, COLS, memory);
+        ref->store_act[form](&a, x[0], COLS, 0, kern_act_tiles(TOKENS));
+        for (uint32_t t = 0; t < TOKENS; t++) {
+            for (uint32_t k = 0; k < COLS; k++) {
+                double largest = 0.0;
+                for (uint32_t i = k / block * block; i < (k / block + 1) * block; i++) {
+                    largest = fmax(largest, fabs((double)x[t][i]));
+                }
+                double bound = largest / 127.0 * 0.5 * 1.00001;
+                assert_true(fabs(stored_value(&a, t, k) - (double)x[t][k]) <= bound);
+            }
+        }
+    }
+}
+
+static void the_float_kernels_of_ref_compute_their_formulas(void **state)
+{
+    (void)state;
+    enum { N = 100 };
+    const struct kern_table *ref = kern_get(KERN_REF, NULL);
+    float x[N], w[N], y[N];
+    double squares = 0.0;
+    for (int i = 0; i < N; i++) {
+        x[i] = sinf((float)i) * 3.0f;
+        w[i] = 1.0f + 0.01f * (float)i;
+        squares += (double)x[i] * x[i];
+    }
+    ref->rmsnorm(y, x, w, N, 1e-5f);
+    for (int i = 0; i < N; i++) {
+        assert_float_equal(y[i], x[i] / sqrt(squares / N + 1e-5) * w[i], 1e-5);
+    }
+    ref->silu_mul(y, x, w, N);
+    for (int i = 0; i < N; i++) {
+        assert_float_equal(y[i], x[i] / (1.0 + exp(-(double)x[i])) * w[i], 1e-5);
+    }
+    memcpy(y, x, sizeof y);
+    float cos_sin[4] = {cosf(0.3f), sinf(0.3f), cosf(2.0f), sinf(2.0f)};
+    ref->rope(y, 2, 6, 4, cos_sin); /* two heads of 6, of which 4 rotate */
+    for (int head = 0; head < 12; head += 6) {
+        assert_float_equal(y[head], x[head] * cos(0.3) - x[head + 1] * sin(0.3), 1e-5);
+        assert_float_equal(y[head + 1], x[head] * sin(0.3) + x[head + 1] * cos(0.3), 1e-5);
+        assert_float_equal(y[head + 3], x[head + 2] * sin(2.0) + x[head + 3] * cos(2.0), 1e-5);
+        assert_true(y[head + 4] == x[head + 4] && y[head + 5] == x[head + 5]);
+    }
+}
+
+enum { ROWS = 7, DIM = 48, KEYS = 3 * KERN_ATTN_TILE };
+
+/* A row's attention over the keys it sees, in double, by the textbook. */
+static void plain_attention(const float *q, const float k[KEYS][DIM], const float v[KEYS][DIM],
+                            uint32_t n_keys, double out[DIM])
+{
+    double scores[KEYS], max = -INFINITY, sum = 0.0;
+    for (uint32_t i = 0; i < n_keys; i++) {
+        scores[i] = 0.0;
+        for (int d = 0; d < DIM; d++) {
+            scores[i] += (double)q[d] * k[i][d];
+        }
+        max = fmax(max, scores[i]);
+    }
+    for (int d = 0; d < DIM; d++) {
+        out[d] = 0.0;
+    }
+    for (uint32_t i = 0; i < n_keys; i++) {
+        double p = exp(scores[i] - max);
+        sum += p;
+        for (int d = 0; d < DIM; d++) {
+            out[d] += p * v[i][d];
+        }
+    }
+    for (int d = 0; d < DIM; d++) {
+        out[d] /= sum;
+    }
+}
+
+struct partial {
+    float m[ROWS], l[ROWS], o[ROWS][DIM];
+};
+
+static void run_tile(const struct kern_table *set, struct partial *p, const float *q, int tile,
+                     const float k[KEYS][DIM], const float v[KEYS][DIM], const uint32_t *n_keys)
+{
+    uint16_t tile_k[KERN_ATTN_TILE * DIM], tile_v[KERN_ATTN_TILE * DIM];
+    uint32_t seen[ROWS];
+    for (uint32_t i = 0; i < KERN_ATTN_TILE; i++) {
+        for (uint32_t d = 0; d < DIM; d++) {
+            const uint32_t key = (uint32_t)tile * KERN_ATTN_TILE + i;
+            tile_k[(i / 16 * DIM + d) * 16 + i % 16] = half_f32_to_f16(k[key][d]);
+            tile_v[i * DIM + d] = half_f32_to_f16(v[key][d]);
+        }
+    }
+    for (int r = 0; r < ROWS; r++) {
+        int64_t left = (int64_t)n_keys[r] - tile * KERN_ATTN_TILE;
+        seen[r] = (uint32_t)(left < 0 ? 0 : left > KERN_ATTN_TILE ? KERN_ATTN_TILE : left);
+    }
+    struct kern_attn a = {ROWS, DIM, DIM, q, p->m, p->l, p->o[0]};
+    set->attend(&a, tile_k, tile_v, seen);
+}
+
+/* Tiles 0 and 1 in one partial result, tile 2 in another, merged where it saw keys. */
+static void attention_over_tiles_and_merged_spans_is_attention(void **state)
+{
+    (void)state;
+    static float q[ROWS][DIM], k[KEYS][DIM], v[KEYS][DIM];
+    struct rng r;
+    rng_init(&r, 11);
+    for (int i = 0; i < ROWS; i++) {
+        for (int d = 0; d < DIM; d++) {
+            q[i][d] = (float)(rng_uniform(&r) - 0.5);
+        }
+    }
+    for (int i = 0; i < KEYS; i++) { /* exact in f16 */
+        for (int d = 0; d < DIM; d++) {
+            k[i][d] = (float)(int)(rng_uniform(&r) * 64.0 - 32.0) / 16.0f;
+            v[i][d] = (float)(int)(rng_uniform(&r) * 64.0 - 32.0) / 16.0f;
+        }
+    }
+    const uint32_t n_keys[ROWS] = {1, 63, 64, 65, 129, 160, 192};
+    const struct kern_table *set = kern_get(kern_best(), NULL);
+    struct partial parts[2] = {0};
+    for (int i = 0; i < ROWS; i++) {
+        parts[0].m[i] = parts[1].m[i] = -INFINITY;
+    }
+    run_tile(set, &parts[0], q[0], 0, k, v, n_keys);
+    run_tile(set, &parts[0], q[0], 1, k, v, n_keys);
+    run_tile(set, &parts[1], q[0], 2, k, v, n_keys);
+    for (int i = 0; i < ROWS; i++) {
+        set->merge(&parts[0].m[i], &parts[0].l[i], parts[0].o[i], &parts[1].m[i], &parts[1].l[i],
+                   parts[1].o[i], DIM);
+        double want[DIM];
+        plain_attention(q[i], k, v, n_keys[i], want);
+        for (int d = 0; d < DIM; d++) {
+            assert_float_equal(parts[0].o[i][d] / parts[0].l[i], want[d], 2e-6);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_and_sets_are_the_same_list),
+        cmocka_unit_test(every_slot_of_every_set_is_filled),
+        cmocka_unit_test(the_best_set_runs_and_none_behind_it_does),
+        cmocka_unit_test(a_set_is_refused_for_each_feature_it_needs),
+        cmocka_unit_test(activation_arrays_follow_each_other_on_64_bytes),
+        cmocka_unit_test(quantised_activations_are_within_half_a_step),
+        cmocka_unit_test(the_float_kernels_of_ref_compute_their_formulas),
+        cmocka_unit_test(attention_over_tiles_and_merged_spans_is_attention),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
