@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include "base/clock.h"
+#include "base/fmath.h"
 #include "base/half.h"
 
 #include <math.h>
@@ -85,16 +86,39 @@ static float random_value(struct check *c, enum check_fill fill)
     case CHECK_NAN:
         return one_in_16 ? random_sign(c, 4.0f * uniform) : random_sign(c, NAN);
     case CHECK_MIXED:
-        return random_value(c, one_in_16 < CHECK_MIXED ? (enum check_fill)one_in_16 : CHECK_NORMAL);
+        return random_value(c, one_in_16 < CHECK_EDGE ? (enum check_fill)one_in_16 : CHECK_NORMAL);
     default:
         return random_sign(c, 4.0f * uniform);
     }
 }
 
+/* One of a few values that an implementation treats differently from their neighbours. */
+static float edge_value(struct check *c, bool of_exp)
+{
+    static const float exp_edges[] = {FMATH_EXPF_LOWEST, FMATH_EXPF_HIGHEST, -87.0f, 88.0f, 104.0f};
+    static const float block_edges[] = {0x1p-100f, 0x1p-100f, 0x1p-101f, 0x1p-126f, 0.0f};
+    float edge = (of_exp ? exp_edges : block_edges)[check_random(c, 5)];
+    switch (check_random(c, 6)) {
+    case 0:
+        edge = nextafterf(edge, -INFINITY);
+        break;
+    case 1:
+        edge = of_exp ? nextafterf(edge, INFINITY) : edge;
+        break;
+    case 2:
+        edge *= of_exp ? 1.0f + (float)rng_uniform(&c->rng) * 0x1p-6f : 1.0f;
+        break;
+    default:
+        break;
+    }
+    return random_sign(c, edge);
+}
+
 void check_fill_f32(struct check *c, float *x, size_t n, enum check_fill fill)
 {
+    bool of_exp = check_random(c, 2);
     for (size_t i = 0; i < n; i++) {
-        x[i] = random_value(c, fill);
+        x[i] = fill == CHECK_EDGE ? edge_value(c, of_exp) : random_value(c, fill);
     }
 }
 

@@ -57,6 +57,7 @@ enum check_fill {
     CHECK_ZERO,     /* zeros of both signs */
     CHECK_INF,      /* normal with some infinities */
     CHECK_NAN,      /* normal with some NaN */
+    CHECK_EDGE,     /* round the limits of exp, or of the smallest block that is quantised */
     CHECK_MIXED,
     CHECK_FILL_COUNT
 };

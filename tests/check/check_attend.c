@@ -15,9 +15,11 @@ struct attend_case {
 };
 
 /* What the f16 keys and values are made of; NaN is left out, see kern.h. */
-static const enum check_fill fills[] = {CHECK_NORMAL, CHECK_WIDE, CHECK_DENORMAL, CHECK_ZERO};
+static const enum check_fill fills[] = {CHECK_NORMAL, CHECK_WIDE, CHECK_DENORMAL, CHECK_ZERO,
+                                        CHECK_EDGE};
 enum { N_FILLS = sizeof fills / sizeof fills[0] };
 
+/* CHECK_EDGE stands for products below every float here: scores of -0 and +0. */
 static void fill_f16(struct check *c, uint16_t *x, size_t n, enum check_fill fill)
 {
     for (size_t i = 0; i < n; i++) {
@@ -25,6 +27,9 @@ static void fill_f16(struct check *c, uint16_t *x, size_t n, enum check_fill fil
         check_fill_f32(c, &value, 1, fill);
         uint16_t h = half_f32_to_f16(fill == CHECK_DENORMAL ? value * 0x1p+110f : value);
         x[i] = (h & 0x7C00) == 0x7C00 ? 0x7BFF : h; /* the largest finite one */
+        if (fill == CHECK_EDGE) {
+            x[i] = value < 0.0f ? 0x8001 : 0x0001;
+        }
     }
 }
 
@@ -33,6 +38,9 @@ static void case_init(struct check *c, struct attend_case *a, enum check_fill fi
     size_t n_q = (size_t)a->n_rows * a->dim_k;
     float *q = check_buf_init(&a->q, n_q * sizeof *q, 4 * check_random(c, 16));
     check_fill_f32(c, q, n_q, fill);
+    for (size_t i = 0; i < n_q && fill == CHECK_EDGE; i++) {
+        q[i] = q[i] < 0.0f ? -0x1p-149f : 0x1p-149f;
+    }
     size_t n_k = (size_t)KERN_ATTN_TILE * a->dim_k, n_v = (size_t)KERN_ATTN_TILE * a->dim_v;
     fill_f16(c, check_buf_init(&a->k, n_k * 2, 2 * check_random(c, 16)), n_k, fill);
     fill_f16(c, check_buf_init(&a->v, n_v * 2, 2 * check_random(c, 16)), n_v, fill);
@@ -103,6 +111,43 @@ static void run_case(struct check *c, struct check_slot *s, const struct kern_ta
     case_finish(a);
 }
 
+/* Key i's value is the unit vector i, so o shows its weight, exp of (q[0] * k[i]); key 0 has score 0,
+ * the others scores down to where exp ends. */
+static void run_exp_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2])
+{
+    enum { DIM = KERN_ATTN_TILE };
+    struct attend_case a = {.n_rows = 6, .dim_k = 16, .dim_v = DIM};
+    struct check_buf states[2];
+    for (uint32_t row = 0; row < a.n_rows; row++) {
+        a.n_keys[row] = DIM;
+    }
+    case_init(c, &a, CHECK_ZERO);
+    uint16_t *k = a.k.p, *v = a.v.p;
+    float *q = a.q.p;
+    memset(v, 0, a.v.n_bytes);
+    for (uint32_t key = 0; key < DIM; key++) {
+        float factor = key % 4 == 1 ? 1.0f : (float)rng_uniform(&c->rng);
+        k[(size_t)(key / 16) * 16 * 16 + key % 16] = half_f32_to_f16(key == 0 ? 0.0f : factor);
+        v[key * DIM + key] = half_f32_to_f16(1.0f);
+    }
+    for (uint32_t row = 0; row < a.n_rows; row++) {
+        check_fill_f32(c, q + row * 16, 1, CHECK_EDGE);
+        q[row * 16] = -fabsf(q[row * 16]);
+    }
+    for (int i = 0; i < 2; i++) {
+        float *state = check_buf_init(&states[i], state_floats(&a) * sizeof *state, 0);
+        for (size_t j = 0; j < state_floats(&a); j++) {
+            state[j] = j < a.n_rows ? -INFINITY : 0.0f;
+        }
+        call_case(&a, sets[i], state);
+    }
+    check_case(s, memcmp(states[0].p, states[1].p, states[0].n_bytes) == 0, "exp down to %a",
+               (double)q[0]);
+    check_buf_finish(&states[0]);
+    check_buf_finish(&states[1]);
+    case_finish(&a);
+}
+
 /* NaN inputs: any result, but no crash and no write elsewhere. */
 static void run_nan_case(struct check *c, struct check_slot *s, const struct kern_table *set)
 {
@@ -151,6 +196,7 @@ static void run_cases(struct check *c, struct check_slot *s, const struct kern_t
         }
     }
     for (int i = 0; i < 20; i++) {
+        run_exp_case(c, s, sets);
         run_nan_case(c, s, sets[1]);
     }
 }
