@@ -6,6 +6,7 @@
 #include "kern/matmul.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Sums of one group of rows with one tile of tokens. */
 struct sums {
@@ -30,6 +31,19 @@ static int act_item(const struct matmul_tile *tile, size_t k, uint32_t t)
     return tile->q[(k / 4 * tile->n + t) * 4 + k % 4];
 }
 
+/* isum[r] = sum over n items from first on of item * qa, for 16 rows. */
+static void dot_items(const struct pack_block *block, size_t first, size_t n, size_t act_first,
+                      const struct matmul_tile *tile, uint32_t t, int32_t isum[PACK_ROWS])
+{
+    memset(isum, 0, sizeof(int32_t[PACK_ROWS]));
+    for (size_t k = 0; k < n; k++) {
+        int32_t qa = act_item(tile, act_first + first + k, t);
+        for (int r = 0; r < PACK_ROWS; r++) {
+            isum[r] += block->q[first + k][r] * qa;
+        }
+    }
+}
+
 static void fold_q32(const struct pack_matrix *w, const struct pack_block *block, uint32_t b,
                      const struct matmul_tile *tile, struct sums *sums)
 {
@@ -37,13 +51,11 @@ static void fold_q32(const struct pack_matrix *w, const struct pack_block *block
     for (uint32_t t = 0; t < tile->n; t++) {
         float da = tile->d[(size_t)b * tile->n + t];
         float s = tile->s[(size_t)b * tile->n + t];
+        int32_t isum[PACK_ROWS];
+        dot_items(block, 0, 32, (size_t)b * 32, tile, t, isum);
         for (int r = 0; r < PACK_ROWS; r++) {
-            int32_t isum = 0;
-            for (size_t k = 0; k < 32; k++) {
-                isum += block->q[k][r] * act_item(tile, (size_t)b * 32 + k, t);
-            }
             float *f = &sums->f[t][r];
-            *f = fmaf(block->d[r] * da, (float)isum, *f);
+            *f = fmaf(block->d[r] * da, (float)isum[r], *f);
             if (has_minimum) {
                 *f = fmaf(block->m[r], s, *f);
             }
@@ -51,21 +63,22 @@ static void fold_q32(const struct pack_matrix *w, const struct pack_block *block
     }
 }
 
-/* sum over the super-block of sub-scale * item * qa, and of sub-minimum * qa, for one row. */
-static void super_sums(const struct pack_block *block, int r, uint32_t b,
-                       const struct matmul_tile *tile, uint32_t t, int32_t *isum, int32_t *msum)
+/* Sums over the super-block of sub-scale * item * qa, and of sub-minimum * qa, for 16 rows. */
+static void super_sums(const struct pack_block *block, uint32_t b, const struct matmul_tile *tile,
+                       uint32_t t, int32_t isum[PACK_ROWS], int32_t msum[PACK_ROWS])
 {
-    *isum = 0;
-    *msum = 0;
+    memset(isum, 0, sizeof(int32_t[PACK_ROWS]));
+    memset(msum, 0, sizeof(int32_t[PACK_ROWS]));
     for (size_t i = 0; i < 16; i++) {
-        int32_t sub = 0, sum_of_qa = 0;
+        int32_t sub[PACK_ROWS], sum_of_qa = 0;
+        dot_items(block, 16 * i, 16, (size_t)b * 256, tile, t, sub);
         for (size_t k = 16 * i; k < 16 * i + 16; k++) {
-            int qa = act_item(tile, (size_t)b * 256 + k, t);
-            sub += block->q[k][r] * qa;
-            sum_of_qa += qa;
+            sum_of_qa += act_item(tile, (size_t)b * 256 + k, t);
         }
-        *isum += block->sub[i][r] * sub;
-        *msum += block->sub_min[i][r] * sum_of_qa;
+        for (int r = 0; r < PACK_ROWS; r++) {
+            isum[r] += block->sub[i][r] * sub[r];
+            msum[r] += block->sub_min[i][r] * sum_of_qa;
+        }
     }
 }
 
@@ -75,13 +88,13 @@ static void fold_q256(const struct pack_matrix *w, const struct pack_block *bloc
     bool has_minimum = w->type == QUANT_Q2_K || w->type == QUANT_Q4_K || w->type == QUANT_Q5_K;
     for (uint32_t t = 0; t < tile->n; t++) {
         float da = tile->d[(size_t)b * tile->n + t];
+        int32_t isum[PACK_ROWS], msum[PACK_ROWS];
+        super_sums(block, b, tile, t, isum, msum);
         for (int r = 0; r < PACK_ROWS; r++) {
-            int32_t isum, msum;
-            super_sums(block, r, b, tile, t, &isum, &msum);
             float *f = &sums->f[t][r];
-            *f = fmaf(block->d[r] * da, (float)isum, *f);
+            *f = fmaf(block->d[r] * da, (float)isum[r], *f);
             if (has_minimum) {
-                *f = fmaf(-(block->m[r] * da), (float)msum, *f);
+                *f = fmaf(-(block->m[r] * da), (float)msum[r], *f);
             }
         }
     }

@@ -301,21 +301,38 @@ static void put_scales(enum quant_type type, const void *block, int r, uint8_t *
 
 /* --- groups ----------------------------------------------------------------------------------- */
 
-/* What the missing rows of the last group are made of: a block of any type, or a dense item. */
+/* What the missing rows of the last group are made of: a block of any type. */
 static const uint8_t zero_block[sizeof(struct quant_q6_k)];
+
+/* Items of `size` bytes, a run of n_run of each row side by side: with constants, plain moves. */
+static inline void interleave(const uint8_t *const rows[PACK_ROWS], size_t n_items, size_t size,
+                              size_t n_run, uint8_t *dst)
+{
+    for (size_t k = 0; k < n_items; k += n_run) {
+        for (size_t r = 0; r < PACK_ROWS; r++, dst += n_run * size) {
+            if (rows[r] != NULL) {
+                memcpy(dst, rows[r] + k * size, n_run * size);
+            } else {
+                memset(dst, 0, n_run * size);
+            }
+        }
+    }
+}
 
 /* rows[r]: the file's row, or NULL past the last one. */
 static void pack_dense_group(const struct pack_matrix *m, const uint8_t *const rows[PACK_ROWS],
                              uint8_t *dst)
 {
-    size_t size = quant_type_info(m->type)->block_bytes;
-    bool pairs = m->type == QUANT_BF16;
-    for (size_t k = 0; k < m->cols; k++) {
-        uint8_t *line = pairs ? dst + k / 2 * PACK_LINE + k % 2 * size : dst + k * PACK_ROWS * size;
-        size_t step = pairs ? 2 * size : size;
-        for (size_t r = 0; r < PACK_ROWS; r++) {
-            memcpy(line + r * step, rows[r] != NULL ? rows[r] + k * size : zero_block, size);
-        }
+    switch (m->type) {
+    case QUANT_F16:
+        interleave(rows, m->cols, 2, 1, dst);
+        break;
+    case QUANT_BF16:
+        interleave(rows, m->cols, 2, 2, dst);
+        break;
+    default:
+        interleave(rows, m->cols, 4, 1, dst);
+        break;
     }
 }
 

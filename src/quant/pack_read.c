@@ -11,28 +11,48 @@ static float read_f16(const uint8_t *p)
     return quant_f16(p);
 }
 
-/* Byte 4r + j of the lines of a plane: the n_bits bits of item 4i + j. */
-static unsigned plane_bits(const uint8_t *plane, unsigned n_bits, unsigned r, unsigned k)
+/* Which rows of a group to read: [begin, end). */
+struct row_range {
+    unsigned begin, end;
+};
+
+/* q[i][r] |= the plane's bits of items 4i..4i+3 of row r, a byte each, shifted left by `to`. */
+static inline void add_plane(const uint8_t *plane, unsigned n_bits, unsigned to,
+                             struct row_range rows, uint32_t q[PACK_UNIT / 4][PACK_ROWS])
 {
+    uint32_t mask = ((1u << n_bits) - 1) * 0x01010101u;
     unsigned per_line = 8 / n_bits;
-    unsigned i = k / 4;
-    unsigned byte = plane[i / per_line * PACK_LINE + 4 * r + k % 4];
-    return byte >> n_bits * (i % per_line) & ((1u << n_bits) - 1);
+    for (unsigned i = 0; i < PACK_UNIT / 4; i++) {
+        const uint8_t *line = plane + i / per_line * PACK_LINE;
+        for (unsigned r = rows.begin; r < rows.end; r++) {
+            uint32_t word;
+            memcpy(&word, line + 4 * r, 4);
+            q[i][r] |= (word >> n_bits * (i % per_line) & mask) << to;
+        }
+    }
 }
 
-/* Item k of 32, zero taken off. */
-static int16_t read_item(enum quant_type type, const uint8_t *unit, unsigned r, unsigned k)
+/* 32 items of some rows, zero taken off. */
+static inline void read_unit(enum quant_type type, const uint8_t *unit, struct row_range rows,
+                             int16_t out[][PACK_ROWS])
 {
     const struct pack_layout *l = pack_layout_of(type);
-    unsigned q = plane_bits(unit, l->low_bits, r, k);
+    uint32_t q[PACK_UNIT / 4][PACK_ROWS] = {0};
+    add_plane(unit, l->low_bits, 0, rows, q);
     if (l->high_bits > 0) {
-        const uint8_t *high = unit + (size_t)l->low_bits * PACK_LINE;
-        q |= plane_bits(high, l->high_bits, r, k) << l->low_bits;
+        add_plane(unit + (size_t)l->low_bits * PACK_LINE, l->high_bits, l->low_bits, rows, q);
     }
-    if (type == QUANT_IQ4_NL || type == QUANT_IQ4_XS) {
-        return quant_iq4_values[q];
+    bool table = type == QUANT_IQ4_NL || type == QUANT_IQ4_XS;
+    for (int i = 0; i < PACK_UNIT / 4; i++) {
+        uint8_t bytes[PACK_ROWS][4];
+        memcpy(bytes, q[i], sizeof bytes);
+        for (unsigned r = rows.begin; r < rows.end; r++) {
+            for (int j = 0; j < 4; j++) {
+                int value = table ? quant_iq4_values[bytes[r][j]] : bytes[r][j] - l->zero;
+                out[4 * i + j][r] = (int16_t)value;
+            }
+        }
     }
-    return (int16_t)((int)q - l->zero);
 }
 
 /* Bits [shift, shift + n_bits) of row r in line i of [n][16]. */
@@ -89,9 +109,8 @@ static bool has_m(enum quant_type type)
            type == QUANT_Q5_K;
 }
 
-/* One row of pack_read_block. */
-static void read_block_row(const struct pack_matrix *m, uint32_t group, uint32_t block, unsigned r,
-                           struct pack_block *out)
+static inline void read_rows(const struct pack_matrix *m, uint32_t group, uint32_t block,
+                             struct row_range rows, struct pack_block *out)
 {
     const struct pack_layout *l = pack_layout_of(m->type);
     const uint8_t *base = m->data + group * m->group_bytes;
@@ -99,24 +118,22 @@ static void read_block_row(const struct pack_matrix *m, uint32_t group, uint32_t
     size_t unit_bytes = (size_t)(l->low_bits + l->high_bits) * PACK_LINE;
     size_t n_units = l->block_items / PACK_UNIT;
     const uint8_t *quants = base + pack_quants_offset(m) + block * n_units * unit_bytes;
-    out->d[r] = read_f16(scales + PACK_D + 2 * r);
-    out->m[r] = has_m(m->type) ? read_f16(scales + PACK_M + 2 * r) : 0.0f;
-    if (l->act == PACK_ACT_Q256) {
-        for (unsigned i = 0; i < 16; i++) {
+    for (unsigned r = rows.begin; r < rows.end; r++) {
+        out->d[r] = read_f16(scales + PACK_D + 2 * r);
+        out->m[r] = has_m(m->type) ? read_f16(scales + PACK_M + 2 * r) : 0.0f;
+        for (unsigned i = 0; l->act == PACK_ACT_Q256 && i < 16; i++) {
             read_sub(m->type, scales, i, r, out);
         }
     }
-    for (unsigned k = 0; k < l->block_items; k++) {
-        out->q[k][r] = read_item(m->type, quants + k / PACK_UNIT * unit_bytes, r, k % PACK_UNIT);
+    for (size_t u = 0; u < n_units; u++) {
+        read_unit(m->type, quants + u * unit_bytes, rows, out->q + u * PACK_UNIT);
     }
 }
 
 void pack_read_block(const struct pack_matrix *m, uint32_t group, uint32_t block,
                      struct pack_block *out)
 {
-    for (unsigned r = 0; r < PACK_ROWS; r++) {
-        read_block_row(m, group, block, r, out);
-    }
+    read_rows(m, group, block, (struct row_range){0, PACK_ROWS}, out);
 }
 
 float pack_read_dense(const struct pack_matrix *m, uint32_t group, uint32_t r, uint32_t k)
@@ -167,7 +184,7 @@ void pack_dequantize_row(const struct pack_matrix *m, uint32_t row, float *dst)
     }
     struct pack_block b;
     for (uint32_t block = 0; block < m->cols / l->block_items; block++) {
-        read_block_row(m, group, block, r, &b);
+        read_rows(m, group, block, (struct row_range){r, r + 1}, &b);
         for (unsigned k = 0; k < l->block_items; k++) {
             *dst++ = block_value(m->type, &b, r, k);
         }
