@@ -1,0 +1,95 @@
+"""The same bytes come out whatever computes them (promise 1): compilers, kernel sets, threads and
+prompt chunks; on the default model, and with the aarch64 build on a small model of random weights."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PUNA = os.environ.get("PUNA", str(ROOT / "build/release/puna"))
+CLANG = ROOT / "build/clang/puna"
+GENERATOR = ROOT / "build/release/gen_gguf"
+AARCH64 = ROOT / "build/cross/puna"
+TEXT = """The puna is the high grassland of the central Andes, above the line where trees grow. Llamas
+and alpacas graze there; nights are cold, and the rain falls from December to March. 1,234 x 5.6 =
+6910.4? Je crois que oui. Die Höhe beträgt über 3'500 m; 海拔。\n"""
+
+
+def run(command, text):
+    done = subprocess.run([str(word) for word in command], input=text.encode(), capture_output=True)
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+def output(command, text):
+    code, out, message = run(command, text)
+    assert code == 0, message
+    return out
+
+
+def kernel_sets():
+    """Sets that this machine runs, as `puna score` says."""
+    usable = []
+    for name in ("ref", "avx2", "avx512"):
+        code, _, message = run([PUNA, "score", "--cpu", name], "a b")
+        if code == 0:
+            usable.append(name)
+        else:
+            assert name in message and name != "ref", message
+    return usable
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return output([PUNA, "score", "--json", "--top", "3", "--threads", "2"], TEXT)
+
+
+WAYS = [
+    ["--threads", "1"],
+    ["--threads", "2", "--batch-size", "1"],
+    ["--threads", "2", "--batch-size", "7"],
+    ["--threads", "3", "--batch-size", "64"],
+    ["--threads", "2", "--ctx", "1000"],
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+def test_scores_do_not_depend_on_threads_and_chunks(way, expected):
+    assert output([PUNA, "score", "--json", "--top", "3", *way], TEXT) == expected
+
+
+@pytest.mark.parametrize("name", ["ref", "avx2", "avx512"])
+def test_scores_do_not_depend_on_the_kernel_set(name, expected):
+    if name not in kernel_sets():
+        pytest.skip(f"this CPU does not run {name}")
+    assert output([PUNA, "score", "--json", "--top", "3", "--cpu", name], TEXT) == expected
+
+
+def test_scores_do_not_depend_on_the_compiler(expected):
+    if not CLANG.exists():
+        pytest.skip("build/clang/puna is not built")
+    assert output([CLANG, "score", "--json", "--top", "3"], TEXT) == expected
+    assert output([CLANG, "score", "--json", "--top", "3", "--cpu", "ref"], TEXT) == expected
+
+
+@pytest.mark.parametrize("options", [["--temp", "0"], ["--temp", "0.9", "--seed", "7"]], ids=" ".join)
+def test_answers_do_not_depend_on_what_computes_them(options):
+    command = ["run", "-n", "16", *options, "-p", "Name three animals of the Andes."]
+    answer = output([PUNA, *command], "")
+    assert len(answer) > 20
+    for way in (["--threads", "1"], ["--batch-size", "3"], ["--cpu", "ref"]):
+        assert output([PUNA, *command, *way], "") == answer
+    if CLANG.exists():
+        assert output([CLANG, *command], "") == answer
+
+
+@pytest.mark.parametrize("shape_type", ["Q4_0", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "BF16", "F32"])
+def test_scores_do_not_depend_on_the_architecture(shape_type, tmp_path):
+    if not AARCH64.exists() or not GENERATOR.exists():
+        pytest.skip("build/cross/puna or build/release/gen_gguf is not built")
+    model = tmp_path / "model.gguf"
+    subprocess.run([GENERATOR, "--shape", "tiny", "--type", shape_type, "-o", model], check=True,
+                   capture_output=True)
+    ids = " ".join(str(i * i % 250 + 3) for i in range(24))
+    command = ["score", "--ids", "--json", "--top", "3", model]
+    assert output([ROOT / "tools/run-aarch64", AARCH64, *command], ids) == output([PUNA, *command], ids)
