@@ -14,6 +14,7 @@ AARCH64 = ROOT / "build/cross/puna"
 TEXT = """The puna is the high grassland of the central Andes, above the line where trees grow. Llamas
 and alpacas graze there; nights are cold, and the rain falls from December to March. 1,234 x 5.6 =
 6910.4? Je crois que oui. Die Höhe beträgt über 3'500 m; 海拔。\n"""
+SHORT = "Llamas graze on the puna, 3'500 m up. 海拔"  # `ref` is slow
 
 
 def run(command, text):
@@ -59,17 +60,19 @@ def test_scores_do_not_depend_on_threads_and_chunks(way, expected):
 
 
 @pytest.mark.parametrize("name", ["ref", "avx2", "avx512"])
-def test_scores_do_not_depend_on_the_kernel_set(name, expected):
+def test_scores_do_not_depend_on_the_kernel_set(name):
     if name not in kernel_sets():
         pytest.skip(f"this CPU does not run {name}")
-    assert output([PUNA, "score", "--json", "--top", "3", "--cpu", name], TEXT) == expected
+    command = [PUNA, "score", "--json", "--top", "3"]
+    assert output([*command, "--cpu", name], SHORT) == output(command, SHORT)
 
 
 def test_scores_do_not_depend_on_the_compiler(expected):
     if not CLANG.exists():
         pytest.skip("build/clang/puna is not built")
     assert output([CLANG, "score", "--json", "--top", "3"], TEXT) == expected
-    assert output([CLANG, "score", "--json", "--top", "3", "--cpu", "ref"], TEXT) == expected
+    command = ["score", "--json", "--top", "3", "--cpu", "ref"]
+    assert output([CLANG, *command], SHORT) == output([PUNA, *command], SHORT)
 
 
 @pytest.mark.parametrize("options", [["--temp", "0"], ["--temp", "0.9", "--seed", "7"]], ids=" ".join)
@@ -77,7 +80,9 @@ def test_answers_do_not_depend_on_what_computes_them(options):
     command = ["run", "-n", "16", *options, "-p", "Name three animals of the Andes."]
     answer = output([PUNA, *command], "")
     assert len(answer) > 20
-    for way in (["--threads", "1"], ["--batch-size", "3"], ["--cpu", "ref"]):
+    for way in (["--threads", "1"], ["--batch-size", "3"], ["--cpu", "avx2"]):
+        if way[-1] == "avx2" and "avx2" not in kernel_sets():
+            continue
         assert output([PUNA, *command, *way], "") == answer
     if CLANG.exists():
         assert output([CLANG, *command], "") == answer
