@@ -86,7 +86,7 @@ fuzz-replay: $(FUZZ)
 # Random weights for the tests that need a model; lies beside the programs that open it.
 # The release build makes it for all builds, also for those that need an emulator to run.
 build/tiny.gguf:
-	$(MAKE) MODE=release B=build/release CC=cc build/release/gen_gguf
+	env -u MAKEFLAGS -u MFLAGS -u MODE -u B -u CC -u LDFLAGS $(MAKE) -s build/release/gen_gguf
 	build/release/gen_gguf --shape tiny --type Q4_K_M -o $@
 $(B)/tests/tiny.gguf: build/tiny.gguf
 	@mkdir -p $(@D)
@@ -127,7 +127,7 @@ oracle: ## the comparisons that take long or need torch
 	tools/setup oracle
 	build/venv/bin/python tests/run --oracle
 
-tests: $(UNIT) $(B)/tests/check $(FUZZ) $(B)/gen_gguf ## build every test program
+tests: $(UNIT) $(B)/tests/tiny.gguf $(B)/tests/check $(FUZZ) $(B)/gen_gguf ## build every test program
 
 asan: ## the program and all tests with address and undefined-behaviour sanitizers
 	$(MAKE) MODE=asan all tests
