@@ -11,8 +11,6 @@
 
 #include "kern/kern_internal.h"
 
-#include <string.h>
-
 enum { ATTEND_ROWS = 6 }; /* of a block; 6 x 4 sums of 16 floats leave 8 of 32 registers */
 
 /* sums[r][g * 16 + i] = scale[r] * that, then += factors[r][n] * m[n][g][i] for n ascending */
@@ -27,7 +25,7 @@ struct attend_product {
     size_t step_stride, group_stride;
     float *sums; /* (n_rows, sum_stride) */
     size_t sum_stride;
-    const float *scale; /* (n_rows) */
+    const float *scale; /* (n_rows); NULL: sums start at 0 and what they hold is not read */
 };
 typedef void attend_multiply_fn(const struct attend_product *p);
 
@@ -41,16 +39,14 @@ struct attend_block {
     const uint32_t *n_keys; /* of row `first` on */
     uint32_t first, n_rows;
     uint32_t min_keys, max_keys;
-    float p[ATTEND_ROWS][KERN_ATTN_TILE];
+    _Alignas(64) float p[ATTEND_ROWS][KERN_ATTN_TILE];
     float c[ATTEND_ROWS];
 };
 
 static inline void attend_scores(struct attend_block *b, const uint16_t *k,
                                  attend_multiply_fn *multiply)
 {
-    static const float ones[ATTEND_ROWS] = {1, 1, 1, 1, 1, 1};
     size_t dim = b->a->dim_k;
-    memset(b->p, 0, b->n_rows * sizeof b->p[0]);
     multiply(&(struct attend_product){.n_rows = b->n_rows,
                                       .n_groups = (b->max_keys + 15) / 16,
                                       .n_steps = b->a->dim_k,
@@ -61,7 +57,7 @@ static inline void attend_scores(struct attend_block *b, const uint16_t *k,
                                       .group_stride = dim * 16,
                                       .sums = b->p[0],
                                       .sum_stride = KERN_ATTN_TILE,
-                                      .scale = ones});
+                                      .scale = NULL});
 }
 
 /* o = o * scale + weights of keys [key_begin, key_end) times v, for n_rows rows from row r on. */

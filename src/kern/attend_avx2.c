@@ -14,10 +14,11 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
     size_t factor_stride = p->factor_stride, group_stride = p->group_stride;
 #pragma GCC unroll 6
     for (uint32_t r = 0; r < rows; r++) {
-        __m256 scale = _mm256_set1_ps(p->scale[r]);
+        __m256 scale = _mm256_set1_ps(p->scale ? p->scale[r] : 0.0f);
 #pragma GCC unroll 4
         for (uint32_t i = 0; i < 2 * groups; i++) {
-            s[r][i] = _mm256_mul_ps(_mm256_loadu_ps(sums + r * p->sum_stride + i * 8), scale);
+            const float *sum = sums + r * p->sum_stride + i * 8;
+            s[r][i] = p->scale ? _mm256_mul_ps(_mm256_loadu_ps(sum), scale) : scale;
         }
     }
     const uint16_t *m = p->m + first * group_stride;

@@ -14,10 +14,11 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
     size_t factor_stride = p->factor_stride, group_stride = p->group_stride;
 #pragma GCC unroll 6
     for (uint32_t r = 0; r < rows; r++) {
-        __m512 scale = _mm512_set1_ps(p->scale[r]);
+        __m512 scale = _mm512_set1_ps(p->scale ? p->scale[r] : 0.0f);
 #pragma GCC unroll 4
         for (uint32_t g = 0; g < groups; g++) {
-            s[r][g] = _mm512_mul_ps(_mm512_loadu_ps(sums + r * p->sum_stride + g * 16), scale);
+            const float *sum = sums + r * p->sum_stride + g * 16;
+            s[r][g] = p->scale ? _mm512_mul_ps(_mm512_loadu_ps(sum), scale) : scale;
         }
     }
     const uint16_t *m = p->m + first * group_stride;
