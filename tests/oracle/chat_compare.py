@@ -1,22 +1,20 @@
 #!/usr/bin/env python3
 """Built-in chat templates against the Jinja templates that the models are published with.
 
-The templates are not in this repository. --templates names a folder with chatml.jinja (the default
-model's tokenizer.chat_template), llama2.jinja, llama3.jinja, llama3.1.jinja, llama3.2.jinja and
-llama3.3.jinja, as the published tokenizer_config.json files have them.
-
 usage: chat_compare.py make --templates DIR [--check]
            render every conversation and write tests/golden/chat/FAMILY.json (--check: fail when
-           one would change); tests/unit/test_chat.c reads them
-       chat_compare.py ids --templates DIR --llama3 DIR --smollm FILE [--puna FILE]
-           compare token ids: `puna tokenize --chat` against the rendered text tokenised by Hugging
-           Face `tokenizers` (Llama 2: `sentencepiece`) with special tokens on. --llama3 is a folder
-           with Llama 3's tokenizer.json and tokenizer.model, --smollm the default model's file
+           one would change); tests/unit/test_chat.c reads them. The templates are not in this
+           repository: DIR holds chatml.jinja (the default model's tokenizer.chat_template),
+           llama2.jinja, llama3.jinja, llama3.1.jinja, llama3.2.jinja and llama3.3.jinja, as the
+           published tokenizer_config.json files have them
+       chat_compare.py ids [--llama3 FILE] [--smollm FILE] [--puna FILE]
+           compare token ids: `puna tokenize --chat` against the golden text tokenised with special
+           tokens on by Hugging Face `tokenizers` (Llama 2: `sentencepiece`). FILEs are those of
+           token_hf.py; families whose vocabulary is not here are left out
 """
 
 import argparse
 import json
-import os
 import pathlib
 import re
 import sys
@@ -106,77 +104,65 @@ def make(args):
             path.write_text(text)
 
 
-def llama3(folder, path):
-    """A vocabulary file made from tokenizer.json, and the function from text to reference ids."""
+def llama3(source, path):
+    """A vocabulary file made from tokenizer.model, and the function from text to reference ids."""
     import token_hf
 
-    tokenizer, _ = token_hf.llama3(folder, path)
-    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+    tokenizer, _ = token_hf.llama3(source, path)
+    return path, lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def smollm(gguf, path):
+def smollm(source, path):
+    """The default model itself, which chooses its family and its default system message."""
     import token_hf
 
-    common.write_vocab(path, "gpt2", *token_hf.read_vocab(gguf)[:2], pre="smollm",
-                       merges=token_hf.read_vocab(gguf)[2])
-    plain = token_hf.with_pre("smollm", token_hf.read_vocab(gguf), pathlib.Path(f"{path}.unused"))
-    plain.add_special_tokens([t for t, kind in zip(*token_hf.read_vocab(gguf)[:2]) if kind == 3])
-    return lambda text: plain.encode(text, add_special_tokens=False).ids
+    vocab = token_hf.read_vocab(source)
+    tokenizer = token_hf.with_pre("smollm", vocab, path)
+    tokenizer.add_special_tokens([t for t, kind in zip(*vocab[:2]) if kind == token_hf.CONTROL])
+    return source, lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def llama2(path):
     """A sentencepiece BPE model trained here, with Llama 2's options. Text between <s> and </s> is
     encoded by itself and gets its space prefix, as transformers' LlamaTokenizer does."""
-    import sentencepiece
-
-    prefix = f"{path}.spm"
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(re.sub("[^\0-\u024f]", "", t) for t in common.mixed_texts(200_000)), model_prefix=prefix, vocab_size=3000,
-        model_type="bpe", character_coverage=0.995, byte_fallback=True, split_digits=True, normalization_rule_name="identity",
-        add_dummy_prefix=True, remove_extra_whitespaces=False, minloglevel=2, num_threads=1,
-        max_sentence_length=100_000, allow_whitespace_only_pieces=True)
-    model = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
-    every = range(model.get_piece_size())
-    kinds = [2 if model.is_unknown(i) else 3 if model.is_control(i) else 6 if model.is_byte(i) else 1
-             for i in every]
-    common.write_vocab(path, "llama", [model.id_to_piece(i) for i in every], kinds, pre="default",
-                       scores=[model.get_score(i) for i in every], bos_token_id=model.bos_id(),
-                       eos_token_id=model.eos_id(), add_space_prefix=True)
-    special = {"<s>": model.bos_id(), "</s>": model.eos_id()}
+    sp = common.train_spm(common.english_texts(60_000), 1000)
+    common.write_spm(path, sp, add_space_prefix=True)
+    special = {"<s>": sp.bos_id(), "</s>": sp.eos_id()}
 
     def encode(text):
         parts = [p for p in re.split("(</?s>)", text) if p]
-        return [i for p in parts for i in ([special[p]] if p in special else model.encode(p))]
+        return [i for p in parts for i in ([special[p]] if p in special else sp.encode(p))]
 
-    return encode
+    return path, encode
+
+
+def vocabularies(args, folder):
+    """(family, model file, function from text to reference ids) of what is here."""
+    yield "llama2", *llama2(folder / "llama2.gguf")
+    if args.smollm:
+        yield "chatml", *smollm(args.smollm, folder / "chatml.gguf")
+    if args.llama3:
+        reference = llama3(args.llama3, folder / "llama3.gguf")
+        for family in FAMILIES:
+            if family.startswith("llama3"):
+                yield family, *reference
 
 
 def ids(args):
     wrong = n = 0
     with tempfile.TemporaryDirectory() as folder:
-        references = {}
-        for family in FAMILIES:
-            path = pathlib.Path(folder) / f"{family}.gguf"
-            if family == "chatml":
-                references[family] = args.smollm, smollm(args.smollm, path)
-            elif family == "llama2":
-                references[family] = path, llama2(path)
-            else:
-                references[family] = path, llama3(args.llama3, path)
-        for family, (path, encode) in references.items():
-            # The default model's file itself chooses its family and its default system message.
-            chosen = [] if family == "chatml" else ["--chat-template", family]
-            source = (args.templates / f"{family}.jinja").read_text()
-            for case in cases(source, family):
-                options = chosen + ([] if case["generation_prompt"] else ["--no-generation-prompt"])
+        for family, model, encode in vocabularies(args, pathlib.Path(folder)):
+            name = [] if family == "chatml" else ["--chat-template", family]
+            for case in json.loads((GOLDEN / f"{family}.json").read_text())["cases"]:
+                options = name + ([] if case["generation_prompt"] else ["--no-generation-prompt"])
                 messages = json.dumps({"messages": case["messages"]})
-                got = common.puna_one(args.puna, path, messages, "--chat", *options)["ids"]
+                got = common.puna_one(args.puna, model, messages, "--chat", *options)["ids"]
                 expected = encode(case["text"])
                 n += 1
                 if got != expected:
                     wrong += 1
-                    print(f"{family}, {case['name']}: {case['text']!r}\n  puna {got}\n  hf   {expected}")
-    print(f"{n} conversations, {wrong} differ")
+                    print(f"{family}, {case['name']}: {case['text']!r}\n  ours   {got}\n  theirs {expected}")
+    print(f"{n - wrong} passed, {wrong} failed")
     sys.exit(wrong > 0)
 
 
@@ -187,12 +173,11 @@ def main():
     one.add_argument("--check", action="store_true")
     one.set_defaults(run=make)
     two = commands.add_parser("ids")
-    two.add_argument("--puna", default=os.environ.get("PUNA", "build/release/puna"))
-    two.add_argument("--llama3", type=pathlib.Path, required=True)
-    two.add_argument("--smollm", type=pathlib.Path, required=True)
+    two.add_argument("--puna", default=common.PUNA)
+    two.add_argument("--llama3", type=pathlib.Path, default=common.find_llama3())
+    two.add_argument("--smollm", type=pathlib.Path, default=common.find_default_model())
     two.set_defaults(run=ids)
-    for p in (one, two):
-        p.add_argument("--templates", type=pathlib.Path, required=True)
+    one.add_argument("--templates", type=pathlib.Path, required=True)
     args = parser.parse_args()
     args.run(args)
 
