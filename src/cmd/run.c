@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +18,48 @@ static void on_interrupt(int number)
 {
     (void)number;
     run_interrupted = 1;
+}
+
+/* ---- sampling options ---- */
+
+bool run_parse_bias(void *target, const char *value, struct error *e)
+{
+    struct run_biases *biases = target;
+    const char *sign = strpbrk(value, "+-");
+    char *end_of_id = NULL, *end = NULL;
+    unsigned long long id = strtoull(value, &end_of_id, 10);
+    float bias = sign != NULL ? strtof(sign, &end) : 0.0f;
+    if (value[0] < '0' || value[0] > '9' || sign == NULL || end_of_id != sign || end == sign ||
+        *end != '\0' || id >= TOKEN_NONE) {
+        return error_set(e, ERROR_USAGE, "'%s' is not ID+B or ID-B, such as 42+1.5 or 42-inf",
+                         value);
+    }
+    if (biases->n == SAMPLER_MAX_BIASES) {
+        return error_set(e, ERROR_USAGE, "more than %d biases", SAMPLER_MAX_BIASES);
+    }
+    biases->list[biases->n++] = (struct sampler_bias){(uint32_t)id, bias};
+    return true;
+}
+
+static struct sampler_params sampler_params_of(const struct run_options *o)
+{
+    struct sampler_params p = o->sampler;
+    p.logit_bias = o->biases.list;
+    p.n_logit_bias = o->biases.n;
+    return p;
+}
+
+bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e)
+{
+    struct sampler_params params = sampler_params_of(o);
+    struct sampler sampler;
+    if (!sampler_init(&sampler, &params, r->engine.options.n_choices, e)) {
+        return false;
+    }
+    sampler_finish(&r->seq->sampler);
+    r->seq->sampler = sampler;
+    r->options = *o;
+    return true;
 }
 
 /* ---- output ---- */
@@ -70,7 +113,7 @@ bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_tex
                                        .emit = put_answer,
                                        .emit_argument = &output,
                                        .stop = &run_interrupted};
-    struct sigaction action = {.sa_handler = on_interrupt}, before;
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
     run_interrupted = 0;
     sigaction(SIGINT, &action, &before);
     bool ok = generate_answer(&r->engine, r->seq, r->session.tokenizer, &request, out_stats, e);
@@ -218,13 +261,17 @@ static bool open_run(struct run *r, const char *model, struct error *e)
                                      .batch = r->options.model.batch,
                                      .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens};
     r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);
-    r->seq = r->has_engine ? engine_open(&r->engine, &r->options.sampler, e) : NULL;
+    struct sampler_params params = sampler_params_of(&r->options);
+    r->seq = r->has_engine ? engine_open(&r->engine, &params, e) : NULL;
     if (r->seq == NULL) {
         return false;
     }
     r->has_template =
         !r->options.raw && chat_template_init(&r->template, r->session.file, r->session.tokenizer,
                                               r->options.template_name, e);
+    if (r->has_template && r->options.date != NULL) {
+        r->template.date = str_from(r->options.date);
+    }
     return r->options.raw || r->has_template;
 }
 
@@ -245,7 +292,8 @@ static bool run(struct run *r, const char *model, struct error *e)
     if (chat && r->options.raw) {
         return error_set(e, ERROR_USAGE, "--raw needs -p TEXT or text on standard input");
     }
-    if (!open_run(r, model, e)) {
+    struct sampler_params params = sampler_params_of(&r->options);
+    if (!sampler_params_check(&params, UINT32_MAX, e) || !open_run(r, model, e)) {
         return false;
     }
     if (chat) {
@@ -268,20 +316,17 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
         .epilog =
             "Exit codes: 0 answered; 2 wrong usage; 3 no such model; 4 read or write failed;\n"
             "5 malformed file; 6 unsupported model; 7 the context is full; 8 out of memory;\n"
-            "130 interrupted.",
+            "70 a bug in puna; 130 interrupted.",
     };
     struct run r = {.env = env, .to_terminal = isatty(STDOUT_FILENO)};
     struct run_options *o = &r.options;
-    struct sampler_params *p = &o->sampler;
-    sampler_params_default(p);
+    sampler_params_default(&o->sampler);
     o->max_tokens = -1;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
         {OPTION_TEXT, "prompt", 'p', NULL, "TEXT", &o->prompt, 0, 0, "answer TEXT and leave", NULL},
         {OPTION_TEXT, "system", 0, "system-prompt", "TEXT", &o->system, 0, 0, "the system message",
          NULL},
-        {OPTION_I32, "n-predict", 'n', "predict", "N", &o->max_tokens, -1, 1 << 24,
-         "tokens of an answer at most (default: -1, no limit)", NULL},
         {OPTION_FLAG, "raw", 0, NULL, NULL, &o->raw, 0, 0,
          "continue the text itself, without a chat template", NULL},
         {OPTION_FLAG, "special", 0, NULL, NULL, &o->special, 0, 0,
@@ -291,31 +336,15 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
         {OPTION_TEXT, "chat-template", 0, NULL, "NAME", &o->template_name, 0, 0,
          "chatml, llama2, llama3, llama3.1, llama3.2 or llama3.3\n(default: as the file says)",
          NULL},
+        {OPTION_TEXT, "date", 0, NULL, "TEXT", &o->date, 0, 0,
+         "the \"Today Date\" of Llama 3.1 and later\n(default: 26 Jul 2024, as their templates "
+         "have it)",
+         NULL},
         {OPTION_FLAG, "ignore-eos", 0, NULL, NULL, &o->ignore_eos, 0, 0,
          "go on after the end of the turn", NULL},
         {OPTION_FLAG, "stats", 0, NULL, NULL, &o->stats, 0, 0,
          "tokens/s and their share of the machine's limit, on\nstandard error", NULL},
-        {OPTION_HEADING, .help = "Sampling, in this order"},
-        {OPTION_F32, "repeat-penalty", 0, NULL, "X", &p->repeat_penalty, 0, 0,
-         "divides logits of tokens seen lately (default: 1, off)", NULL},
-        {OPTION_F32, "frequency-penalty", 0, NULL, "X", &p->frequency_penalty, 0, 0,
-         "subtracted for every time seen lately (default: 0)", NULL},
-        {OPTION_F32, "presence-penalty", 0, NULL, "X", &p->presence_penalty, 0, 0,
-         "subtracted when seen lately (default: 0)", NULL},
-        {OPTION_I32, "repeat-last-n", 0, NULL, "N", &p->repeat_last_n, 0, 0,
-         "how many tokens are lately (default: 64)", NULL},
-        {OPTION_I32, "top-k", 0, NULL, "N", &p->top_k, 0, 0,
-         "keep the N most probable (default: 40; 0: all)", NULL},
-        {OPTION_F32, "typical", 0, "typical-p", "P", &p->typical_p, 0, 0,
-         "locally typical sampling (default: 1, off)", NULL},
-        {OPTION_F32, "top-p", 0, NULL, "P", &p->top_p, 0, 0,
-         "keep the most probable that add up to P (default: 0.95)", NULL},
-        {OPTION_F32, "min-p", 0, NULL, "P", &p->min_p, 0, 0,
-         "drop those below P times the best (default: 0.05)", NULL},
-        {OPTION_F32, "temp", 0, "temperature", "T", &p->temperature, 0, 0,
-         "default: 0.8; 0 always takes the most probable", NULL},
-        {OPTION_U64, "seed", 's', NULL, "N", &p->seed, 0, 0,
-         "of the random stream (default: 0); the same seed gives\nthe same answer", NULL},
+        RUN_OPTIONS_SAMPLING(*o),
         OPTIONS_MODEL(o->model),
     };
     const char *model;

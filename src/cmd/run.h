@@ -6,13 +6,52 @@
 #include "chat/template.h"
 #include "cmd/generate.h"
 
+struct run_biases {
+    size_t n;
+    struct sampler_bias list[SAMPLER_MAX_BIASES];
+};
+
 struct run_options {
     struct options_model model;
-    struct sampler_params sampler;
-    const char *prompt, *system, *template_name;
+    struct sampler_params sampler; /* its logit_bias stays empty: run_set_sampler puts biases in */
+    struct run_biases biases;
+    const char *prompt, *system, *template_name, *date;
     int32_t max_tokens;
     bool raw, special, stats, ignore_eos, no_bos;
 };
+
+/* "ID+B" or "ID-B" added to a list of biases: call of an option. */
+bool run_parse_bias(void *biases, const char *value, struct error *e);
+
+/* What an answer may be told, on the command line and with /set. */
+/* clang-format off */
+#define RUN_OPTIONS_SAMPLING(o)                                                                    \
+    {OPTION_I32, "n-predict", 'n', "predict", "N", &(o).max_tokens, -1, 1 << 24,                   \
+     "tokens of an answer at most (default: -1, no limit)", NULL},                                 \
+    {OPTION_HEADING, .help = "Sampling, in this order (docs/SAMPLING.md)"},                        \
+    {OPTION_CALL, "logit-bias", 'l', NULL, "ID+B", &(o).biases, 0, 0,                              \
+     "add B to the logit of token ID; ID-inf forbids it; may be\ngiven many times", run_parse_bias}, \
+    {OPTION_F32, "repeat-penalty", 0, NULL, "X", &(o).sampler.repeat_penalty, 0, 0,                \
+     "divides logits of tokens seen lately (default: 1, off)", NULL},                              \
+    {OPTION_F32, "frequency-penalty", 0, NULL, "X", &(o).sampler.frequency_penalty, 0, 0,          \
+     "subtracted for every time seen lately (default: 0)", NULL},                                  \
+    {OPTION_F32, "presence-penalty", 0, NULL, "X", &(o).sampler.presence_penalty, 0, 0,            \
+     "subtracted when seen lately (default: 0)", NULL},                                            \
+    {OPTION_I32, "repeat-last-n", 0, NULL, "N", &(o).sampler.repeat_last_n, 0, 0,                  \
+     "how many tokens are lately (default: 64)", NULL},                                            \
+    {OPTION_I32, "top-k", 0, NULL, "N", &(o).sampler.top_k, 0, 0,                                  \
+     "keep the N most probable (default: 40; 0: all)", NULL},                                      \
+    {OPTION_F32, "typical", 0, "typical-p", "P", &(o).sampler.typical_p, 0, 0,                     \
+     "locally typical sampling (default: 1, off)", NULL},                                          \
+    {OPTION_F32, "top-p", 0, NULL, "P", &(o).sampler.top_p, 0, 0,                                  \
+     "keep the most probable that add up to P (default: 0.95)", NULL},                             \
+    {OPTION_F32, "min-p", 0, NULL, "P", &(o).sampler.min_p, 0, 0,                                  \
+     "drop those below P times the best (default: 0.05)", NULL},                                   \
+    {OPTION_F32, "temp", 0, "temperature", "T", &(o).sampler.temperature, 0, 0,                    \
+     "default: 0.8; 0 always takes the most probable", NULL},                                      \
+    {OPTION_U64, "seed", 's', NULL, "N", &(o).sampler.seed, 0, 0,                                  \
+     "of the random stream (default: 0); the same seed gives\nthe same answer", NULL}
+/* clang-format on */
 
 struct run {
     const struct cmd_env *env;
@@ -32,6 +71,10 @@ extern volatile sig_atomic_t run_interrupted;
  * appended to *out_text unless that is NULL. */
 bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_text,
                 struct generate_stats *out_stats, struct error *e);
+
+/* Makes the sampling options in *o those of run and starts its random stream anew. On failure
+ * (ERROR_USAGE naming the parameter, ERROR_MEMORY) nothing changes. */
+bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e);
 
 /* Renders a conversation and answers it. */
 bool run_conversation(struct run *r, const struct conversation *c, struct buf *out_text,

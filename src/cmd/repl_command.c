@@ -1,0 +1,289 @@
+/* repl_command.c - the slash commands of the chat in the terminal. */
+#include "cmd/repl.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_FILE_BYTES = 64 << 20, MAX_PATH_BYTES = 4096, PIECE = 1 << 16 };
+
+struct command {
+    const char *name;
+    const char *argument; /* "" for none, else what it is */
+    const char *help;
+    bool (*run)(struct repl *r, struct str argument, struct error *e);
+};
+
+static bool has_system(const struct repl *r)
+{
+    return r->conversation.n > 0 && r->conversation.messages[0].role == CHAT_SYSTEM;
+}
+
+static bool command_system(struct repl *r, struct str argument, struct error *e)
+{
+    struct conversation fresh = {0};
+    if (!conversation_set_system(&fresh, argument, e)) {
+        conversation_finish(&fresh);
+        return false;
+    }
+    conversation_finish(&r->conversation);
+    r->conversation = fresh;
+    fprintf(stderr, "%s system message; the chat starts afresh.\n", argument.n > 0 ? "New" : "No");
+    return true;
+}
+
+static bool command_clear(struct repl *r, struct str argument, struct error *e)
+{
+    (void)argument;
+    (void)e;
+    conversation_truncate(&r->conversation, has_system(r) ? 1 : 0);
+    fprintf(stderr, "The chat starts afresh%s.\n",
+            has_system(r) ? ", with the same system message" : "");
+    return true;
+}
+
+/* --- files */
+
+static bool file_failed(const char *path, struct error *e)
+{
+    return error_set(e, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_IO, "%s: %s", path,
+                     strerror(errno));
+}
+
+static bool copy_path(struct str argument, char path[MAX_PATH_BYTES], struct error *e)
+{
+    if (argument.n == 0 || argument.n >= MAX_PATH_BYTES - sizeof ".part") {
+        return error_set(e, ERROR_USAGE, "name a file");
+    }
+    memcpy(path, argument.p, argument.n);
+    path[argument.n] = '\0';
+    return true;
+}
+
+static bool write_file(const char *path, struct str text, struct error *e)
+{
+    FILE *f = fopen(path, "wb");
+    if (f == NULL) {
+        return file_failed(path, e);
+    }
+    bool ok = fwrite(text.p, 1, text.n, f) == text.n && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    ok = ok || file_failed(path, e);
+    if (fclose(f) != 0 && ok) {
+        ok = file_failed(path, e);
+    }
+    return ok;
+}
+
+static bool read_file(const char *path, struct buf *out, struct error *e)
+{
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) {
+        return file_failed(path, e);
+    }
+    bool ok = true;
+    size_t n = 1;
+    while (ok && n > 0) {
+        ok = buf_reserve(out, PIECE, e);
+        n = ok ? fread(out->data + out->n, 1, PIECE, f) : 0;
+        out->n += n;
+    }
+    if (ok && ferror(f)) {
+        ok = file_failed(path, e);
+    }
+    fclose(f);
+    return ok;
+}
+
+/* Written beside the file and renamed, so that the name never stands for half a conversation. */
+static bool command_save(struct repl *r, struct str argument, struct error *e)
+{
+    char path[MAX_PATH_BYTES], part[MAX_PATH_BYTES];
+    if (!copy_path(argument, path, e)) {
+        return false;
+    }
+    snprintf(part, sizeof part, "%.*s.part", STR_ARG(argument));
+    struct buf json;
+    buf_init(&json, MAX_FILE_BYTES);
+    bool ok = conversation_print(&r->conversation, &json, e) && write_file(part, buf_str(&json), e);
+    buf_finish(&json);
+    if (ok && rename(part, path) != 0) {
+        ok = file_failed(path, e);
+        unlink(part);
+    }
+    if (ok) {
+        fprintf(stderr, "Saved %zu messages in %s.\n", r->conversation.n, path);
+    }
+    return ok;
+}
+
+static bool command_load(struct repl *r, struct str argument, struct error *e)
+{
+    char path[MAX_PATH_BYTES];
+    if (!copy_path(argument, path, e)) {
+        return false;
+    }
+    struct buf json;
+    buf_init(&json, MAX_FILE_BYTES + PIECE);
+    bool ok =
+        read_file(path, &json, e) &&
+        (conversation_parse(&r->conversation, buf_str(&json), e) || error_prefix(e, "%s", path));
+    buf_finish(&json);
+    if (ok) {
+        fprintf(stderr, "Loaded %zu messages from %s.\n", r->conversation.n, path);
+    }
+    return ok;
+}
+
+/* --- parameters: the same option table as on the command line */
+
+static void print_parameters(const struct run_options *o)
+{
+    const struct sampler_params *p = &o->sampler;
+    fprintf(stderr,
+            "temp %g, top-k %d, top-p %g, min-p %g, typical %g, repeat-penalty %g,\n"
+            "frequency-penalty %g, presence-penalty %g, repeat-last-n %d, logit-bias for %zu "
+            "tokens,\nn-predict %d, seed %llu\n",
+            (double)p->temperature, p->top_k, (double)p->top_p, (double)p->min_p,
+            (double)p->typical_p, (double)p->repeat_penalty, (double)p->frequency_penalty,
+            (double)p->presence_penalty, p->repeat_last_n, o->biases.n, o->max_tokens,
+            (unsigned long long)p->seed);
+}
+
+static bool parse_parameter(struct run_options *o, char *option, char *value, struct error *e)
+{
+    static const struct options_usage usage = {.command = "run"};
+    const struct option_spec specs[] = {RUN_OPTIONS_SAMPLING(*o)};
+    char command[] = "/set";
+    char *argv[] = {command, option, value, NULL};
+    const struct options_line line = {.argc = 3, .argv = argv};
+    return options_parse(&usage, specs, sizeof specs / sizeof specs[0], &line, e) == OPTIONS_RUN;
+}
+
+/* "NAME VALUE" -> the options "--NAME" and "VALUE". */
+static bool change_parameter(struct run_options *o, struct str argument, struct error *e)
+{
+    enum { MAX_BYTES = 256 };
+    char option[MAX_BYTES + 3], value[MAX_BYTES];
+    const char *space = memchr(argument.p, ' ', argument.n);
+    if (space == NULL || argument.n >= MAX_BYTES) {
+        return error_set(e, ERROR_USAGE, "/set NAME VALUE, or /set alone");
+    }
+    size_t n_name = (size_t)(space - argument.p);
+    struct str rest = str_skip(argument, n_name);
+    while (str_starts_with(rest, STR(" "))) {
+        rest = str_skip(rest, 1);
+    }
+    snprintf(option, sizeof option, "--%.*s", (int)n_name, argument.p);
+    snprintf(value, sizeof value, "%.*s", STR_ARG(rest));
+    if (strcmp(option, "--help") == 0) {
+        return error_set(e, ERROR_USAGE, "no parameter 'help'");
+    }
+    return parse_parameter(o, option, value, e);
+}
+
+static bool command_set(struct repl *r, struct str argument, struct error *e)
+{
+    struct run *run = r->run;
+    if (argument.n > 0) {
+        struct run_options *changed = mem_alloc(1, sizeof *changed, "options", e);
+        if (changed == NULL) {
+            return false;
+        }
+        *changed = run->options;
+        bool ok = change_parameter(changed, argument, e) && run_set_sampler(run, changed, e);
+        mem_free(changed);
+        if (!ok) {
+            return false;
+        }
+    }
+    print_parameters(&run->options);
+    return true;
+}
+
+/* --- the others */
+
+static bool command_stats(struct repl *r, struct str argument, struct error *e)
+{
+    (void)argument;
+    if (!r->has_last) {
+        return error_set(e, ERROR_USAGE, "no answer yet");
+    }
+    run_print_stats(r->run, &r->last);
+    fprintf(stderr, "context     %6u of %u tokens\n", r->run->seq->n_tokens,
+            r->run->engine.options.n_ctx);
+    return true;
+}
+
+static bool command_quit(struct repl *r, struct str argument, struct error *e)
+{
+    (void)argument;
+    (void)e;
+    r->quit = true;
+    return true;
+}
+
+static bool command_help(struct repl *r, struct str argument, struct error *e);
+
+static const struct command commands[] = {
+    {"/help", "", "this list", command_help},
+    {"/system", "TEXT", "a new system message; the chat starts afresh", command_system},
+    {"/clear", "", "forget the chat but the system message", command_clear},
+    {"/save", "FILE", "write the chat as JSON", command_save},
+    {"/load", "FILE", "go on with a saved chat", command_load},
+    {"/set", "NAME VALUE", "a sampling option, named as on the command line; alone: show",
+     command_set},
+    {"/stats", "", "speed of the last answer, tokens of the chat", command_stats},
+    {"/quit", "", "leave (also Ctrl-D)", command_quit},
+};
+
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static bool command_help(struct repl *r, struct str argument, struct error *e)
+{
+    (void)r;
+    (void)argument;
+    (void)e;
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        fprintf(stderr, "  %-8s %-11s %s\n", commands[i].name, commands[i].argument,
+                commands[i].help);
+    }
+    fprintf(stderr,
+            "A line that ends with \\ goes on; \"\"\" begins and ends a text of many lines;\n"
+            "a pasted text is one message. Ctrl-C stops an answer.\n");
+    return true;
+}
+
+static struct str trim_spaces(struct str s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
+        s = str_skip(s, 1);
+    }
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t')) {
+        s.n--;
+    }
+    return s;
+}
+
+bool repl_command(struct repl *r, struct str line, struct error *e)
+{
+    size_t n_name = 0;
+    while (n_name < line.n && line.p[n_name] != ' ' && line.p[n_name] != '\t') {
+        n_name++;
+    }
+    struct str name = {line.p, n_name}, argument = trim_spaces(str_skip(line, n_name));
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (!str_eq(name, str_from(commands[i].name))) {
+            continue;
+        }
+        if (commands[i].argument[0] == '\0' && argument.n > 0) {
+            return error_set(e, ERROR_USAGE, "%s takes no argument", commands[i].name);
+        }
+        return commands[i].run(r, argument, e);
+    }
+    return error_set(e, ERROR_USAGE,
+                     "unknown command %.*s (/help lists them; begin with \"\"\" to send this text)",
+                     STR_ARG(name));
+}

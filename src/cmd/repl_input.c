@@ -1,0 +1,271 @@
+/* repl_input.c - libedit, with what it lacks: pastes of many lines as one message. */
+#include "cmd/repl_input.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/select.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <wchar.h>
+
+enum { HISTORY_LINES = 1000, PASTE_WAIT_US = 20000 };
+
+static const char main_prompt[] = "> ", more_prompt[] = ". ";
+static const char ask_for_marks[] = "\033[?2004h", ask_for_no_marks[] = "\033[?2004l";
+static const char paste_begins[] = "\033[200~";
+static const wchar_t paste_ends[] = L"\033[201~";
+enum { PASTE_ENDS_LENGTH = sizeof paste_ends / sizeof paste_ends[0] - 1 };
+
+/* --- pastes that the terminal marks: the text goes into the line as it is, line breaks too, and
+ * waits for Enter */
+
+static bool append_wide(struct buf *b, wchar_t c)
+{
+    return buf_append(b, (struct str){(const char *)&c, sizeof c}, NULL);
+}
+
+static bool ends_paste(const struct buf *b)
+{
+    return b->n >= PASTE_ENDS_LENGTH * sizeof(wchar_t) &&
+           wmemcmp((const wchar_t *)(b->data + b->n) - PASTE_ENDS_LENGTH, paste_ends,
+                   PASTE_ENDS_LENGTH) == 0;
+}
+
+/* Terminals send line breaks as CR; other control characters do not belong into a message (escape
+ * stays for a while, because the end mark begins with it). 0 for what is left out. */
+static wchar_t clean(wchar_t c)
+{
+    if (c == L'\r' || c == L'\n') {
+        return L'\n';
+    }
+    bool is_control = c < 0x20 || (c >= 0x7F && c < 0xA0);
+    return !is_control || c == L'\t' || c == 033 ? c : 0;
+}
+
+static void drop_escapes(struct buf *b)
+{
+    wchar_t *c = (wchar_t *)b->data;
+    size_t n = 0;
+    for (size_t i = 0; i < b->n / sizeof *c; i++) {
+        if (c[i] != 033) {
+            c[n++] = c[i];
+        }
+    }
+    b->n = n * sizeof *c;
+}
+
+static unsigned char insert_paste(EditLine *editor, int key)
+{
+    (void)key;
+    struct repl_input *in = NULL;
+    el_get(editor, EL_CLIENTDATA, &in);
+    struct buf text;
+    buf_init(&text, (REPL_MESSAGE_BYTES + PASTE_ENDS_LENGTH + 1) * sizeof(wchar_t));
+    wchar_t c = 0;
+    bool cut = false;
+    while (!ends_paste(&text) && el_wgetc(editor, &c) == 1) {
+        wchar_t kept = clean(c);
+        if (kept != 0 && !append_wide(&text, kept)) {
+            cut = true; /* go on reading up to the end mark in the space that is left */
+            buf_consume(&text, text.n - PASTE_ENDS_LENGTH * sizeof(wchar_t));
+            append_wide(&text, kept);
+        }
+    }
+    if (ends_paste(&text)) {
+        text.n -= PASTE_ENDS_LENGTH * sizeof(wchar_t);
+    }
+    drop_escapes(&text);
+    if (!cut && append_wide(&text, 0)) {
+        cut = el_winsertstr(editor, (const wchar_t *)text.data) != 0 && text.n > sizeof(wchar_t);
+    }
+    in->paste_was_cut |= cut;
+    buf_finish(&text);
+    return CC_REFRESH;
+}
+
+/* --- set-up */
+
+static char *show_prompt(EditLine *editor)
+{
+    struct repl_input *in = NULL;
+    el_get(editor, EL_CLIENTDATA, &in);
+    return (char *)in->prompt;
+}
+
+static void make_parents(char *path)
+{
+    for (char *p = strchr(path + 1, '/'); p != NULL; p = strchr(p + 1, '/')) {
+        *p = '\0';
+        mkdir(path, 0700);
+        *p = '/';
+    }
+}
+
+static void load_history(struct repl_input *in, const struct cmd_env *env)
+{
+    HistEvent event;
+    in->history_path = cmd_user_path(env, env->xdg_state_home, ".local/state", "history", NULL);
+    if (in->history_path != NULL) {
+        make_parents(in->history_path);
+        history(in->history, &event, H_LOAD, in->history_path);
+    }
+}
+
+/* What was typed is private, and a crash must not cost the old lines. */
+static void save_history(struct repl_input *in)
+{
+    HistEvent event;
+    char part[4096];
+    int n = in->history_path != NULL ? snprintf(part, sizeof part, "%s.part", in->history_path) : 0;
+    if (n <= 0 || (size_t)n >= sizeof part) {
+        return;
+    }
+    mode_t before = umask(0177);
+    bool saved = history(in->history, &event, H_SAVE, part) >= 0;
+    umask(before);
+    if (!saved || rename(part, in->history_path) != 0) {
+        unlink(part);
+    }
+}
+
+bool repl_input_open(struct repl_input *in, const struct cmd_env *env, struct error *e)
+{
+    *in = (struct repl_input){.prompt = main_prompt};
+    if (setlocale(LC_CTYPE, "C.UTF-8") == NULL) {
+        setlocale(LC_CTYPE, "");
+    }
+    in->editor = el_init("puna", stdin, stderr, stderr);
+    in->history = history_init();
+    if (in->editor == NULL || in->history == NULL) {
+        return error_set(e, ERROR_MEMORY, "out of memory: line editor");
+    }
+    HistEvent event;
+    history(in->history, &event, H_SETSIZE, HISTORY_LINES);
+    history(in->history, &event, H_SETUNIQUE, 1);
+    el_set(in->editor, EL_CLIENTDATA, in);
+    el_set(in->editor, EL_PROMPT, show_prompt);
+    el_set(in->editor, EL_HIST, history, in->history);
+    el_set(in->editor, EL_EDITOR, "emacs");
+    el_set(in->editor, EL_SIGNAL, 1);
+    el_set(in->editor, EL_ADDFN, "puna-paste", "insert a pasted text", insert_paste);
+    el_set(in->editor, EL_BIND, paste_begins, "puna-paste", NULL);
+    in->marks_pastes = env->term != NULL && env->term[0] != '\0' && strcmp(env->term, "dumb") != 0;
+    load_history(in, env);
+    return true;
+}
+
+void repl_input_close(struct repl_input *in)
+{
+    if (in->history != NULL) {
+        history_end(in->history);
+    }
+    if (in->editor != NULL) {
+        el_end(in->editor);
+    }
+    mem_free(in->history_path);
+    *in = (struct repl_input){0};
+}
+
+/* --- reading */
+
+/* True when bytes wait already: the lines of an unmarked paste come faster than hands type. */
+static bool input_waits(void)
+{
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(STDIN_FILENO, &set);
+    struct timeval soon = {0, PASTE_WAIT_US};
+    return select(STDIN_FILENO + 1, &set, NULL, NULL, &soon) > 0;
+}
+
+/* One line (a marked paste may have given it line breaks) without its end, valid until the next. */
+static enum repl_event read_line(struct repl_input *in, const char *prompt, struct str *out)
+{
+    in->prompt = prompt;
+    fputs(in->marks_pastes ? ask_for_marks : "", stderr);
+    int n = 0;
+    const char *line = el_gets(in->editor, &n);
+    bool interrupted = line == NULL && n < 0 && errno == EINTR;
+    fputs(in->marks_pastes ? ask_for_no_marks : "", stderr);
+    if (line == NULL || n <= 0) {
+        fputc('\n', stderr);
+        return interrupted ? REPL_INTERRUPTED : REPL_END;
+    }
+    *out = (struct str){line, (size_t)n - (line[n - 1] == '\n')};
+    return REPL_MESSAGE;
+}
+
+static bool ends_with(struct str s, struct str end)
+{
+    return s.n >= end.n && memcmp(s.p + s.n - end.n, end.p, end.n) == 0;
+}
+
+/* Appends lines, the first of them given, until the message is complete. */
+static bool gather_lines(struct repl_input *in, struct str line, struct buf *out,
+                         enum repl_event *out_event, struct error *e)
+{
+    const struct str quotes = STR("\"\"\"");
+    bool quoted = str_starts_with(line, quotes);
+    line = str_skip(line, quoted ? quotes.n : 0);
+    for (;;) {
+        bool closes = quoted && ends_with(line, quotes);
+        bool goes_on = !quoted && ends_with(line, STR("\\"));
+        size_t n = line.n - (closes ? quotes.n : goes_on ? 1 : 0);
+        if (!buf_append(out, (struct str){line.p, n}, e)) {
+            return false;
+        }
+        if (closes || (!quoted && !goes_on && !input_waits())) {
+            return true;
+        }
+        enum repl_event event = read_line(in, more_prompt, &line);
+        if (event != REPL_MESSAGE) {
+            *out_event = event == REPL_INTERRUPTED ? REPL_INTERRUPTED : REPL_MESSAGE;
+            return true;
+        }
+        if (!buf_append_byte(out, '\n', e)) {
+            return false;
+        }
+    }
+}
+
+static void remember(struct repl_input *in, struct str line)
+{
+    HistEvent event;
+    struct buf text;
+    buf_init(&text, REPL_MESSAGE_BYTES + 1);
+    if (line.n > 0 && buf_append(&text, line, NULL) && buf_append_byte(&text, '\0', NULL)) {
+        history(in->history, &event, H_ENTER, text.data);
+        save_history(in);
+    }
+    buf_finish(&text);
+}
+
+bool repl_input_read(struct repl_input *in, struct buf *out, enum repl_event *out_event,
+                     struct error *e)
+{
+    struct str line;
+    in->paste_was_cut = false;
+    enum repl_event event = read_line(in, main_prompt, &line);
+    if (event == REPL_MESSAGE && str_starts_with(line, STR("/")) &&
+        memchr(line.p, '\n', line.n) == NULL) {
+        event = REPL_COMMAND;
+    }
+    bool ok = true;
+    if (event == REPL_COMMAND) {
+        ok = buf_append(out, line, e);
+    } else if (event == REPL_MESSAGE) {
+        ok = gather_lines(in, line, out, &event, e);
+    }
+    if (!ok || in->paste_was_cut) {
+        return error_set(e, ERROR_USAGE, "a message has at most %d bytes", REPL_MESSAGE_BYTES);
+    }
+    if (event == REPL_MESSAGE || event == REPL_COMMAND) {
+        remember(in, buf_str(out));
+    }
+    *out_event = event;
+    return true;
+}
