@@ -163,6 +163,18 @@ def test_a_forbidden_token_does_not_come():
                   "--logit-bias", f"{token}-inf") != plain
 
 
+def token_of(text):
+    done = subprocess.run([PUNA, "tokenize", "--json", str(MODEL)], input=text, check=True,
+                          capture_output=True)
+    [token] = json.loads(done.stdout)["ids"]
+    return token
+
+
+def test_half_a_code_point_is_never_written():
+    first_byte = token_of(b"\xf0")
+    assert answer("-p", "Hi", "-n", "3", "--logit-bias", f"{first_byte}+1000") == "\ufffd" * 3 + "\n"
+
+
 def test_the_system_message_and_the_template_change_the_prompt():
     assert answer(*PROMPT, "--system", "Answer in French.") != answer(*PROMPT)
     # Without the file's own template there is no default system message.
@@ -368,6 +380,15 @@ def test_stdout_gets_the_answer_alone_in_a_chat_too(chat, tmp_path):
     c.send("\x04")
     assert c.exit_code() == 0
     assert out.read_text() == answer(*PROMPT)
+
+
+def test_a_model_cannot_drive_the_terminal_but_a_pipe_gets_its_bytes(chat):
+    forced = ["-n", "3", "--logit-bias", f"{token_of(bytes([27]))}+1000"]
+    assert answer("-p", "Hi", *forced) == "\x1b" * 3 + "\n"
+    c = chat(*forced)
+    c.send("Hi\r")
+    shown = c.wait_for(r"2004l.*2004h> ")
+    assert shown.endswith("2004l\r\n\x1b[?2004h> ")
 
 
 def test_a_narrow_terminal_that_changes_its_size(chat):
