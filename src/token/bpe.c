@@ -123,17 +123,17 @@ static bool read_merges(struct bpe *b, const struct vocab *v, const struct gguf_
 
 static bool allocate(struct bpe *b, uint64_t n_merges, struct error *e)
 {
-    size_t n_slots = 16;
+    size_t n_slots = 16; /* far from overflow: an array has at most GGUF_MAX_ARRAY_ITEMS items */
     while (n_slots / 4 * 3 < n_merges) {
         n_slots *= 2;
     }
-    b->pairs = mem_alloc(n_slots, sizeof *b->pairs, "merge table", e);
-    b->filter = b->pairs ? mem_alloc(FILTER_BITS / 64, sizeof *b->filter, "merge filter", e) : NULL;
-    b->byte_pairs =
-        b->filter ? mem_alloc(256 * 256, sizeof *b->byte_pairs, "merges of bytes", e) : NULL;
-    if (b->byte_pairs == NULL) {
+    b->n_bytes = n_slots * sizeof *b->pairs + FILTER_BITS / 8 + 256 * 256 * sizeof *b->byte_pairs;
+    b->pairs = mem_alloc_pages(b->n_bytes, "merge table", e);
+    if (b->pairs == NULL) {
         return false;
     }
+    b->byte_pairs = b->pairs + n_slots;
+    b->filter = (uint64_t *)(b->byte_pairs + 256 * 256);
     for (size_t i = 0; i < n_slots; i++) {
         b->pairs[i].rank = MERGE_NEVER;
     }
@@ -166,9 +166,7 @@ bool bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, struct
 
 void bpe_finish(struct bpe *b)
 {
-    mem_free(b->pairs);
-    mem_free(b->filter);
-    mem_free(b->byte_pairs);
+    mem_free_pages(b->pairs, b->n_bytes);
     *b = (struct bpe){0};
 }
 

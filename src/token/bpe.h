@@ -12,13 +12,15 @@ struct bpe_pair {
     uint32_t id;   /* what the pair becomes */
 };
 
+/* The tables lie in one block of n_bytes in huge pages: every look-up is a random access. */
 struct bpe {
     struct bpe_pair *pairs; /* (mask + 1) open addressing, three quarters full at most */
     size_t mask;
     uint64_t seed;
-    uint64_t *filter;            /* (FILTER_BITS / 64) bit set for every pair's hash: most pairs of
-                                   a text are no merge, and this stays in the cache */
     struct bpe_pair *byte_pairs; /* (256 * 256) merges of two bytes, by their values */
+    uint64_t *filter; /* (FILTER_BITS / 64) a bit for every pair's hash: most pairs of a text are no
+                         merge, and this stays in the cache */
+    size_t n_bytes;
 };
 
 /* Reads tokenizer.ggml.merges. ERROR_FORMAT for a merge that is no pair of tokens of the

@@ -45,7 +45,11 @@ bool token_map_init(struct token_map *m, const struct str *keys, size_t n_max, s
     while (n_slots < 2 * n_max) {
         n_slots *= 2;
     }
-    struct token_map_slot *slots = mem_alloc(n_slots, sizeof *slots, "token table", e);
+    size_t n_bytes = 0;
+    if (!mem_mul(n_slots, sizeof(struct token_map_slot), &n_bytes)) {
+        return error_set(e, ERROR_MEMORY, "token table of %zu entries", n_slots);
+    }
+    struct token_map_slot *slots = mem_alloc_pages(n_bytes, "token table", e);
     if (slots == NULL) {
         return false;
     }
@@ -55,7 +59,7 @@ bool token_map_init(struct token_map *m, const struct str *keys, size_t n_max, s
 
 void token_map_finish(struct token_map *m)
 {
-    mem_free(m->slots);
+    mem_free_pages(m->slots, (m->mask + 1) * sizeof *m->slots);
     *m = (struct token_map){0};
 }
 

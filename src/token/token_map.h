@@ -17,7 +17,7 @@ struct token_map_slot {
 };
 
 struct token_map {
-    struct token_map_slot *slots; /* (mask + 1) */
+    struct token_map_slot *slots; /* (mask + 1) in huge pages: every look-up is a random access */
     size_t mask;
     uint64_t seed;          /* differs from run to run: a file cannot aim at collisions */
     const struct str *keys; /* (ids) owned by the caller: the key of id is keys[id] */
