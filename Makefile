@@ -106,7 +106,7 @@ $(B)/gen_gguf: $(wildcard bench/gen_*.c) bench/gen.h $(B)/src/cmd/options.o $(B)
 # --- house: what a person types
 PYTHON ?= python3
 JOBS := $(shell nproc)
-.PHONY: help setup demo test oracle tests asan cross-check
+.PHONY: help setup demo run bench test oracle tests asan cross-check
 help: ## this list
 	@sed -n 's/^\([a-z_][a-z_.-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 30
 
@@ -118,6 +118,12 @@ demo: ## install what is missing, build, bring the default model, answer two mes
 	$(MAKE) -s -j$(JOBS) all
 	model=$$(tools/fetch-default-model) && \
 	$(B)/puna run --stats --system "Act like you are a helpful assistant." -p "Hi there!" "$$model"
+
+run: all ## a chat with the default model in this terminal
+	$(B)/puna run $(MODEL)
+
+bench: all ## speed of the default model (or MODEL=FILE) beside this machine's limits
+	$(B)/puna bench $(MODEL)
 
 test: ## the whole suite: both compilers, sanitizers, oracles, aarch64
 	tools/setup test
