@@ -5,6 +5,22 @@
 #include "kern/kern_internal.h"
 #include "quant/pack_layout.h"
 
+/* Arrays indexed by token become registers where every loop over tokens is unrolled. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define TEMPLATE static inline __attribute__((always_inline))
+
+typedef int32_t matmul_word __attribute__((may_alias));
+
+/* How the quants of a type lie, all compile-time constants. */
+struct line_form {
+    int low_bits, high_bits;
+    bool table; /* IQ4: the low bits are an index */
+};
+
 /* One tile of activations: n tokens side by side, pointers to the tile's own part (kern.h). */
 struct matmul_tile {
     uint32_t n, first;
@@ -62,12 +78,33 @@ struct matmul_job {
     size_t group_bytes;
     uint32_t n_blocks;
     uint32_t n_rows; /* rows of the last group that exist */
+    bool cold;       /* no tile was multiplied with these weights yet */
     struct matmul_tile tile;
     float *y; /* of the first token, the first group's first row */
     size_t y_stride;
 };
 
 typedef void matmul_job_fn(const struct matmul_job *job);
+
+/* Asks for lines that a cold job reads later, n_lines a call in the order of reading. A CPU's own
+ * prefetchers stop at pages and stay close to the last load, which with many products a line is too
+ * close. One or two tokens want them in L1, soon; more tokens have time for L2, where more requests
+ * may be under way. Distances as measured: half or twice as far is slower. */
+TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, const int n_lines,
+                              const int n_tokens)
+{
+    if (!job->cold) {
+        return;
+    }
+    UNROLL
+    for (int i = 0; i < n_lines; i++) {
+        if (n_tokens <= 2) {
+            __builtin_prefetch(p + 4096 + i * PACK_LINE, 0, 3);
+        } else {
+            __builtin_prefetch(p + 8192 + i * PACK_LINE, 0, 2);
+        }
+    }
+}
 
 enum { MATMUL_WIDE = 4 };
 
@@ -112,6 +149,7 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
         job.quants = job.scales + quants_offset;
         for (uint32_t i = 0; i < n_tiles; i++) {
             job.tile = matmul_tile_of(a, i);
+            job.cold = i == 0;
             matmul_run_tile(kernels, &job, y + row, wide);
         }
     }

@@ -15,16 +15,7 @@
 
 #include <immintrin.h>
 
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define TEMPLATE static inline __attribute__((always_inline))
-
 enum { AVX2_TOKENS = 4, HALVES = 2, HALF_LINE = 32 };
-
-typedef int32_t matmul_word __attribute__((may_alias));
 
 /* Four items of one token in every lane. */
 TEMPLATE __m256i broadcast_4(const void *a)
@@ -55,12 +46,6 @@ TEMPLATE __m256 load_halves(const uint8_t *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
-
-/* How the quants of a type lie, all compile-time constants. */
-struct line_form {
-    int low_bits, high_bits;
-    bool table; /* IQ4: the low bits are an index */
-};
 
 /* Whether unit_half_line gives signed bytes, zero taken off. */
 TEMPLATE bool is_signed(struct line_form form)

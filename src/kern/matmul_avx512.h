@@ -2,22 +2,13 @@
  *
  * A vector is a line of the packed layout: 16 rows by 4 consecutive items. Every kernel is an
  * inline template over compile-time constants (the form of a type, the number of tokens), so one
- * readable source covers all types; UNROLL makes arrays indexed by token into registers. */
+ * readable source covers all types. */
 #ifndef KERN_MATMUL_AVX512_H
 #define KERN_MATMUL_AVX512_H
 
 #include "kern/matmul.h"
 
 #include <immintrin.h>
-
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define TEMPLATE static inline __attribute__((always_inline))
-
-typedef int32_t matmul_word __attribute__((may_alias));
 
 /* acc + sum over j of w[4r + j] (unsigned) * a[j] (signed) per row r, for 4 items of one token.
  * Written in assembly because gcc 12 would load the broadcast into a register of its own. */
@@ -57,12 +48,6 @@ TEMPLATE __m512 load_halves(const uint8_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
-
-/* How the quants of a type lie, all compile-time constants. */
-struct line_form {
-    int low_bits, high_bits;
-    bool table; /* IQ4: the low bits are an index */
-};
 
 /* Values of IQ4 types + 128, once a 128-bit lane. */
 TEMPLATE __m512i iq4_table(void)

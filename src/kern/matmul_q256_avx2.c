@@ -140,18 +140,21 @@ TEMPLATE __m256i pair_sum(struct q256_form form, const struct q256_scales *scale
 }
 
 /* The integer sums of a super-block. */
-TEMPLATE void super_sums(struct q256_form form, const uint8_t *unit, const int8_t *q, size_t stride,
-                         const struct q256_scales *scales, __m256i isum[AVX2_TOKENS][HALVES],
-                         const int n_tokens)
+TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job, const uint8_t *unit,
+                         const int8_t *q, const struct q256_scales *scales,
+                         __m256i isum[AVX2_TOKENS][HALVES], const int n_tokens)
 {
     const int n_sub = form.sub_items == 16 ? 2 : 1, sub_lines = form.sub_items == 16 ? 4 : 8;
+    const int n_lines = form.lines.low_bits + form.lines.high_bits;
+    const size_t stride = job->tile.n;
     for (int u = 0; u < 8; u++) {
+        matmul_prefetch(job, unit, n_lines, n_tokens);
         UNROLL
         for (int i = 0; i < n_sub; i++) {
             add_lines(form.lines, unit, (struct line_range){i * sub_lines, (i + 1) * sub_lines}, q,
                       stride, scales->sub[u * n_sub + i], isum, n_tokens);
         }
-        unit += (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
+        unit += n_lines * PACK_LINE;
         q += 32 * stride;
     }
 }
@@ -183,7 +186,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
                         : _mm256_setzero_si256();
             }
         }
-        super_sums(form, quants, q, stride, &numbers, isum, n_tokens);
+        super_sums(form, job, quants, q, &numbers, isum, n_tokens);
         UNROLL
         for (int h = 0; h < HALVES; h++) {
             __m256 dw = load_halves(scales + PACK_D + 16 * h);

@@ -128,11 +128,14 @@ TEMPLATE __m512i pair_sum(struct q256_form form, const struct q256_scales *scale
 }
 
 /* (float)isum of a super-block for every token. */
-TEMPLATE void super_sums_int(struct q256_form form, const uint8_t *unit, const int8_t *q,
-                             const struct q256_scales *scales, __m512i *isum, const int n_tokens)
+TEMPLATE void super_sums_int(struct q256_form form, const struct matmul_job *job,
+                             const uint8_t *unit, const int8_t *q, const struct q256_scales *scales,
+                             __m512i *isum, const int n_tokens)
 {
     const int sub_lines = form.sub_items / 4, n_sub = 8 / sub_lines;
+    const int n_lines = form.lines.low_bits + form.lines.high_bits;
     for (int u = 0; u < 8; u++) {
+        matmul_prefetch(job, unit, n_lines, n_tokens);
         UNROLL
         for (int h = 0; h < n_sub; h++) {
             __m512i acc[KERN_TILE];
@@ -154,15 +157,17 @@ TEMPLATE void super_sums_int(struct q256_form form, const uint8_t *unit, const i
                 isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(acc[t], scale));
             }
         }
-        unit += (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
+        unit += n_lines * PACK_LINE;
         q += 32 * n_tokens;
     }
 }
 
 /* The same in f32, sub-blocks of 32. */
-TEMPLATE void super_sums_float(struct q256_form form, const uint8_t *unit, const int8_t *q,
+TEMPLATE void super_sums_float(struct q256_form form, const struct matmul_job *job,
+                               const uint8_t *unit, const int8_t *q,
                                const struct q256_scales *scales, __m512 *sum, const int n_tokens)
 {
+    const int n_lines = form.lines.low_bits + form.lines.high_bits;
     for (int half = 0; half < 2; half++) {
         __m512 g[KERN_TILE];
         UNROLL
@@ -170,6 +175,7 @@ TEMPLATE void super_sums_float(struct q256_form form, const uint8_t *unit, const
             g[t] = _mm512_setzero_ps();
         }
         for (int u = 4 * half; u < 4 * half + 4; u++) {
+            matmul_prefetch(job, unit, n_lines, n_tokens);
             __m512i acc[KERN_TILE];
             UNROLL
             for (int t = 0; t < n_tokens; t++) {
@@ -188,7 +194,7 @@ TEMPLATE void super_sums_float(struct q256_form form, const uint8_t *unit, const
             for (int t = 0; t < n_tokens; t++) {
                 g[t] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(acc[t]), g[t]);
             }
-            unit += (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
+            unit += n_lines * PACK_LINE;
             q += 32 * n_tokens;
         }
         UNROLL
@@ -219,7 +225,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
             for (int t = 0; t < n_tokens; t++) {
                 sum[t] = _mm512_setzero_ps();
             }
-            super_sums_float(form, quants, q, &numbers, sum, n_tokens);
+            super_sums_float(form, job, quants, q, &numbers, sum, n_tokens);
         } else {
             __m512i isum[KERN_TILE];
             UNROLL
@@ -229,7 +235,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
                         ? shift_left_32(pair_sum(form, &numbers, n, t, n_tokens), form.zero_shift)
                         : _mm512_setzero_si512();
             }
-            super_sums_int(form, quants, q, &numbers, isum, n_tokens);
+            super_sums_int(form, job, quants, q, &numbers, isum, n_tokens);
             UNROLL
             for (int t = 0; t < n_tokens; t++) {
                 sum[t] = _mm512_cvtepi32_ps(isum[t]);

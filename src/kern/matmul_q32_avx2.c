@@ -38,6 +38,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         __m256i isum[AVX2_TOKENS][HALVES];
         start_sums(form, n_sum, isum, n_tokens);
+        matmul_prefetch(job, unit, form.lines.low_bits + form.lines.high_bits, n_tokens);
         add_lines(form.lines, unit, (struct line_range){0, 8}, q, stride, ones, isum, n_tokens);
         UNROLL
         for (int h = 0; h < HALVES; h++) {

@@ -30,6 +30,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
                          ? shift_left_32(_mm512_set1_epi32(n_sum[t]), form.zero_shift)
                          : _mm512_setzero_si512();
         }
+        matmul_prefetch(job, unit, form.lines.low_bits + form.lines.high_bits, n_tokens);
         UNROLL
         for (int i = 0; i < 8; i++) {
             __m512i w = unit_line(form.lines, unit, i);
