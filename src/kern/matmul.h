@@ -5,6 +5,10 @@
 #include "kern/kern_internal.h"
 #include "quant/pack_layout.h"
 
+#include <assert.h>
+
+#include <string.h>
+
 /* Arrays indexed by token become registers where every loop over tokens is unrolled. */
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -55,6 +59,17 @@ static inline struct matmul_tile matmul_tile_of(const struct kern_act *a, uint32
     return t;
 }
 
+/* The tile from super-block `block` on (Q256). */
+static inline struct matmul_tile matmul_tile_from(struct matmul_tile t, uint32_t block)
+{
+    size_t n = (size_t)t.n * block;
+    t.q += n * PACK_SUPER;
+    t.d += n;
+    t.n16 += n * (PACK_SUPER / 16);
+    t.n32 += n * (PACK_SUPER / 32);
+    return t;
+}
+
 /* The tile without its first n_tokens tokens; n stays the distance between items. */
 static inline struct matmul_tile matmul_tile_skip(struct matmul_tile t, uint32_t n_tokens)
 {
@@ -79,6 +94,7 @@ struct matmul_job {
     uint32_t n_blocks;
     uint32_t n_rows; /* rows of the last group that exist */
     bool cold;       /* no tile was multiplied with these weights yet */
+    size_t next_act; /* bytes from these activations' quants to those that come next */
     struct matmul_tile tile;
     float *y; /* of the first token, the first group's first row */
     size_t y_stride;
@@ -108,11 +124,21 @@ TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, co
 
 enum { MATMUL_WIDE = 4 };
 
+/* A super-block of a group with its quants and scales unpacked for many tiles. A panel kernel's job
+ * has quants and scales in here, one block, and in y the sums (tokens, 16) that it adds to. */
+struct matmul_panel {
+    _Alignas(PACK_LINE) uint8_t quants[PACK_SUPER * PACK_ROWS];
+    _Alignas(PACK_LINE) uint8_t scales[26 * PACK_LINE];
+};
+typedef void matmul_unpack_fn(const struct matmul_job *job, struct matmul_panel *out);
+
 /* The micro-kernels of a type by number of tokens, index n - 1, n <= max_tokens. `wide` take
- * MATMUL_WIDE groups at once; NULL where one group keeps the core busy. */
+ * MATMUL_WIDE groups at once; NULL where one group keeps the core busy. `panel` and unpack: NULL
+ * where unpacking for every tile costs little. */
 struct matmul_kernels {
     uint32_t max_tokens;
-    matmul_job_fn *one[KERN_TILE], *wide[KERN_TILE];
+    matmul_job_fn *one[KERN_TILE], *wide[KERN_TILE], *panel[KERN_TILE];
+    matmul_unpack_fn *unpack;
 };
 
 /* One tile in as many steps as max_tokens asks for, of nearly equal size. */
@@ -127,6 +153,54 @@ static inline void matmul_run_tile(const struct matmul_kernels *kernels, struct 
         (wide ? kernels->wide : kernels->one)[n - 1](job);
         job->tile = matmul_tile_skip(job->tile, n);
         n_left -= n;
+    }
+}
+
+/* Tiles from which on panels pay, and how many tiles' sums wait in the cache meanwhile. */
+enum { MATMUL_PANEL_MIN = 4, MATMUL_PANEL_TILES = 48 };
+
+/* A group times the tiles [first, last), super-block by super-block: each is unpacked once. */
+static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum quant_type type,
+                                     struct matmul_job job, const struct kern_act *a,
+                                     uint32_t first, uint32_t last)
+{
+    const struct pack_layout *layout = pack_layout_of(type);
+    struct matmul_panel panel;
+    _Alignas(PACK_LINE) float sums[MATMUL_PANEL_TILES * KERN_TILE * PACK_ROWS] = {0};
+    struct matmul_job part = {.scales = panel.scales,
+                              .quants = panel.quants,
+                              .n_blocks = 1,
+                              .n_rows = PACK_ROWS,
+                              .next_act = (size_t)KERN_TILE * a->cols,
+                              .y_stride = PACK_ROWS};
+    job.cold = true;
+    for (uint32_t block = 0; block < job.n_blocks; block++) {
+        kernels->unpack(&job, &panel);
+        part.y = sums;
+        for (uint32_t i = first; i < last; i++) {
+            part.tile = matmul_tile_from(matmul_tile_of(a, i), block);
+            kernels->panel[part.tile.n - 1](&part);
+            part.y += part.tile.n * PACK_ROWS;
+        }
+        job.scales += layout->scale_bytes;
+        job.quants += PACK_SUPER / PACK_UNIT * (layout->low_bits + layout->high_bits) * PACK_LINE;
+    }
+    const float *sum = sums;
+    for (float *y = job.y; sum < part.y; sum += PACK_ROWS, y += job.y_stride) {
+        memcpy(y, sum, job.n_rows * sizeof *sum);
+    }
+}
+
+/* A group times all tiles, through panels. */
+static inline void matmul_run_group(const struct matmul_kernels *kernels, enum quant_type type,
+                                    struct matmul_job job, const struct kern_act *a)
+{
+    uint32_t n_tiles = kern_act_tiles(a->n_tokens);
+    for (uint32_t first = 0; first < n_tiles; first += MATMUL_PANEL_TILES) {
+        uint32_t left = n_tiles - first;
+        matmul_run_panels(kernels, type, job, a, first,
+                          first + (left < MATMUL_PANEL_TILES ? left : MATMUL_PANEL_TILES));
+        job.y += MATMUL_PANEL_TILES * KERN_TILE * job.y_stride;
     }
 }
 
@@ -147,6 +221,11 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
         job.n_rows = w->rows - last_row < PACK_ROWS ? w->rows - last_row : PACK_ROWS;
         job.scales = w->data + g * w->group_bytes;
         job.quants = job.scales + quants_offset;
+        if (kernels->unpack != NULL && n_tiles >= MATMUL_PANEL_MIN) {
+            job.y = y + row;
+            matmul_run_group(kernels, w->type, job, a);
+            continue;
+        }
         for (uint32_t i = 0; i < n_tiles; i++) {
             job.tile = matmul_tile_of(a, i);
             job.cold = i == 0;

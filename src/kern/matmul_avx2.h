@@ -179,7 +179,9 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups,
                               size_t y_stride)                                                     \
     {                                                                                              \
         static const struct matmul_kernels kernels = {                                             \
-            AVX2_TOKENS, {NAME##_1x1, NAME##_1x2, NAME##_1x3, NAME##_1x4}, {__VA_ARGS__}};         \
+            .max_tokens = AVX2_TOKENS,                                                             \
+            .one = {NAME##_1x1, NAME##_1x2, NAME##_1x3, NAME##_1x4},                               \
+            .wide = {__VA_ARGS__}};                                                                \
         matmul_run(&kernels, w, group_begin, group_end, a, y, y_stride);                           \
     }
 

@@ -91,35 +91,39 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups, co
     }
 }
 
+/* FOR_TOKENS(M, ...) is M(..., T) and LIST_TOKENS(PREFIX) the names PREFIX##T for all T. */
+#define FOR_TOKENS(M, ...)                                                                         \
+    M(__VA_ARGS__, 1)                                                                              \
+    M(__VA_ARGS__, 2)                                                                              \
+    M(__VA_ARGS__, 3)                                                                              \
+    M(__VA_ARGS__, 4)                                                                              \
+    M(__VA_ARGS__, 5)                                                                              \
+    M(__VA_ARGS__, 6)                                                                              \
+    M(__VA_ARGS__, 7)                                                                              \
+    M(__VA_ARGS__, 8)                                                                              \
+    M(__VA_ARGS__, 9)                                                                              \
+    M(__VA_ARGS__, 10)                                                                             \
+    M(__VA_ARGS__, 11)                                                                             \
+    M(__VA_ARGS__, 12)
+#define LIST_TOKENS(PREFIX)                                                                        \
+    PREFIX##1, PREFIX##2, PREFIX##3, PREFIX##4, PREFIX##5, PREFIX##6, PREFIX##7, PREFIX##8,        \
+        PREFIX##9, PREFIX##10, PREFIX##11, PREFIX##12
+
 /* MATMUL_KERNEL defines kernel NAME_GxT of G groups and T tokens from FN(job, FORM, G, T);
- * MATMUL_SLOT defines those of one group and the slot. Last come the wide kernels, if any. */
+ * MATMUL_SLOT defines those of one group and the slot. Last come what else the type has. */
 #define MATMUL_KERNEL(NAME, FN, FORM, GROUPS, T)                                                   \
     static void NAME##_##GROUPS##x##T(const struct matmul_job *job)                                \
     {                                                                                              \
         FN(job, FORM, GROUPS, T);                                                                  \
     }
 #define MATMUL_SLOT(NAME, FN, FORM, ...)                                                           \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 1)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 2)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 3)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 4)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 5)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 6)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 7)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 8)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 9)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 10)                                                           \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 11)                                                           \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 12)                                                           \
+    FOR_TOKENS(MATMUL_KERNEL, NAME, FN, FORM, 1)                                                   \
     static void matmul_##NAME(const struct pack_matrix *w, uint32_t group_begin,                   \
                               uint32_t group_end, const struct kern_act *a, float *y,              \
                               size_t y_stride)                                                     \
     {                                                                                              \
         static const struct matmul_kernels kernels = {                                             \
-            KERN_TILE,                                                                             \
-            {NAME##_1x1, NAME##_1x2, NAME##_1x3, NAME##_1x4, NAME##_1x5, NAME##_1x6, NAME##_1x7,   \
-             NAME##_1x8, NAME##_1x9, NAME##_1x10, NAME##_1x11, NAME##_1x12},                       \
-            {__VA_ARGS__}};                                                                        \
+            .max_tokens = KERN_TILE, .one = {LIST_TOKENS(NAME##_1x)}, __VA_ARGS__};                \
         matmul_run(&kernels, w, group_begin, group_end, a, y, y_stride);                           \
     }
 

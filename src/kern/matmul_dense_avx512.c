@@ -69,7 +69,7 @@ TEMPLATE void dense_tile(const struct matmul_job *job, enum quant_type type, con
     MATMUL_KERNEL(NAME, dense_tile, TYPE, 4, 2)                                                    \
     MATMUL_KERNEL(NAME, dense_tile, TYPE, 4, 3)                                                    \
     MATMUL_KERNEL(NAME, dense_tile, TYPE, 4, 4)                                                    \
-    MATMUL_SLOT(NAME, dense_tile, TYPE, NAME##_4x1, NAME##_4x2, NAME##_4x3, NAME##_4x4)
+    MATMUL_SLOT(NAME, dense_tile, TYPE, .wide = {NAME##_4x1, NAME##_4x2, NAME##_4x3, NAME##_4x4})
 
 DENSE_SLOT(f32, QUANT_F32)
 DENSE_SLOT(f16, QUANT_F16)

@@ -1,30 +1,32 @@
 /* matmul_q256_avx512.c - AVX-512 VNNI kernels of super-blocks: 256 items, integer sub-scales.
  *
- * The integer sum of a super-block is exact, so every kernel may find it its own way:
- *   - sub-blocks are summed by byte products and folded with vpmulld (Q5_K, Q6_K, IQ4_XS);
- *   - Q4_K folds in f32: a sub-block times its scale is at most 15 * 127 * 32 * 63 = 3.85e6, four of
- *     them 15.4e6 < 2^24, so a half of 128 items is an exact f32 integer, and the sum of the two
- *     halves rounds once, as the conversion of the int32 would. Two instructions instead of three.
- *   - Zeros and minima are sums of sub-scale * (sum of qa): 16-bit pair products. */
+ * The integer sum of a super-block is exact, so a kernel may find it its own way: sub-blocks are
+ * summed by byte products and folded with vpmulld; zeros and minima are sums of sub-scale * (sum of
+ * qa), 16-bit pair products. Prompts go through panels (matmul.h). */
 #include "kern/matmul_avx512.h"
-
-/* How the sub-block sums become the sum of the super-block. */
-enum fold { FOLD_INT, FOLD_FLOAT };
 
 struct q256_form {
     struct line_form lines;
     enum quant_type type;
     int scale_bytes;
-    int sub_items; /* 16 or 32 */
-    enum fold fold;
+    int sub_items;  /* 16 or 32 */
     int zero_shift; /* zero = 1 << zero_shift; 0: the type has none */
     bool minimum;
 };
 
 /* Numbers of one super-block, ready for the products; line i is one number a row. */
 struct q256_scales {
-    __m512i sub[16]; /* sub-scales: int32, or f32 with FOLD_FLOAT */
+    __m512i sub[16]; /* sub-scales, int32 */
     __m512i pair[8]; /* what is multiplied with n16 or n32: 16-bit pairs */
+    __m512 d, m;
+};
+static_assert(sizeof(struct q256_scales) <= sizeof((struct matmul_panel){0}.scales), "");
+
+/* Activations of a super-block. */
+struct q256_act {
+    const int8_t *q;
+    const float *d;
+    const int16_t *n; /* n16 or n32 */
 };
 
 /* 16 unsigned or signed bytes as int32. */
@@ -94,6 +96,10 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
     const uint8_t *sub = sub_bytes, *pairs = form.minimum ? minimum_bytes : sub_bytes;
     const int n_sub = form.sub_items == 16 ? 16 : 8;
     bool is_signed = !form.minimum;
+    out->d = load_halves(s + PACK_D);
+    if (form.minimum) {
+        out->m = load_halves(s + PACK_M);
+    }
     if (form.type == QUANT_Q6_K) {
         sub = pairs = s + PACK_Q6_K_SUB;
     } else {
@@ -101,9 +107,7 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
     }
     UNROLL
     for (int i = 0; i < n_sub; i++) {
-        __m512i wide = is_signed ? widen_i8(sub + 16 * i) : widen_u8(sub + 16 * i);
-        out->sub[i] =
-            form.fold == FOLD_FLOAT ? _mm512_castps_si512(_mm512_cvtepi32_ps(wide)) : wide;
+        out->sub[i] = is_signed ? widen_i8(sub + 16 * i) : widen_u8(sub + 16 * i);
     }
     UNROLL
     for (int i = 0; i < n_sub / 2; i++) {
@@ -127,15 +131,36 @@ TEMPLATE __m512i pair_sum(struct q256_form form, const struct q256_scales *scale
     return sum;
 }
 
-/* (float)isum of a super-block for every token. */
-TEMPLATE void super_sums_int(struct q256_form form, const struct matmul_job *job,
-                             const uint8_t *unit, const int8_t *q, const struct q256_scales *scales,
-                             __m512i *isum, const int n_tokens)
+/* Asks for the activations of a unit of the next tile of a panel. */
+TEMPLATE void prefetch_next_tile(const struct matmul_job *job, const int8_t *q, const int n_tokens)
 {
-    const int sub_lines = form.sub_items / 4, n_sub = 8 / sub_lines;
+    if (job->next_act == 0) {
+        return;
+    }
+    UNROLL
+    for (int i = 0; i < n_tokens / 2; i++) {
+        __builtin_prefetch(q + job->next_act + i * PACK_LINE, 0, 3);
+    }
+}
+
+/* (float)isum of a super-block for every token. */
+TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
+                         const struct q256_scales *scales, const uint8_t *unit,
+                         const struct q256_act *a, __m512 *sum, const int n_tokens)
+{
     const int n_lines = form.lines.low_bits + form.lines.high_bits;
+    const int sub_lines = form.sub_items / 4, n_sub = 8 / sub_lines;
+    const int8_t *q = a->q;
+    __m512i isum[KERN_TILE];
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        isum[t] = form.zero_shift > 0
+                      ? shift_left_32(pair_sum(form, scales, a->n, t, n_tokens), form.zero_shift)
+                      : _mm512_setzero_si512();
+    }
     for (int u = 0; u < 8; u++) {
         matmul_prefetch(job, unit, n_lines, n_tokens);
+        prefetch_next_tile(job, q, n_tokens);
         UNROLL
         for (int h = 0; h < n_sub; h++) {
             __m512i acc[KERN_TILE];
@@ -160,57 +185,38 @@ TEMPLATE void super_sums_int(struct q256_form form, const struct matmul_job *job
         unit += n_lines * PACK_LINE;
         q += 32 * n_tokens;
     }
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        sum[t] = _mm512_cvtepi32_ps(isum[t]);
+    }
 }
 
-/* The same in f32, sub-blocks of 32. */
-TEMPLATE void super_sums_float(struct q256_form form, const struct matmul_job *job,
-                               const uint8_t *unit, const int8_t *q,
-                               const struct q256_scales *scales, __m512 *sum, const int n_tokens)
+/* f plus the product of a super-block, of token t. */
+TEMPLATE __m512 add_super(struct q256_form form, const struct q256_scales *scales,
+                          const struct q256_act *a, __m512 f, __m512 sum, int t, const int n_tokens)
 {
-    const int n_lines = form.lines.low_bits + form.lines.high_bits;
-    for (int half = 0; half < 2; half++) {
-        __m512 g[KERN_TILE];
-        UNROLL
-        for (int t = 0; t < n_tokens; t++) {
-            g[t] = _mm512_setzero_ps();
-        }
-        for (int u = 4 * half; u < 4 * half + 4; u++) {
-            matmul_prefetch(job, unit, n_lines, n_tokens);
-            __m512i acc[KERN_TILE];
-            UNROLL
-            for (int t = 0; t < n_tokens; t++) {
-                acc[t] = _mm512_setzero_si512();
-            }
-            UNROLL
-            for (int i = 0; i < 8; i++) {
-                __m512i w = unit_line(form.lines, unit, i);
-                UNROLL
-                for (int t = 0; t < n_tokens; t++) {
-                    acc[t] = dot_bytes(acc[t], w, q + (i * n_tokens + t) * 4);
-                }
-            }
-            __m512 scale = _mm512_castsi512_ps(scales->sub[u]);
-            UNROLL
-            for (int t = 0; t < n_tokens; t++) {
-                g[t] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(acc[t]), g[t]);
-            }
-            unit += n_lines * PACK_LINE;
-            q += 32 * n_tokens;
-        }
-        UNROLL
-        for (int t = 0; t < n_tokens; t++) {
-            sum[t] = _mm512_add_ps(sum[t], g[t]);
-        }
+    __m512 da = _mm512_set1_ps(a->d[t]);
+    f = _mm512_fmadd_ps(_mm512_mul_ps(scales->d, da), sum, f);
+    if (form.minimum) {
+        /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here, as
+         * products of a multiple of 2^-149 and an integer do not underflow */
+        __m512 msum = _mm512_cvtepi32_ps(pair_sum(form, scales, a->n, t, n_tokens));
+        f = _mm512_fmadd_ps(_mm512_mul_ps(scales->m, da), msum, f);
     }
+    return f;
+}
+
+TEMPLATE struct q256_act first_act(const struct matmul_job *job, struct q256_form form)
+{
+    const struct matmul_tile *t = &job->tile;
+    return (struct q256_act){t->q, t->d, form.sub_items == 16 ? t->n16 : t->n32};
 }
 
 TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, const int n_groups,
                         const int n_tokens)
 {
     const uint8_t *scales = job->scales, *quants = job->quants;
-    const int8_t *q = job->tile.q;
-    const float *d = job->tile.d;
-    const int16_t *n = form.sub_items == 16 ? job->tile.n16 : job->tile.n32;
+    struct q256_act a = first_act(job, form);
     __m512 f[KERN_TILE];
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
@@ -218,64 +224,80 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
     }
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         struct q256_scales numbers;
-        __m512 sum[KERN_TILE];
         read_scales(form, scales, &numbers);
-        if (form.fold == FOLD_FLOAT) {
-            UNROLL
-            for (int t = 0; t < n_tokens; t++) {
-                sum[t] = _mm512_setzero_ps();
-            }
-            super_sums_float(form, job, quants, q, &numbers, sum, n_tokens);
-        } else {
-            __m512i isum[KERN_TILE];
-            UNROLL
-            for (int t = 0; t < n_tokens; t++) {
-                isum[t] =
-                    form.zero_shift > 0
-                        ? shift_left_32(pair_sum(form, &numbers, n, t, n_tokens), form.zero_shift)
-                        : _mm512_setzero_si512();
-            }
-            super_sums_int(form, job, quants, q, &numbers, isum, n_tokens);
-            UNROLL
-            for (int t = 0; t < n_tokens; t++) {
-                sum[t] = _mm512_cvtepi32_ps(isum[t]);
-            }
-        }
-        __m512 dw = load_halves(scales + PACK_D);
+        __m512 sum[KERN_TILE];
+        super_sums(job, form, &numbers, quants, &a, sum, n_tokens);
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
-            f[t] = _mm512_fmadd_ps(_mm512_mul_ps(dw, _mm512_set1_ps(d[t])), sum[t], f[t]);
-        }
-        if (form.minimum) {
-            /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here, as
-             * products of a multiple of 2^-149 and an integer do not underflow */
-            __m512 mw = load_halves(scales + PACK_M);
-            UNROLL
-            for (int t = 0; t < n_tokens; t++) {
-                __m512 msum = _mm512_cvtepi32_ps(pair_sum(form, &numbers, n, t, n_tokens));
-                f[t] = _mm512_fmadd_ps(_mm512_mul_ps(mw, _mm512_set1_ps(d[t])), msum, f[t]);
-            }
+            f[t] = add_super(form, &numbers, &a, f[t], sum[t], t, n_tokens);
         }
         scales += form.scale_bytes;
         quants += 8 * (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
-        q += PACK_SUPER * n_tokens;
-        d += n_tokens;
-        n += PACK_SUPER / form.sub_items * n_tokens;
+        a.q += PACK_SUPER * n_tokens;
+        a.d += n_tokens;
+        a.n += PACK_SUPER / form.sub_items * n_tokens;
     }
     store_tokens(job, 0, n_groups, f, n_tokens);
 }
 
-#define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, FOLD, ZERO_SHIFT, MINIMUM)       \
-    ((struct q256_form){                                                                           \
-        {LOW, HIGH, TABLE}, TYPE, SCALE_BYTES, SUB_ITEMS, FOLD, ZERO_SHIFT, MINIMUM})
+/* ---- panels ---- */
 
-MATMUL_SLOT(q2_k, q256_tile, Q256_FORM(QUANT_Q2_K, 320, 2, 0, false, 16, FOLD_INT, 0, true), NULL)
-MATMUL_SLOT(q3_k, q256_tile, Q256_FORM(QUANT_Q3_K, 224, 2, 1, false, 16, FOLD_INT, 2, false), NULL)
-MATMUL_SLOT(q4_k, q256_tile, Q256_FORM(QUANT_Q4_K, 256, 4, 0, false, 32, FOLD_FLOAT, 0, true), NULL)
-MATMUL_SLOT(q5_k, q256_tile, Q256_FORM(QUANT_Q5_K, 256, 4, 1, false, 32, FOLD_INT, 0, true), NULL)
-MATMUL_SLOT(q6_k, q256_tile, Q256_FORM(QUANT_Q6_K, 288, 4, 2, false, 16, FOLD_INT, 5, false), NULL)
-MATMUL_SLOT(iq4_xs, q256_tile, Q256_FORM(QUANT_IQ4_XS, 128, 4, 0, true, 32, FOLD_INT, 7, false),
-            NULL)
+TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
+                          struct matmul_panel *out)
+{
+    const int n_lines = form.lines.low_bits + form.lines.high_bits;
+    const uint8_t *unit = job->quants;
+    uint8_t *line = out->quants;
+    read_scales(form, job->scales, (struct q256_scales *)(void *)out->scales);
+    for (int u = 0; u < 8; u++) {
+        matmul_prefetch(job, unit, n_lines, KERN_TILE);
+        UNROLL
+        for (int i = 0; i < 8; i++, line += PACK_LINE) {
+            _mm512_store_si512(line, unit_line(form.lines, unit, i));
+        }
+        unit += n_lines * PACK_LINE;
+    }
+}
+
+TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, const int n_tokens)
+{
+    form.lines = (struct line_form){8, 0, false};
+    struct q256_act a = first_act(job, form);
+    const struct q256_scales *scales = (const void *)job->scales;
+    __m512 sum[KERN_TILE];
+    super_sums(job, form, scales, job->quants, &a, sum, n_tokens);
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        float *y = job->y + t * PACK_ROWS;
+        _mm512_store_ps(y, add_super(form, scales, &a, _mm512_load_ps(y), sum[t], t, n_tokens));
+    }
+}
+
+#define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
+    ((struct q256_form){{LOW, HIGH, TABLE}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
+
+#define Q256_PANEL(NAME, FORM, T)                                                                  \
+    static void NAME##_panel_##T(const struct matmul_job *job)                                     \
+    {                                                                                              \
+        q256_panel(job, FORM, T);                                                                  \
+    }
+#define Q256_SLOT(NAME, FORM)                                                                      \
+    static void NAME##_unpack(const struct matmul_job *job, struct matmul_panel *out)              \
+    {                                                                                              \
+        q256_unpack(job, FORM, out);                                                               \
+    }                                                                                              \
+    FOR_TOKENS(Q256_PANEL, NAME, FORM)                                                             \
+    MATMUL_SLOT(NAME, q256_tile, FORM, .panel = {LIST_TOKENS(NAME##_panel_)},                      \
+                .unpack = NAME##_unpack)
+
+Q256_SLOT(q2_k, Q256_FORM(QUANT_Q2_K, 320, 2, 0, false, 16, 0, true))
+Q256_SLOT(q3_k, Q256_FORM(QUANT_Q3_K, 224, 2, 1, false, 16, 2, false))
+Q256_SLOT(q4_k, Q256_FORM(QUANT_Q4_K, 256, 4, 0, false, 32, 0, true))
+Q256_SLOT(q5_k, Q256_FORM(QUANT_Q5_K, 256, 4, 1, false, 32, 0, true))
+Q256_SLOT(q6_k, Q256_FORM(QUANT_Q6_K, 288, 4, 2, false, 16, 5, false))
+/* IQ4_XS: unpacking is two instructions a line; panels gained nothing. */
+MATMUL_SLOT(iq4_xs, q256_tile, Q256_FORM(QUANT_IQ4_XS, 128, 4, 0, true, 32, 7, false),
+            .wide = {NULL})
 
 void kern_fill_matmul_q256_avx512(struct kern_table *t)
 {

@@ -65,12 +65,12 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
 #define Q32_FORM(LOW, HIGH, TABLE, ZERO_SHIFT, MINIMUM)                                            \
     ((struct q32_form){{LOW, HIGH, TABLE}, ZERO_SHIFT, MINIMUM})
 
-MATMUL_SLOT(q4_0, q32_tile, Q32_FORM(4, 0, false, 3, false), NULL)
-MATMUL_SLOT(q4_1, q32_tile, Q32_FORM(4, 0, false, 0, true), NULL)
-MATMUL_SLOT(q5_0, q32_tile, Q32_FORM(4, 1, false, 4, false), NULL)
-MATMUL_SLOT(q5_1, q32_tile, Q32_FORM(4, 1, false, 0, true), NULL)
-MATMUL_SLOT(q8_0, q32_tile, Q32_FORM(8, 0, false, 7, false), NULL)
-MATMUL_SLOT(iq4_nl, q32_tile, Q32_FORM(4, 0, true, 7, false), NULL)
+MATMUL_SLOT(q4_0, q32_tile, Q32_FORM(4, 0, false, 3, false), .wide = {NULL})
+MATMUL_SLOT(q4_1, q32_tile, Q32_FORM(4, 0, false, 0, true), .wide = {NULL})
+MATMUL_SLOT(q5_0, q32_tile, Q32_FORM(4, 1, false, 4, false), .wide = {NULL})
+MATMUL_SLOT(q5_1, q32_tile, Q32_FORM(4, 1, false, 0, true), .wide = {NULL})
+MATMUL_SLOT(q8_0, q32_tile, Q32_FORM(8, 0, false, 7, false), .wide = {NULL})
+MATMUL_SLOT(iq4_nl, q32_tile, Q32_FORM(4, 0, true, 7, false), .wide = {NULL})
 
 void kern_fill_matmul_q32_avx512(struct kern_table *t)
 {

@@ -314,7 +314,10 @@ static void check_ref(struct check *c, const struct kern_table *ref, enum quant_
 static void check_type(struct check *c, const struct kern_table *ref, const struct kern_table *set,
                        enum quant_type type)
 {
-    static const uint32_t token_counts[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 24, 25};
+    /* 37 and more: panels, with every width of the last tile; 580: more than they take at once */
+    static const uint32_t token_counts[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,
+                                            10, 11, 12, 13, 24, 25, 37, 38, 39, 40,
+                                            41, 42, 43, 44, 45, 46, 47, 48, 580};
     static const uint32_t row_counts[] = {1, 15, 16, 17, 33, 128};
     struct check_slot s;
     char name[32];
@@ -359,13 +362,13 @@ static void bench_type(struct check *c, const struct kern_table *set, enum quant
     static const struct {
         uint32_t rows, cols;
     } shapes[] = {{4096, 4096}, {1536, 576}, {576, 1536}};
-    static const uint32_t token_counts[] = {1, 4, 12, 48};
+    static const uint32_t token_counts[] = {1, 4, 12, 48, 512};
     bool is_ref = strcmp(set->name, kern_name(KERN_REF)) == 0;
     for (int i = is_ref; i < 3; i++) {
         if (shapes[i].cols % pack_layout_of(type)->block_items != 0) {
             continue;
         }
-        for (int j = 0; j < (is_ref ? 1 : 4); j++) {
+        for (int j = 0; j < (is_ref ? 1 : 5); j++) {
             struct problem p;
             char name[48];
             snprintf(name, sizeof name, "matmul %s %ux%u, %u", quant_type_info(type)->name,
