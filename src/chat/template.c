@@ -50,6 +50,22 @@ bool chat_role_parse(struct str name, enum chat_role *out)
 
 /* --- the tokens a family needs */
 
+/* Text may give any token but a CONTROL one: a template that writes another would let a message
+ * spell it. */
+static bool check_control(const struct tokenizer *t, enum chat_family family, uint32_t id,
+                          struct error *e)
+{
+    enum token_kind kind = tokenizer_kind(t, id);
+    if (kind == TOKEN_CONTROL) {
+        return true;
+    }
+    struct str text = tokenizer_text(t, id);
+    return error_set(e, ERROR_UNSUPPORTED,
+                     "chat template %s needs token '%.*s' as a control token, but token %u is of "
+                     "type %d",
+                     family_names[family], (int)(text.n < 64 ? text.n : 64), text.p, id, (int)kind);
+}
+
 static bool find_control(const struct tokenizer *t, enum chat_family family, const char *text,
                          uint32_t *out, struct error *e)
 {
@@ -59,22 +75,18 @@ static bool find_control(const struct tokenizer *t, enum chat_family family, con
                          "chat template %s needs token '%s', which the vocabulary lacks",
                          family_names[family], text);
     }
-    enum token_kind kind = tokenizer_kind(t, id);
-    if (kind != TOKEN_CONTROL && kind != TOKEN_USER_DEFINED) {
-        return error_set(e, ERROR_UNSUPPORTED,
-                         "chat template %s needs token '%s' as a control token, but token %u is of "
-                         "type %d",
-                         family_names[family], text, id, (int)kind);
-    }
     *out = id;
-    return true;
+    return check_control(t, family, id, e);
 }
 
-static bool need(uint32_t id, enum chat_family family, const char *what, struct error *e)
+static bool need(const struct chat_template *t, uint32_t id, const char *what, struct error *e)
 {
-    return id != TOKEN_NONE || error_set(e, ERROR_UNSUPPORTED,
-                                         "chat template %s needs a %s token, which the file lacks",
-                                         family_names[family], what);
+    if (id == TOKEN_NONE) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "chat template %s needs a %s token, which the file lacks",
+                         family_names[t->family], what);
+    }
+    return check_control(t->tokenizer, t->family, id, e);
 }
 
 static bool find_tokens(struct chat_template *t, const struct token_info *info, struct error *e)
@@ -87,11 +99,10 @@ static bool find_tokens(struct chat_template *t, const struct token_info *info, 
     case CHAT_LLAMA2:
         t->bos = info->bos;
         t->eos = info->eos;
-        return need(t->bos, t->family, "beginning-of-text", e) &&
-               need(t->eos, t->family, "end-of-text", e);
+        return need(t, t->bos, "beginning-of-text", e) && need(t, t->eos, "end-of-text", e);
     default:
         t->bos = info->bos;
-        return need(t->bos, t->family, "beginning-of-text", e) &&
+        return need(t, t->bos, "beginning-of-text", e) &&
                find_control(t->tokenizer, t->family, "<|start_header_id|>", &t->start, e) &&
                find_control(t->tokenizer, t->family, "<|end_header_id|>", &t->end_header, e) &&
                find_control(t->tokenizer, t->family, "<|eot_id|>", &t->end, e);
@@ -127,7 +138,8 @@ bool chat_template_init(struct chat_template *out, const struct gguf *g, const s
     if (!chosen || !find_tokens(&made, tokenizer_info(t), e)) {
         return false;
     }
-    if (name == NULL && made.family == CHAT_CHATML && !chat_read_chatml_details(g, &made, e)) {
+    bool ok = name != NULL || made.family != CHAT_CHATML || chat_read_chatml_details(g, &made, e);
+    if (!ok || (made.bos != TOKEN_NONE && !check_control(t, made.family, made.bos, e))) {
         chat_template_finish(&made);
         return false;
     }

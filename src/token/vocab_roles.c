@@ -26,6 +26,12 @@ static const struct {
     {"[EOS]", false},
 };
 
+/* Control tokens that the built-in chat templates write besides those above. */
+static const char *const template_names[] = {
+    "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+    "<|python_tag|>",    "<|im_start|>",
+};
+
 /* <|...|> */
 static bool is_bar_mark(struct str text)
 {
@@ -113,6 +119,29 @@ static void make_control(struct vocab *v, uint32_t id)
     }
 }
 
+/* USER_DEFINED tokens are matched in any text as they are spelled, so one that a chat template
+ * writes, or that begins or ends a text, must not stay such. */
+static void make_control_of_user_defined(struct vocab *v, uint32_t id)
+{
+    if (id != TOKEN_NONE && v->kinds[id] == TOKEN_USER_DEFINED) {
+        v->kinds[id] = TOKEN_CONTROL;
+    }
+}
+
+static void mark_roles(struct vocab *v)
+{
+    const uint32_t roles[] = {v->info.bos, v->info.eos, v->info.eot, v->info.eom};
+    for (size_t i = 0; i < 4; i++) {
+        make_control_of_user_defined(v, roles[i]);
+        if (roles[i] != TOKEN_NONE && is_mark(v->texts[roles[i]])) {
+            make_control(v, roles[i]);
+        }
+    }
+    for (size_t i = 0; i < sizeof template_names / sizeof template_names[0]; i++) {
+        make_control_of_user_defined(v, token_map_find(&v->by_text, str_from(template_names[i])));
+    }
+}
+
 static void mark_ends(struct vocab *v)
 {
     const uint32_t ids[] = {v->info.eos, v->info.eot, v->info.eom};
@@ -147,12 +176,7 @@ bool vocab_find_roles(struct vocab *v, const struct gguf *g, bool has_kinds, str
             }
         }
     }
-    const uint32_t roles[] = {v->info.bos, v->info.eos, v->info.eot, v->info.eom};
-    for (size_t i = 0; i < 4; i++) {
-        if (roles[i] != TOKEN_NONE && is_mark(v->texts[roles[i]])) {
-            make_control(v, roles[i]);
-        }
-    }
+    mark_roles(v);
     mark_ends(v);
     return true;
 }

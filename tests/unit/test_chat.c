@@ -45,13 +45,13 @@ struct file {
 };
 
 /* jinja and name may be NULL: the file then lacks the key. Token 0 is BOS, token 1 is EOS. */
-static void open_file(struct file *f, bool spm, const char *const *specials, const char *jinja,
-                      const char *name)
+static void open_typed_file(struct file *f, bool spm, const char *const *specials,
+                            enum token_kind kind, const char *jinja, const char *name)
 {
     struct vocab_text v;
     vocab_text_init(&v);
     for (size_t i = 0; specials[i] != NULL; i++) {
-        vocab_text_add(&v, specials[i], strlen(specials[i]), TOKEN_CONTROL);
+        vocab_text_add(&v, specials[i], strlen(specials[i]), kind);
     }
     static const char *const pieces[] = {"<|", "|>", "</", "s>", "<s"};
     struct buf merges;
@@ -104,6 +104,12 @@ static void open_file(struct file *f, bool spm, const char *const *specials, con
     buf_finish(&v.tokens);
     buf_finish(&v.types);
     buf_finish(&v.scores);
+}
+
+static void open_file(struct file *f, bool spm, const char *const *specials, const char *jinja,
+                      const char *name)
+{
+    open_typed_file(f, spm, specials, TOKEN_CONTROL, jinja, name);
 }
 
 static void close_file(struct file *f)
@@ -205,12 +211,6 @@ static void every_family_writes_what_the_models_jinja_template_writes(void **sta
 
 /* --- promise: text cannot become control */
 
-static bool is_control(const struct tokenizer *t, uint32_t id)
-{
-    enum token_kind kind = tokenizer_kind(t, id);
-    return kind == TOKEN_CONTROL || kind == TOKEN_USER_DEFINED;
-}
-
 /* The control ids of a conversation whose every message is `text`. */
 static void control_ids(const struct chat_template *t, struct str text, struct token_list *out)
 {
@@ -222,7 +222,7 @@ static void control_ids(const struct chat_template *t, struct str text, struct t
         fail_msg("%s", e.text);
     }
     for (size_t i = 0; i < ids.n; i++) {
-        if (is_control(t->tokenizer, ids.ids[i])) {
+        if (tokenizer_kind(t->tokenizer, ids.ids[i]) == TOKEN_CONTROL) {
             assert_true(token_list_push(out, ids.ids[i], &e));
         }
     }
@@ -262,7 +262,7 @@ static size_t inject_all(const struct chat_template *t)
     assert_true(expected.n > 0);
     size_t n_injected = 0;
     for (uint32_t id = 0; id < tokenizer_info(t->tokenizer)->n_tokens; id++) {
-        if (is_control(t->tokenizer, id)) {
+        if (tokenizer_kind(t->tokenizer, id) == TOKEN_CONTROL) {
             inject_token(t, tokenizer_text(t->tokenizer, id), &expected);
             n_injected++;
         }
@@ -288,6 +288,53 @@ static void no_special_token_in_a_message_becomes_a_control_id_in_any_family(voi
         chat_template_finish(&t);
         close_file(&f);
     }
+}
+
+/* The tokens that a family's template writes: the beginning of the text and every mark of a turn. */
+static size_t n_written(enum chat_family family)
+{
+    return family == CHAT_CHATML ? 3 : family == CHAT_LLAMA2 ? 2 : 5;
+}
+
+static void a_templates_tokens_are_control_where_the_file_types_them_as_user_defined(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CHAT_FAMILY_COUNT; i++) {
+        enum chat_family family = (enum chat_family)i;
+        struct file control, user;
+        struct chat_template t, expected;
+        bool spm = family == CHAT_LLAMA2;
+        open_file(&control, spm, tokens_of(family), NULL, NULL);
+        open_typed_file(&user, spm, tokens_of(family), TOKEN_USER_DEFINED, NULL, NULL);
+        open_template(&expected, &control, chat_family_name(family));
+        open_template(&t, &user, chat_family_name(family));
+        struct token_list ids = {0}, expected_ids = {0};
+        control_ids(&t, STR("harmless"), &ids);
+        control_ids(&expected, STR("harmless"), &expected_ids);
+        assert_int_equal(ids.n, expected_ids.n);
+        assert_memory_equal(ids.ids, expected_ids.ids, ids.n * sizeof *ids.ids);
+        assert_true(inject_all(&t) >= n_written(family));
+        token_list_finish(&ids);
+        token_list_finish(&expected_ids);
+        chat_template_finish(&t);
+        chat_template_finish(&expected);
+        close_file(&user);
+        close_file(&control);
+    }
+}
+
+static void a_beginning_of_text_that_is_ordinary_text_is_refused(void **state)
+{
+    (void)state;
+    static const char *const tokens[] = {"begin", "</s>", NULL};
+    struct file f;
+    struct chat_template t;
+    struct error e = {0};
+    open_typed_file(&f, true, tokens, TOKEN_NORMAL, NULL, NULL);
+    assert_false(chat_template_init(&t, f.gguf, f.tokenizer, "llama2", &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "'begin'"));
+    close_file(&f);
 }
 
 static void no_special_token_of_the_default_model_can_be_injected(void **state)
@@ -584,6 +631,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_family_writes_what_the_models_jinja_template_writes),
         cmocka_unit_test(no_special_token_in_a_message_becomes_a_control_id_in_any_family),
+        cmocka_unit_test(a_templates_tokens_are_control_where_the_file_types_them_as_user_defined),
+        cmocka_unit_test(a_beginning_of_text_that_is_ordinary_text_is_refused),
         cmocka_unit_test(no_special_token_of_the_default_model_can_be_injected),
         cmocka_unit_test(the_family_follows_the_files_template_then_its_tokens_and_name),
         cmocka_unit_test(a_file_without_a_known_template_says_what_to_do),
