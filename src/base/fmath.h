@@ -26,8 +26,8 @@
 #define FMATH_EXPF_C5      0x1.120b6ep-7f
 #define FMATH_EXPF_C6      0x1.6d110ap-10f
 
-/* e^x within 1 ulp (0.976 over all floats of at least 1e-4); results below 2^-126 are 0, -inf gives 0, large x
- * inf, NaN NaN.
+/* e^x within 1 ulp (0.976 over all floats of at least 1e-4); results below 2^-126 are 0, -inf gives
+ * 0, large x inf, NaN NaN.
  * How: x = n ln2 + r with |r| <= ln2/2, e^x = 2^n e^r. The rounding to n is the addition of
  * 1.5 * 2^23, after which the sum's last mantissa bits are n in two's complement: no conversion
  * instruction, and the rounding mode that it depends on is the one everything else here has too.
