@@ -14,7 +14,7 @@
 
 /* About 20 microseconds of spinning: longer than the serial gaps inside a forward pass, short
  * enough that an idle program does not burn a core. */
-enum { SPIN_ROUNDS = 4000, CACHE_LINE = 64 };
+enum { SPIN_ROUNDS = 4000, CACHE_LINE = 64, MAX_CPUS = 1 << 20 };
 
 struct pool {
     _Atomic uint32_t epoch; /* increases by one a phase */
@@ -173,13 +173,28 @@ static unsigned cgroup_quota_cpus(void)
     return n == 2 && period > 0 ? (unsigned)((quota + period - 1) / period) : 0;
 }
 
+/* CPUs of the affinity mask, 0 when it cannot be read. The kernel refuses a set that is smaller than
+ * its own, whose size it does not tell, so the set grows until it is accepted. */
+static unsigned affinity_cpus(void)
+{
+    unsigned n = 0;
+    int failed = EINVAL;
+    for (size_t n_cpus = CPU_SETSIZE; failed == EINVAL && n_cpus <= MAX_CPUS; n_cpus *= 2) {
+        size_t n_bytes = CPU_ALLOC_SIZE(n_cpus);
+        cpu_set_t *set = mem_alloc(1, n_bytes, "CPU set", NULL);
+        if (set == NULL) {
+            return 0;
+        }
+        failed = sched_getaffinity(0, n_bytes, set) == 0 ? 0 : errno;
+        n = failed == 0 ? (unsigned)CPU_COUNT_S(n_bytes, set) : 0;
+        mem_free(set);
+    }
+    return n;
+}
+
 unsigned pool_default_threads(void)
 {
-    cpu_set_t set;
-    unsigned n = 1;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        n = (unsigned)CPU_COUNT(&set);
-    }
+    unsigned n = affinity_cpus();
     unsigned quota = cgroup_quota_cpus();
     if (quota > 0 && quota < n) {
         n = quota;

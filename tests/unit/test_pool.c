@@ -1,10 +1,13 @@
 /* test_pool.c - phases run on every thread, once, and chunks cover the range exactly. */
 #include "base/pool.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -62,11 +65,46 @@ static void sleeping_workers_wake_up(void **state)
     pool_destroy(p);
 }
 
+/* Stands for the system call: a machine of 4096 CPUs, on 2000 of which this process may run. */
+enum { MACHINE_CPUS = 4096, ALLOWED_CPUS = 2000 };
+
+int sched_getaffinity(pid_t pid, size_t n_bytes, cpu_set_t *set)
+{
+    (void)pid;
+    if (n_bytes < MACHINE_CPUS / 8) {
+        errno = EINVAL;
+        return -1;
+    }
+    CPU_ZERO_S(n_bytes, set);
+    for (size_t i = 0; i < ALLOWED_CPUS; i++) {
+        CPU_SET_S(2 * i, n_bytes, set);
+    }
+    return 0;
+}
+
+static void a_machine_of_thousands_of_cpus_is_used_whole(void **state)
+{
+    (void)state;
+    unsigned n = pool_default_threads();
+    unsigned quota = 0;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    bool limited = f != NULL && fscanf(f, "%u", &quota) == 1;
+    if (f != NULL) {
+        fclose(f);
+    }
+    if (limited) {
+        print_message("SKIPPED: this machine has a CPU quota\n");
+        skip();
+    }
+    assert_int_equal(n, ALLOWED_CPUS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_phase_visits_every_item_once),
         cmocka_unit_test(sleeping_workers_wake_up),
+        cmocka_unit_test(a_machine_of_thousands_of_cpus_is_used_whole),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
 }
