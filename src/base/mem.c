@@ -1,8 +1,10 @@
-/* mem.c - checked allocation with a hook that fails the n-th call. */
+/* mem.c - checked allocation with a hook that fails the n-th call, and what the machine has left. */
 #include "base/mem.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 static _Atomic size_t n_allocations;
@@ -55,6 +57,45 @@ void mem_free(void *p)
     free(p);
 }
 
+/* --- what is left: the kernel gives address space freely and kills the process that touches more
+ * memory than there is, so large blocks are compared with what there is before they are mapped */
+
+enum { LINE_BYTES = 256 };
+
+/* The number behind a line's first word `key`; false when the file has no such line. */
+static bool read_number(const char *path, const char *key, uint64_t *out)
+{
+    FILE *f = fopen(path, "r");
+    char line[LINE_BYTES];
+    size_t n = strlen(key);
+    bool found = false;
+    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
+        unsigned long long value;
+        found = strncmp(line, key, n) == 0 && sscanf(line + n, "%llu", &value) == 1;
+        *out = found ? value : *out;
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return found;
+}
+
+size_t mem_available(void)
+{
+    uint64_t kib = 0, swap_kib = 0, limit = 0, used = 0;
+    size_t available = SIZE_MAX;
+    if (read_number("/proc/meminfo", "MemAvailable:", &kib)) {
+        read_number("/proc/meminfo", "SwapFree:", &swap_kib);
+        available = (size_t)(kib + swap_kib) * 1024;
+    }
+    if (read_number("/sys/fs/cgroup/memory.max", "", &limit)) { /* cgroup v2; "max" is no number */
+        read_number("/sys/fs/cgroup/memory.stat", "anon ", &used);
+        size_t left = limit > used ? limit - used : 0;
+        available = left < available ? left : available;
+    }
+    return available;
+}
+
 enum { HUGE_PAGE_BYTES = 2 << 20 };
 
 static bool round_to_huge_pages(size_t n_bytes, size_t *out)
@@ -73,8 +114,7 @@ static void *map_aligned(size_t bytes)
     if (!mem_add(bytes, HUGE_PAGE_BYTES, &mapped)) {
         return NULL;
     }
-    uint8_t *p = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *p = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         return NULL;
     }
@@ -95,6 +135,12 @@ void *mem_alloc_pages(size_t n_bytes, const char *what, struct error *e)
     size_t bytes = 0;
     void *p = NULL;
     if (n_bytes > 0 && round_to_huge_pages(n_bytes, &bytes) && !injected_failure()) {
+        size_t available = mem_available();
+        if (bytes > available) {
+            error_set(e, ERROR_MEMORY, "out of memory: %s needs %zu bytes, %zu are available", what,
+                      n_bytes, available);
+            return NULL;
+        }
         p = map_aligned(bytes);
     }
     if (p == NULL) {

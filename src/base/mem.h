@@ -24,7 +24,14 @@ void *mem_resize(void *p, size_t n, size_t size, const char *what, struct error 
 
 void mem_free(void *p);
 
+/* Bytes that could be used now without the kernel ending a process for it: available memory and
+ * free swap of the machine, and less where a cgroup (v2) allows less. An estimate that counts file
+ * pages as free, since they can be read again. SIZE_MAX where the kernel tells neither. */
+size_t mem_available(void);
+
 /* Large zeroed memory on 2 MiB boundaries with transparent huge pages asked for (weights, KV).
+ * ERROR_MEMORY, with both numbers, for more than mem_available(): the pages are taken when they are
+ * touched, and running out then would be no error but the end of the process.
  * Counted like mem_alloc by the failing-allocation hook. Freed with mem_free_pages, same n_bytes.
  */
 void *mem_alloc_pages(size_t n_bytes, const char *what, struct error *e);

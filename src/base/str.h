@@ -2,6 +2,7 @@
 #ifndef BASE_STR_H
 #define BASE_STR_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,8 +15,13 @@ struct str {
 };
 
 #define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
-/* for printf("%.*s", STR_ARG(s)) */
-#define STR_ARG(s) (int)((s).n), (s).p
+/* for printf("%.*s", STR_ARG(s)): the first INT_MAX bytes of a longer one */
+#define STR_ARG(s) str_precision(s), (s).p
+
+static inline int str_precision(struct str s)
+{
+    return s.n < INT_MAX ? (int)s.n : INT_MAX;
+}
 
 static inline struct str str_from(const char *text)
 {

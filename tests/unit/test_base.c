@@ -1,0 +1,308 @@
+/* test_base.c - errors, strings, growing buffers and checked memory. */
+#include "base/buf.h"
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+/* --- errors */
+
+static void an_error_keeps_code_and_text_and_returns_false(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    assert_false(error_set(&e, ERROR_FORMAT, "tensor '%s': %d bytes", "x", 3));
+    assert_int_equal(e.code, ERROR_FORMAT);
+    assert_string_equal(e.text, "tensor 'x': 3 bytes");
+    assert_false(error_prefix(&e, "%s", "a.gguf"));
+    assert_int_equal(e.code, ERROR_FORMAT);
+    assert_string_equal(e.text, "a.gguf: tensor 'x': 3 bytes");
+    assert_false(error_set(NULL, ERROR_IO, "nobody listens"));
+    assert_false(error_prefix(NULL, "nobody"));
+}
+
+/* Texts of every length about the limit, of characters of 1 to 4 bytes, end on a whole character. */
+static void a_text_that_is_too_long_is_cut_on_a_code_point(void **state)
+{
+    (void)state;
+    static const char *const letters[] = {"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\xA6\x99"};
+    for (size_t letter = 0; letter < 4; letter++) {
+        for (size_t n_before = 0; n_before < 4; n_before++) {
+            char text[ERROR_TEXT_BYTES * 2] = "xyz";
+            size_t n = n_before;
+            while (n + 5 < sizeof text) {
+                n += (size_t)snprintf(text + n, sizeof text - n, "%s", letters[letter]);
+            }
+            struct error e = {0};
+            error_set(&e, ERROR_IO, "%s", text);
+            struct str cut = str_from(e.text);
+            assert_true(cut.n < ERROR_TEXT_BYTES && cut.n + 4 >= ERROR_TEXT_BYTES - 1);
+            assert_int_equal(str_complete_utf8(cut), cut.n);
+            assert_memory_equal(cut.p, text, cut.n);
+            error_prefix(&e, "%s", "somewhere");
+            cut = str_from(e.text);
+            assert_int_equal(str_complete_utf8(cut), cut.n);
+            error_prefix(&e, "%s", text);
+            cut = str_from(e.text);
+            assert_true(cut.n < ERROR_TEXT_BYTES);
+            assert_int_equal(str_complete_utf8(cut), cut.n);
+        }
+    }
+}
+
+static void every_code_but_none_has_an_exit_code_of_its_own(void **state)
+{
+    (void)state;
+    for (int a = ERROR_NONE + 1; a < ERROR_CODE_COUNT; a++) {
+        const struct error_meaning *m = error_meaning((enum error_code)a);
+        assert_true(m->exit_code > 0 && m->http_status >= 400 && m->openai_type[0] != '\0');
+        for (int b = ERROR_NONE + 1; b < a; b++) {
+            assert_true(error_meaning((enum error_code)b)->exit_code != m->exit_code);
+        }
+    }
+    assert_ptr_equal(error_meaning(ERROR_CODE_COUNT), error_meaning(ERROR_INTERNAL));
+}
+
+/* --- strings */
+
+static void encoding_and_decoding_agree_on_every_code_point(void **state)
+{
+    (void)state;
+    for (uint32_t c = 0; c <= 0x10FFFF; c++) {
+        if (c >= 0xD800 && c <= 0xDFFF) {
+            continue;
+        }
+        char bytes[4];
+        size_t n = str_encode_utf8(c, bytes);
+        uint32_t got = UINT32_MAX;
+        if (str_decode_utf8((struct str){bytes, n}, &got) != n || got != c) {
+            fail_msg("U+%04X came back as U+%04X", c, got);
+        }
+        if (n > 1 && str_decode_utf8((struct str){bytes, n - 1}, &got) != 0) {
+            fail_msg("U+%04X was read without its last byte", c);
+        }
+    }
+}
+
+static void malformed_bytes_are_no_code_point(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"\x80",
+                                      "\xBF",
+                                      "\xC0\x80",
+                                      "\xC1\xBF",
+                                      "\xE0\x9F\xBF",
+                                      "\xED\xA0\x80",
+                                      "\xED\xBF\xBF",
+                                      "\xF0\x8F\xBF\xBF",
+                                      "\xF4\x90\x80\x80",
+                                      "\xF5\x80\x80\x80",
+                                      "\xF8\x88\x80\x80",
+                                      "\xFE",
+                                      "\xFF",
+                                      "\xC2\x41",
+                                      "\xE2\x82\x41",
+                                      "\xF0\x9F\xA6\x41"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        uint32_t c = 7;
+        assert_int_equal(str_decode_utf8(str_from(bad[i]), &c), 0);
+        assert_int_equal(c, 7);
+    }
+}
+
+static void half_a_sequence_at_the_end_is_left_for_later(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t n_complete;
+    } cases[] = {{"", 0},          {"ab", 2},           {"a\xC3", 1},           {"a\xE2\x82", 1},
+                 {"\xF0\x9F", 0},  {"\xF0\x9F\xA6", 0}, {"\xC3\xA9", 2},        {"a\x80", 2},
+                 {"a\xE0\x80", 3}, {"a\xFF", 2},        {"\x80\x80\x80\x80", 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(str_complete_utf8(str_from(cases[i].text)), cases[i].n_complete);
+    }
+}
+
+static void strings_compare_by_their_bytes(void **state)
+{
+    (void)state;
+    struct str nothing = {NULL, 0};
+    assert_true(str_eq(nothing, STR("")));
+    assert_true(str_eq(STR("a\0b"), (struct str){"a\0b", 3}));
+    assert_false(str_eq(STR("a\0b"), STR("a\0c")));
+    assert_false(str_eq(STR("a"), STR("ab")));
+    assert_true(str_starts_with(STR("ab"), nothing));
+    assert_true(str_starts_with(STR("ab"), STR("ab")));
+    assert_false(str_starts_with(STR("a"), STR("ab")));
+    assert_true(str_eq(str_skip(STR("abc"), 2), STR("c")));
+}
+
+static void the_precision_of_a_huge_string_is_not_negative(void **state)
+{
+    (void)state;
+    assert_int_equal(str_precision(STR("abc")), 3);
+    assert_int_equal(str_precision((struct str){"", (size_t)INT_MAX + 1}), INT_MAX);
+    assert_int_equal(str_precision((struct str){"", SIZE_MAX}), INT_MAX);
+}
+
+/* --- buffers */
+
+static void a_buffer_grows_to_its_maximum_and_no_further(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct error e = {0};
+    buf_init(&b, 1000);
+    for (size_t i = 0; i < 1000; i++) {
+        assert_true(buf_append_byte(&b, (char)i, &e));
+        assert_true(b.capacity <= 1000);
+    }
+    assert_false(buf_append_byte(&b, 'x', &e));
+    assert_int_equal(e.code, ERROR_MEMORY);
+    assert_non_null(strstr(e.text, "1000"));
+    assert_int_equal(b.n, 1000);
+    assert_false(buf_reserve(&b, SIZE_MAX, &e));
+    assert_true(buf_append(&b, (struct str){NULL, 0}, &e));
+    for (size_t i = 0; i < 1000; i++) {
+        assert_int_equal(b.data[i], (char)i);
+    }
+    buf_finish(&b);
+    assert_null(b.data);
+    assert_true(buf_append_byte(&b, 'y', &e));
+    buf_finish(&b);
+}
+
+static void printing_and_consuming_move_bytes(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 100);
+    assert_true(buf_printf(&b, NULL, "%s %d", "number", 42));
+    assert_true(str_eq(buf_str(&b), STR("number 42")));
+    buf_consume(&b, 7);
+    assert_true(str_eq(buf_str(&b), STR("42")));
+    assert_true(buf_printf(&b, NULL, "%97s", "x")); /* its NUL needs the last byte */
+    assert_false(buf_printf(&b, NULL, "y"));
+    assert_int_equal(b.n, 99);
+    buf_clear(&b);
+    assert_int_equal(buf_str(&b).n, 0);
+    buf_finish(&b);
+}
+
+static void a_buffer_keeps_its_bytes_when_memory_runs_out(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct error e = {0};
+    buf_init(&b, 1 << 16);
+    assert_true(buf_append(&b, STR("kept"), &e));
+    static const char more[200];
+    mem_fail_nth(1);
+    assert_false(buf_append(&b, (struct str){more, sizeof more}, &e));
+    mem_fail_nth(0);
+    assert_int_equal(e.code, ERROR_MEMORY);
+    assert_true(str_eq(buf_str(&b), STR("kept")));
+    buf_finish(&b);
+}
+
+/* --- memory */
+
+static void products_and_sums_that_overflow_are_refused(void **state)
+{
+    (void)state;
+    size_t out = 5;
+    assert_true(mem_mul(SIZE_MAX / 2, 2, &out));
+    assert_int_equal(out, SIZE_MAX - 1);
+    assert_false(mem_mul(SIZE_MAX / 2 + 1, 2, &out));
+    assert_true(mem_add(SIZE_MAX - 1, 1, &out));
+    assert_false(mem_add(SIZE_MAX, 1, &out));
+    struct error e = {0};
+    assert_null(mem_alloc(SIZE_MAX / 4, 8, "table", &e));
+    assert_int_equal(e.code, ERROR_MEMORY);
+    assert_non_null(strstr(e.text, "table"));
+    assert_null(mem_resize(NULL, SIZE_MAX / 4, 8, "table", &e));
+    assert_null(mem_alloc_pages(SIZE_MAX, "table", &e));
+    assert_null(mem_alloc_pages(0, "table", &e));
+}
+
+static void memory_is_zeroed_and_pages_are_aligned(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 4096, (2 << 20) - 1, 2 << 20, (4 << 20) + 1};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint8_t *p = mem_alloc_pages(sizes[i], "pages", NULL);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % (2 << 20), 0);
+        for (size_t k = 0; k < sizes[i]; k += 512) {
+            assert_int_equal(p[k], 0);
+        }
+        p[sizes[i] - 1] = 1;
+        mem_free_pages(p, sizes[i]);
+    }
+    mem_free_pages(NULL, 5);
+    uint64_t *words = mem_alloc(100, sizeof *words, "words", NULL);
+    for (size_t i = 0; i < 100; i++) {
+        assert_int_equal(words[i], 0);
+    }
+    mem_free(words);
+    void *nothing = mem_alloc(0, 8, "nothing", NULL);
+    assert_non_null(nothing);
+    mem_free(nothing);
+}
+
+static void the_nth_allocation_fails_once(void **state)
+{
+    (void)state;
+    mem_fail_nth(2);
+    void *first = mem_alloc(1, 1, "a", NULL);
+    void *second = mem_alloc(1, 1, "b", NULL);
+    void *third = mem_alloc(1, 1, "c", NULL);
+    assert_true(first != NULL && second == NULL && third != NULL);
+    assert_int_equal(mem_count(), 3);
+    mem_free(first);
+    mem_free(third);
+    mem_fail_nth(1);
+    assert_null(mem_alloc_pages(4096, "pages", NULL));
+    mem_fail_nth(0);
+}
+
+/* 64 TiB of address space are there for the asking; memory is not. */
+static void more_pages_than_the_machine_holds_are_an_error_with_the_numbers(void **state)
+{
+    (void)state;
+    const size_t n_bytes = (size_t)1 << 46;
+    struct error e = {0};
+    void *p = mem_alloc_pages(n_bytes, "KV cache", &e);
+    assert_null(p);
+    assert_int_equal(e.code, ERROR_MEMORY);
+    assert_non_null(strstr(e.text, "KV cache needs 70368744177664 bytes"));
+    assert_true(mem_available() > 0 && mem_available() < n_bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_error_keeps_code_and_text_and_returns_false),
+        cmocka_unit_test(a_text_that_is_too_long_is_cut_on_a_code_point),
+        cmocka_unit_test(every_code_but_none_has_an_exit_code_of_its_own),
+        cmocka_unit_test(encoding_and_decoding_agree_on_every_code_point),
+        cmocka_unit_test(malformed_bytes_are_no_code_point),
+        cmocka_unit_test(half_a_sequence_at_the_end_is_left_for_later),
+        cmocka_unit_test(strings_compare_by_their_bytes),
+        cmocka_unit_test(the_precision_of_a_huge_string_is_not_negative),
+        cmocka_unit_test(a_buffer_grows_to_its_maximum_and_no_further),
+        cmocka_unit_test(printing_and_consuming_move_bytes),
+        cmocka_unit_test(a_buffer_keeps_its_bytes_when_memory_runs_out),
+        cmocka_unit_test(products_and_sums_that_overflow_are_refused),
+        cmocka_unit_test(memory_is_zeroed_and_pages_are_aligned),
+        cmocka_unit_test(the_nth_allocation_fails_once),
+        cmocka_unit_test(more_pages_than_the_machine_holds_are_an_error_with_the_numbers),
+    };
+    return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}
