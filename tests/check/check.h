@@ -24,6 +24,7 @@ struct check {
     bool bench;
     const char *only; /* part of a slot's name; NULL: all */
     unsigned n_passed, n_failed;
+    unsigned n_skipped; /* sets that this CPU does not run */
 };
 
 struct check_slot {
