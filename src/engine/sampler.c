@@ -221,9 +221,10 @@ static bool copy_logits(struct sampler_scratch *w, const float *logits, struct e
 {
     for (uint32_t id = 0; id < w->n_vocab; id++) {
         if (!(logits[id] < INFINITY)) {
-            return error_set(e, ERROR_INTERNAL,
-                             "logit of token %u is %g, expected a number or -inf", id,
-                             (double)logits[id]);
+            return error_set(e, ERROR_FORMAT,
+                             "logit of token %u is %g, expected a number or -inf: the model's "
+                             "weights are too large or no numbers",
+                             id, (double)logits[id]);
         }
         w->logits[id] = (double)logits[id];
     }
@@ -463,7 +464,7 @@ bool sampler_sample_at(const struct sampler *s, struct sampler_scratch *w, const
         choose_best(w);
     }
     if (w->n_candidates == 0) {
-        return error_set(e, ERROR_INTERNAL, "no token can follow: all %u logits are -inf",
+        return error_set(e, ERROR_FORMAT, "no token can follow: all %u logits are -inf",
                          w->n_vocab);
     }
     *out_token = draw(w, uniform);

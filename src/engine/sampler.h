@@ -95,7 +95,8 @@ void sampler_scratch_finish(struct sampler_scratch *w);
 /* Chooses the next token and draws at most one number of the sampler's stream (none when greedy).
  * Does not call sampler_accept.
  * shapes  logits (w->n_vocab) f32
- * error   ERROR_INTERNAL when a logit is NaN or +inf (named) or none is above -inf */
+ * error   ERROR_FORMAT when a logit is NaN or +inf (named) or none is above -inf: the weights of
+ *         the model give no numbers */
 bool sampler_sample(struct sampler *s, struct sampler_scratch *w, const float *logits,
                     uint32_t *out_token, struct error *e);
 

@@ -174,7 +174,7 @@ static void a_broken_logit_is_an_error_that_names_the_token(void **state)
         uint32_t token = 77;
         float with_nan[8] = {1, 2, 3, NAN, 4, 5, 6, 7};
         assert_false(sampler_sample(&f.s, &f.w, with_nan, &token, &f.e));
-        assert_int_equal(f.e.code, ERROR_INTERNAL);
+        assert_int_equal(f.e.code, ERROR_FORMAT);
         assert_non_null(strstr(f.e.text, "token 3 is nan"));
         float with_inf[8] = {1, 2, 3, 4, 5, INFINITY, 6, 7};
         assert_false(sampler_sample(&f.s, &f.w, with_inf, &token, &f.e));
