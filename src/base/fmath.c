@@ -108,7 +108,7 @@ double fmath_log(double x)
     return k * LN2_HI - ((half_square - low) - f);
 }
 
-/* An angle |x| <= 1e6 reduced to hi + lo in [-pi/4, pi/4]; returns the quadrant, 0 to 3.
+/* An angle |x| <= 2^20 reduced to hi + lo in [-pi/4, pi/4]; returns the quadrant, 0 to 3.
  * pi/2 is three doubles, the first two of 33 bits: their products with n < 2^20 are exact. */
 static unsigned reduce_angle(double x, double *hi, double *lo)
 {
@@ -156,7 +156,7 @@ static double cos_kernel(double hi, double lo)
 
 static double sin_quadrant(double x, unsigned shift)
 {
-    if (!(fabs(x) <= 1e6)) {
+    if (!(fabs(x) <= FMATH_MAX_ANGLE)) {
         return NAN;
     }
     double hi, lo;

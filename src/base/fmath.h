@@ -62,7 +62,8 @@ double fmath_exp(double x);
 /* Natural logarithm within 1 ulp; 0 -> -inf, x < 0 -> NaN, inf -> inf, NaN -> NaN. */
 double fmath_log(double x);
 
-/* Within 2 ulp for |x| <= 1e6; NaN beyond, where the reduction would lose digits. */
+/* Within 2 ulp for |x| <= FMATH_MAX_ANGLE; NaN beyond, where the reduction would lose digits. */
+#define FMATH_MAX_ANGLE 0x1p20
 double fmath_sin(double x);
 double fmath_cos(double x);
 

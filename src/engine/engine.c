@@ -24,6 +24,10 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
         return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
                          g->options.n_ctx, c->ctx_train);
     }
+    if (g->options.n_ctx > ROPE_MAX_POSITIONS) {
+        return error_set(e, ERROR_UNSUPPORTED, "a context of %u tokens: at most %d are supported",
+                         g->options.n_ctx, ROPE_MAX_POSITIONS);
+    }
     if (g->options.n_choices > c->n_vocab) {
         return error_set(e, ERROR_INTERNAL, "%u tokens to choose from, but %u logits",
                          g->options.n_choices, c->n_vocab);

@@ -42,7 +42,8 @@ struct engine {
     struct engine_seq **picked; /* (max_sequences) sequence of each item */
 };
 
-/* m and pool must outlive the engine. ERROR_MEMORY, ERROR_USAGE (context too long for the model). */
+/* m and pool must outlive the engine. ERROR_MEMORY, ERROR_USAGE (context too long for the model),
+ * ERROR_UNSUPPORTED (longer than RoPE has angles for). */
 bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
                  const struct engine_options *options, struct error *e);
 void engine_finish(struct engine *g);

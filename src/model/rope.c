@@ -27,6 +27,22 @@ static double extrapolation_share(const struct model_config *c, uint32_t pair)
     return 1.0 - (share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share);
 }
 
+/* Angles beyond what fmath reduces exactly would be NaN. */
+static bool check_frequencies(const double *frequency, uint32_t n_pairs, uint32_t n_positions,
+                              struct error *e)
+{
+    for (uint32_t i = 0; i < n_pairs; i++) {
+        double largest = frequency[i] * (n_positions - 1);
+        if (!(largest <= FMATH_MAX_ANGLE)) {
+            return error_set(e, ERROR_FORMAT,
+                             "RoPE pair %u turns %g radians a position: %u positions need angles "
+                             "up to %g, at most %g are computed",
+                             i, frequency[i], n_positions, largest, FMATH_MAX_ANGLE);
+        }
+    }
+    return true;
+}
+
 bool rope_init(struct rope *r, const struct model_config *c, const float *factors, struct error *e)
 {
     uint32_t n_pairs = c->n_rot / 2;
@@ -43,6 +59,11 @@ bool rope_init(struct rope *r, const struct model_config *c, const float *factor
         }
         double keep = c->rope_scaling == ROPE_SCALING_YARN ? extrapolation_share(c, i) : 0.0;
         frequency[i] = plain * scale * (1.0 - keep) + plain * keep;
+    }
+    uint32_t n_positions = c->ctx_train < ROPE_MAX_POSITIONS ? c->ctx_train : ROPE_MAX_POSITIONS;
+    if (!check_frequencies(frequency, n_pairs, n_positions, e)) {
+        mem_free(frequency);
+        return false;
     }
     *r = (struct rope){.n_pairs = n_pairs, .frequency = frequency, .magnitude = 1.0};
     if (c->rope_scaling == ROPE_SCALING_YARN) {
