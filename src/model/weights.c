@@ -3,10 +3,11 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PACK_CHUNK_GROUPS = 16, NAME_BYTES = 64 };
+enum { PACK_CHUNK_GROUPS = 16, NAME_BYTES = 64, NAME_SHOWN_BYTES = 96 };
 
 /* Collects what is needed in two passes: with floats == NULL sizes are summed, else filled. */
 struct binder {
@@ -15,6 +16,7 @@ struct binder {
     float *floats;   /* next free float; NULL in the first pass */
     size_t n_floats; /* needed so far */
     size_t n_bound;  /* tensors used */
+    bool *is_bound;  /* (tensors of the file) */
     struct error *e;
 };
 
@@ -49,7 +51,21 @@ static const struct gguf_tensor *find(struct binder *b, const char *name, uint64
         return NULL;
     }
     b->n_bound++;
+    b->is_bound[t - gguf_tensor_at(b->g, 0)] = true; /* the tensors are one array */
     return t;
+}
+
+/* A norm or a divisor that is no number would make every logit one. */
+static bool check_values(struct binder *b, const char *name, const float *x, uint32_t n)
+{
+    bool divisors = strcmp(name, "rope_freqs.weight") == 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!isfinite(x[i]) || (divisors && !(x[i] > 0.0f))) {
+            return error_set(b->e, ERROR_FORMAT, "tensor '%s': item %u is %g, expected a finite %s",
+                             name, i, (double)x[i], divisors ? "number above 0" : "number");
+        }
+    }
+    return true;
 }
 
 /* A vector of n f32 values (stored in any dense type). An absent optional one leaves *out NULL. */
@@ -70,6 +86,9 @@ static bool bind_vector(struct binder *b, const char *name, uint32_t n, bool req
     }
     if (b->floats != NULL) {
         quant_dequantize(t->type, t->data, b->floats, n);
+        if (!check_values(b, name, b->floats, n)) {
+            return false;
+        }
         *out = b->floats;
         b->floats += n;
     }
@@ -150,36 +169,21 @@ static bool check_surplus(const struct binder *b, const struct model_config *c)
     if (b->n_bound == n_tensors) {
         return true;
     }
-    static const char *const known[] = {
-        "attn_norm.weight",   "ffn_norm.weight",  "attn_q.weight",   "attn_q.bias",
-        "attn_k.weight",      "attn_k.bias",      "attn_v.weight",   "attn_v.bias",
-        "attn_output.weight", "attn_output.bias", "ffn_gate.weight", "ffn_gate.bias",
-        "ffn_up.weight",      "ffn_up.bias",      "ffn_down.weight", "ffn_down.bias"};
-    for (size_t i = 0; i < n_tensors; i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(b->g, i);
-        char name[NAME_BYTES];
-        snprintf(name, sizeof name, "%.*s", STR_ARG(t->name));
-        unsigned layer = 0;
-        int skip = 0;
-        bool is_known = strcmp(name, "token_embd.weight") == 0 ||
-                        strcmp(name, "output.weight") == 0 || strcmp(name, "output.bias") == 0 ||
-                        strcmp(name, "output_norm.weight") == 0 ||
-                        strcmp(name, "rope_freqs.weight") == 0;
-        if (sscanf(name, "blk.%u.%n", &layer, &skip) == 1 && skip > 0 && layer < c->n_layers) {
-            for (size_t k = 0; k < sizeof known / sizeof known[0]; k++) {
-                is_known = is_known || strcmp(name + skip, known[k]) == 0;
-            }
-        }
-        if (!is_known) {
-            char shape[96];
-            format_shape(shape, sizeof shape, t);
-            return error_set(b->e, ERROR_FORMAT,
-                             "%zu tensors are not part of a 'llama' model of %u layers, "
-                             "the first is '%s' (%s)",
-                             n_tensors - b->n_bound, c->n_layers, name, shape);
-        }
+    size_t i = 0;
+    while (b->is_bound[i]) {
+        i++;
     }
-    return error_set(b->e, ERROR_INTERNAL, "%zu tensors bound of %zu", b->n_bound, n_tensors);
+    const struct gguf_tensor *t = gguf_tensor_at(b->g, i);
+    struct str shown = {t->name.p, t->name.n < NAME_SHOWN_BYTES ? t->name.n : NAME_SHOWN_BYTES};
+    shown.n = str_complete_utf8(shown);
+    char shape[96];
+    format_shape(shape, sizeof shape, t);
+    return error_set(b->e, ERROR_FORMAT,
+                     "%zu of %zu tensors are not part of a 'llama' model of %u layers%s, the first "
+                     "is '%.*s' (%s)",
+                     n_tensors - b->n_bound, n_tensors, c->n_layers,
+                     b->w->output.tensor == b->w->embedding ? " without output.weight" : "",
+                     STR_ARG(shown), shape);
 }
 
 struct pack_phase {
@@ -251,7 +255,8 @@ bool model_weights_load(struct model_weights *w, const struct gguf *g, const str
     *w = (struct model_weights){0};
     struct binder b = {.g = g, .w = w, .e = e};
     w->layers = mem_alloc(c->n_layers, sizeof *w->layers, "layers", e);
-    if (w->layers == NULL || !bind_all(&b, c) || !check_surplus(&b, c)) {
+    b.is_bound = mem_alloc(gguf_n_tensors(g), sizeof *b.is_bound, "list of tensors", e);
+    if (w->layers == NULL || b.is_bound == NULL || !bind_all(&b, c) || !check_surplus(&b, c)) {
         goto fail;
     }
     w->floats = mem_alloc(b.n_floats, sizeof *w->floats, "norms and biases", e);
@@ -262,8 +267,10 @@ bool model_weights_load(struct model_weights *w, const struct gguf *g, const str
     if (!bind_all(&b, c) || (!options->exact && !pack_all(w, g, c, options, pool, e))) {
         goto fail;
     }
+    mem_free(b.is_bound);
     return true;
 fail:
+    mem_free(b.is_bound);
     model_weights_finish(w);
     return false;
 }

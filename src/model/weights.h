@@ -42,7 +42,8 @@ struct model_load_options {
 };
 
 /* Binds every tensor that the architecture has (name, shape and type checked; missing and surplus
- * ones are ERROR_FORMAT with names and numbers) and packs the matrices on all threads of pool.
+ * ones, and norms, biases and RoPE divisors that are no finite numbers, are ERROR_FORMAT with names
+ * and numbers) and packs the matrices on all threads of pool.
  * g must outlive the weights. On failure nothing is left allocated. */
 bool model_weights_load(struct model_weights *w, const struct gguf *g, const struct model_config *c,
                         const struct model_load_options *options, struct pool *pool,
