@@ -1,9 +1,10 @@
 /* config.c - the `llama.*` metadata keys, as llama.cpp's converter writes them. */
 #include "model/config.h"
 
+#include "base/fmath.h"
 #include "kern/kern.h"
 
-#include <stdio.h>
+#include <math.h>
 
 static bool check_architecture(const struct gguf *g, struct error *e)
 {
@@ -125,12 +126,14 @@ static bool read_head_sizes(struct model_config *c, const struct gguf *g, struct
     return true;
 }
 
+/* A factor without a type means linear, as files from before the type existed have it. */
 static bool read_scaling_type(struct model_config *c, const struct gguf *g, struct error *e)
 {
-    struct str type = STR("none");
+    struct str type = STR("linear");
     if (!gguf_get_str(g, "llama.rope.scaling.type", false, &type, e)) {
         return false;
     }
+    c->rope_scaling = ROPE_SCALING_NONE;
     if (str_eq(type, STR("linear"))) {
         c->rope_scaling = ROPE_SCALING_LINEAR;
     } else if (str_eq(type, STR("yarn"))) {
@@ -143,53 +146,150 @@ static bool read_scaling_type(struct model_config *c, const struct gguf *g, stru
     return true;
 }
 
-static bool read_rope(struct model_config *c, const struct gguf *g, struct error *e)
+/* Type and factor; scale_linear is the name that early converters gave the factor, and 0 is none. */
+static bool read_scaling(struct model_config *c, const struct gguf *g, struct error *e)
 {
-    c->rope_base = 10000.0f;
-    c->rope_factor = 1.0f;
-    c->rope_attn_factor = 1.0f;
-    c->yarn_beta_fast = 32.0f;
-    c->yarn_beta_slow = 1.0f;
-    c->rope_ctx_orig = c->ctx_train;
-    float old_linear = 0.0f; /* the name that early converters used */
-    bool ok =
-        read_scaling_type(c, g, e) &&
-        gguf_get_f32(g, "llama.rope.freq_base", false, &c->rope_base, e) &&
-        gguf_get_f32(g, "llama.rope.scale_linear", false, &old_linear, e) &&
-        gguf_get_f32(g, "llama.rope.scaling.factor", false, &c->rope_factor, e) &&
-        gguf_get_f32(g, "llama.rope.scaling.attn_factor", false, &c->rope_attn_factor, e) &&
-        gguf_get_f32(g, "llama.rope.scaling.yarn_beta_fast", false, &c->yarn_beta_fast, e) &&
-        gguf_get_f32(g, "llama.rope.scaling.yarn_beta_slow", false, &c->yarn_beta_slow, e) &&
-        gguf_get_u32(g, "llama.rope.scaling.original_context_length", false, &c->rope_ctx_orig, e);
-    if (!ok) {
+    float factor = 0.0f;
+    if (!read_scaling_type(c, g, e) ||
+        !gguf_get_f32(g, "llama.rope.scale_linear", false, &factor, e) ||
+        !gguf_get_f32(g, "llama.rope.scaling.factor", false, &factor, e)) {
         return false;
     }
-    if (c->rope_scaling == ROPE_SCALING_NONE && old_linear > 0.0f) {
-        c->rope_scaling = ROPE_SCALING_LINEAR;
-        c->rope_factor = old_linear;
-    }
-    if (c->rope_scaling == ROPE_SCALING_NONE) {
-        c->rope_factor = 1.0f;
-    }
-    if (!(c->rope_base > 1.0f && c->rope_base < 1e12f)) {
-        return error_set(e, ERROR_FORMAT, "key 'llama.rope.freq_base': %g is outside 1 to 1e12",
-                         (double)c->rope_base);
+    c->rope_factor = factor == 0.0f || c->rope_scaling == ROPE_SCALING_NONE ? 1.0f : factor;
+    if (c->rope_scaling == ROPE_SCALING_LINEAR && c->rope_factor == 1.0f) {
+        c->rope_scaling = ROPE_SCALING_NONE;
     }
     if (!(c->rope_factor > 1e-6f && c->rope_factor < 1e6f)) {
         return error_set(e, ERROR_FORMAT,
                          "key 'llama.rope.scaling.factor': %g is outside 1e-6 to 1e6",
                          (double)c->rope_factor);
     }
-    if (c->rope_scaling == ROPE_SCALING_YARN &&
-        !(c->rope_ctx_orig > 0 && c->yarn_beta_fast > c->yarn_beta_slow && c->yarn_beta_slow > 0 &&
-          c->yarn_beta_fast < 1e6f && c->rope_attn_factor > 0 && c->rope_attn_factor < 1e3f)) {
+    return true;
+}
+
+static bool refuse_value(const char *key, double value, const char *neutral, struct error *e)
+{
+    return error_set(e, ERROR_UNSUPPORTED, "key '%s' is %g, only %s is supported", key, value,
+                     neutral);
+}
+
+/* YaRN's parameters. Converters write two that Puna computes itself: they must agree. */
+static bool read_yarn(struct model_config *c, const struct gguf *g, struct error *e)
+{
+    static const char ext_key[] = "llama.rope.scaling.yarn_ext_factor";
+    static const char attn_key[] = "llama.rope.scaling.yarn_attn_factor";
+    bool yarn = c->rope_scaling == ROPE_SCALING_YARN;
+    double magnitude = model_yarn_magnitude(c);
+    float ext = -1.0f, attn = (float)magnitude;
+    c->rope_attn_factor = 1.0f;
+    c->yarn_beta_fast = 32.0f;
+    c->yarn_beta_slow = 1.0f;
+    c->rope_ctx_orig = c->ctx_train;
+    bool ok =
+        gguf_get_f32(g, "llama.rope.scaling.attn_factor", false, &c->rope_attn_factor, e) &&
+        gguf_get_f32(g, "llama.rope.scaling.yarn_beta_fast", false, &c->yarn_beta_fast, e) &&
+        gguf_get_f32(g, "llama.rope.scaling.yarn_beta_slow", false, &c->yarn_beta_slow, e) &&
+        gguf_get_f32(g, ext_key, false, &ext, e) && gguf_get_f32(g, attn_key, false, &attn, e) &&
+        gguf_get_u32(g, "llama.rope.scaling.original_context_length", false, &c->rope_ctx_orig, e);
+    if (!ok) {
+        return false;
+    }
+    if (!(ext < 0.0f || ext == (yarn ? 1.0f : 0.0f))) {
+        return refuse_value(ext_key, (double)ext, yarn ? "1" : "0", e);
+    }
+    if (!(fabs((double)attn - magnitude) <= 1e-3 * magnitude)) {
+        return refuse_value(attn_key, (double)attn, "1 + 0.1 ln(factor), or 1 without YaRN,", e);
+    }
+    if (!(c->rope_attn_factor > 0 && c->rope_attn_factor < 1e3f)) {
         return error_set(e, ERROR_FORMAT,
-                         "YaRN keys do not fit together: original context %u, beta %g and %g, "
-                         "attention factor %g",
-                         c->rope_ctx_orig, (double)c->yarn_beta_fast, (double)c->yarn_beta_slow,
+                         "key 'llama.rope.scaling.attn_factor': %g is outside 0 to 1000",
                          (double)c->rope_attn_factor);
     }
+    if (yarn && !(c->rope_ctx_orig > 0 && c->yarn_beta_fast > c->yarn_beta_slow &&
+                  c->yarn_beta_slow > 0 && c->yarn_beta_fast < 1e6f)) {
+        return error_set(e, ERROR_FORMAT,
+                         "YaRN keys do not fit together: original context %u, beta %g and %g",
+                         c->rope_ctx_orig, (double)c->yarn_beta_fast, (double)c->yarn_beta_slow);
+    }
     return true;
+}
+
+static bool read_rope(struct model_config *c, const struct gguf *g, struct error *e)
+{
+    c->rope_base = 10000.0f;
+    if (!read_scaling(c, g, e) || !read_yarn(c, g, e) ||
+        !gguf_get_f32(g, "llama.rope.freq_base", false, &c->rope_base, e)) {
+        return false;
+    }
+    return (c->rope_base > 1.0f && c->rope_base < 1e12f) ||
+           error_set(e, ERROR_FORMAT, "key 'llama.rope.freq_base': %g is outside 1 to 1e12",
+                     (double)c->rope_base);
+}
+
+double model_yarn_magnitude(const struct model_config *c)
+{
+    bool grows = c->rope_scaling == ROPE_SCALING_YARN && c->rope_factor > 1.0f;
+    return grows ? 1.0 + 0.1 * fmath_log((double)c->rope_factor) : 1.0;
+}
+
+/* Keys of the format that change what a model computes and that Puna does not compute: a value
+ * other than the neutral one, or 0 for "not set", must not be ignored. */
+static bool refuse_scales(const struct gguf *g, struct error *e)
+{
+    static const struct {
+        const char *key;
+        float neutral;
+    } floats[] = {
+        {"llama.logit_scale", 1},
+        {"llama.residual_scale", 1},
+        {"llama.embedding_scale", 1},
+        {"llama.attention.output_scale", 1},
+        {"llama.attention.value_scale", 1},
+        {"llama.attention.temperature_scale", 0},
+        {"llama.attention.max_alibi_bias", 0},
+        {"llama.attention.clamp_kqv", 0},
+        {"llama.attn_logit_softcapping", 0},
+        {"llama.final_logit_softcapping", 0},
+        {"llama.rope.scaling.alpha", 0},
+        {"llama.rope.scaling.yarn_log_multiplier", 0},
+    };
+    for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++) {
+        float value = floats[i].neutral;
+        if (!gguf_get_f32(g, floats[i].key, false, &value, e)) {
+            return false;
+        }
+        if (value != 0.0f && value != floats[i].neutral) {
+            return refuse_value(floats[i].key, (double)value, floats[i].neutral == 0.0f ? "0" : "1",
+                                e);
+        }
+    }
+    return true;
+}
+
+static bool refuse_attention(const struct model_config *c, const struct gguf *g, struct error *e)
+{
+    static const char scale_key[] = "llama.attention.scale";
+    static const char window_key[] = "llama.attention.sliding_window";
+    double usual = 1.0 / sqrt(c->dim_k);
+    float scale = 0.0f;
+    uint32_t window = 0;
+    bool causal = true, parallel = false;
+    if (!gguf_get_f32(g, scale_key, false, &scale, e) ||
+        !gguf_get_u32(g, window_key, false, &window, e) ||
+        !gguf_get_bool(g, "llama.attention.causal", false, &causal, e) ||
+        !gguf_get_bool(g, "llama.use_parallel_residual", false, &parallel, e)) {
+        return false;
+    }
+    if (scale != 0.0f && !(fabs((double)scale - usual) <= 1e-5 * usual)) {
+        return refuse_value(scale_key, (double)scale, "1/sqrt(key length)", e);
+    }
+    if (window != 0 && window < c->ctx_train) {
+        return refuse_value(window_key, window, "0 or the context length", e);
+    }
+    return (causal && !parallel) ||
+           error_set(e, ERROR_UNSUPPORTED, "key '%s' is %s, which is not supported",
+                     causal ? "llama.use_parallel_residual" : "llama.attention.causal",
+                     causal ? "true" : "false");
 }
 
 /* Rows of the embedding; the token list must agree when the file has one. */
@@ -218,7 +318,8 @@ bool model_config_read(struct model_config *out, const struct gguf *g, struct er
 {
     struct model_config c = {0};
     if (!check_architecture(g, e) || !read_sizes(&c, g, e) || !read_head_sizes(&c, g, e) ||
-        !read_rope(&c, g, e) || !read_vocab(&c, g, e)) {
+        !read_rope(&c, g, e) || !refuse_scales(g, e) || !refuse_attention(&c, g, e) ||
+        !read_vocab(&c, g, e)) {
         return false;
     }
     *out = c;

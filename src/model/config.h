@@ -23,16 +23,20 @@ struct model_config {
     uint32_t n_rot; /* leading dimensions of a head that rotate, even */
     float rope_base;
     enum rope_scaling rope_scaling;
-    float rope_factor;      /* 1 when there is no scaling */
+    float rope_factor;      /* 1 when there is no scaling, never 0 */
     uint32_t rope_ctx_orig; /* YaRN: context before scaling */
-    float rope_attn_factor; /* YaRN: multiplies cos and sin beside its own 1 + 0.1 ln(factor) */
+    float rope_attn_factor; /* multiplies cos and sin, with any scaling */
     float yarn_beta_fast, yarn_beta_slow;
 };
 
 enum { MODEL_MAX_LAYERS = 1024, MODEL_MAX_EMBD = 1 << 17, MODEL_MAX_VOCAB = 1 << 22 };
 
-/* ERROR_UNSUPPORTED names another architecture, experts, or a scaling that is not offered;
- * ERROR_FORMAT names the key and the numbers that do not fit together. */
+/* ERROR_UNSUPPORTED names another architecture, experts, a scaling that is not offered, or a key by
+ * which the model would compute something else (a sliding window, scaled logits); ERROR_FORMAT names the key and the numbers that do not fit together. */
 bool model_config_read(struct model_config *out, const struct gguf *g, struct error *e);
+
+/* YaRN's own factor of cos and sin, 1 + 0.1 ln(rope_factor) where that is more than 1; 1 without
+ * YaRN. */
+double model_yarn_magnitude(const struct model_config *c);
 
 #endif

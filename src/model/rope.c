@@ -65,11 +65,9 @@ bool rope_init(struct rope *r, const struct model_config *c, const float *factor
         mem_free(frequency);
         return false;
     }
-    *r = (struct rope){.n_pairs = n_pairs, .frequency = frequency, .magnitude = 1.0};
-    if (c->rope_scaling == ROPE_SCALING_YARN) {
-        r->magnitude =
-            (double)c->rope_attn_factor * (1.0 + 0.1 * fmath_log((double)c->rope_factor));
-    }
+    *r = (struct rope){.n_pairs = n_pairs,
+                       .frequency = frequency,
+                       .magnitude = (double)c->rope_attn_factor * model_yarn_magnitude(c)};
     return true;
 }
 
