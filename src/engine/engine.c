@@ -139,6 +139,7 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
     memcpy(s->tokens + s->n_tokens, tokens, n_tokens * sizeof *tokens);
     s->n_tokens += n_tokens;
     s->has_token = false;
+    s->error = (struct error){0};
     for (uint32_t i = 0; i < n_tokens; i++) {
         sampler_accept(&s->sampler, tokens[i]);
     }
@@ -208,13 +209,19 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
     for (uint32_t i = 0; i < n_items; i++) {
         struct engine_seq *s = g->picked[i];
         if (g->items[i].n_logits > 0) {
-            if (!sampler_sample(&s->sampler, &g->scratch, forward_logits(&g->forward, row++),
-                                &s->token, e)) {
-                return false;
-            }
-            s->has_token = true;
+            s->has_token = sampler_sample(&s->sampler, &g->scratch,
+                                          forward_logits(&g->forward, row++), &s->token, &s->error);
         }
     }
+    return true;
+}
+
+bool engine_failed(const struct engine_seq *s, struct error *e)
+{
+    if (s->error.code == ERROR_NONE) {
+        return false;
+    }
+    error_set(e, s->error.code, "%s", s->error.text);
     return true;
 }
 

@@ -29,6 +29,7 @@ struct engine_seq {
     uint32_t n_tokens;
     bool has_token; /* `token` was sampled and not taken yet */
     uint32_t token;
+    struct error error; /* why the last step gave no token; ERROR_NONE when it did */
 };
 
 struct engine {
@@ -64,11 +65,16 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
 bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
                        uint32_t n_tokens, struct error *e);
 
-/* One forward pass over whatever waits. False with *e on failure; true, with *out_busy false, when
- * nothing waited. */
+/* One forward pass over whatever waits. False with *e when the pass failed; true, with *out_busy
+ * false, when nothing waited. A sequence whose token cannot be sampled does not stop the others: see
+ * engine_failed. */
 bool engine_step(struct engine *g, bool *out_busy, struct error *e);
 
 /* The sampled token, once: true when there was one. */
 bool engine_take(struct engine_seq *s, uint32_t *out_token);
+
+/* True, with the reason in *e, when the last step of s gave logits that no token can be sampled from.
+ * Nothing of s waits then; feeding it again, or setting its tokens, clears the failure. */
+bool engine_failed(const struct engine_seq *s, struct error *e);
 
 #endif

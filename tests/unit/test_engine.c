@@ -2,7 +2,9 @@
  * The model is tiny.gguf beside this program (random weights, made by gen_gguf). */
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "model_file.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -215,6 +217,95 @@ static void pages_come_back_when_sequences_close(void **state)
     close_world(&w);
 }
 
+/* --- a sequence that fails beside others */
+
+enum { POISON = 5, N_HARMLESS = 4 };
+
+/* Opens sequences, feeds each its own prompt and steps until nothing waits. The first one is fed the
+ * token whose embedding is no number, if `poisoned`. */
+static void step_all(struct engine *g, bool poisoned, struct engine_seq **out)
+{
+    for (uint32_t i = 0; i < 1 + N_HARMLESS; i++) {
+        struct sampler_params p = params_with_seed(i);
+        const uint32_t prompt[] = {i, i == 0 && poisoned ? POISON : 7, 2 * i};
+        out[i] = engine_open(g, &p, NULL);
+        assert_non_null(out[i]);
+        assert_true(engine_feed(g, out[i], prompt, 3, NULL));
+    }
+    bool busy = true;
+    while (busy) {
+        assert_true(engine_step(g, &busy, NULL));
+    }
+}
+
+static void a_sequence_that_fails_does_not_stop_the_others(void **state)
+{
+    (void)state;
+    static const struct model_spec spec = {
+        .poked = "token_embd.weight", .poked_at = POISON * MODEL_FILE_EMBD, .poked_value = NAN};
+    uint32_t tokens[2][1 + N_HARMLESS];
+    struct error e = {0};
+    struct model_file file;
+    struct model model;
+    struct pool *pool = pool_create(2, &e);
+    model_file_open(&file, &spec, &e);
+    if (pool == NULL || file.gguf == NULL ||
+        !model_load(&model, file.gguf, kern_get(kern_best(), NULL), &(struct model_load_options){0},
+                    pool, &e)) {
+        fail_msg("%s", e.text);
+    }
+    for (int poisoned = 0; poisoned <= 1; poisoned++) {
+        struct engine g;
+        struct engine_seq *seqs[1 + N_HARMLESS];
+        assert_true(engine_init(&g, &model, pool,
+                                &(struct engine_options){.max_sequences = 1 + N_HARMLESS}, &e));
+        step_all(&g, poisoned, seqs);
+        assert_int_equal(engine_failed(seqs[0], &e), poisoned);
+        assert_int_equal(engine_take(seqs[0], &tokens[poisoned][0]), !poisoned);
+        for (uint32_t i = 1; i <= N_HARMLESS; i++) {
+            assert_false(engine_failed(seqs[i], NULL));
+            assert_true(engine_take(seqs[i], &tokens[poisoned][i]));
+        }
+        if (poisoned) {
+            assert_int_equal(e.code, ERROR_FORMAT);
+            assert_non_null(strstr(e.text, "nan"));
+            assert_true(engine_set_tokens(&g, seqs[0], (const uint32_t[]){1, 2}, 2, &e));
+            bool busy;
+            assert_true(engine_step(&g, &busy, &e) && !engine_failed(seqs[0], &e));
+            assert_true(engine_take(seqs[0], &tokens[poisoned][0]));
+        }
+        engine_finish(&g);
+    }
+    assert_memory_equal(tokens[0] + 1, tokens[1] + 1, N_HARMLESS * sizeof tokens[0][0]);
+    model_finish(&model);
+    model_file_close(&file);
+    pool_destroy(pool);
+}
+
+static void a_context_beyond_rope_is_refused(void **state)
+{
+    (void)state;
+    static const struct model_spec spec = {.without = "llama.context_length",
+                                           .keys = GGUF_TEXT_U32("llama.context_length", 0x200000),
+                                           .n_keys = 1};
+    struct error e = {0};
+    struct model_file file;
+    struct model model;
+    struct engine g;
+    struct pool *pool = pool_create(1, &e);
+    model_file_open(&file, &spec, &e);
+    assert_true(model_load(&model, file.gguf, kern_get(KERN_REF, NULL),
+                           &(struct model_load_options){0}, pool, &e));
+    assert_false(engine_init(&g, &model, pool, &(struct engine_options){.n_ctx = 0x100001}, &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "1048577"));
+    assert_true(engine_init(&g, &model, pool, &(struct engine_options){0}, &e));
+    engine_finish(&g);
+    model_finish(&model);
+    model_file_close(&file);
+    pool_destroy(pool);
+}
+
 /* Loads the model and opens an engine with the n-th allocation failing; true when all went well. */
 static bool load_with_failure(size_t n)
 {
@@ -272,6 +363,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_kept_prefix_changes_nothing),
         cmocka_unit_test(a_full_context_is_an_error_that_changes_nothing),
         cmocka_unit_test(pages_come_back_when_sequences_close),
+        cmocka_unit_test(a_sequence_that_fails_does_not_stop_the_others),
+        cmocka_unit_test(a_context_beyond_rope_is_refused),
         cmocka_unit_test(every_failing_allocation_of_loading_is_a_clean_error),
     };
     return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
