@@ -306,48 +306,97 @@ static void a_context_beyond_rope_is_refused(void **state)
     pool_destroy(pool);
 }
 
-/* Loads the model and opens an engine with the n-th allocation failing; true when all went well. */
-static bool load_with_failure(size_t n)
-{
-    struct error e = {0};
-    struct gguf *g = NULL;
-    struct pool *pool = NULL;
+/* --- memory that runs out */
+
+/* All that opening a model, an engine and a sequence allocates. */
+struct opened {
+    struct gguf *file;
+    struct pool *pool;
     struct model model;
     struct engine engine;
-    bool loaded = false, ready = false;
-    mem_fail_nth(n);
-    g = gguf_open(model_path, &e);
-    pool = g != NULL ? pool_create(2, &e) : NULL;
-    if (pool != NULL) {
-        loaded = model_load(&model, g, kern_get(kern_best(), NULL), &(struct model_load_options){0},
-                            pool, &e);
-        ready =
-            loaded && engine_init(&engine, &model, pool, &(struct engine_options){.n_ctx = 64}, &e);
+    bool is_loaded, is_ready;
+};
+
+static void close_all(struct opened *o)
+{
+    if (o->is_ready) {
+        engine_finish(&o->engine);
     }
-    mem_fail_nth(0);
-    if (!ready) {
-        assert_int_equal(e.code, ERROR_MEMORY);
-        assert_true(e.text[0] != '\0');
-    } else {
-        engine_finish(&engine);
+    if (o->is_loaded) {
+        model_finish(&o->model);
     }
-    if (loaded) {
-        model_finish(&model);
-    }
-    pool_destroy(pool);
-    gguf_destroy(g);
-    return ready;
+    pool_destroy(o->pool);
+    gguf_destroy(o->file);
 }
 
-static void every_failing_allocation_of_loading_is_a_clean_error(void **state)
+/* Samples with every parameter that keeps a copy or a list. */
+static struct engine_seq *open_sequence(struct engine *g, struct error *e)
 {
-    (void)state;
+    static const struct sampler_bias bias = {.token = 1, .bias = 1.0f};
+    struct sampler_params p = params_with_seed(1);
+    p.repeat_penalty = 1.1F;
+    p.logit_bias = &bias;
+    p.n_logit_bias = 1;
+    return engine_open(g, &p, e);
+}
+
+/* Everything from the file to the first token, the n-th allocation failing; true when all went well. */
+static bool open_with_failure(size_t n, bool exact)
+{
+    struct error e = {0};
+    struct opened o = {0};
+    struct model_load_options load = {.exact = exact};
+    struct engine_options options = {.n_ctx = 64, .max_sequences = 2};
+    struct engine_seq *s = NULL;
+    bool stepped = false, busy;
+    mem_fail_nth(n);
+    o.file = gguf_open(model_path, &e);
+    o.pool = o.file != NULL ? pool_create(2, &e) : NULL;
+    o.is_loaded = o.pool != NULL &&
+                  model_load(&o.model, o.file, kern_get(kern_best(), NULL), &load, o.pool, &e);
+    o.is_ready = o.is_loaded && engine_init(&o.engine, &o.model, o.pool, &options, &e);
+    s = o.is_ready ? open_sequence(&o.engine, &e) : NULL;
+    size_t n_opening = mem_count();
+    if (s != NULL) {
+        stepped = engine_feed(&o.engine, s, (const uint32_t[]){1, 2, 3}, 3, &e) &&
+                  engine_step(&o.engine, &busy, &e) && !engine_failed(s, &e);
+        assert_int_equal(mem_count(), n_opening); /* a step allocates nothing */
+        engine_close(&o.engine, s);
+    }
+    mem_fail_nth(0);
+    if (!stepped) {
+        assert_int_equal(e.code, ERROR_MEMORY);
+        assert_true(e.text[0] != '\0');
+        if (o.is_ready) { /* the sequence that was not opened left nothing behind */
+            assert_int_equal(o.engine.kv.n_free, o.engine.kv.n_pages);
+            assert_non_null(open_sequence(&o.engine, &e));
+            assert_non_null(open_sequence(&o.engine, &e));
+        }
+    }
+    close_all(&o);
+    return stepped;
+}
+
+static void check_every_failing_allocation(bool exact)
+{
     size_t n = 1;
-    while (!load_with_failure(n)) {
+    while (!open_with_failure(n, exact)) {
         n++;
         assert_true(n < 10000);
     }
-    assert_true(n > 10);
+    assert_true(n > 20);
+}
+
+static void every_failing_allocation_up_to_the_first_token_is_a_clean_error(void **state)
+{
+    (void)state;
+    check_every_failing_allocation(false);
+}
+
+static void every_failing_allocation_of_the_exact_path_is_a_clean_error(void **state)
+{
+    (void)state;
+    check_every_failing_allocation(true);
 }
 
 int main(int argc, char **argv)
@@ -365,7 +414,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(pages_come_back_when_sequences_close),
         cmocka_unit_test(a_sequence_that_fails_does_not_stop_the_others),
         cmocka_unit_test(a_context_beyond_rope_is_refused),
-        cmocka_unit_test(every_failing_allocation_of_loading_is_a_clean_error),
+        cmocka_unit_test(every_failing_allocation_up_to_the_first_token_is_a_clean_error),
+        cmocka_unit_test(every_failing_allocation_of_the_exact_path_is_a_clean_error),
     };
     return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
 }
