@@ -203,6 +203,8 @@ bool bpe_encode(const struct bpe *b, const struct vocab *v, struct str split, st
         uint32_t id = v->byte_ids[(uint8_t)split.p[i]];
         if (id != TOKEN_NONE) {
             merge_add(m, id, (uint32_t)i, 1);
+        } else {
+            out->n_dropped++;
         }
     }
     struct context context = {b, (const uint8_t *)split.p};

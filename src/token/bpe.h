@@ -29,7 +29,8 @@ struct bpe {
 bool bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, struct error *e);
 void bpe_finish(struct bpe *b);
 
-/* Appends the ids of one split. Bytes that the vocabulary has no token for give none. */
+/* Appends the ids of one split. Bytes that the vocabulary has no token for are counted
+ * in out->n_dropped. */
 bool bpe_encode(const struct bpe *b, const struct vocab *v, struct str split, struct merge *m,
                 struct token_list *out, struct error *e);
 

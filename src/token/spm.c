@@ -74,6 +74,7 @@ static bool push_bytes(const struct spm *s, const struct vocab *v, struct str by
     for (size_t i = 0; i < bytes.n; i++) {
         uint32_t id = v->byte_ids[(uint8_t)bytes.p[i]];
         bool unknown = id == TOKEN_NONE;
+        out->n_dropped += unknown && s->unknown == TOKEN_NONE;
         if (unknown && (*after_unknown || s->unknown == TOKEN_NONE)) {
             continue;
         }

@@ -237,10 +237,11 @@ bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags
 {
     struct work w = {0};
     buf_init(&w.spaced, SIZE_MAX / 2);
-    size_t n_before = out->n;
+    size_t n_before = out->n, n_dropped_before = out->n_dropped;
     bool ok = encode_all(t, text, flags, &w, out, e);
     if (!ok) {
         out->n = n_before;
+        out->n_dropped = n_dropped_before;
     }
     merge_finish(&w.merge);
     buf_finish(&w.spaced);

@@ -41,11 +41,12 @@ struct token_info {
     bool add_bos, add_eos, add_space_prefix;
 };
 
-/* A growable list of ids; max bounds it. */
+/* A growable list of ids. Zeroed is empty. */
 struct token_list {
     uint32_t *ids;
     size_t n;
     size_t capacity;
+    size_t n_dropped; /* bytes of the encoded texts that no token stands for, see below */
 };
 void token_list_finish(struct token_list *list);
 bool token_list_push(struct token_list *list, uint32_t id, struct error *e);
@@ -67,8 +68,8 @@ enum token_flags {
 /* Appends the ids of text (any bytes, invalid UTF-8 too) to *out; time O(n log n) at worst, and
  * linear in practice. USER_DEFINED tokens are matched as they are spelled with any flags; CONTROL
  * tokens never come out without TOKEN_PARSE_SPECIAL (but for the BOS asked for). Bytes for which
- * the vocabulary has no token at all (some of SmolLM2's control characters) are left out.
- * On failure (ERROR_MEMORY) *out is as before. */
+ * the vocabulary has no token at all (some of SmolLM2's control characters) are left out, and added
+ * to out->n_dropped. On failure (ERROR_MEMORY) *out is as before. */
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,
                       struct token_list *out, struct error *e);
 

@@ -201,13 +201,34 @@ static void empty_texts_stand_for_nothing(void **state)
     finish(&m);
 }
 
-static void bytes_without_a_token_are_left_out(void **state)
+static void check_dropped(const struct vocab_spec *spec, const char *text, size_t n_dropped)
+{
+    struct made m = make_good(spec);
+    struct token_list list = {.n_dropped = 100};
+    assert_true(tokenizer_encode(m.t, str_from(text), 0, &list, NULL));
+    assert_int_equal(list.n_dropped, 100 + n_dropped);
+    token_list_finish(&list);
+    finish(&m);
+}
+
+static void bytes_without_a_token_are_left_out_and_counted(void **state)
 {
     (void)state;
-    static const struct vocab_spec spec = {BPE, AB};
-    struct made m = make_good(&spec);
+    static const struct vocab_spec bpe = {BPE, AB};
+    struct made m = make_good(&bpe);
     check_ids(m.t, "a?b", 0, 2, (const uint32_t[]){0, 1});
     finish(&m);
+    check_dropped(&bpe, "ab", 0);
+    check_dropped(&bpe, "a?b\xC3\xA9?", 4);
+    check_dropped(&bpe, "?", 1);
+    static const struct vocab_spec spm = {.model = "llama",
+                                          .tokens = "<x>,<s>,</s>,a,\xE2\x96\x81",
+                                          .scores = "00000",
+                                          .kinds = "33311"};
+    check_dropped(&spm, "a a", 0);
+    check_dropped(&spm, "a\xC3\xA9z", 3); /* unknown is token 0, which text must not give */
+    static const struct vocab_spec unknown = {SPM, .scores = "0000"};
+    check_dropped(&unknown, "?a", 0); /* the unknown token stands for them */
 }
 
 static void padding_beyond_the_vocabulary_is_none(void **state)
@@ -452,7 +473,7 @@ int main(void)
         cmocka_unit_test(of_equal_texts_the_lowest_id_is_used),
         cmocka_unit_test(a_control_token_does_not_hide_a_normal_one_with_its_text),
         cmocka_unit_test(empty_texts_stand_for_nothing),
-        cmocka_unit_test(bytes_without_a_token_are_left_out),
+        cmocka_unit_test(bytes_without_a_token_are_left_out_and_counted),
         cmocka_unit_test(padding_beyond_the_vocabulary_is_none),
         cmocka_unit_test(special_tokens_match_leftmost_and_longest),
         cmocka_unit_test(llama3_adds_bos_and_takes_whole_splits_without_merging),
