@@ -229,7 +229,9 @@ static bool encode_all(const struct tokenizer *t, struct str text, unsigned flag
         after_special = true;
         done = match->start + t->vocab.pieces[match->id].n;
     }
-    return encode_fragment(t, str_skip(text, done), after_special, w, out, e);
+    bool add_eos = (flags & TOKEN_ADD_EOS) && t->vocab.info.add_eos;
+    return encode_fragment(t, str_skip(text, done), after_special, w, out, e) &&
+           (!add_eos || token_list_push(out, t->vocab.info.eos, e));
 }
 
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,

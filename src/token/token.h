@@ -62,12 +62,13 @@ const struct token_info *tokenizer_info(const struct tokenizer *t);
 enum token_flags {
     TOKEN_PARSE_SPECIAL = 1, /* special tokens in the text become their ids */
     TOKEN_ADD_BOS = 2,       /* put BOS first if the file says add_bos_token */
-    TOKEN_CONTINUE = 4       /* SPM: text follows text already tokenised: no space prefix */
+    TOKEN_CONTINUE = 4,      /* SPM: text follows text already tokenised: no space prefix */
+    TOKEN_ADD_EOS = 8        /* put EOS last if the file says add_eos_token */
 };
 
 /* Appends the ids of text (any bytes, invalid UTF-8 too) to *out; time O(n log n) at worst, and
  * linear in practice. USER_DEFINED tokens are matched as they are spelled with any flags; CONTROL
- * tokens never come out without TOKEN_PARSE_SPECIAL (but for the BOS asked for). Bytes for which
+ * tokens never come out without TOKEN_PARSE_SPECIAL (but for the BOS and EOS asked for). Bytes for which
  * the vocabulary has no token at all (some of SmolLM2's control characters) are left out, and added
  * to out->n_dropped. On failure (ERROR_MEMORY) *out is as before. */
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,

@@ -15,13 +15,16 @@ static void require(bool condition)
     }
 }
 
-/* Ids are in range and, with flags that do not parse them, none is a control token but BOS. */
+/* Ids are in range and, with flags that do not parse them, none is a control token but BOS and EOS.
+ */
 static void check_ids(const struct tokenizer *t, unsigned flags, const struct token_list *list)
 {
     const struct token_info *info = tokenizer_info(t);
     bool has_bos = (flags & TOKEN_ADD_BOS) && info->add_bos;
     require(!has_bos || (list->n > 0 && list->ids[0] == info->bos));
-    for (size_t i = has_bos ? 1 : 0; i < list->n; i++) {
+    bool has_eos = (flags & TOKEN_ADD_EOS) && info->add_eos;
+    require(!has_eos || (list->n > 0 && list->ids[list->n - 1] == info->eos));
+    for (size_t i = has_bos ? 1 : 0; i < list->n - has_eos; i++) {
         require(list->ids[i] < info->n_tokens);
         require((flags & TOKEN_PARSE_SPECIAL) || tokenizer_kind(t, list->ids[i]) != TOKEN_CONTROL);
     }
@@ -104,6 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
         check_splits(t, text);
         check_text(t, text, 0);
         check_text(t, text, TOKEN_PARSE_SPECIAL | TOKEN_ADD_BOS);
+        check_text(t, text, TOKEN_ADD_BOS | TOKEN_ADD_EOS);
         check_text(t, text, TOKEN_CONTINUE);
     }
     tokenizer_destroy(t);

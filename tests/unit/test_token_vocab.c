@@ -344,6 +344,35 @@ static void spm_has_the_usual_ids_unless_told(void **state)
     finish(&m);
 }
 
+static void eos_comes_last_when_the_file_and_the_caller_say_so(void **state)
+{
+    (void)state;
+    static const struct vocab_spec bpe = {BPE,
+                                          .tokens = "a,b,ab,<end>",
+                                          .merges = "a b",
+                                          .kinds = "1113",
+                                          .u32_key = "eos_token_id",
+                                          .u32 = 3,
+                                          .bool_key = "add_eos_token",
+                                          .boolean = true};
+    struct made m = make_good(&bpe);
+    check_ids(m.t, "ab", TOKEN_ADD_EOS, 2, (const uint32_t[]){2, 3});
+    check_ids(m.t, "ab", 0, 1, (const uint32_t[]){2});
+    check_ids(m.t, "", TOKEN_ADD_EOS | TOKEN_ADD_BOS, 1, (const uint32_t[]){3});
+    check_ids(m.t, "a<end>", TOKEN_ADD_EOS | TOKEN_PARSE_SPECIAL, 3, (const uint32_t[]){0, 3, 3});
+    finish(&m);
+    static const struct vocab_spec spm = {SPM, .scores = "0000", .bool_key = "add_eos_token",
+                                          .boolean = true};
+    m = make_good(&spm);
+    check_ids(m.t, "a", TOKEN_ADD_EOS | TOKEN_ADD_BOS | TOKEN_CONTINUE, 3,
+              (const uint32_t[]){1, 3, 2});
+    finish(&m);
+    static const struct vocab_spec silent = {SPM, .scores = "0000"};
+    m = make_good(&silent);
+    check_ids(m.t, "a", TOKEN_ADD_EOS | TOKEN_CONTINUE, 1, (const uint32_t[]){3});
+    finish(&m);
+}
+
 /* --- ends of turns */
 
 static bool is_end(const char *tokens, const char *kinds, uint32_t id)
@@ -480,6 +509,7 @@ int main(void)
         cmocka_unit_test(other_byte_level_models_merge_and_add_no_bos),
         cmocka_unit_test(a_llama3_vocabulary_without_pre_is_recognised),
         cmocka_unit_test(spm_has_the_usual_ids_unless_told),
+        cmocka_unit_test(eos_comes_last_when_the_file_and_the_caller_say_so),
         cmocka_unit_test(names_of_end_tokens_end_turns),
         cmocka_unit_test(ids_that_the_file_names_end_turns),
         cmocka_unit_test(creation_survives_every_failing_allocation),
