@@ -207,9 +207,9 @@ int cmd_inspect(const struct cmd_env *env, int argc, char **argv)
         .about = "Print what is in a GGUF file: metadata, tensors, sizes by type, tokenizer, chat\n"
                  "template, and the memory that a context needs. MODEL is a path or a name in the\n"
                  "model folder (default: the default model).",
-        .epilog =
-            "Control characters and bytes that are no UTF-8 are printed as \\xNN; in JSON such\n"
-            "bytes become U+FFFD.",
+        .epilog = "Control characters and bytes that are no UTF-8 are printed as \\n, \\xNN or "
+                  "\\u{N}; in\n"
+                  "JSON such bytes become U+FFFD.",
     };
     const char *model = NULL;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);

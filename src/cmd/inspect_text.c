@@ -1,5 +1,6 @@
 /* inspect_text.c - the report of `puna inspect` for people. */
 #include "cmd/inspect.h"
+#include "cmd/print.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,60 +14,6 @@ enum {
     MIN_NAME_WIDTH = 16,
     MAX_NAME_WIDTH = 48
 };
-
-/* Control characters of ASCII and of Latin-1, line and paragraph separators, and the invisible marks
- * that turn the direction of writing or have no width: what could make a terminal or a reader see
- * something else than what is there. */
-static bool is_hidden(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x200B && c <= 0x200F) ||
-           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0x061C ||
-           c == 0xFEFF || (c >= 0xE0000 && c <= 0xE007F);
-}
-
-static void print_code_point(struct str bytes, uint32_t c)
-{
-    if (c == '\n') {
-        fputs("\\n", stdout);
-    } else if (c == '\t') {
-        fputs("\\t", stdout);
-    } else if (c == '\\' || c == '"') {
-        printf("\\%c", (int)c);
-    } else if (c < 0x80 && is_hidden(c)) {
-        printf("\\x%02" PRIx32, c);
-    } else if (is_hidden(c)) {
-        printf("\\u{%" PRIx32 "}", c);
-    } else {
-        fwrite(bytes.p, 1, bytes.n, stdout);
-    }
-}
-
-/* At most max code points of s, those that cannot be shown as escapes; "..." where it is cut. */
-static void print_escaped(struct str s, size_t max)
-{
-    for (size_t n = 0; s.n > 0; n++) {
-        if (n == max) {
-            fputs("...", stdout);
-            return;
-        }
-        uint32_t c = 0;
-        size_t length = str_decode_utf8(s, &c);
-        if (length == 0) {
-            printf("\\x%02x", (unsigned char)s.p[0]);
-            length = 1;
-        } else {
-            print_code_point((struct str){s.p, length}, c);
-        }
-        s = str_skip(s, length);
-    }
-}
-
-static void print_quoted(struct str s, size_t max)
-{
-    putchar('"');
-    print_escaped(s, max);
-    putchar('"');
-}
 
 /* 98362432 as "98,362,432". */
 static void print_grouped(uint64_t n, int width)
@@ -113,7 +60,7 @@ static void print_item(const struct gguf_value *v, uint64_t index, size_t max)
 {
     switch (v->array_type) {
     case GGUF_STRING:
-        print_quoted(gguf_array_str(v, index), max);
+        print_quoted(stdout, gguf_array_str(v, index), max);
         break;
     case GGUF_F32:
     case GGUF_F64:
@@ -146,7 +93,7 @@ static void print_value(const struct gguf_value *v, bool all_items)
 {
     switch (v->type) {
     case GGUF_STRING:
-        print_quoted(v->s, SHOWN_STRING);
+        print_quoted(stdout, v->s, SHOWN_STRING);
         break;
     case GGUF_ARRAY:
         print_array(v, all_items);
@@ -251,7 +198,7 @@ static void print_tokenizer(const struct inspect_report *r)
     printf("\nTokenizer\n");
     if (r->tokenizer == NULL) {
         printf("  %s", r->tokenizer_why.code == ERROR_NONE ? "none" : "cannot be used: ");
-        print_escaped(str_from(r->tokenizer_why.text), SIZE_MAX);
+        print_escaped(stdout, str_from(r->tokenizer_why.text), SIZE_MAX);
         putchar('\n');
         return;
     }
@@ -266,7 +213,7 @@ static void print_tokenizer(const struct inspect_report *r)
     for (size_t i = 0; i < INSPECT_N_ROLES; i++) {
         if (roles[i].id != TOKEN_NONE) {
             printf("  %-8s%8" PRIu32 "  ", roles[i].name, roles[i].id);
-            print_quoted(tokenizer_text(r->tokenizer, roles[i].id), SHOWN_STRING);
+            print_quoted(stdout, tokenizer_text(r->tokenizer, roles[i].id), SHOWN_STRING);
             putchar('\n');
         }
     }
@@ -288,7 +235,7 @@ static void print_template(const struct gguf *g)
         const char *end = memchr(text.p, '\n', text.n);
         size_t n = end != NULL ? (size_t)(end - text.p) : text.n;
         printf("  ");
-        print_escaped((struct str){text.p, n}, SHOWN_TEMPLATE_LINE);
+        print_escaped(stdout, (struct str){text.p, n}, SHOWN_TEMPLATE_LINE);
         putchar('\n');
         text = str_skip(text, end != NULL ? n + 1 : n);
     }
@@ -302,7 +249,7 @@ static void print_memory(const struct inspect_memory *m)
     printf("\nMemory\n");
     if (!m->is_known) {
         printf("  not known: ");
-        print_escaped(str_from(m->why.text), SIZE_MAX);
+        print_escaped(stdout, str_from(m->why.text), SIZE_MAX);
         putchar('\n');
         return;
     }
@@ -321,7 +268,7 @@ void inspect_print_text(const struct inspect_report *r)
 {
     uint32_t n_splits = gguf_n_splits(r->g);
     printf("File: ");
-    print_escaped(str_from(r->path), SIZE_MAX);
+    print_escaped(stdout, str_from(r->path), SIZE_MAX);
     printf("\nFormat: GGUF version %" PRIu32 ", %" PRIu32 " file%s, ", gguf_version(r->g), n_splits,
            n_splits > 1 ? "s" : "");
     print_bytes(gguf_file_bytes(r->g), 0);

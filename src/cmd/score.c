@@ -1,6 +1,7 @@
 /* score.c - `puna score`: log-probability of every token of a text, given those before it. */
 #include "base/fmath.h"
 #include "base/mem.h"
+#include "cmd/print.h"
 #include "cmd/session.h"
 #include "model/forward.h"
 
@@ -126,16 +127,10 @@ static void find_top(const float *logits, uint32_t n_vocab, double log_sum, stru
     }
 }
 
-static void print_piece(struct str piece)
+static void print_piece(const struct score *s, uint32_t id)
 {
-    for (size_t i = 0; i < piece.n; i++) {
-        unsigned char c = (unsigned char)piece.p[i];
-        if (c < 0x20 || c == 0x7F || c == '\\') {
-            printf("\\x%02x", c);
-        } else {
-            putchar(c);
-        }
-    }
+    print_escaped(stdout, tokenizer_piece(s->session.tokenizer, id, true), SIZE_MAX);
+    putchar('\n');
 }
 
 /* A piece may be half a code point: such bytes show as U+FFFD in JSON. */
@@ -181,12 +176,10 @@ static void emit_text(const struct score *s, size_t index, const struct scored *
         printf("%10.5f", t->logprob);
     }
     printf("  %6u  ", id);
-    print_piece(tokenizer_piece(s->session.tokenizer, id, true));
-    putchar('\n');
+    print_piece(s, id);
     for (uint32_t i = 0; index > 0 && i < s->options.top; i++) {
         printf("    %10.5f  %6u  ", t->top[i].logprob, t->top[i].id);
-        print_piece(tokenizer_piece(s->session.tokenizer, t->top[i].id, true));
-        putchar('\n');
+        print_piece(s, t->top[i].id);
     }
 }
 

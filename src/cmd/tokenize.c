@@ -4,6 +4,7 @@
 #include "chat/conversation.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "cmd/print.h"
 #include "token/token.h"
 
 #include <stdio.h>
@@ -38,30 +39,6 @@ static void vocabulary_close(struct vocabulary *v)
 {
     tokenizer_destroy(v->tokenizer);
     gguf_destroy(v->file);
-}
-
-/* One code point in a line of its own text: backslash escapes for what would break the line, \xNN
- * for control characters and for bytes that are not UTF-8. */
-static void print_escaped(struct str text)
-{
-    while (text.n > 0) {
-        uint32_t c = 0;
-        size_t n = str_decode_utf8(text, &c);
-        if (n == 0 || c < 0x20 || c == 0x7F) {
-            unsigned byte = (unsigned char)text.p[0];
-            n = 1;
-            if (byte == '\n' || byte == '\t' || byte == '\r') {
-                printf("\\%c", byte == '\n' ? 'n' : byte == '\t' ? 't' : 'r');
-            } else {
-                printf("\\x%02X", byte);
-            }
-        } else if (c == '\\') {
-            fputs("\\\\", stdout);
-        } else {
-            fwrite(text.p, 1, n, stdout);
-        }
-        text = str_skip(text, n);
-    }
 }
 
 /* Length of the maximal ill-formed part (Unicode 3.9) that text begins with. */
@@ -122,7 +99,7 @@ static void print_lines(const struct tokenizer *t, const struct token_list *list
 {
     for (size_t i = 0; i < list->n; i++) {
         printf("%u\t", list->ids[i]);
-        print_escaped(tokenizer_piece(t, list->ids[i], true));
+        print_escaped(stdout, tokenizer_piece(t, list->ids[i], true), SIZE_MAX);
         putchar('\n');
     }
 }
@@ -268,9 +245,11 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
     static const struct options_usage usage = {
         .command = "tokenize",
         .synopsis = "[OPTION]... [MODEL]",
-        .about = "Print the tokens of the text on standard input (at most 64 MiB), one a line:\n"
-                 "id, tab, piece. In pieces \\n, \\t, \\r, \\\\ and \\xNN stand for line breaks,\n"
-                 "tabs, backslashes and bytes that are not text.",
+        .about =
+            "Print the tokens of the text on standard input (at most 64 MiB), one a line:\n"
+            "id, tab, piece. In pieces \\n, \\t, \\r and \\\\ stand for line breaks, tabs and\n"
+            "backslashes, \\xNN and \\u{N} for other control characters and for bytes that\n"
+            "are not text.",
         .epilog = "MODEL is a GGUF file (a vocabulary alone is enough), a name in the model\n"
                   "folder, or nothing for the default model.",
     };

@@ -27,17 +27,43 @@ def key(name, kind, value):
 
 
 def gguf(pairs=(), tensors=()):
-    """pairs: (name, kind, value); tensors: (name, type, dims). All data is zero."""
+    """pairs: (name, kind, value); tensors: (name, type, dims) of zeros, or (name, type, dims, data)."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs))
     head += b"".join(key(*p) for p in pairs)
-    offset = 0
-    for name, kind, dims in tensors:
+    body = b""
+    for name, kind, dims, *data in tensors:
         type_id, block, block_bytes = BLOCKS[kind]
         head += string(name) + struct.pack("<I", len(dims))
         head += b"".join(struct.pack("<Q", d) for d in dims)
-        head += struct.pack("<IQ", type_id, offset)
+        head += struct.pack("<IQ", type_id, len(body))
         n_items = 1
         for d in dims:
             n_items *= d
-        offset += -(-(n_items // block * block_bytes) // ALIGNMENT) * ALIGNMENT
-    return head + bytes(-len(head) % ALIGNMENT) + bytes(offset)
+        body += data[0] if data else bytes(n_items // block * block_bytes)
+        body += bytes(-len(body) % ALIGNMENT)
+    return head + bytes(-len(head) % ALIGNMENT) + body
+
+
+LLAMA_TOKENS = [chr(c) for c in range(33, 127)] + ["\u0120"]  # a byte each; the last is the blank
+
+
+def llama(rows=len(LLAMA_TOKENS), tensors=(), **changes):
+    """A model of one layer that computes: zero weights, so that all tokens are equally probable.
+    rows: of the embedding; tensors replace or join the usual ones; changes: "llama.KEY", with `__`
+    for the dot, or "tokenizer.ggml.KEY" for keys that start with `ggml__`."""
+    keys = {"block_count": (U32, 1), "context_length": (U32, 64), "embedding_length": (U32, 32),
+            "feed_forward_length": (U32, 32), "attention.head_count": (U32, 2),
+            "attention.layer_norm_rms_epsilon": (F32, 1e-5)}
+    pairs = {"general.architecture": (STRING, "llama")} | {"llama." + k: v for k, v in keys.items()}
+    pairs |= {"tokenizer.ggml.model": (STRING, "gpt2"), "tokenizer.ggml.pre": (STRING, "gpt-2"),
+              "tokenizer.ggml.tokens": (STRING, LLAMA_TOKENS), "tokenizer.ggml.merges": (STRING, [])}
+    for name, value in changes.items():
+        name = name.replace("__", ".")
+        pairs[("tokenizer." if name.startswith("ggml.") else "llama.") + name] = value
+    shapes = {"token_embd.weight": [32, rows], "output_norm.weight": [32]}
+    for name, dims in [("attn_norm", [32]), ("ffn_norm", [32])] + [(n, [32, 32]) for n in (
+            "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")]:
+        shapes[f"blk.0.{name}.weight"] = dims
+    named = {name: (name, "F32", dims) for name, dims in shapes.items()}
+    named |= {t[0]: t for t in tensors}
+    return gguf([(k, *v) for k, v in pairs.items()], list(named.values()))

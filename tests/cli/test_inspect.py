@@ -173,7 +173,7 @@ def test_no_control_character_reaches_the_terminal(model):
         bad = [c for c in shown if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)
                and not (c == "\x7f" and "--json" in args)]
         assert bad == [] and "\u202e" not in shown
-    assert r"a\x1b]0;owned\x07\x9b\xff\x00\x0d\nb \u{9b}31m \u{202e} \x7f" in text(path)
+    assert r"a\x1b]0;owned\x07\x9b\xff\x00\r\nb \u{9b}31m \u{202e} \x7f" in text(path)
 
 
 def test_bytes_that_are_no_utf8_become_replacement_characters_in_json(model):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gguf_file import STRING, U32, gguf
+from gguf_file import I32, STRING, U32, gguf
 
 PUNA = os.environ.get("PUNA", "build/release/puna")
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden/token"
@@ -57,7 +57,16 @@ def test_lines_are_ids_and_escaped_pieces():
     lines = output("tokenize", "--no-bos", BPE, data="a\n\t\\\x01é!").decode().splitlines()
     ids, pieces = zip(*(line.split("\t") for line in lines))
     assert [int(i) for i in ids] == document("--no-bos", BPE, data="a\n\t\\\x01é!")["ids"]
-    assert "".join(pieces).replace(r"\xC3\xA9", "é") == r"a\n\t\\\x01é!"
+    assert "".join(pieces).replace(r"\xc3\xa9", "é") == r"a\n\t\\\x01é!"
+
+
+def test_no_control_character_of_a_vocabulary_reaches_the_terminal(tmp_path):
+    path = vocabulary(tmp_path, tokens=(STRING, ["a", "b", "\x1b[2J\u202e"]), merges=(STRING, []),
+                      token_type=(I32, [1, 1, 4]))
+    assert output("tokenize", path, data="a\x1b[2J\u202eb") == rb"""0	a
+2	\x1b[2J\u{202e}
+1	b
+"""
 
 
 def test_json_has_ids_and_pieces():

@@ -1,0 +1,52 @@
+"""`puna score` as a user meets it, on small models made here; its numbers are proved by
+tests/oracle/test_logits.py."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from gguf_file import I32, LLAMA_TOKENS, STRING, llama
+
+PUNA = os.environ.get("PUNA", "build/release/puna")
+
+
+def run(*args, data=b""):
+    data = data.encode() if isinstance(data, str) else data
+    return subprocess.run([PUNA, "score", *map(str, args)], input=data, capture_output=True, timeout=60)
+
+
+def output(*args, data=b""):
+    done = run(*args, data=data)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode()
+
+
+def document(*args, data=b""):
+    return json.loads(output("--json", *args, data=data))
+
+
+def failure(*args, data=b""):
+    """Exit code and the one line on stderr; nothing on stdout."""
+    done = run(*args, data=data)
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1 and done.stderr.startswith(b"puna score: ")
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.fixture
+def model(tmp_path):
+    """model(...): path of gguf_file.llama(...)."""
+    def make(*args, **changes):
+        path = tmp_path / "model.gguf"
+        path.write_bytes(llama(*args, **changes))
+        return path
+    return make
+
+
+def test_pieces_are_escaped_so_that_a_token_is_a_line(model):
+    tokens = LLAMA_TOKENS + ["\u010a", "\x1b[\u202e"]  # the first is the byte 0A
+    path = model(len(tokens), ggml__tokens=(STRING, tokens),
+                 ggml__token_type=(I32, [1] * (len(tokens) - 1) + [4]))
+    lines = output("--ids", path, data="0 95 96 59").splitlines()
+    assert [line.split(maxsplit=2)[2] for line in lines[:4]] == ["!", r"\n", r"\x1b[\u{202e}", r"\\"]
