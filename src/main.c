@@ -1,5 +1,6 @@
 /* main.c - the table of subcommands. */
 #include "cmd/cmd.h"
+#include "cmd/print.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,8 @@ int main(int argc, char **argv)
             return commands[i].run(&env, argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "puna: unknown command '%s' (see puna --help)\n", argv[1]);
+    fputs("puna: unknown command '", stderr);
+    print_escaped(stderr, str_from(argv[1]), SIZE_MAX);
+    fputs("' (see puna --help)\n", stderr);
     return 2;
 }

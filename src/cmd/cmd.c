@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "cmd/print.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +17,9 @@ static const char default_model[] = "SmolLM2-135M-Instruct.Q4_1.gguf";
 int cmd_fail(const char *command, const struct error *e)
 {
     fflush(stdout);
-    fprintf(stderr, "puna %s: %s\n", command, e->text);
+    fprintf(stderr, "puna %s: ", command);
+    print_escaped(stderr, str_from(e->text), SIZE_MAX);
+    putc('\n', stderr);
     return error_meaning(e->code)->exit_code;
 }
 

@@ -25,7 +25,8 @@ typedef int cmd_fn(const struct cmd_env *env, int argc, char **argv);
 
 cmd_fn cmd_run, cmd_inspect, cmd_tokenize, cmd_detokenize, cmd_score, cmd_bench, cmd_version;
 
-/* Prints "puna COMMAND: TEXT" on stderr and returns the code's exit status (error.h). */
+/* Prints "puna COMMAND: TEXT" on stderr, one line whatever file or person the text quotes (see
+ * print_escaped), and returns the code's exit status (error.h). */
 int cmd_fail(const char *command, const struct error *e);
 
 /* Flushes stdout; a full disk or closed pipe is an error with its exit code, else `exit_code`. */

@@ -1,6 +1,7 @@
 /* repl.c - the chat in the terminal: read, obey or answer, until the user leaves. */
 #include "cmd/repl.h"
 
+#include "cmd/print.h"
 #include "cmd/repl_input.h"
 
 #include <stdio.h>
@@ -66,7 +67,8 @@ static bool one_turn(struct repl *r, struct repl_input *in, bool *interrupted, s
         ok = answer_turn(r, buf_str(&text), &turn);
     }
     if (!ok) {
-        fprintf(stderr, "%s\n", turn.text);
+        print_escaped(stderr, str_from(turn.text), SIZE_MAX);
+        putc('\n', stderr);
     }
     buf_finish(&text);
     return !again || error_set(e, ERROR_INTERRUPTED, "interrupted");
@@ -87,7 +89,8 @@ bool repl_run(struct run *run, struct error *e)
               (run->options.system == NULL ||
                conversation_set_system(&r.conversation, str_from(run->options.system), e));
     if (ok) {
-        fprintf(stderr, "%s; /help lists the commands, Ctrl-D leaves.\n", run->session.path);
+        print_escaped(stderr, str_from(run->session.path), SIZE_MAX);
+        fprintf(stderr, "; /help lists the commands, Ctrl-D leaves.\n");
     }
     bool interrupted = false;
     while (ok && !r.quit) {

@@ -49,8 +49,8 @@ LLAMA_TOKENS = [chr(c) for c in range(33, 127)] + ["\u0120"]  # a byte each; the
 
 def llama(rows=len(LLAMA_TOKENS), tensors=(), **changes):
     """A model of one layer that computes: zero weights, so that all tokens are equally probable.
-    rows: of the embedding; tensors replace or join the usual ones; changes: "llama.KEY", with `__`
-    for the dot, or "tokenizer.ggml.KEY" for keys that start with `ggml__`."""
+    rows: of the embedding; tensors replace or join the usual ones; changes: values of keys, `llama__`
+    for "llama.", `ggml__` for "tokenizer.ggml."."""
     keys = {"block_count": (U32, 1), "context_length": (U32, 64), "embedding_length": (U32, 32),
             "feed_forward_length": (U32, 32), "attention.head_count": (U32, 2),
             "attention.layer_norm_rms_epsilon": (F32, 1e-5)}
@@ -59,7 +59,7 @@ def llama(rows=len(LLAMA_TOKENS), tensors=(), **changes):
               "tokenizer.ggml.tokens": (STRING, LLAMA_TOKENS), "tokenizer.ggml.merges": (STRING, [])}
     for name, value in changes.items():
         name = name.replace("__", ".")
-        pairs[("tokenizer." if name.startswith("ggml.") else "llama.") + name] = value
+        pairs["tokenizer." + name if name.startswith("ggml.") else name] = value
     shapes = {"token_embd.weight": [32, rows], "output_norm.weight": [32]}
     for name, dims in [("attn_norm", [32]), ("ffn_norm", [32])] + [(n, [32, 32]) for n in (
             "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")]:

@@ -1,0 +1,52 @@
+"""What all commands share: how errors are said. The binary is $PUNA (default build/release/puna)."""
+import os
+import subprocess
+
+import pytest
+
+from gguf_file import STRING, gguf, llama
+
+PUNA = os.environ.get("PUNA", "build/release/puna")
+
+
+def run(*args, data=b"", **options):
+    return subprocess.run([PUNA, *map(str, args)], input=data, capture_output=True, timeout=60, **options)
+
+
+def failure(*args, **options):
+    """Exit code and the one line on stderr; nothing on stdout."""
+    done = run(*args, **options)
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1 and done.stderr.startswith(f"puna {args[0]}: ".encode())
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.fixture
+def model(tmp_path):
+    """model(...): path of gguf_file.llama(...), or of the bytes `data`."""
+    def make(*args, data=None, **changes):
+        path = tmp_path / "model.gguf"
+        path.write_bytes(llama(*args, **changes) if data is None else data)
+        return path
+    return make
+
+
+HOSTILE = b"x\n\x1b[31mEVIL\x1b[2J\xff \xc2\x9b \xe2\x80\xae"
+ESCAPED = r"x\n\x1b[31mEVIL\x1b[2J\xff \u{9b} \u{202e}"
+
+
+def test_an_error_is_one_line_whatever_the_file_says(model):
+    path = model(data=gguf([("general.architecture", STRING, "llama"),
+                            ("tokenizer.ggml.model", STRING, HOSTILE)]))
+    for command in ("tokenize", "score"):
+        assert f"'{ESCAPED}' is not supported" in failure(command, path)[1]
+    path = model(general__architecture=(STRING, HOSTILE))
+    assert f"architecture '{ESCAPED}'" in failure("run", "-p", "x", path)[1]
+
+
+def test_an_error_is_one_line_whatever_was_typed(tmp_path):
+    for command in ("run", "inspect", "tokenize", "detokenize", "score", "bench"):
+        code, line = failure(command, b"no\n\x1b/such.gguf".decode())
+        assert code == 3 and r"no\n\x1b/such.gguf" in line
+    done = run("no\x1bsuch")
+    assert done.returncode == 2 and rb"no\x1bsuch" in done.stderr
