@@ -1,5 +1,6 @@
 /* bench_report.c - what `puna bench` prints, as a table of at most 100 columns or as JSON. */
 #include "cmd/bench.h"
+#include "cmd/print.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -59,7 +60,9 @@ void bench_print_head(const struct bench *b)
 {
     const struct session *s = &b->session;
     double file_bytes = (double)gguf_file_bytes(s->file);
-    printf("model    %s\n", base_name(s->path));
+    printf("model    ");
+    print_escaped(stdout, str_from(base_name(s->path)), SIZE_MAX);
+    putchar('\n');
     printf("         %.1f M weights in %.1f MB\n", (double)count_weights(s->file) * 1e-6,
            mb(file_bytes));
     printf("compute  %u thread%s, kernels %s\n", pool_n_threads(s->pool),
@@ -143,12 +146,14 @@ bool bench_print_json(struct bench *b, struct error *e)
         (json_int_t)kv_pool_bytes(b), "buffer_bytes", (json_int_t)b->forward.memory_bytes,
         "process_peak_bytes", (json_int_t)peak_bytes());
     json_t *root = json_pack(
-        "{s:s?,s:I,s:I,s:s,s:i,s:f,s:o,s:o,s:o}", "model", s->path, "file_bytes",
-        (json_int_t)gguf_file_bytes(s->file), "n_weights", (json_int_t)count_weights(s->file),
-        "kernels", s->model.kern->name, "threads", (int)pool_n_threads(s->pool), "load_seconds",
-        s->load_seconds, "memory", memory, "machine", json_machine(b), "tests", tests);
+        "{s:o,s:I,s:I,s:s,s:i,s:f,s:o,s:o,s:o}", "model", print_json_string(str_from(s->path)),
+        "file_bytes", (json_int_t)gguf_file_bytes(s->file), "n_weights",
+        (json_int_t)count_weights(s->file), "kernels", s->model.kern->name, "threads",
+        (int)pool_n_threads(s->pool), "load_seconds", s->load_seconds, "memory", memory, "machine",
+        json_machine(b), "tests", tests);
     bool ok =
-        root != NULL && json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
+        root != NULL &&
+        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) == 0;
     putchar('\n');
     json_decref(root);
     return ok || error_set(e, ERROR_INTERNAL, "the report cannot be written as JSON (%s)", s->path);

@@ -180,7 +180,7 @@ static bool report(struct inspect_report *r, uint32_t ctx, bool json, struct err
         *e = r->tokenizer_why;
         ok = false;
     } else if (json) {
-        ok = inspect_print_json(r, e);
+        inspect_print_json(r);
     } else {
         inspect_print_text(r);
     }

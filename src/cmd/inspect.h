@@ -49,6 +49,6 @@ void inspect_roles(const struct token_info *info, struct inspect_role out[INSPEC
 /* Both print on stdout; nothing from the file reaches the terminal as a control character. */
 void inspect_print_text(const struct inspect_report *r);
 /* One document, written while it is walked: memory does not grow with the arrays. */
-bool inspect_print_json(const struct inspect_report *r, struct error *e);
+void inspect_print_json(const struct inspect_report *r);
 
 #endif

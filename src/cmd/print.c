@@ -1,5 +1,7 @@
-/* print.c - escapes for what a terminal must not get. */
+/* print.c - escapes for what a terminal must not get, and the repair of what JSON cannot hold. */
 #include "cmd/print.h"
+
+#include "base/buf.h"
 
 #include <inttypes.h>
 
@@ -75,4 +77,64 @@ void print_quoted(FILE *f, struct str s, size_t max_code_points)
     putc('"', f);
     print_text(f, s, max_code_points, true);
     putc('"', f);
+}
+
+/* --- JSON */
+
+/* Length of the maximal ill-formed part (Unicode 3.9) that text begins with. */
+static size_t ill_formed_part(struct str text)
+{
+    size_t n = 1;
+    while (n < text.n && n < 3 && str_complete_utf8((struct str){text.p, n + 1}) == 0) {
+        n++;
+    }
+    return n;
+}
+
+/* Takes the next code point off *rest, its bytes and number to *c; U+FFFD for an ill-formed part. */
+static struct str next_character(struct str *rest, uint32_t *c)
+{
+    size_t n = str_decode_utf8(*rest, c);
+    struct str bytes = {rest->p, n};
+    if (n == 0) {
+        n = ill_formed_part(*rest);
+        *c = 0xFFFD;
+        bytes = STR("\xEF\xBF\xBD");
+    }
+    *rest = str_skip(*rest, n);
+    return bytes;
+}
+
+void print_json_text(FILE *f, struct str s)
+{
+    putc('"', f);
+    while (s.n > 0) {
+        uint32_t c = 0;
+        struct str bytes = next_character(&s, &c);
+        char letter = escape_letter(c, true);
+        if (letter != '\0') {
+            fprintf(f, "\\%c", letter);
+        } else if (is_hidden(c) && c >= 0x10000) {
+            fprintf(f, "\\u%04" PRIx32 "\\u%04" PRIx32, 0xD7C0 + (c >> 10), 0xDC00 + (c & 0x3FF));
+        } else if (is_hidden(c)) {
+            fprintf(f, "\\u%04" PRIx32, c);
+        } else {
+            fwrite(bytes.p, 1, bytes.n, f);
+        }
+    }
+    putc('"', f);
+}
+
+json_t *print_json_string(struct str s)
+{
+    struct buf b;
+    buf_init(&b, SIZE_MAX / 2);
+    bool ok = true;
+    while (ok && s.n > 0) {
+        uint32_t c = 0;
+        ok = buf_append(&b, next_character(&s, &c), NULL);
+    }
+    json_t *string = ok ? json_stringn(b.n > 0 ? b.data : "", b.n) : NULL;
+    buf_finish(&b);
+    return string;
 }

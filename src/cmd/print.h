@@ -1,10 +1,11 @@
-/* print.h - foreign text on a terminal: whatever a file or a model holds, no control character
- * comes out. Threads: as stdio. */
+/* print.h - foreign text on a terminal and in JSON: whatever a file or a model holds, no control
+ * character comes out. Threads: as stdio. */
 #ifndef CMD_PRINT_H
 #define CMD_PRINT_H
 
 #include "base/str.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 /* At most max_code_points of s, and "..." where it is cut. \n, \t, \r and \\ stand for line break,
@@ -15,5 +16,12 @@ void print_escaped(FILE *f, struct str s, size_t max_code_points);
 
 /* The same between quotation marks; \" stands for one within. */
 void print_quoted(FILE *f, struct str s, size_t max_code_points);
+
+/* A JSON string, quotation marks included. U+FFFD stands for each maximal ill-formed part (Unicode
+ * 3.9, as in the streaming decoder); \uNNNN for what print_escaped does not show either. */
+void print_json_text(FILE *f, struct str s);
+
+/* The same text as a value of jansson's; NULL when memory runs out. */
+json_t *print_json_string(struct str s);
 
 #endif

@@ -133,21 +133,10 @@ static void print_piece(const struct score *s, uint32_t id)
     putchar('\n');
 }
 
-/* A piece may be half a code point: such bytes show as U+FFFD in JSON. */
+/* A piece may be half a code point: such bytes show as U+FFFD. */
 static json_t *json_piece(const struct score *s, uint32_t id)
 {
-    struct buf b;
-    buf_init(&b, MAX_INPUT_BYTES);
-    struct token_stream stream;
-    token_stream_init(&stream);
-    stream.at_start = false;
-    json_t *result = NULL;
-    if (token_stream_push(&stream, s->session.tokenizer, id, true, &b, NULL) &&
-        token_stream_flush(&stream, &b, NULL)) {
-        result = json_stringn(b.data != NULL ? b.data : "", b.n);
-    }
-    buf_finish(&b);
-    return result != NULL ? result : json_null();
+    return print_json_string(tokenizer_piece(s->session.tokenizer, id, true));
 }
 
 static void emit_json(struct score *s, size_t index, const struct scored *t)
@@ -275,7 +264,7 @@ static void print_totals(struct score *s)
     }
     json_t *root = json_pack("{s:o,s:i,s:f,s:f}", "tokens", s->json, "n_scored", (int)s->n_scored,
                              "sum", s->sum, "perplexity", perplexity);
-    json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_dumpf(root, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(17));
     putchar('\n');
     json_decref(root);
     s->json = NULL;

@@ -41,38 +41,6 @@ static void vocabulary_close(struct vocabulary *v)
     gguf_destroy(v->file);
 }
 
-/* Length of the maximal ill-formed part (Unicode 3.9) that text begins with. */
-static size_t ill_formed_part(struct str text)
-{
-    size_t n = 1;
-    while (n < text.n && n < 3 && str_complete_utf8((struct str){text.p, n + 1}) == 0) {
-        n++;
-    }
-    return n;
-}
-
-/* A JSON string; bytes that are not UTF-8 show as U+FFFD. */
-static void print_json_text(struct str text)
-{
-    putchar('"');
-    while (text.n > 0) {
-        uint32_t c = 0;
-        size_t n = str_decode_utf8(text, &c);
-        if (n == 0) {
-            n = ill_formed_part(text);
-            fputs("\xEF\xBF\xBD", stdout);
-        } else if (c == '"' || c == '\\') {
-            printf("\\%c", (int)c);
-        } else if (c < 0x20) {
-            printf("\\u%04x", (unsigned)c);
-        } else {
-            fwrite(text.p, 1, n, stdout);
-        }
-        text = str_skip(text, n);
-    }
-    putchar('"');
-}
-
 struct tokenize_options {
     bool json, special, no_bos, splits, batch, time, chat, no_generation_prompt;
     const char *template_name;     /* NULL: chosen by the file */
@@ -115,7 +83,7 @@ static void print_json(const struct tokenizer *t, const struct token_list *list)
         if (i > 0) {
             putchar(',');
         }
-        print_json_text(tokenizer_piece(t, list->ids[i], true));
+        print_json_text(stdout, tokenizer_piece(t, list->ids[i], true));
     }
     putchar(']');
 }
@@ -387,7 +355,7 @@ static bool print_text(const struct tokenizer *t, const struct token_list *list,
     bool ok = tokenizer_decode(t, list->ids, list->n, special, &text, e);
     if (ok && json) {
         fputs("{\"text\":", stdout);
-        print_json_text(buf_str(&text));
+        print_json_text(stdout, buf_str(&text));
         fputs("}\n", stdout);
     } else if (ok) {
         fwrite(text.data, 1, text.n, stdout);

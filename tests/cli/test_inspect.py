@@ -170,15 +170,21 @@ def test_no_control_character_reaches_the_terminal(model):
         done = run(*args, path)
         assert done.returncode == 0
         shown = done.stdout.decode()  # valid UTF-8
-        bad = [c for c in shown if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)
-               and not (c == "\x7f" and "--json" in args)]
+        bad = [c for c in shown if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
         assert bad == [] and "\u202e" not in shown
     assert r"a\x1b]0;owned\x07\x9b\xff\x00\r\nb \u{9b}31m \u{202e} \x7f" in text(path)
 
 
 def test_bytes_that_are_no_utf8_become_replacement_characters_in_json(model):
     path = model([("k", STRING, b"a\xff\xe2\x82b")])
-    assert document(path)["metadata"]["k"] == "a\ufffd\ufffd\ufffdb"
+    assert document(path)["metadata"]["k"] == "a\ufffd\ufffdb"  # one for each ill-formed part
+
+
+def test_json_escapes_what_the_terminal_must_not_get_and_shows_the_rest(model):
+    path = model([("k", STRING, "\u00e9\u6d77 \U0001f999 \U000e0041 \u009b \u202e \x7f \r\"")])
+    shown = text("--json", path)
+    assert '"\u00e9\u6d77 \U0001f999 ' + r'\udb40\udc41 \u009b \u202e \u007f \r\""' in shown
+    assert document(path)["metadata"]["k"].endswith('\U000e0041 \x9b \u202e \x7f \r"')
 
 
 def test_other_architectures_print_what_they_can(model):

@@ -50,3 +50,9 @@ def test_pieces_are_escaped_so_that_a_token_is_a_line(model):
                  ggml__token_type=(I32, [1] * (len(tokens) - 1) + [4]))
     lines = output("--ids", path, data="0 95 96 59").splitlines()
     assert [line.split(maxsplit=2)[2] for line in lines[:4]] == ["!", r"\n", r"\x1b[\u{202e}", r"\\"]
+
+
+def test_json_shows_the_replacement_character_for_each_ill_formed_part(model):
+    tokens = LLAMA_TOKENS + [b"a\xe2\x82\xff".decode("latin-1").translate({0x82: 0x124})]
+    path = model(len(tokens), ggml__tokens=(STRING, tokens))  # U+0124 stands for the byte 82
+    assert document("--ids", path, data="0 95")["tokens"][1]["piece"] == "a\ufffd\ufffd"
