@@ -1,6 +1,7 @@
 /* score.c - `puna score`: log-probability of every token of a text, given those before it. */
 #include "base/fmath.h"
 #include "base/mem.h"
+#include "cmd/ids.h"
 #include "cmd/print.h"
 #include "cmd/session.h"
 #include "model/forward.h"
@@ -42,34 +43,10 @@ struct score {
     size_t n_scored;
 };
 
-/* Separators are blanks, commas and brackets, so that a JSON array works too. */
-static bool parse_ids(const char *text, size_t n, uint32_t n_vocab, struct token_list *out,
-                      struct error *e)
+/* A file may pad its matrices: ids from here on are rows that stand for no token. */
+static uint32_t n_choices(const struct score *s)
 {
-    size_t i = 0;
-    while (i < n) {
-        if (strchr(" \t\r\n,[]", text[i]) != NULL && text[i] != '\0') {
-            i++;
-            continue;
-        }
-        uint64_t id = 0;
-        size_t start = i;
-        while (i < n && text[i] >= '0' && text[i] <= '9' && id <= UINT32_MAX) {
-            id = id * 10 + (uint64_t)(text[i++] - '0');
-        }
-        if (i == start) {
-            return error_set(e, ERROR_USAGE, "byte %zu of the token ids is no digit: 0x%02x", i,
-                             (unsigned char)text[i]);
-        }
-        if (id >= n_vocab) {
-            return error_set(e, ERROR_USAGE, "token id %llu is outside the vocabulary of %u",
-                             (unsigned long long)id, n_vocab);
-        }
-        if (!token_list_push(out, (uint32_t)id, e)) {
-            return false;
-        }
-    }
-    return true;
+    return tokenizer_info(s->session.tokenizer)->n_tokens;
 }
 
 static bool read_tokens(struct score *s, struct error *e)
@@ -81,7 +58,7 @@ static bool read_tokens(struct score *s, struct error *e)
     }
     bool ok;
     if (s->options.ids) {
-        ok = parse_ids(text, n, s->session.model.config.n_vocab, &s->tokens, e);
+        ok = ids_parse((struct str){text, n}, n_choices(s), &s->tokens, e);
     } else {
         unsigned flags = (s->options.no_bos ? 0 : TOKEN_ADD_BOS) |
                          (s->options.special ? TOKEN_PARSE_SPECIAL : 0);
@@ -95,7 +72,7 @@ static bool read_tokens(struct score *s, struct error *e)
     return ok;
 }
 
-/* log(sum of exp(logit)) over the vocabulary, in doubles, the maximum subtracted. */
+/* log(sum of exp(logit)) over the tokens, in doubles, the maximum subtracted. */
 static double log_sum_exp(const float *logits, uint32_t n)
 {
     double max = -INFINITY, sum = 0.0;
@@ -109,11 +86,11 @@ static double log_sum_exp(const float *logits, uint32_t n)
 }
 
 /* Keeps the best n_top in descending order; equal ones by ascending id. */
-static void find_top(const float *logits, uint32_t n_vocab, double log_sum, struct choice *top,
+static void find_top(const float *logits, uint32_t n_ids, double log_sum, struct choice *top,
                      uint32_t n_top)
 {
     uint32_t n = 0;
-    for (uint32_t id = 0; id < n_vocab && n_top > 0; id++) {
+    for (uint32_t id = 0; id < n_ids && n_top > 0; id++) {
         double logprob = (double)logits[id] - log_sum;
         if (n == n_top && !(logprob > top[n - 1].logprob)) {
             continue;
@@ -188,16 +165,16 @@ static void emit(struct score *s, size_t index, const struct scored *t)
 /* The logits after token `index` score token index + 1. */
 static bool score_row(struct score *s, const float *logits, size_t index, struct error *e)
 {
-    uint32_t n_vocab = s->session.model.config.n_vocab;
-    if (s->logits != NULL && fwrite(logits, sizeof *logits, n_vocab, s->logits) != n_vocab) {
+    uint32_t n = n_choices(s);
+    if (s->logits != NULL && fwrite(logits, sizeof *logits, n, s->logits) != n) {
         return error_set(e, ERROR_IO, "%s cannot be written: %s", s->options.logits_path,
                          strerror(errno));
     }
     if (index + 1 < s->tokens.n) {
-        double log_sum = log_sum_exp(logits, n_vocab);
+        double log_sum = log_sum_exp(logits, n);
         struct scored t;
         t.logprob = (double)logits[s->tokens.ids[index + 1]] - log_sum;
-        find_top(logits, n_vocab, log_sum, t.top, s->options.top);
+        find_top(logits, n, log_sum, t.top, s->options.top);
         emit(s, index + 1, &t);
     }
     return true;
@@ -275,6 +252,7 @@ static bool run(struct score *s, const struct cmd_env *env, const char *model, s
     if (!session_open(&s->session, env, model, &s->options.model, e) || !read_tokens(s, e)) {
         return false;
     }
+    s->options.top = s->options.top < n_choices(s) ? s->options.top : n_choices(s);
     if (s->options.logits_path != NULL) {
         s->logits = fopen(s->options.logits_path, "wb");
         if (s->logits == NULL) {

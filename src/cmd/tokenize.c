@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "chat/conversation.h"
 #include "cmd/cmd.h"
+#include "cmd/ids.h"
 #include "cmd/options.h"
 #include "cmd/print.h"
 #include "token/token.h"
@@ -275,77 +276,6 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
     return ok ? cmd_finish_output("tokenize", 0) : cmd_fail("tokenize", &e);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static bool separates(char c)
-{
-    return is_blank(c) || c == ',';
-}
-
-/* Takes the next id off *rest; ids are separated by white space or commas and may stand between
- * brackets. At the end *rest is empty and true is returned with *id TOKEN_NONE. */
-static bool next_id(struct str *rest, uint32_t n_tokens, uint32_t *id, struct error *e)
-{
-    size_t i = 0;
-    while (i < rest->n && separates(rest->p[i])) {
-        i++;
-    }
-    size_t start = i;
-    uint64_t value = 0;
-    while (i < rest->n && rest->p[i] >= '0' && rest->p[i] <= '9') {
-        value = value < TOKEN_NONE ? value * 10 + (uint64_t)(rest->p[i] - '0') : value;
-        i++;
-    }
-    struct str word = {rest->p + start, i - start};
-    if (i < rest->n && !separates(rest->p[i])) {
-        while (word.n < rest->n - start && word.n < 40 && !separates(word.p[word.n])) {
-            word.n++;
-        }
-        return error_set(e, ERROR_USAGE, "'%.*s' is not a token id", STR_ARG(word));
-    }
-    if (word.n > 0 && value >= n_tokens) {
-        return error_set(e, ERROR_USAGE, "token id %.*s: the vocabulary has %u tokens",
-                         word.n < 40 ? (int)word.n : 40, word.p, n_tokens);
-    }
-    *id = word.n > 0 ? (uint32_t)value : TOKEN_NONE;
-    *rest = str_skip(*rest, i);
-    return true;
-}
-
-static struct str trim(struct str text)
-{
-    while (text.n > 0 && is_blank(text.p[0])) {
-        text = str_skip(text, 1);
-    }
-    while (text.n > 0 && is_blank(text.p[text.n - 1])) {
-        text.n--;
-    }
-    return text;
-}
-
-static bool read_ids(struct str input, uint32_t n_tokens, struct token_list *out, struct error *e)
-{
-    input = trim(input);
-    if (input.n >= 2 && input.p[0] == '[' && input.p[input.n - 1] == ']') {
-        input = (struct str){input.p + 1, input.n - 2};
-    }
-    for (;;) {
-        uint32_t id = TOKEN_NONE;
-        if (!next_id(&input, n_tokens, &id, e)) {
-            return false;
-        }
-        if (id == TOKEN_NONE) {
-            return true;
-        }
-        if (!token_list_push(out, id, e)) {
-            return false;
-        }
-    }
-}
-
 /* Prints the text of all ids. */
 static bool print_text(const struct tokenizer *t, const struct token_list *list, bool special,
                        bool json, struct error *e)
@@ -396,7 +326,7 @@ int cmd_detokenize(const struct cmd_env *env, int argc, char **argv)
     struct token_list list = {0};
     uint32_t n_tokens = tokenizer_info(v.tokenizer)->n_tokens;
     bool ok = cmd_read_stdin(MAX_INPUT_BYTES, &input, &n, &e) &&
-              read_ids((struct str){input, n}, n_tokens, &list, &e) &&
+              ids_parse((struct str){input, n}, n_tokens, &list, &e) &&
               print_text(v.tokenizer, &list, special, json, &e);
     token_list_finish(&list);
     mem_free(input);

@@ -1,6 +1,7 @@
 """`puna score` as a user meets it, on small models made here; its numbers are proved by
 tests/oracle/test_logits.py."""
 import json
+import math
 import os
 import subprocess
 
@@ -56,3 +57,29 @@ def test_json_shows_the_replacement_character_for_each_ill_formed_part(model):
     tokens = LLAMA_TOKENS + [b"a\xe2\x82\xff".decode("latin-1").translate({0x82: 0x124})]
     path = model(len(tokens), ggml__tokens=(STRING, tokens))  # U+0124 stands for the byte 82
     assert document("--ids", path, data="0 95")["tokens"][1]["piece"] == "a\ufffd\ufffd"
+
+
+N = len(LLAMA_TOKENS)
+
+
+def test_rows_of_the_embedding_without_a_token_are_never_scored(model, tmp_path):
+    """Padded matrices: the weights are zero, so that each of N tokens has the probability 1 / N."""
+    path = model(N + 33)
+    answer = document("--ids", "--top", "100", "--logits", tmp_path / "l", path, data="1 2")
+    scored = answer["tokens"][1]
+    assert scored["logprob"] == pytest.approx(-math.log(N))
+    assert [t["id"] for t in scored["top"]] == list(range(N))
+    assert (tmp_path / "l").stat().st_size == 2 * N * 4
+    assert f"token id {N}: the vocabulary has {N} tokens" in failure("--ids", path, data=f"1 {N}")[1]
+
+
+@pytest.mark.parametrize("ids", ["1 2 3", "[1, 2, 3]", "1,2\t3\n"])
+def test_ids_are_read_as_detokenize_reads_them(model, ids):
+    assert [t["id"] for t in document("--ids", model(), data=ids)["tokens"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ids, message", [("[1,2", "'[1' is not a token id"), ("1 2]", "'2]' is not"),
+                                          ("1 x", "'x' is not"), ("[1] [2]", "'1]' is not")])
+def test_bad_ids_are_named(model, ids, message):
+    code, line = failure("--ids", model(), data=ids)
+    assert code == 2 and message in line
