@@ -116,21 +116,34 @@ static json_t *json_piece(const struct score *s, uint32_t id)
     return print_json_string(tokenizer_piece(s->session.tokenizer, id, true));
 }
 
-static void emit_json(struct score *s, size_t index, const struct scored *t)
+/* {"id", "piece", "logprob"}; NULL when memory runs out. */
+static json_t *json_entry(const struct score *s, uint32_t id, json_t *logprob)
 {
-    uint32_t id = s->tokens.ids[index];
-    json_t *entry = json_pack("{s:i,s:o}", "id", (int)id, "piece", json_piece(s, id));
-    json_object_set_new(entry, "logprob", index > 0 ? json_real(t->logprob) : json_null());
-    if (s->options.top > 0 && index > 0) {
-        json_t *top = json_array();
-        for (uint32_t i = 0; i < s->options.top; i++) {
-            json_array_append_new(top, json_pack("{s:i,s:o,s:f}", "id", (int)t->top[i].id, "piece",
-                                                 json_piece(s, t->top[i].id), "logprob",
-                                                 t->top[i].logprob));
+    return json_pack("{s:i,s:o,s:o}", "id", (int)id, "piece", json_piece(s, id), "logprob",
+                     logprob);
+}
+
+static json_t *json_top(const struct score *s, const struct scored *t)
+{
+    json_t *top = json_array();
+    for (uint32_t i = 0; top != NULL && i < s->options.top; i++) {
+        if (json_array_append_new(top, json_entry(s, t->top[i].id, json_real(t->top[i].logprob)))) {
+            json_decref(top);
+            return NULL;
         }
-        json_object_set_new(entry, "top", top);
     }
-    json_array_append_new(s->json, entry);
+    return top;
+}
+
+static bool emit_json(struct score *s, size_t index, const struct scored *t, struct error *e)
+{
+    json_t *logprob = index > 0 ? json_real(t->logprob) : json_null();
+    json_t *entry = json_entry(s, s->tokens.ids[index], logprob);
+    bool failed =
+        json_array_append(s->json, entry) != 0 ||
+        (s->options.top > 0 && index > 0 && json_object_set_new(entry, "top", json_top(s, t)) != 0);
+    json_decref(entry);
+    return !failed || error_set(e, ERROR_MEMORY, "out of memory: %zu scored tokens", index);
 }
 
 static void emit_text(const struct score *s, size_t index, const struct scored *t)
@@ -149,23 +162,38 @@ static void emit_text(const struct score *s, size_t index, const struct scored *
     }
 }
 
-static void emit(struct score *s, size_t index, const struct scored *t)
+static bool emit(struct score *s, size_t index, const struct scored *t, struct error *e)
 {
     if (index > 0) {
         s->sum += t->logprob;
         s->n_scored++;
     }
     if (s->json != NULL) {
-        emit_json(s, index, t);
-    } else {
-        emit_text(s, index, t);
+        return emit_json(s, index, t, e);
     }
+    emit_text(s, index, t);
+    return true;
+}
+
+static bool check_finite(const struct score *s, const float *logits, size_t index, struct error *e)
+{
+    for (uint32_t id = 0; id < n_choices(s); id++) {
+        if (!isfinite(logits[id])) {
+            return error_set(e, ERROR_FORMAT,
+                             "%s: the logit of token %u after %zu tokens is %g, expected a number",
+                             s->session.path, id, index + 1, (double)logits[id]);
+        }
+    }
+    return true;
 }
 
 /* The logits after token `index` score token index + 1. */
 static bool score_row(struct score *s, const float *logits, size_t index, struct error *e)
 {
     uint32_t n = n_choices(s);
+    if (!check_finite(s, logits, index, e)) {
+        return false;
+    }
     if (s->logits != NULL && fwrite(logits, sizeof *logits, n, s->logits) != n) {
         return error_set(e, ERROR_IO, "%s cannot be written: %s", s->options.logits_path,
                          strerror(errno));
@@ -175,14 +203,16 @@ static bool score_row(struct score *s, const float *logits, size_t index, struct
         struct scored t;
         t.logprob = (double)logits[s->tokens.ids[index + 1]] - log_sum;
         find_top(logits, n, log_sum, t.top, s->options.top);
-        emit(s, index + 1, &t);
+        return emit(s, index + 1, &t, e);
     }
     return true;
 }
 
 static bool score_tokens(struct score *s, struct forward *f, struct kv_seq *seq, struct error *e)
 {
-    emit(s, 0, NULL);
+    if (!emit(s, 0, NULL, e)) {
+        return false;
+    }
     for (size_t done = 0; done < s->tokens.n;) {
         size_t left = s->tokens.n - done;
         uint32_t n = left < f->limits.max_tokens ? (uint32_t)left : f->limits.max_tokens;
@@ -232,19 +262,24 @@ static bool compute(struct score *s, struct error *e)
     return ok;
 }
 
-static void print_totals(struct score *s)
+static bool print_totals(struct score *s, struct error *e)
 {
     double perplexity = fmath_exp(-s->sum / (double)s->n_scored);
     if (s->json == NULL) {
         printf("tokens %zu  sum %.6f  perplexity %.6f\n", s->n_scored, s->sum, perplexity);
-        return;
+        return true;
     }
-    json_t *root = json_pack("{s:o,s:i,s:f,s:f}", "tokens", s->json, "n_scored", (int)s->n_scored,
-                             "sum", s->sum, "perplexity", perplexity);
-    json_dumpf(root, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(17));
-    putchar('\n');
+    json_t *root =
+        json_pack("{s:O,s:i,s:f,s:o}", "tokens", s->json, "n_scored", (int)s->n_scored, "sum",
+                  s->sum, "perplexity", isfinite(perplexity) ? json_real(perplexity) : json_null());
+    if (root == NULL) {
+        return error_set(e, ERROR_MEMORY, "out of memory: the JSON object");
+    }
+    bool ok =
+        json_dumpf(root, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(17)) == 0;
     json_decref(root);
-    s->json = NULL;
+    putchar('\n');
+    return ok || error_set(e, ERROR_IO, "standard output cannot be written: %s", strerror(errno));
 }
 
 static bool run(struct score *s, const struct cmd_env *env, const char *model, struct error *e)
@@ -272,8 +307,7 @@ static bool run(struct score *s, const struct cmd_env *env, const char *model, s
                              strerror(errno));
         }
     }
-    print_totals(s);
-    return true;
+    return print_totals(s, e);
 }
 
 int cmd_score(const struct cmd_env *env, int argc, char **argv)
@@ -294,7 +328,8 @@ int cmd_score(const struct cmd_env *env, int argc, char **argv)
          "standard input holds token ids, not text", NULL},
         {OPTION_U32, "top", 0, NULL, "N", &o->top, 0, MAX_TOP,
          "also show the N most probable tokens at each place", NULL},
-        {OPTION_FLAG, "json", 0, NULL, NULL, &o->json, 0, 0, "print one JSON object", NULL},
+        {OPTION_FLAG, "json", 0, NULL, NULL, &o->json, 0, 0,
+         "print one JSON object; a perplexity above 1.8e308 is null", NULL},
         {OPTION_FLAG, "special", 0, NULL, NULL, &o->special, 0, 0,
          "special tokens in the text count as such", NULL},
         {OPTION_FLAG, "no-bos", 0, NULL, NULL, &o->no_bos, 0, 0,

@@ -3,6 +3,7 @@ tests/oracle/test_logits.py."""
 import json
 import math
 import os
+import struct
 import subprocess
 
 import pytest
@@ -83,3 +84,25 @@ def test_ids_are_read_as_detokenize_reads_them(model, ids):
 def test_bad_ids_are_named(model, ids, message):
     code, line = failure("--ids", model(), data=ids)
     assert code == 2 and message in line
+
+
+def floats(*values):
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_model_that_gives_no_number_is_an_error(model, options, bad):
+    ones = ("token_embd.weight", "F32", [32, N], floats(*[1] * 32 * N))
+    path = model(tensors=[ones, ("output_norm.weight", "F32", [32], floats(*[bad] + [1] * 31))])
+    done = run("--ids", *options, path, data="1 2 3")
+    assert done.returncode == 5 and b"model.gguf: the logit of token 0 after 1 tokens is " in done.stderr
+    assert not options or done.stdout == b""
+
+
+def test_a_perplexity_beyond_all_numbers_is_null(model):
+    rows = floats(*[1] * 32) * (N - 1) + floats(*[-1] * 32)
+    path = model(tensors=[("token_embd.weight", "F32", [32, N], rows),
+                          ("output_norm.weight", "F32", [32], floats(*[1e30] * 32))])
+    answer = document("--ids", path, data=f"1 {N - 1}")
+    assert answer["perplexity"] is None and answer["sum"] < -1e30
