@@ -47,16 +47,10 @@ static bool choose_kernels(const struct options_model *options, const struct ker
     return *out != NULL;
 }
 
-static bool load(struct session *s, const struct options_model *options, struct error *e)
+/* Everything after the file is open. */
+static bool load(struct session *s, const struct options_model *options,
+                 const struct kern_table *kern, struct error *e)
 {
-    const struct kern_table *kern = NULL;
-    if (!choose_kernels(options, &kern, e)) {
-        return false;
-    }
-    s->file = gguf_open(s->path, e);
-    if (s->file == NULL) {
-        return false;
-    }
     s->tokenizer = tokenizer_create(s->file, e);
     s->pool = s->tokenizer != NULL
                   ? pool_create(options->threads > 0 ? options->threads : pool_default_threads(), e)
@@ -78,12 +72,13 @@ bool session_open(struct session *s, const struct cmd_env *env, const char *mode
                   const struct options_model *options, struct error *e)
 {
     *s = (struct session){0};
-    if (!cmd_find_model(env, model, true, &s->path, e)) {
+    const struct kern_table *kern = NULL;
+    if (!choose_kernels(options, &kern, e) || !cmd_find_model(env, model, true, &s->path, e)) {
         return false;
     }
     uint64_t start = clock_now_ns();
-    if (!load(s, options, e)) {
-        error_prefix(e, "%s", s->path);
+    s->file = gguf_open(s->path, e); /* its errors name the file, those after it do not */
+    if (s->file == NULL || (!load(s, options, kern, e) && !error_prefix(e, "%s", s->path))) {
         session_close(s);
         return false;
     }

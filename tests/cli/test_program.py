@@ -50,3 +50,25 @@ def test_an_error_is_one_line_whatever_was_typed(tmp_path):
         assert code == 3 and r"no\n\x1b/such.gguf" in line
     done = run("no\x1bsuch")
     assert done.returncode == 2 and rb"no\x1bsuch" in done.stderr
+
+
+COMPUTING = ["run", "score", "bench"]
+PROMPT = {"run": ["--raw", "-p", "x"]}
+
+
+@pytest.mark.parametrize("command", COMPUTING)
+def test_a_broken_file_is_named_once(model, command):
+    path = model(data=llama()[:-64])
+    code, line = failure(command, *PROMPT.get(command, []), path, data=b"ab")
+    assert code == 5 and line.count(str(path)) == 1 and "cut off" in line
+    path = model(ggml__model=(STRING, "none"))
+    code, line = failure(command, *PROMPT.get(command, []), path, data=b"ab")
+    assert code == 6 and line.count(str(path)) == 1
+
+
+@pytest.mark.parametrize("command", COMPUTING)
+def test_a_kernel_set_that_does_not_exist_is_not_blamed_on_the_model(model, command, tmp_path):
+    line = f"puna {command}: option --cpu: 'foo' is not ref, avx2 or avx512\n"
+    assert failure(command, "--cpu", "foo", *PROMPT.get(command, []), model()) == (2, line)
+    # Neither looked for nor fetched, for there is no place to look in.
+    assert failure(command, "--cpu", "foo", *PROMPT.get(command, []), env={}) == (2, line)
