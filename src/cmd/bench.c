@@ -2,7 +2,7 @@
  * is. */
 #include "cmd/bench.h"
 
-enum { DEFAULT_REPETITIONS = 5, DEFAULT_SECONDS = 20, DEFAULT_CTX = 8192, DEFAULT_BATCH = 512 };
+enum { DEFAULT_REPETITIONS = 5, DEFAULT_SECONDS = 20, DEFAULT_BATCH = 512 };
 
 static void add_test(struct bench *b, bool is_decode, uint32_t n_tokens, uint32_t depth,
                      uint32_t batch)
@@ -31,20 +31,6 @@ static void plan_tests(struct bench *b)
     }
 }
 
-static bool choose_sizes(struct bench *b, struct error *e)
-{
-    const struct options_model *o = &b->options.model;
-    uint32_t trained = b->session.model.config.ctx_train;
-    b->n_ctx = o->ctx > 0 ? o->ctx : trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
-    if (b->n_ctx > trained) {
-        return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
-                         b->n_ctx, trained);
-    }
-    b->step_tokens = o->batch > 0 ? o->batch : DEFAULT_BATCH;
-    b->step_tokens = b->step_tokens < b->n_ctx ? b->step_tokens : b->n_ctx;
-    return true;
-}
-
 static bool run_tests(struct bench *b, struct error *e)
 {
     double rate = 0;
@@ -63,12 +49,11 @@ static bool run_tests(struct bench *b, struct error *e)
 
 static bool run(struct bench *b, const struct cmd_env *env, const char *model, struct error *e)
 {
-    if (b->options.model.exact) {
-        return error_set(e, ERROR_USAGE, "option --exact: its arithmetic is not made to be fast");
-    }
-    if (!session_open(&b->session, env, model, &b->options.model, e) || !choose_sizes(b, e)) {
+    if (!session_open(&b->session, env, model, &b->options.model, e)) {
         return false;
     }
+    b->n_ctx = b->session.n_ctx;
+    b->step_tokens = b->options.model.batch < b->n_ctx ? b->options.model.batch : b->n_ctx;
     plan_tests(b);
     if (!bench_buffers_init(b, e)) {
         return false;
@@ -100,7 +85,9 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
             "'depth' tokens lie\n"
             "in the cache before it; 'batch' sequences decode together.",
     };
-    struct bench b = {.options = {.repetitions = DEFAULT_REPETITIONS, .seconds = DEFAULT_SECONDS}};
+    struct bench b = {.options = {.repetitions = DEFAULT_REPETITIONS,
+                                  .seconds = DEFAULT_SECONDS,
+                                  .model.batch = DEFAULT_BATCH}};
     struct bench_options *o = &b.options;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
@@ -111,7 +98,7 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
          "one are skipped\n(default: 20)",
          NULL},
         {OPTION_FLAG, "json", 0, NULL, NULL, &o->json, 0, 0, "print one JSON object", NULL},
-        OPTIONS_MODEL(o->model),
+        OPTIONS_MODEL(o->model, "512"),
     };
     const char *model;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);

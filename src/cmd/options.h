@@ -79,23 +79,28 @@ enum options_result options_parse(const struct options_usage *usage,
 /* Options of every command that computes; zero means the default. */
 struct options_model {
     uint32_t threads; /* 0: all CPUs of this process */
-    uint32_t ctx;     /* 0: the model's own, at most 8192 */
-    uint32_t batch;   /* tokens of a prefill step; 0: 512 */
+    uint32_t ctx;     /* 0: the model's own, at most 8192 (session.h) */
+    uint32_t batch;   /* tokens of a prefill step; the command's default before parsing */
     const char *cpu;  /* "ref", "avx2", "avx512" or NULL for the best */
     bool exact;
 };
 
 /* clang-format off */
-#define OPTIONS_MODEL(o)                                                                           \
+/* default_batch: as a string literal */
+#define OPTIONS_MODEL(o, default_batch)                                                            \
     {OPTION_HEADING, .help = "Computing"},                                                         \
     {OPTION_U32, "threads", 't', NULL, "N", &(o).threads, 1, 1024,                                 \
      "threads to compute with (default: all CPUs of this process)", NULL},                         \
     {OPTION_U32, "ctx", 'c', "ctx-size", "N", &(o).ctx, 1, 1 << 24,                                \
      "context size in tokens (default: the model's, at most 8192)", NULL},                         \
     {OPTION_U32, "batch-size", 'b', NULL, "N", &(o).batch, 1, 8192,                                \
-     "prompt tokens computed together (default: 512);\nnever changes the result", NULL},           \
+     "prompt tokens computed together (default: " default_batch ");\nnever changes the result",     \
+     NULL},                                                                                        \
     {OPTION_TEXT, "cpu", 0, NULL, "SET", &(o).cpu, 0, 0,                                           \
-     "kernels: ref, avx2 or avx512 (default: the fastest);\nsame bytes with each", NULL},          \
+     "kernels: ref, avx2 or avx512 (default: the fastest);\nsame bytes with each", NULL}
+
+/* For commands that offer it. */
+#define OPTION_EXACT(o)                                                                            \
     {OPTION_FLAG, "exact", 0, NULL, NULL, &(o).exact, 0, 0,                                        \
      "slow reference arithmetic: dequantised weights, f32\nactivations, double sums", NULL}
 /* clang-format on */

@@ -257,7 +257,7 @@ static bool open_run(struct run *r, const char *model, struct error *e)
     if (!session_open(&r->session, r->env, model, &r->options.model, e)) {
         return false;
     }
-    struct engine_options options = {.n_ctx = r->options.model.ctx,
+    struct engine_options options = {.n_ctx = r->session.n_ctx,
                                      .batch = r->options.model.batch,
                                      .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens};
     r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);
@@ -321,6 +321,7 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
     struct run r = {.env = env, .to_terminal = isatty(STDOUT_FILENO)};
     struct run_options *o = &r.options;
     sampler_params_default(&o->sampler);
+    o->model.batch = ENGINE_DEFAULT_BATCH;
     o->max_tokens = -1;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
@@ -345,7 +346,8 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
         {OPTION_FLAG, "stats", 0, NULL, NULL, &o->stats, 0, 0,
          "tokens/s and their share of the machine's limit, on\nstandard error", NULL},
         RUN_OPTIONS_SAMPLING(*o),
-        OPTIONS_MODEL(o->model),
+        OPTIONS_MODEL(o->model, "512"),
+        OPTION_EXACT(o->model),
     };
     const char *model;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);

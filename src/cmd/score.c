@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_INPUT_BYTES = 64 << 20, MAX_TOP = 100, DEFAULT_BATCH = 128 };
+enum { MAX_INPUT_BYTES = 64 << 20, MAX_TOP = 100 };
+
+/* A row of logits is kept for each token of a step, so it is smaller than for other commands. */
+enum { DEFAULT_BATCH = 128 };
 
 struct score_options {
     struct options_model model;
@@ -232,11 +235,9 @@ static bool score_tokens(struct score *s, struct forward *f, struct kv_seq *seq,
 
 static bool check_length(const struct score *s, struct error *e)
 {
-    uint32_t n_ctx =
-        s->options.model.ctx > 0 ? s->options.model.ctx : s->session.model.config.ctx_train;
-    if (s->tokens.n > n_ctx) {
+    if (s->tokens.n > s->session.n_ctx) {
         return error_set(e, ERROR_CONTEXT, "%zu tokens do not fit the context of %u", s->tokens.n,
-                         n_ctx);
+                         s->session.n_ctx);
     }
     return true;
 }
@@ -247,7 +248,7 @@ static bool compute(struct score *s, struct error *e)
         return false;
     }
     const struct model *m = &s->session.model;
-    uint32_t batch = s->options.model.batch > 0 ? s->options.model.batch : DEFAULT_BATCH;
+    uint32_t batch = s->options.model.batch;
     struct kv_pool kv = {0};
     struct kv_seq seq = {0};
     struct forward forward = {0};
@@ -320,7 +321,7 @@ int cmd_score(const struct cmd_env *env, int argc, char **argv)
             "given those before it, their sum and the perplexity. The first token has nothing\n"
             "before it and is not scored.",
     };
-    struct score s = {0};
+    struct score s = {.options.model.batch = DEFAULT_BATCH};
     struct score_options *o = &s.options;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
@@ -336,7 +337,8 @@ int cmd_score(const struct cmd_env *env, int argc, char **argv)
          "do not put the begin-of-text token first", NULL},
         {OPTION_TEXT, "logits", 0, NULL, "FILE", &o->logits_path, 0, 0,
          "write all logits, f32, one row of the vocabulary a token", NULL},
-        OPTIONS_MODEL(o->model),
+        OPTIONS_MODEL(o->model, "128"),
+        OPTION_EXACT(o->model),
     };
     const char *model;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/engine.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -47,12 +48,29 @@ static bool choose_kernels(const struct options_model *options, const struct ker
     return *out != NULL;
 }
 
+/* Reads the configuration alone, so that a context that cannot be is said before the weights are
+ * packed. */
+static bool choose_ctx(struct session *s, uint32_t wanted, struct error *e)
+{
+    struct model_config c;
+    if (!model_config_read(&c, s->file, e)) {
+        return false;
+    }
+    if (wanted > c.ctx_train) {
+        return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
+                         wanted, c.ctx_train);
+    }
+    uint32_t most = c.ctx_train < ENGINE_DEFAULT_CTX ? c.ctx_train : ENGINE_DEFAULT_CTX;
+    s->n_ctx = wanted > 0 ? wanted : most;
+    return true;
+}
+
 /* Everything after the file is open. */
 static bool load(struct session *s, const struct options_model *options,
                  const struct kern_table *kern, struct error *e)
 {
     s->tokenizer = tokenizer_create(s->file, e);
-    s->pool = s->tokenizer != NULL
+    s->pool = s->tokenizer != NULL && choose_ctx(s, options->ctx, e)
                   ? pool_create(options->threads > 0 ? options->threads : pool_default_threads(), e)
                   : NULL;
     if (s->pool == NULL) {

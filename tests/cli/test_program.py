@@ -72,3 +72,19 @@ def test_a_kernel_set_that_does_not_exist_is_not_blamed_on_the_model(model, comm
     assert failure(command, "--cpu", "foo", *PROMPT.get(command, []), model()) == (2, line)
     # Neither looked for nor fetched, for there is no place to look in.
     assert failure(command, "--cpu", "foo", *PROMPT.get(command, []), env={}) == (2, line)
+
+
+@pytest.mark.parametrize("command", COMPUTING)
+def test_a_context_longer_than_the_models_is_refused(model, command):
+    code, line = failure(command, "--ctx", "65", *PROMPT.get(command, []), model(), data=b"ab")
+    assert code == 2 and "a context of 65 tokens: the model was made for 64" in line
+
+
+def test_bench_does_not_list_what_it_refuses(model):
+    assert b"--exact" not in run("bench", "--help").stdout
+    assert failure("bench", "--exact", model())[0] == 2
+
+
+@pytest.mark.parametrize("command, size", [("run", 512), ("bench", 512), ("score", 128)])
+def test_help_says_the_batch_of_the_command(command, size):
+    assert f"computed together (default: {size});".encode() in run(command, "--help").stdout

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gguf_file import I32, LLAMA_TOKENS, STRING, llama
+from gguf_file import I32, LLAMA_TOKENS, STRING, U32, llama
 
 PUNA = os.environ.get("PUNA", "build/release/puna")
 
@@ -106,3 +106,11 @@ def test_a_perplexity_beyond_all_numbers_is_null(model):
                           ("output_norm.weight", "F32", [32], floats(*[1e30] * 32))])
     answer = document("--ids", path, data=f"1 {N - 1}")
     assert answer["perplexity"] is None and answer["sum"] < -1e30
+
+
+def test_the_default_context_is_the_models_at_most_8192(model):
+    path = model(llama__context_length=(U32, 100000))
+    line = failure("--json", path, data="a" * 8193)[1]
+    assert "8193 tokens do not fit the context of 8192" in line
+    assert document("--ctx", "8200", path, data="a" * 8193)["n_scored"] == 8192
+    assert "65 tokens do not fit the context of 64" in failure("--json", model(), data="a" * 65)[1]
