@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cmd/limit.h"
 
 #include <string.h>
 
@@ -137,27 +138,16 @@ static bool run_once(struct bench *b, const struct bench_test *t, double *out_se
 static double least_seconds(const struct bench *b, const struct bench_test *t,
                             const struct roofline_machine *machine, enum roofline_bound *out_bound)
 {
-    double total = 0, by_bound[ROOFLINE_BOUND_COUNT] = {0};
-    uint64_t depth = t->depth;
+    struct limit limit = {0};
+    struct limit_step s = {.batch = t->batch, .depth = t->depth};
     uint32_t n;
-    for (uint32_t step = 0; (n = step_tokens(b, t, step)) > 0; step++, depth += n) {
-        struct roofline_step s = {
-            .n_tokens = (uint64_t)n * t->batch,
-            .n_logits = (uint64_t)step_logits(b, t, step) * t->batch,
-            .n_keys = (n * depth + (uint64_t)n * (n + 1) / 2) * t->batch,
-            .n_cached = (depth + n) * t->batch,
-        };
-        struct roofline_work work = roofline_work(&b->session.model, &s);
-        enum roofline_bound bound;
-        double seconds = roofline_seconds(&work, machine, &bound);
-        total += seconds;
-        by_bound[bound] += seconds;
+    for (uint32_t step = 0; (n = step_tokens(b, t, step)) > 0; step++, s.depth += n) {
+        s.n_tokens = n;
+        s.n_logits = step_logits(b, t, step);
+        limit_add(&limit, &b->session.model, machine, &s);
     }
-    *out_bound = ROOFLINE_READ;
-    for (int i = 0; i < ROOFLINE_BOUND_COUNT; i++) {
-        *out_bound = by_bound[i] > by_bound[*out_bound] ? (enum roofline_bound)i : *out_bound;
-    }
-    return total;
+    *out_bound = limit_bound(&limit);
+    return limit.seconds;
 }
 
 static void probe_machine(struct bench *b)

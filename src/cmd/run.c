@@ -2,9 +2,11 @@
 #include "cmd/run.h"
 
 #include "base/mem.h"
+#include "cmd/limit.h"
 #include "kern/probe.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,57 +135,68 @@ bool run_conversation(struct run *r, const struct conversation *c, struct buf *o
 
 /* ---- statistics ---- */
 
-enum { N_PROBES = 5 };
-
-static double best_of(double (*probe)(struct run *), struct run *r)
+/* What this machine can do now, the best of a few measurements; the model is packed. */
+static struct roofline_machine probe_machine(const struct run *r)
 {
-    double values[N_PROBES];
+    enum { N_PROBES = 5 };
+    const struct model_weights *w = &r->session.model.weights;
+    struct roofline_machine best = {0};
     for (int i = 0; i < N_PROBES; i++) {
-        values[i] = probe(r);
+        best.read = fmax(best.read, probe_read(r->session.pool, w->packed, w->packed_bytes));
+        best.int8 = fmax(best.int8, probe_int8(r->session.pool));
+        best.f32 = fmax(best.f32, probe_f32(r->session.pool));
     }
-    return probe_summary(values, N_PROBES).best;
+    return best;
 }
 
-static double probe_weights(struct run *r)
+/* n tokens after `depth` others, in steps of at most `chunk`. Every token of an answer needs logits,
+ * of a prompt the last alone. */
+static struct limit limit_of(const struct run *r, const struct roofline_machine *machine,
+                             uint32_t depth, uint32_t n, uint32_t chunk, bool is_answer)
 {
-    return probe_read(r->session.pool, r->session.model.weights.packed,
-                      r->session.model.weights.packed_bytes);
+    struct limit limit = {0};
+    for (uint32_t done = 0; done < n; done += chunk) {
+        uint32_t left = n - done;
+        struct limit_step step = {.batch = 1,
+                                  .n_tokens = left < chunk ? left : chunk,
+                                  .n_logits = is_answer || left <= chunk ? 1 : 0,
+                                  .depth = depth + done};
+        limit_add(&limit, &r->session.model, machine, &step);
+    }
+    return limit;
 }
 
-static double probe_integers(struct run *r)
+static void print_speed(const char *name, uint32_t n_tokens, double speed)
 {
-    return probe_int8(r->session.pool);
+    fprintf(stderr, "%-11s %6u tokens  %9.1f tokens/s", name, n_tokens, speed);
 }
 
-/* Multiply-adds of all layers for one token, counted as two operations; the output is left out
- * because a prompt needs it once. */
-static double operations_per_token(const struct model *m)
+static void print_share(const struct limit *limit, uint32_t n, double speed)
 {
-    const struct model_config *c = &m->config;
-    double attention = (double)c->n_embd * ((double)c->dim_k * (c->n_heads + c->n_kv_heads) +
-                                            (double)c->dim_v * (c->n_heads + c->n_kv_heads));
-    return 2.0 * c->n_layers * (attention + 3.0 * (double)c->n_embd * c->n_ff);
+    if (limit->seconds > 0) {
+        double most = n / limit->seconds;
+        fprintf(stderr, "  %5.1f %% of this machine's %.1f (%s)", speed / most * 100, most,
+                roofline_bound_name(limit_bound(limit)));
+    }
+    putc('\n', stderr);
 }
 
 void run_print_stats(struct run *r, const struct generate_stats *s)
 {
     double prompt_speed = s->prompt_seconds > 0 ? s->n_prompt / s->prompt_seconds : 0.0;
-    uint32_t n_decoded = s->n_answer > 0 ? s->n_answer - 1 : 0;
+    uint32_t n_decoded = s->n_answer > 0 ? s->n_answer - 1 : 0; /* the prompt's step gave one */
     double answer_speed = s->answer_seconds > 0 ? n_decoded / s->answer_seconds : 0.0;
-    fprintf(stderr, "prompt      %6u tokens  %9.1f tokens/s", s->n_prompt, prompt_speed);
-    double share = 0.0;
+    struct limit prompt = {0}, answer = {0};
     if (r->session.model.weights.packed != NULL) {
-        double peak = best_of(probe_integers, r);
-        share = prompt_speed * operations_per_token(&r->session.model) / peak;
-        fprintf(stderr, "  %5.1f %% of this machine's %.0f Gop/s", share * 100, peak * 1e-9);
+        struct roofline_machine machine = probe_machine(r);
+        uint32_t batch = r->engine.options.batch;
+        prompt = limit_of(r, &machine, s->n_kept, s->n_answer > 0 ? s->n_prompt : 0, batch, false);
+        answer = limit_of(r, &machine, s->n_kept + s->n_prompt, n_decoded, 1, true);
     }
-    fprintf(stderr, "\ngeneration  %6u tokens  %9.1f tokens/s", s->n_answer, answer_speed);
-    if (r->session.model.weights.packed != NULL) {
-        double bandwidth = best_of(probe_weights, r);
-        share = answer_speed * (double)r->session.model.weights.packed_bytes / bandwidth;
-        fprintf(stderr, "  %5.1f %% of this machine's %.1f GB/s", share * 100, bandwidth * 1e-9);
-    }
-    fprintf(stderr, "\n");
+    print_speed("prompt", s->n_prompt, prompt_speed);
+    print_share(&prompt, s->n_prompt, prompt_speed);
+    print_speed("generation", s->n_answer, answer_speed);
+    print_share(&answer, n_decoded, answer_speed);
 }
 
 /* ---- one answer ---- */

@@ -80,7 +80,8 @@ bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e
 bool run_conversation(struct run *r, const struct conversation *c, struct buf *out_text,
                       struct generate_stats *out_stats, struct error *e);
 
-/* Prints tokens and tokens/s on stderr, with the share of the machine's limit when measured. */
+/* Prints tokens and tokens/s on stderr, beside the most that this machine could do, measured now,
+ * and what holds it back: read, int8 or f32 (model/roofline.h). */
 void run_print_stats(struct run *r, const struct generate_stats *stats);
 
 /* repl.c: a chat in the terminal until the user leaves. */

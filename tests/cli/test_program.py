@@ -1,5 +1,6 @@
 """What all commands share: how errors are said. The binary is $PUNA (default build/release/puna)."""
 import os
+import re
 import subprocess
 
 import pytest
@@ -88,3 +89,17 @@ def test_bench_does_not_list_what_it_refuses(model):
 @pytest.mark.parametrize("command, size", [("run", 512), ("bench", 512), ("score", 128)])
 def test_help_says_the_batch_of_the_command(command, size):
     assert f"computed together (default: {size});".encode() in run(command, "--help").stdout
+
+
+@pytest.mark.parametrize("kind, bounds", [("F32", "f32|read"), ("Q8_0", "int8|f32|read")])
+def test_run_compares_its_speed_with_the_machine_as_bench_does(model, kind, bounds):
+    """Nothing of a F32 model is limited by the speed of integers."""
+    rows = [(f"blk.0.{name}.weight", kind, [32, 32]) for name in (
+        "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")]
+    done = run("run", "--raw", "-p", "abcdefgh", "-n", "8", "--stats", "-t", "1", model(tensors=rows))
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 0 and [line.split()[:2] for line in lines] == [["prompt", "8"], ["generation", "8"]]
+    for line in lines:
+        speed, share, most = map(float, re.search(
+            rf" ([\d.]+) tokens/s +([\d.]+) % of this machine's ([\d.]+) \((?:{bounds})\)$", line).groups())
+        assert share == pytest.approx(100 * speed / most, abs=0.1)
