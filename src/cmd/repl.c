@@ -8,6 +8,13 @@
 
 enum { MAX_ANSWER_BYTES = 64 << 20 };
 
+/* Says once of each message how many of its bytes are left out. */
+static bool check_messages(struct repl *r, struct error *e)
+{
+    const struct conversation *c = &r->conversation;
+    return run_warn_dropped(r->run, c->messages + r->n_checked, c->n - r->n_checked, e);
+}
+
 /* What the model said joins the conversation; without a word of it the chat is as before. */
 static bool keep_answer(struct repl *r, struct str said, struct error *e)
 {
@@ -32,7 +39,7 @@ static bool answer_turn(struct repl *r, struct str text, struct error *e)
     size_t n_before = r->conversation.n;
     struct buf said;
     buf_init(&said, MAX_ANSWER_BYTES);
-    bool ok = conversation_add(&r->conversation, CHAT_USER, text, e) &&
+    bool ok = conversation_add(&r->conversation, CHAT_USER, text, e) && check_messages(r, e) &&
               run_conversation(r->run, &r->conversation, &said, &r->last, e);
     r->has_last |= ok;
     ok = ok && keep_answer(r, buf_str(&said), e);
@@ -41,6 +48,7 @@ static bool answer_turn(struct repl *r, struct str text, struct error *e)
         error_prefix(e, "the chat is as before your message%s",
                      e->code == ERROR_CONTEXT ? "; /clear starts afresh" : "");
     }
+    r->n_checked = r->conversation.n;
     buf_finish(&said);
     return ok;
 }

@@ -1,6 +1,7 @@
 /* score.c - `puna score`: log-probability of every token of a text, given those before it. */
 #include "base/fmath.h"
 #include "base/mem.h"
+#include "cmd/encode.h"
 #include "cmd/ids.h"
 #include "cmd/print.h"
 #include "cmd/session.h"
@@ -60,14 +61,17 @@ static bool read_tokens(struct score *s, struct error *e)
         return false;
     }
     bool ok;
+    size_t dropped = 0;
     if (s->options.ids) {
         ok = ids_parse((struct str){text, n}, n_choices(s), &s->tokens, e);
     } else {
         unsigned flags = (s->options.no_bos ? 0 : TOKEN_ADD_BOS) |
                          (s->options.special ? TOKEN_PARSE_SPECIAL : 0);
-        ok = tokenizer_encode(s->session.tokenizer, (struct str){text, n}, flags, &s->tokens, e);
+        ok = encode_text(s->session.tokenizer, (struct str){text, n}, flags, &s->tokens, &dropped,
+                         e);
     }
     mem_free(text);
+    encode_warn("score", dropped);
     if (ok && s->tokens.n < 2) {
         ok = error_set(e, ERROR_USAGE, "nothing to score: %zu tokens, at least 2 are needed",
                        s->tokens.n);

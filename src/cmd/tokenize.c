@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "chat/conversation.h"
 #include "cmd/cmd.h"
+#include "cmd/encode.h"
 #include "cmd/ids.h"
 #include "cmd/options.h"
 #include "cmd/print.h"
@@ -89,25 +90,15 @@ static void print_json(const struct tokenizer *t, const struct token_list *list)
     putchar(']');
 }
 
-/* Bytes of the text that no token holds (byte-level models alone can lose some). */
-static size_t count_dropped(const struct tokenizer *t, size_t text_bytes,
-                            const struct token_list *list, bool has_bos)
-{
-    size_t held = 0;
-    for (size_t i = has_bos ? 1 : 0; i < list->n; i++) {
-        held += tokenizer_piece(t, list->ids[i], true).n;
-    }
-    bool byte_level = tokenizer_info(t)->model == TOKEN_MODEL_BPE;
-    return byte_level && held < text_bytes ? text_bytes - held : 0;
-}
-
 /* The text is a conversation in its JSON form. */
-static bool encode_chat(const struct tokenize_options *o, struct str text, struct token_list *out,
-                        struct error *e)
+static bool encode_chat(const struct tokenizer *t, const struct tokenize_options *o,
+                        struct str text, struct token_list *out, size_t *dropped, struct error *e)
 {
     struct conversation c = {0};
-    bool ok = conversation_parse(&c, text, e) &&
-              chat_template_render(&o->template, c.messages, c.n, !o->no_generation_prompt, out, e);
+    bool ok =
+        conversation_parse(&c, text, e) &&
+        chat_template_render(&o->template, c.messages, c.n, !o->no_generation_prompt, out, e) &&
+        encode_count_dropped(t, c.messages, c.n, dropped, e);
     conversation_finish(&c);
     return ok;
 }
@@ -118,8 +109,8 @@ static bool tokenize_document(const struct tokenizer *t, const struct tokenize_o
 {
     struct token_list list = {0};
     size_t *ends = NULL;
-    bool ok = o->chat ? encode_chat(o, text, &list, e)
-                      : tokenizer_encode(t, text, encode_flags(o), &list, e);
+    bool ok = o->chat ? encode_chat(t, o, text, &list, dropped, e)
+                      : encode_text(t, text, encode_flags(o), &list, dropped, e);
     if (ok && o->splits) {
         ends = mem_alloc(text.n, sizeof *ends, "splits", e);
         ok = ends != NULL;
@@ -132,10 +123,6 @@ static bool tokenize_document(const struct tokenizer *t, const struct tokenize_o
         fputs("}\n", stdout);
     } else if (ok) {
         print_lines(t, &list);
-    }
-    if (ok && !o->chat) {
-        bool has_bos = !o->no_bos && tokenizer_info(t)->add_bos;
-        *dropped += count_dropped(t, text.n, &list, has_bos);
     }
     mem_free(ends);
     token_list_finish(&list);
@@ -159,12 +146,8 @@ static bool tokenize_all(const struct tokenizer *t, const struct tokenize_option
     do {
         ok = tokenize_document(t, o, next_document(o, &text), &dropped, e);
     } while (ok && text.n > 0);
-    if (ok && dropped > 0) {
-        fflush(stdout);
-        fprintf(stderr,
-                "puna tokenize: warning: %zu bytes left out: the vocabulary has no token for "
-                "them\n",
-                dropped);
+    if (ok) {
+        encode_warn("tokenize", dropped);
     }
     return ok;
 }

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from gguf_file import STRING, gguf, llama
+from gguf_file import I32, LLAMA_TOKENS, STRING, gguf, llama
 
 PUNA = os.environ.get("PUNA", "build/release/puna")
 
@@ -103,3 +103,25 @@ def test_run_compares_its_speed_with_the_machine_as_bench_does(model, kind, boun
         speed, share, most = map(float, re.search(
             rf" ([\d.]+) tokens/s +([\d.]+) % of this machine's ([\d.]+) \((?:{bounds})\)$", line).groups())
         assert share == pytest.approx(100 * speed / most, abs=0.1)
+
+
+LEFT_OUT = b": warning: 2 bytes left out: the vocabulary has no token for them\n"
+
+
+@pytest.mark.parametrize("command, data", [
+    (["tokenize"], b"a\1b\2"), (["score"], b"a\1b\2"), (["run", "--raw", "-n", "1"], b"a\1b\2")])
+def test_bytes_without_a_token_are_said(model, command, data):
+    done = run(*command, model(), data=data)
+    assert (done.returncode, done.stderr) == (0, b"puna " + command[0].encode() + LEFT_OUT)
+    assert run(*command, model(), data=b"ab").stderr == b""
+
+
+def test_bytes_without_a_token_are_said_of_messages_too(model):
+    tokens = LLAMA_TOKENS + ["\u010a", "<|im_start|>", "<|im_end|>"]
+    path = model(len(tokens), ggml__tokens=(STRING, tokens),
+                 ggml__token_type=(I32, [1] * (len(tokens) - 2) + [3, 3]))
+    done = run("run", "--system", "\1", "-n", "1", "--chat-template", "chatml", path, data=b"a\2b")
+    assert (done.returncode, done.stderr) == (0, b"puna run" + LEFT_OUT)
+    chat = b'{"messages": [{"role": "user", "content": "a\\u0001\\u0002"}]}'
+    done = run("tokenize", "--chat", "--chat-template", "chatml", path, data=chat)
+    assert (done.returncode, done.stderr) == (0, b"puna tokenize" + LEFT_OUT)

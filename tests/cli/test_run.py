@@ -391,6 +391,17 @@ def test_a_model_cannot_drive_the_terminal_but_a_pipe_gets_its_bytes(chat):
     assert shown.endswith("2004l\r\n\x1b[?2004h> ")
 
 
+def test_bytes_without_a_token_are_said_once_in_a_chat(chat, tmp_path):
+    c = chat("--system", "a\x04b", "-n", "2")
+    assert "warning: 1 byte left out: the vocabulary has no token for it" in c.ask("Hi")
+    assert "left out" not in c.ask("Hi")
+    c.ask("/clear")
+    assert "left out" not in c.ask("Hi")
+    (tmp_path / "a.json").write_text(json.dumps({"messages": [{"role": "user", "content": "\x04\x04"}]}))
+    c.ask(f"/load {tmp_path}/a.json")
+    assert "2 bytes left out" in c.ask("Hi")
+
+
 def test_a_narrow_terminal_that_changes_its_size(chat):
     c = chat("-n", "4")
     termios.tcsetwinsize(c.fd, (5, 20))
