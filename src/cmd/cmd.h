@@ -29,7 +29,8 @@ cmd_fn cmd_run, cmd_inspect, cmd_tokenize, cmd_detokenize, cmd_score, cmd_bench,
  * print_escaped), and returns the code's exit status (error.h). */
 int cmd_fail(const char *command, const struct error *e);
 
-/* Flushes stdout; a full disk or closed pipe is an error with its exit code, else `exit_code`. */
+/* Flushes stdout; a full disk is an error with its exit code, else `exit_code`. (A reader that goes
+ * away ends the process by SIGPIPE, quietly, as it ends other filters.) */
 int cmd_finish_output(const char *command, int exit_code);
 
 /* Reads all of stdin (at most max_bytes); *out_text is freed with mem_free. */

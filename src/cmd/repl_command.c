@@ -65,6 +65,7 @@ static bool copy_path(struct str argument, char path[MAX_PATH_BYTES], struct err
     return true;
 }
 
+/* Removes what was begun when it fails. */
 static bool write_file(const char *path, struct str text, struct error *e)
 {
     FILE *f = fopen(path, "wb");
@@ -75,6 +76,9 @@ static bool write_file(const char *path, struct str text, struct error *e)
     ok = ok || file_failed(path, e);
     if (fclose(f) != 0 && ok) {
         ok = file_failed(path, e);
+    }
+    if (!ok) {
+        unlink(path);
     }
     return ok;
 }

@@ -1,6 +1,7 @@
 """What all commands share: how errors are said. The binary is $PUNA (default build/release/puna)."""
 import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -125,3 +126,13 @@ def test_bytes_without_a_token_are_said_of_messages_too(model):
     chat = b'{"messages": [{"role": "user", "content": "a\\u0001\\u0002"}]}'
     done = run("tokenize", "--chat", "--chat-template", "chatml", path, data=chat)
     assert (done.returncode, done.stderr) == (0, b"puna tokenize" + LEFT_OUT)
+
+
+def test_a_reader_that_goes_away_ends_the_program_quietly(model):
+    ids = " ".join("1" for _ in range(200000))
+    process = subprocess.Popen([PUNA, "detokenize", "--json", model()], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    process.stdin.write(ids.encode())
+    process.stdin.close()
+    assert (process.wait(timeout=60), process.stderr.read()) == (-signal.SIGPIPE, b"")

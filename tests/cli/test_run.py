@@ -302,6 +302,19 @@ def test_commands(chat, tmp_path):
     assert c.exit_code() == 0
 
 
+def test_a_save_that_fails_leaves_nothing_behind(chat, tmp_path):
+    (tmp_path / "a.json.part").symlink_to("/dev/full")
+    c = chat("-n", "1")
+    c.ask("Hi")
+    assert "a.json.part: No space left on device" in c.ask(f"/save {tmp_path}/a.json")
+    assert not list(tmp_path.glob("a.json*"))
+    c.ask(f"/save {tmp_path}/a.json")
+    assert [path.name for path in tmp_path.glob("a.json*")] == ["a.json"]
+    (tmp_path / "folder").mkdir()
+    assert "folder: " in c.ask(f"/save {tmp_path}/folder")
+    assert not (tmp_path / "folder.part").exists()
+
+
 def test_set_takes_the_options_of_the_command_line(chat):
     c = chat()
     assert "temp 0, top-k 40" in c.ask("/set")
