@@ -192,6 +192,28 @@ static bool check_options(const struct tokenize_options *o, struct error *e)
     return true;
 }
 
+/* Does what the options say with standard input. */
+static bool tokenize_input(const struct cmd_env *env, struct tokenize_options *o, const char *model,
+                           struct error *e)
+{
+    struct vocabulary v;
+    if (!vocabulary_open(&v, env, model, e)) {
+        return false;
+    }
+    bool has_template =
+        o->chat && chat_template_init(&o->template, v.file, v.tokenizer, o->template_name, e);
+    char *text = NULL;
+    size_t n = 0;
+    bool ok = has_template == o->chat && cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, e) &&
+              (o->time ? time_all : tokenize_all)(v.tokenizer, o, (struct str){text, n}, e);
+    if (has_template) {
+        chat_template_finish(&o->template);
+    }
+    mem_free(text);
+    vocabulary_close(&v);
+    return ok;
+}
+
 int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
 {
     static const struct options_usage usage = {
@@ -238,24 +260,7 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
     const char *model = NULL;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
     struct error e = {0};
-    if (!check_options(&o, &e)) {
-        return cmd_fail("tokenize", &e);
-    }
-    struct vocabulary v;
-    if (!vocabulary_open(&v, env, model, &e)) {
-        return cmd_fail("tokenize", &e);
-    }
-    char *text = NULL;
-    size_t n = 0;
-    bool ok = !o.chat || chat_template_init(&o.template, v.file, v.tokenizer, o.template_name, &e);
-    bool has_template = o.chat && ok;
-    ok = ok && cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, &e) &&
-         (o.time ? time_all : tokenize_all)(v.tokenizer, &o, (struct str){text, n}, &e);
-    if (has_template) {
-        chat_template_finish(&o.template);
-    }
-    mem_free(text);
-    vocabulary_close(&v);
+    bool ok = check_options(&o, &e) && tokenize_input(env, &o, model, &e);
     return ok ? cmd_finish_output("tokenize", 0) : cmd_fail("tokenize", &e);
 }
 
