@@ -1,6 +1,7 @@
 /* version.c - `puna version`: version, compiler, kernel sets of this build on this CPU. */
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "kern/kern.h"
 
 #include <stdio.h>
 
@@ -10,10 +11,17 @@ int cmd_version(const struct cmd_env *env, int argc, char **argv)
     static const struct options_usage usage = {
         .command = "version",
         .synopsis = "[OPTION]...",
-        .about = "Print the version, the compiler, and the kernel sets that this CPU runs.",
+        .about = "Print the version, the compiler, and the kernel sets that this CPU runs, slowest "
+                 "first.",
     };
     const struct option_spec specs[] = {{OPTION_HEADING, .help = "Options"}};
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, NULL, 0);
-    printf("puna %s\ncompiler %s\n", PUNA_VERSION, __VERSION__);
+    printf("puna %s\ncompiler %s\nkernels", PUNA_VERSION, __VERSION__);
+    for (int set = 0; set < KERN_SET_COUNT; set++) {
+        if (kern_get((enum kern_set)set, NULL) != NULL) {
+            printf(" %s", kern_name((enum kern_set)set));
+        }
+    }
+    putchar('\n');
     return cmd_finish_output("version", 0);
 }

@@ -136,3 +136,12 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(model):
     process.stdin.write(ids.encode())
     process.stdin.close()
     assert (process.wait(timeout=60), process.stderr.read()) == (-signal.SIGPIPE, b"")
+
+
+def test_version_names_the_kernel_sets_that_score_runs(model):
+    lines = run("version").stdout.decode().splitlines()
+    assert run("--version").stdout.decode().splitlines() == lines
+    assert [line.split()[0] for line in lines] == ["puna", "compiler", "kernels"]
+    usable = [name for name in ("ref", "avx2", "avx512")
+              if run("score", "--cpu", name, model(), data=b"ab").returncode == 0]
+    assert lines[2].split()[1:] == usable
