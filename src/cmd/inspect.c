@@ -137,10 +137,18 @@ static bool read_heads(const struct gguf *g, struct inspect_memory *m, struct er
     return true;
 }
 
+static uint64_t tied_embedding_bytes(const struct gguf *g)
+{
+    const struct gguf_tensor *embedding = gguf_find_tensor(g, "token_embd.weight");
+    return embedding != NULL && gguf_find_tensor(g, "output.weight") == NULL ? embedding->n_bytes
+                                                                             : 0;
+}
+
 static bool measure_memory(const struct inspect_report *r, uint32_t ctx, struct inspect_memory *m,
                            struct error *e)
 {
     m->weight_bytes = r->tensor_bytes;
+    m->tied_bytes = tied_embedding_bytes(r->g);
     if (gguf_n_tensors(r->g) == 0) {
         return error_set(e, ERROR_FORMAT, "the file has no tensors");
     }
@@ -155,7 +163,7 @@ static bool measure_memory(const struct inspect_report *r, uint32_t ctx, struct 
     if (!mem_mul(m->n_kv_heads, ((size_t)m->key_length + m->value_length) * KV_ITEM_BYTES,
                  &bytes_per_token) ||
         !mem_mul(bytes_per_token, m->n_ctx, &kv_bytes) ||
-        !mem_add(kv_bytes, m->weight_bytes, &total)) {
+        !mem_add(kv_bytes, m->weight_bytes, &total) || !mem_add(total, m->tied_bytes, &total)) {
         return error_set(e, ERROR_FORMAT, "the numbers in the metadata are absurdly large");
     }
     m->kv_bytes = kv_bytes;

@@ -23,7 +23,9 @@ struct inspect_memory {
     uint32_t key_length;
     uint32_t value_length;
     uint64_t weight_bytes; /* of all tensors: packing keeps their size */
-    uint64_t kv_bytes;     /* n_ctx * n_kv_heads * (key_length + value_length) * 2, f16 */
+    uint64_t tied_bytes; /* of an embedding that is the output too: that is a packed copy, rows are
+                              still looked up in the file's pages. 0 when there is an output */
+    uint64_t kv_bytes;   /* n_ctx * n_kv_heads * (key_length + value_length) * 2, f16 */
     uint64_t total_bytes;
 };
 

@@ -184,9 +184,10 @@ static void print_memory(const struct inspect_memory *m)
         putchar('}');
         return;
     }
-    printf("{\"ctx\": %" PRIu32 ", \"weights_bytes\": %" PRIu64 ", \"kv_type\": \"f16\", "
-           "\"kv_bytes\": %" PRIu64 ", \"total_bytes\": %" PRIu64 "}",
-           m->n_ctx, m->weight_bytes, m->kv_bytes, m->total_bytes);
+    printf("{\"ctx\": %" PRIu32 ", \"weights_bytes\": %" PRIu64
+           ", \"tied_embedding_bytes\": %" PRIu64 ", \"kv_type\": \"f16\", \"kv_bytes\": %" PRIu64
+           ", \"total_bytes\": %" PRIu64 "}",
+           m->n_ctx, m->weight_bytes, m->tied_bytes, m->kv_bytes, m->total_bytes);
 }
 
 void inspect_print_json(const struct inspect_report *r)

@@ -255,7 +255,13 @@ static void print_memory(const struct inspect_memory *m)
     }
     printf("  weights   ");
     print_bytes(m->weight_bytes, 16);
-    printf(": packed, as large as in the file\n  KV cache  ");
+    printf(": packed, as large as in the file\n");
+    if (m->tied_bytes > 0) {
+        printf("  embedding ");
+        print_bytes(m->tied_bytes, 16);
+        printf(": in the file's pages too, for the output is a packed copy\n");
+    }
+    printf("  KV cache  ");
     print_bytes(m->kv_bytes, 16);
     printf(": f16, %" PRIu32 " tokens x %" PRIu64 " KV heads (%" PRIu32 " layers) x (%" PRIu32
            " + %" PRIu32 ") x 2 bytes\n  together  ",

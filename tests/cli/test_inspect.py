@@ -88,7 +88,16 @@ def test_memory_of_a_context(model, extra, args, kv_bytes):
     memory = document(model(LLAMA + extra, TENSORS), *args)["memory"]
     assert memory["kv_bytes"] == kv_bytes
     assert memory["weights_bytes"] == 2720 + 1024
-    assert memory["total_bytes"] == kv_bytes + 2720 + 1024
+    assert memory["tied_embedding_bytes"] == 2720  # packed as the output, and in the file's pages
+    assert memory["total_bytes"] == kv_bytes + 2720 + 1024 + 2720
+
+
+def test_an_output_of_its_own_leaves_one_embedding(model):
+    path = model(LLAMA, TENSORS + [("output.weight", "Q8_0", [256, 10])])
+    memory = document("--ctx=1", path)["memory"]
+    assert memory["tied_embedding_bytes"] == 0
+    assert memory["total_bytes"] == memory["kv_bytes"] + 2720 + 1024 + 2720
+    assert "  embedding " not in text(path) and "  embedding " in text(model(LLAMA, TENSORS))
 
 
 def test_default_context_is_the_models_at_most_8192(model):
