@@ -34,36 +34,58 @@ static char escape_letter(uint32_t c, bool quoted)
     }
 }
 
-static void print_code_point(FILE *f, struct str bytes, uint32_t c, bool quoted)
+static bool is_plain(uint32_t c, bool quoted)
 {
-    char letter = escape_letter(c, quoted);
-    if (letter != '\0') {
-        fprintf(f, "\\%c", letter);
-    } else if (c < 0x80 && is_hidden(c)) {
-        fprintf(f, "\\x%02" PRIx32, c);
-    } else if (is_hidden(c)) {
-        fprintf(f, "\\u{%" PRIx32 "}", c);
-    } else {
-        fwrite(bytes.p, 1, bytes.n, f);
-    }
+    return !is_hidden(c) && c != '\\' && (c != '"' || !quoted);
 }
 
+/* Length of what s begins with that needs no escape, at most *left code points of it, which are
+ * counted off. */
+static size_t plain_run(struct str s, bool quoted, size_t *left)
+{
+    size_t n = 0;
+    for (; n<s.n && * left> 0; (*left)--) {
+        uint32_t c = 0;
+        size_t length = str_decode_utf8(str_skip(s, n), &c);
+        if (length == 0 || !is_plain(c, quoted)) {
+            break;
+        }
+        n += length;
+    }
+    return n;
+}
+
+/* Writes the escape of what s begins with; returns its length in s. */
+static size_t print_escape(FILE *f, struct str s, bool quoted)
+{
+    uint32_t c = 0;
+    size_t length = str_decode_utf8(s, &c);
+    char letter = length > 0 ? escape_letter(c, quoted) : '\0';
+    if (letter != '\0') {
+        fprintf(f, "\\%c", letter);
+    } else if (length <= 1) { /* ASCII, or no UTF-8 */
+        fprintf(f, "\\x%02x", (unsigned char)s.p[0]);
+    } else {
+        fprintf(f, "\\u{%" PRIx32 "}", c);
+    }
+    return length > 0 ? length : 1;
+}
+
+/* Runs that need no escape are written at once, for stderr has no buffer. */
 static void print_text(FILE *f, struct str s, size_t max, bool quoted)
 {
-    for (size_t n = 0; s.n > 0; n++) {
-        if (n == max) {
-            fputs("...", f);
-            return;
-        }
-        uint32_t c = 0;
-        size_t length = str_decode_utf8(s, &c);
-        if (length == 0) {
-            fprintf(f, "\\x%02x", (unsigned char)s.p[0]);
-            length = 1;
+    while (s.n > 0 && max > 0) {
+        size_t n = plain_run(s, quoted, &max);
+        if (n > 0) {
+            fwrite(s.p, 1, n, f);
         } else {
-            print_code_point(f, (struct str){s.p, length}, c, quoted);
+            n = print_escape(f, s, quoted);
+            max--;
         }
-        s = str_skip(s, length);
+        s = str_skip(s, n);
+    }
+    if (s.n > 0) {
+        fputs("...", f);
     }
 }
 
