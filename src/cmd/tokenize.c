@@ -275,7 +275,7 @@ static bool print_text(const struct tokenizer *t, const struct token_list *list,
         fputs("{\"text\":", stdout);
         print_json_text(stdout, buf_str(&text));
         fputs("}\n", stdout);
-    } else if (ok) {
+    } else if (ok && text.n > 0) {
         fwrite(text.data, 1, text.n, stdout);
     }
     buf_finish(&text);
