@@ -30,7 +30,7 @@ static bool next_token(struct engine *g, struct engine_seq *s, const struct gene
             return true;
         }
         bool busy;
-        if (!engine_step(g, &busy, e)) {
+        if (!engine_step(g, &busy, e) || engine_failed(s, e)) {
             return false;
         }
         if (!busy && !s->has_token) {
