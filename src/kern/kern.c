@@ -125,7 +125,8 @@ static struct kern_table tables[KERN_SET_COUNT];
 static unsigned cpu_features;
 static pthread_once_t tables_built = PTHREAD_ONCE_INIT;
 
-/* Each set starts as a copy of the one before; sets the CPU lacks are filled too, never called. */
+/* Each set starts as a copy of the one before. The files that fill a set are compiled for it as a
+ * whole, so a set that the CPU lacks stays the copy. */
 static void build_tables(void)
 {
     cpu_features = detect_cpu();
@@ -134,7 +135,8 @@ static void build_tables(void)
             tables[s] = tables[s - 1];
         }
         tables[s].name = sets[s].name;
-        for (int i = 0; sets[s].fills[i]; i++) {
+        bool runs = kern_cpu_missing((enum kern_set)s, cpu_features) == NULL;
+        for (int i = 0; runs && sets[s].fills[i]; i++) {
             sets[s].fills[i](&tables[s]);
         }
     }
