@@ -23,7 +23,8 @@ struct attend_product {
     const uint16_t
         *m; /* f16; item i of group g of step n: m[n * step_stride + g * group_stride + i] */
     size_t step_stride, group_stride;
-    float *sums; /* (n_rows, sum_stride) */
+    ptrdiff_t ahead; /* items from m to a matrix that comes next and is fetched; 0: none */
+    float *sums;     /* (n_rows, sum_stride) */
     size_t sum_stride;
     const float *scale; /* (n_rows); NULL: sums start at 0 and what they hold is not read */
 };
@@ -43,6 +44,12 @@ struct attend_block {
     float c[ATTEND_ROWS];
 };
 
+/* The first block of a call reads the tile first and fetches the next one. */
+static inline ptrdiff_t attend_ahead(const struct attend_block *b)
+{
+    return b->first == 0 ? b->a->ahead : 0;
+}
+
 static inline void attend_scores(struct attend_block *b, const uint16_t *k,
                                  attend_multiply_fn *multiply)
 {
@@ -55,6 +62,7 @@ static inline void attend_scores(struct attend_block *b, const uint16_t *k,
                                       .m = k,
                                       .step_stride = 16,
                                       .group_stride = dim * 16,
+                                      .ahead = attend_ahead(b),
                                       .sums = b->p[0],
                                       .sum_stride = KERN_ATTN_TILE,
                                       .scale = NULL});
@@ -74,6 +82,7 @@ static inline void attend_values(struct attend_block *b, const uint16_t *v, uint
                                       .m = v + key_begin * dim,
                                       .step_stride = dim,
                                       .group_stride = 16,
+                                      .ahead = attend_ahead(b),
                                       .sums = b->a->o + (b->first + r) * dim,
                                       .sum_stride = dim,
                                       .scale = b->c + r});

@@ -24,6 +24,12 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
     const uint16_t *m = p->m + first * group_stride;
     const float *factor = p->factors;
     for (const float *end = factor + p->n_steps; factor < end; factor++, m += p->step_stride) {
+        if (p->ahead != 0) {
+#pragma GCC unroll 4
+            for (uint32_t g = 0; g < groups; g++) {
+                __builtin_prefetch(m + g * group_stride + p->ahead, 0, 2);
+            }
+        }
         __m256 v[2 * GROUPS];
 #pragma GCC unroll 4
         for (uint32_t i = 0; i < 2 * groups; i++) {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "quant/pack.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum kern_set { KERN_REF, KERN_AVX2, KERN_AVX512, KERN_SET_COUNT };
@@ -109,6 +110,7 @@ struct kern_attn {
     uint32_t n_rows, dim_k, dim_v;
     const float *q;
     float *m, *l, *o;
+    ptrdiff_t ahead; /* items from this tile to the next one, which is fetched meanwhile; 0: none */
 };
 typedef void kern_attend_fn(const struct kern_attn *a, const uint16_t *k, const uint16_t *v,
                             const uint32_t *n_keys);

@@ -225,7 +225,7 @@ static void run_tile(const struct kern_table *set, struct partial *p, const floa
         int64_t left = (int64_t)n_keys[r] - tile * KERN_ATTN_TILE;
         seen[r] = (uint32_t)(left < 0 ? 0 : left > KERN_ATTN_TILE ? KERN_ATTN_TILE : left);
     }
-    struct kern_attn a = {ROWS, DIM, DIM, q, p->m, p->l, p->o[0]};
+    struct kern_attn a = {ROWS, DIM, DIM, q, p->m, p->l, p->o[0], 0};
     set->attend(&a, tile_k, tile_v, seen);
 }
 
