@@ -19,6 +19,7 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
         .max_sequences = or_default(o->max_sequences, 1),
         .batch = or_default(o->batch, ENGINE_DEFAULT_BATCH),
         .n_choices = or_default(o->n_choices, c->n_vocab),
+        .max_guesses = o->max_guesses,
     };
     if (g->options.n_ctx > c->ctx_train) {
         return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
@@ -27,6 +28,10 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
     if (g->options.n_ctx > ROPE_MAX_POSITIONS) {
         return error_set(e, ERROR_UNSUPPORTED, "a context of %u tokens: at most %d are supported",
                          g->options.n_ctx, ROPE_MAX_POSITIONS);
+    }
+    if (g->options.max_guesses > ENGINE_MAX_GUESSES) {
+        return error_set(e, ERROR_USAGE, "%u guesses a step, expected at most %d",
+                         g->options.max_guesses, ENGINE_MAX_GUESSES);
     }
     if (g->options.n_choices > c->n_vocab) {
         return error_set(e, ERROR_INTERNAL, "%u tokens to choose from, but %u logits",
@@ -45,8 +50,9 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     uint32_t n_seqs = g->options.max_sequences;
     uint64_t pages = ((uint64_t)g->options.n_ctx + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE;
     uint32_t batch = g->options.batch < g->options.n_ctx ? g->options.batch : g->options.n_ctx;
-    struct forward_limits limits = {.max_tokens = batch > n_seqs ? batch : n_seqs,
-                                    .max_logits = n_seqs};
+    uint32_t most_logits = n_seqs + g->options.max_guesses;
+    struct forward_limits limits = {.max_tokens = batch > most_logits ? batch : most_logits,
+                                    .max_logits = most_logits};
     g->seqs = mem_alloc(n_seqs, sizeof *g->seqs, "sequences", e);
     g->items = g->seqs ? mem_alloc(n_seqs, sizeof *g->items, "batch items", e) : NULL;
     g->picked = g->items ? mem_alloc(n_seqs, sizeof(void *), "batch items", e) : NULL;
@@ -95,10 +101,12 @@ struct engine_seq *engine_open(struct engine *g, const struct sampler_params *pa
         return NULL;
     }
     s->tokens = mem_alloc(g->options.n_ctx, sizeof *s->tokens, "tokens of a sequence", e);
-    if (s->tokens == NULL || !kv_seq_init(&s->kv, g->options.n_ctx, e)) {
+    if (s->tokens == NULL || !kv_seq_init(&s->kv, g->options.n_ctx, e) ||
+        (g->options.max_guesses > 0 && !ngram_init(&s->ngram, g->options.n_ctx, e))) {
         engine_close(g, s);
         return NULL;
     }
+    s->guesses = (struct engine_guesses){.length = g->options.max_guesses, .match = NGRAM_ORDER};
     return s;
 }
 
@@ -109,6 +117,7 @@ void engine_close(struct engine *g, struct engine_seq *s)
     }
     kv_seq_finish(&s->kv, &g->kv);
     sampler_finish(&s->sampler);
+    ngram_finish(&s->ngram);
     mem_free(s->tokens);
     *s = (struct engine_seq){0};
 }
@@ -125,6 +134,46 @@ static bool check_ids(const struct engine *g, const uint32_t *tokens, uint32_t n
     return true;
 }
 
+static void sample(struct engine *g, struct engine_seq *s, uint32_t row)
+{
+    s->has_token = sampler_sample(&s->sampler, &g->scratch, forward_logits(&g->forward, row),
+                                  &s->token, &s->error);
+}
+
+/* Forgets the guesses that are left, and learns from how many were right: the more, the longer the
+ * next ones; none, and a longer match is asked for. */
+static void drop_guesses(struct engine *g, struct engine_seq *s)
+{
+    struct engine_guesses *guess = &s->guesses;
+    if (guess->n == 0) {
+        return;
+    }
+    uint32_t right = guess->n - guess->left;
+    g->n_confirmed += right;
+    if (right == 0) {
+        guess->match = guess->match < NGRAM_MAX_MATCH / 2 ? 2 * guess->match : NGRAM_MAX_MATCH;
+    } else {
+        guess->match = guess->match > 2 * NGRAM_ORDER ? guess->match / 2 : NGRAM_ORDER;
+    }
+    uint32_t length = right == guess->n ? 2 * guess->n : right + 1;
+    guess->length = length < g->options.max_guesses ? length : g->options.max_guesses;
+    guess->n = guess->left = 0;
+    kv_seq_truncate(&s->kv, &g->kv, s->n_tokens);
+}
+
+/* The token behind s's own was guessed and computed: makes it s's own and samples the next. */
+static void confirm_guess(struct engine *g, struct engine_seq *s)
+{
+    uint32_t token = s->tokens[s->n_tokens++];
+    ngram_add(&s->ngram, s->tokens, s->n_tokens - 1, s->n_tokens);
+    sampler_accept(&s->sampler, token);
+    s->guesses.left--;
+    sample(g, s, s->guesses.row++);
+    if (s->guesses.left == 0) {
+        drop_guesses(g, s);
+    }
+}
+
 bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens, uint32_t n_tokens,
                  struct error *e)
 {
@@ -136,10 +185,20 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
     if (!check_ids(g, tokens, n_tokens, e)) {
         return false;
     }
-    memcpy(s->tokens + s->n_tokens, tokens, n_tokens * sizeof *tokens);
-    s->n_tokens += n_tokens;
     s->has_token = false;
     s->error = (struct error){0};
+    if (n_tokens == 1 && s->guesses.left > 0 && tokens[0] == s->tokens[s->n_tokens]) {
+        confirm_guess(g, s);
+        return true;
+    }
+    if (n_tokens > 0) {
+        drop_guesses(g, s);
+    }
+    memcpy(s->tokens + s->n_tokens, tokens, n_tokens * sizeof *tokens);
+    s->n_tokens += n_tokens;
+    if (g->options.max_guesses > 0) {
+        ngram_add(&s->ngram, s->tokens, s->n_tokens - n_tokens, s->n_tokens);
+    }
     for (uint32_t i = 0; i < n_tokens; i++) {
         sampler_accept(&s->sampler, tokens[i]);
     }
@@ -156,6 +215,7 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
     if (!check_ids(g, tokens, n_tokens, e)) {
         return false;
     }
+    drop_guesses(g, s);
     uint32_t kept = 0;
     while (kept < s->kv.n_tokens && kept + 1 < n_tokens && s->tokens[kept] == tokens[kept]) {
         kept++;
@@ -166,29 +226,50 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
     return engine_feed(g, s, tokens, n_tokens, e);
 }
 
-/* Puts the first n waiting tokens of s into the step. */
-static void pick(struct engine *g, uint32_t *n_items, struct engine_seq *s, uint32_t n)
+/* Puts the first n waiting tokens of s into the step, and n_guesses behind them. */
+static void pick(struct engine *g, uint32_t *n_items, struct engine_seq *s, uint32_t n,
+                 uint32_t n_guesses)
 {
     uint32_t waiting = s->n_tokens - s->kv.n_tokens;
+    s->guesses.n = s->guesses.left = n_guesses;
+    g->n_guessed += n_guesses;
     g->picked[*n_items] = s;
     g->items[(*n_items)++] = (struct forward_item){.seq = &s->kv,
                                                    .tokens = s->tokens + s->kv.n_tokens,
-                                                   .n_tokens = n,
-                                                   .n_logits = n == waiting ? 1 : 0};
+                                                   .n_tokens = n + n_guesses,
+                                                   .n_logits = n == waiting ? 1 + n_guesses : 0};
 }
 
-/* Decodes first, then prompts, in the order of the sequences, until the budget is spent. */
+/* Guesses at most `most` tokens behind the one that waits in s. */
+static uint32_t guess_tokens(const struct engine *g, struct engine_seq *s, uint32_t most)
+{
+    uint32_t room = g->options.n_ctx - s->n_tokens;
+    uint32_t n = s->guesses.length < most ? s->guesses.length : most;
+    n = n < room ? n : room;
+    return n > 0 ? ngram_guess(&s->ngram, s->tokens, s->n_tokens, n, s->guesses.match) : 0;
+}
+
+/* Decodes first, then prompts, in the order of the sequences, until the budget is spent. Guesses
+ * take nobody's place: they come out of what decodes leave. */
 static uint32_t plan_step(struct engine *g)
 {
-    uint32_t n_items = 0, budget = g->forward.limits.max_tokens;
+    uint32_t n_items = 0, budget = g->forward.limits.max_tokens, n_waiting = 0;
+    for (uint32_t i = 0; i < g->options.max_sequences; i++) {
+        drop_guesses(g, &g->seqs[i]);
+        n_waiting += g->seqs[i].n_tokens - g->seqs[i].kv.n_tokens;
+    }
+    uint32_t guesses = n_waiting < budget ? budget - n_waiting : 0;
+    guesses = guesses < g->options.max_guesses ? guesses : g->options.max_guesses;
     for (int prompts = 0; prompts <= 1; prompts++) {
         for (uint32_t i = 0; i < g->options.max_sequences && budget > 0; i++) {
             struct engine_seq *s = &g->seqs[i];
             uint32_t waiting = s->in_use ? s->n_tokens - s->kv.n_tokens : 0;
             if (waiting > 0 && (waiting > 1) == prompts) {
                 uint32_t n = waiting < budget ? waiting : budget;
-                pick(g, &n_items, s, n);
-                budget -= n;
+                uint32_t n_guesses = prompts ? 0 : guess_tokens(g, s, guesses);
+                pick(g, &n_items, s, n, n_guesses);
+                budget -= n + n_guesses;
+                guesses -= n_guesses;
             }
         }
     }
@@ -197,20 +278,28 @@ static uint32_t plan_step(struct engine *g)
 
 bool engine_step(struct engine *g, bool *out_busy, struct error *e)
 {
-    uint32_t n_items = plan_step(g);
-    *out_busy = n_items > 0;
-    if (n_items == 0) {
+    bool waits = false;
+    for (uint32_t i = 0; i < g->options.max_sequences; i++) {
+        waits = waits || g->seqs[i].n_tokens > g->seqs[i].kv.n_tokens;
+    }
+    *out_busy = waits;
+    if (!waits) {
         return true;
     }
+    uint32_t n_items = plan_step(g);
     if (!forward_batch(&g->forward, g->items, n_items, e)) {
+        for (uint32_t i = 0; i < n_items; i++) {
+            g->picked[i]->guesses.n = g->picked[i]->guesses.left = 0;
+        }
         return false;
     }
+    g->n_steps++;
     uint32_t row = 0;
     for (uint32_t i = 0; i < n_items; i++) {
-        struct engine_seq *s = g->picked[i];
         if (g->items[i].n_logits > 0) {
-            s->has_token = sampler_sample(&s->sampler, &g->scratch,
-                                          forward_logits(&g->forward, row++), &s->token, &s->error);
+            g->picked[i]->guesses.row = row + 1;
+            sample(g, g->picked[i], row);
+            row += g->items[i].n_logits;
         }
     }
     return true;

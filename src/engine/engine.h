@@ -4,11 +4,18 @@
  * picks {sequence, n tokens} pairs under a token budget, single waiting tokens (decodes) first, then
  * chunks of longer ones (prompts), computes them in one forward pass, and samples a token for every
  * sequence that has nothing left waiting. The owner takes the token and, to go on, feeds it back.
+ *
+ * Speculation: beside a single waiting token the step may compute guesses of what follows it. When
+ * the owner feeds back the token that was guessed, its logits are there already and the next token
+ * is sampled at once, with the same numbers drawn in the same order: guesses change the speed and
+ * nothing else. So an owner takes and feeds until there is no token, and then steps.
+ *
  * The tokens of a sequence do not depend on the other sequences, the budget or the threads.
  * Owner/threads: one thread owns an engine and all its sequences. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "engine/ngram.h"
 #include "engine/sampler.h"
 #include "model/forward.h"
 
@@ -17,16 +24,32 @@ struct engine_options {
     uint32_t max_sequences; /* 0: 1 */
     uint32_t batch;         /* tokens of a step; 0: 512 */
     uint32_t n_choices;     /* ids below this may be sampled (the tokenizer's); 0: all */
+    uint32_t max_guesses;   /* of a step, all sequences together; 0: no speculation */
 };
 
-enum { ENGINE_DEFAULT_CTX = 8192, ENGINE_DEFAULT_BATCH = 512 };
+enum {
+    ENGINE_DEFAULT_CTX = 8192,
+    ENGINE_DEFAULT_BATCH = 512,
+    ENGINE_DEFAULT_GUESSES = 7, /* a step of 8 tokens costs less than two of one */
+    ENGINE_MAX_GUESSES = 64
+};
+
+/* Tokens behind a sequence's own that the last step computed. */
+struct engine_guesses {
+    uint32_t n, left; /* made, and not yet confirmed */
+    uint32_t row;     /* of the logits behind the next one to confirm */
+    uint32_t length;  /* how many to make next time */
+    uint32_t match;   /* how many tokens must agree with an earlier place for that */
+};
 
 struct engine_seq {
     bool in_use;
     struct kv_seq kv;
     struct sampler sampler;
-    uint32_t *tokens; /* (n_ctx) all tokens: kv.n_tokens computed, the rest waiting */
+    uint32_t *tokens; /* (n_ctx) all tokens: kv.n_tokens computed, the rest waiting; then guesses */
     uint32_t n_tokens;
+    struct ngram ngram; /* with speculation only */
+    struct engine_guesses guesses;
     bool has_token; /* `token` was sampled and not taken yet */
     uint32_t token;
     struct error error; /* why the last step gave no token; ERROR_NONE when it did */
@@ -38,9 +61,10 @@ struct engine {
     struct kv_pool kv;
     struct forward forward;
     struct sampler_scratch scratch;
-    struct engine_seq *seqs;    /* (max_sequences) */
-    struct forward_item *items; /* (max_sequences) of the running step */
-    struct engine_seq **picked; /* (max_sequences) sequence of each item */
+    struct engine_seq *seqs;                  /* (max_sequences) */
+    struct forward_item *items;               /* (max_sequences) of the running step */
+    struct engine_seq **picked;               /* (max_sequences) sequence of each item */
+    uint64_t n_steps, n_guessed, n_confirmed; /* forward passes; guesses made, and found right */
 };
 
 /* m and pool must outlive the engine. ERROR_MEMORY, ERROR_USAGE (context too long for the model),
@@ -55,7 +79,8 @@ struct engine_seq *engine_open(struct engine *g, const struct sampler_params *pa
                                struct error *e);
 void engine_close(struct engine *g, struct engine_seq *s);
 
-/* Appends tokens, which wait for the next steps. ERROR_CONTEXT, naming the numbers, when they do
+/* Appends tokens, which wait for the next steps; a single one that was guessed is computed already,
+ * and the next token can be taken. ERROR_CONTEXT, naming the numbers, when they do
  * not fit n_ctx: nothing is cut and s is unchanged. ERROR_USAGE for an id outside the vocabulary. */
 bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens, uint32_t n_tokens,
                  struct error *e);

@@ -22,6 +22,7 @@ struct setting {
     enum kern_set set;
     uint32_t threads, batch;
     bool mates; /* other sequences compute beside */
+    uint32_t max_guesses;
 };
 
 struct world {
@@ -46,7 +47,10 @@ static void open_world(struct world *w, const struct setting *s)
     if (!model_load(&w->model, w->file, kern, &(struct model_load_options){0}, w->pool, &e)) {
         fail_msg("%s", e.text);
     }
-    struct engine_options options = {.n_ctx = 256, .max_sequences = 1 + N_MATES, .batch = s->batch};
+    struct engine_options options = {.n_ctx = 256,
+                                     .max_sequences = 1 + N_MATES,
+                                     .batch = s->batch,
+                                     .max_guesses = s->max_guesses};
     if (!engine_init(&w->engine, &w->model, w->pool, &options, &e)) {
         fail_msg("%s", e.text);
     }
@@ -129,14 +133,14 @@ static void check_set(enum kern_set set)
         print_message("SKIPPED: %s\n", e.text);
         skip();
     }
-    const struct setting plain = {KERN_REF, 1, 512, false};
+    const struct setting plain = {KERN_REF, 1, 512, false, 0};
     uint32_t expected[N_ANSWER];
     answer(&plain, expected);
-    const struct setting settings[] = {{set, 1, 512, false},
-                                       {set, 2, 512, false},
-                                       {set, 2, 7, false},
-                                       {set, 1, 13, true},
-                                       {set, 3, 512, true}};
+    const struct setting settings[] = {{set, 1, 512, false, 0},
+                                       {set, 2, 512, false, 0},
+                                       {set, 2, 7, false, 0},
+                                       {set, 1, 13, true, 0},
+                                       {set, 3, 512, true, 0}};
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         uint32_t tokens[N_ANSWER];
         answer(&settings[i], tokens);
@@ -165,7 +169,7 @@ static void tokens_of_avx512_are_those_of_ref(void **state)
 static void a_kept_prefix_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 2, 64, false};
+    const struct setting setting = {kern_best(), 2, 64, false, 0};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -181,10 +185,78 @@ static void a_kept_prefix_changes_nothing(void **state)
     close_world(&w);
 }
 
+/* --- speculation */
+
+enum { N_PATTERN = 20, N_COPIES = 4, N_LONG_ANSWER = 80 };
+
+/* Answers a prompt that repeats itself, beside mates if the setting says so: as the engine's owner
+ * should, taking and feeding until there is no token. Half-way the conversation is set anew. */
+static uint64_t answer_repeating(const struct setting *setting, const struct sampler_params *p,
+                                 uint32_t *out)
+{
+    struct world w;
+    open_world(&w, setting);
+    uint32_t prompt[N_PATTERN * N_COPIES + N_LONG_ANSWER], n = 0;
+    for (; n < N_PATTERN * N_COPIES; n++) {
+        make_prompt(&prompt[n], 1, n % N_PATTERN);
+    }
+    struct engine_seq *mates[N_MATES], *s = engine_open(&w.engine, p, NULL);
+    for (uint32_t i = 0; i < (setting->mates ? N_MATES : 0); i++) {
+        mates[i] = engine_open(&w.engine, p, NULL);
+        assert_true(engine_feed(&w.engine, mates[i], prompt + i, n - 7 * i, NULL));
+    }
+    assert_true(engine_feed(&w.engine, s, prompt, n, NULL));
+    for (uint32_t i = 0; i < N_LONG_ANSWER;) {
+        bool busy;
+        uint32_t token;
+        assert_true(engine_step(&w.engine, &busy, NULL));
+        for (uint32_t k = 0; k < (setting->mates ? N_MATES : 0); k++) {
+            while (mates[k]->n_tokens < 200 && engine_take(mates[k], &token)) {
+                assert_true(engine_feed(&w.engine, mates[k], &token, 1, NULL));
+            }
+        }
+        for (; i < N_LONG_ANSWER && engine_take(s, &out[i]); i++) {
+            prompt[n++] = out[i];
+            assert_true(i == N_LONG_ANSWER / 2 ? engine_set_tokens(&w.engine, s, prompt, n, NULL)
+                                               : engine_feed(&w.engine, s, &out[i], 1, NULL));
+        }
+    }
+    assert_true(w.engine.n_confirmed <= w.engine.n_guessed);
+    uint64_t n_confirmed = w.engine.n_confirmed;
+    close_world(&w);
+    return n_confirmed;
+}
+
+static void guesses_change_no_token(void **state)
+{
+    (void)state;
+    struct sampler_params greedy = params_with_seed(1), warm = params_with_seed(2);
+    greedy.temperature = 0;
+    warm.temperature = 0.4f;
+    warm.repeat_penalty = 1.1f;
+    /* a model of random weights repeats itself only when it has little choice */
+    static const struct sampler_bias few[] = {{3, 1000.0f}, {4, 1000.0f}};
+    greedy.logit_bias = warm.logit_bias = few;
+    greedy.n_logit_bias = warm.n_logit_bias = 2;
+    const struct sampler_params params[] = {greedy, warm};
+    for (int i = 0; i < 2; i++) {
+        uint32_t expected[N_LONG_ANSWER], tokens[N_LONG_ANSWER];
+        const struct setting plain = {kern_best(), 2, 64, false, 0};
+        assert_int_equal(answer_repeating(&plain, &params[i], expected), 0);
+        for (int k = 0; k < 8; k++) {
+            const struct setting guessing = {kern_best(), 2, k % 2 ? 64 : 9, k / 2 % 2,
+                                             k < 4 ? 7 : ENGINE_MAX_GUESSES};
+            uint64_t n_confirmed = answer_repeating(&guessing, &params[i], tokens);
+            assert_memory_equal(tokens, expected, sizeof expected);
+            assert_true(n_confirmed > N_LONG_ANSWER / 4);
+        }
+    }
+}
+
 static void a_full_context_is_an_error_that_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false};
+    const struct setting setting = {kern_best(), 1, 64, false, 0};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -203,7 +275,7 @@ static void a_full_context_is_an_error_that_changes_nothing(void **state)
 static void pages_come_back_when_sequences_close(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false};
+    const struct setting setting = {kern_best(), 1, 64, false, 0};
     struct world w;
     open_world(&w, &setting);
     uint32_t n_free = w.engine.kv.n_free;
@@ -410,6 +482,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tokens_of_avx2_are_those_of_ref),
         cmocka_unit_test(tokens_of_avx512_are_those_of_ref),
         cmocka_unit_test(a_kept_prefix_changes_nothing),
+        cmocka_unit_test(guesses_change_no_token),
         cmocka_unit_test(a_full_context_is_an_error_that_changes_nothing),
         cmocka_unit_test(pages_come_back_when_sequences_close),
         cmocka_unit_test(a_sequence_that_fails_does_not_stop_the_others),
