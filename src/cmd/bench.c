@@ -2,13 +2,44 @@
  * is. */
 #include "cmd/bench.h"
 
-enum { DEFAULT_REPETITIONS = 5, DEFAULT_SECONDS = 20, DEFAULT_BATCH = 512 };
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_REPETITIONS = 5, DEFAULT_SECONDS = 20, DEFAULT_BATCH = 512, MAX_TOKENS = 1 << 20 };
+
+/* "N,N,...", or "none". */
+static bool set_list(void *target, const char *value, struct error *e)
+{
+    struct bench_list *list = target;
+    const char *p = value;
+    list->n = 0;
+    if (strcmp(value, "none") == 0) {
+        return true;
+    }
+    do {
+        char *end;
+        errno = 0;
+        unsigned long n = strtoul(p, &end, 10);
+        bool is_number = *p >= '0' && *p <= '9' && (*end == ',' || *end == '\0');
+        if (!is_number || errno != 0 || n > list->max || list->n == BENCH_MAX_LIST) {
+            return error_set(e, ERROR_USAGE,
+                             "option --%s: '%s' is neither 'none' nor at most %d numbers up to %u "
+                             "with commas between them",
+                             list->option, value, BENCH_MAX_LIST, list->max);
+        }
+        list->values[list->n++] = (uint32_t)n;
+        p = end;
+    } while (*p++ == ',');
+    return true;
+}
 
 static void add_test(struct bench *b, bool is_decode, uint32_t n_tokens, uint32_t depth,
                      uint32_t batch)
 {
     uint32_t needed = depth + (is_decode ? 1 : n_tokens);
-    if (needed <= b->n_ctx && b->n_tests < BENCH_MAX_TESTS) {
+    bool has_work = is_decode ? batch > 0 : n_tokens > 0;
+    if (has_work && needed <= b->n_ctx && b->n_tests < BENCH_MAX_TESTS) {
         b->tests[b->n_tests++] = (struct bench_test){
             .is_decode = is_decode, .n_tokens = n_tokens, .depth = depth, .batch = batch};
     }
@@ -17,17 +48,16 @@ static void add_test(struct bench *b, bool is_decode, uint32_t n_tokens, uint32_
 /* Those that fit the context. */
 static void plan_tests(struct bench *b)
 {
-    static const uint32_t prompts[] = {128, 512, 2048};
-    static const uint32_t depths[] = {0, 512, 2048, 8192, 32768};
+    const struct bench_options *o = &b->options;
     uint32_t batch_depth = b->n_ctx > 512 ? 512 : 0;
-    for (size_t i = 0; i < sizeof prompts / sizeof prompts[0]; i++) {
-        add_test(b, false, prompts[i], 0, 1);
+    for (uint32_t i = 0; i < o->prompts.n; i++) {
+        add_test(b, false, o->prompts.values[i], 0, 1);
     }
-    for (size_t i = 0; i < sizeof depths / sizeof depths[0]; i++) {
-        add_test(b, true, 0, depths[i], 1);
+    for (uint32_t i = 0; i < o->depths.n; i++) {
+        add_test(b, true, 0, o->depths.values[i], 1);
     }
-    for (uint32_t batch = 2; batch <= BENCH_MAX_BATCH; batch *= 2) {
-        add_test(b, true, 0, batch_depth, batch);
+    for (uint32_t i = 0; i < o->parallel.n; i++) {
+        add_test(b, true, 0, batch_depth, o->parallel.values[i]);
     }
 }
 
@@ -87,6 +117,9 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
     };
     struct bench b = {.options = {.repetitions = DEFAULT_REPETITIONS,
                                   .seconds = DEFAULT_SECONDS,
+                                  .prompts = {"n-prompt", MAX_TOKENS, 3, {128, 512, 2048}},
+                                  .depths = {"n-depth", MAX_TOKENS, 5, {0, 512, 2048, 8192, 32768}},
+                                  .parallel = {"parallel", BENCH_MAX_BATCH, 4, {2, 4, 8, 16}},
                                   .model.batch = DEFAULT_BATCH}};
     struct bench_options *o = &b.options;
     const struct option_spec specs[] = {
@@ -98,6 +131,13 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
          "one are skipped\n(default: 20)",
          NULL},
         {OPTION_FLAG, "json", 0, NULL, NULL, &o->json, 0, 0, "print one JSON object", NULL},
+        {OPTION_HEADING, .help = "Tests (those that fit the context; 'none' for none)"},
+        {OPTION_CALL, "n-prompt", 'p', NULL, "N,...", &o->prompts, 0, 0,
+         "prefill of so many tokens (default: 128,512,2048)", set_list},
+        {OPTION_CALL, "n-depth", 'd', NULL, "N,...", &o->depths, 0, 0,
+         "decode behind so many tokens\n(default: 0,512,2048,8192,32768)", set_list},
+        {OPTION_CALL, "parallel", 0, NULL, "N,...", &o->parallel, 0, 0,
+         "decode of so many sequences together, at depth 512\n(default: 2,4,8,16)", set_list},
         OPTIONS_MODEL(o->model, "512"),
     };
     const char *model;

@@ -14,11 +14,20 @@ enum {
     BENCH_MAX_BATCH = 16,
     BENCH_MAX_TESTS = 24,
     BENCH_MAX_REPETITIONS = 100,
+    BENCH_MAX_LIST = 8,
     BENCH_PROBES = ROOFLINE_BOUND_COUNT /* read, int8, f32 */
+};
+
+/* Numbers of an option that says which tests to run. */
+struct bench_list {
+    const char *option;
+    uint32_t max; /* of a number */
+    uint32_t n, values[BENCH_MAX_LIST];
 };
 
 struct bench_options {
     struct options_model model;
+    struct bench_list prompts, depths, parallel;
     uint32_t repetitions;
     uint32_t seconds; /* of one test; fewer repetitions when they would take longer */
     bool json;

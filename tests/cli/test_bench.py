@@ -3,6 +3,8 @@ import json
 import os
 import subprocess
 
+import pytest
+
 from gguf_file import llama
 
 PUNA = os.environ.get("PUNA", "build/release/puna")
@@ -26,3 +28,22 @@ def test_a_path_that_is_no_utf8_shows_in_the_report(tmp_path):
     assert document(path)["model"] == f"{tmp_path}/m\ufffd\x1b.gguf"
     done = run(*SHORT, path)
     assert done.returncode == 0 and done.stdout.startswith(rb"model    m\xff\x1b.gguf" + b"\n")
+
+
+def test_lists_say_which_tests_run(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(llama())
+    tests = document("-p", "3,5", "-d", "none", "--parallel", "2,0", path)["tests"]
+    assert [(t["test"], t["tokens"], t["depth"], t["batch"]) for t in tests[:2]] == [
+        ("prefill", 3, 0, 1), ("prefill", 5, 0, 1)]
+    assert [(t["test"], t["depth"], t["batch"]) for t in tests[2:]] == [("decode", 0, 2)]
+
+
+@pytest.mark.parametrize("option, value", [
+    ("-p", "12x"), ("-p", ",1"), ("-p", "1,"), ("-p", ""), ("-d", "-1"), ("--n-depth", "1048577"),
+    ("-p", "1,2,3,4,5,6,7,8,9"), ("--parallel", "17"), ("--parallel", "9" * 30)])
+def test_lists_that_are_none_are_refused_by_name(option, value):
+    done = run(option, value, "nosuch.gguf")
+    name = {"-p": "n-prompt", "-d": "n-depth"}.get(option, option.lstrip("-"))
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith(f"puna bench: option --{name}: '{value}' is neither")
