@@ -125,6 +125,16 @@ run: all ## a chat with the default model in this terminal
 bench: all ## speed of the default model (or MODEL=FILE) beside this machine's limits
 	$(B)/puna bench $(MODEL)
 
+# Random weights of SHAPE-TYPE, and the peers' programs, lie below build/ too.
+BENCH_MODELS ?= 1b-Q4_K_M 1b-Q8_0 8b-Q4_K_M
+build/models/%.gguf: $(B)/gen_gguf
+	@mkdir -p $(@D)
+	$(B)/gen_gguf -s $(firstword $(subst -, ,$*)) -t $(lastword $(subst -, ,$*)) -o $@
+.PHONY: bench-peers
+bench-peers: all $(BENCH_MODELS:%=build/models/%.gguf) ## Puna beside llama.cpp, which is built first: 25 minutes
+	tools/setup peers
+	$(PYTHON) bench/peers.py $(PEERS) $(BENCH_MODELS:%=build/models/%.gguf) "$$(tools/fetch-default-model)"
+
 test: ## the whole suite: both compilers, sanitizers, oracles, aarch64
 	tools/setup test
 	build/venv/bin/python tests/run
