@@ -1,17 +1,26 @@
-"""Writes tests/golden/logits/shapes.json from Hugging Face transformers in f32.
+"""Writes tests/golden/logits from Hugging Face transformers in f32. Needs torch and transformers.
 
-For each shape of shapes.py: log-probability of every token of a prompt of 300 tokens given those
-before it, and 64 greedy tokens after its first 16. Needs torch and transformers.
+usage: make_logits_golden.py [shapes] [default_model]    both files by default
+
+shapes.json, for each shape of shapes.py: log-probability of every token of a prompt of 300 tokens
+given those before it, and 64 greedy tokens after its first 16. default_model.json: the same of the
+default model's file, dequantised, for the first 300 tokens of LICENSE, and 64 greedy tokens after a
+prompt of its own.
 """
 import json
-import pathlib
+import sys
 
+import gguf
+import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 import shapes
+import token_common as common
+from program import PUNA, ROOT
 
-GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden" / "logits" / "shapes.json"
+GOLDEN = ROOT / "tests/golden/logits"
+PROMPT = "The three largest countries in South America are"
 
 
 def hf_model(name):
@@ -47,25 +56,77 @@ def hf_model(name):
     return model
 
 
-def golden(name):
-    model, ids = hf_model(name), shapes.prompt(name, 300)
+def default_model(path):
+    """The file's model in f32; what transformers made of it must be what the file says."""
+    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32,
+                                                 attn_implementation="eager").eval()
+    reader = gguf.GGUFReader(path)
+    base, eps = (np.float32(reader.fields[f"llama.{key}"].contents())
+                 for key in ("rope.freq_base", "attention.layer_norm_rms_epsilon"))
+    half = np.arange(0, model.config.head_dim, 2) / model.config.head_dim
+    assert np.allclose(model.model.rotary_emb.inv_freq, base**-half, rtol=1e-6)
+    assert model.model.rotary_emb.attention_scaling == 1.0
+    norms = [m for m in model.modules() if hasattr(m, "variance_epsilon")]
+    assert len(norms) == 2 * model.config.num_hidden_layers + 1
+    assert all(np.float32(norm.variance_epsilon) == eps for norm in norms)
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert model.num_parameters() == sum(int(t.n_elements) for t in reader.tensors)
+    check_weights(model, {t.name: t for t in reader.tensors})
+    return model
+
+
+def check_weights(model, tensors):
+    """Some of each kind are the file's bit for bit; rows of q and k stand in another order."""
+    layer = model.model.layers[7]
+    for name, ours in (("token_embd", model.lm_head), ("output_norm", model.model.norm),
+                       ("blk.7.ffn_norm", layer.post_attention_layernorm),
+                       ("blk.7.attn_v", layer.self_attn.v_proj), ("blk.7.ffn_down", layer.mlp.down_proj)):
+        tensor = tensors[f"{name}.weight"]
+        expected = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        assert np.array_equal(ours.weight.detach().numpy(), expected), name
+
+
+def golden(name, model, ids, prompt):
     with torch.no_grad():
         logprobs = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1)
         scores = [logprobs[i, ids[i + 1]].item() for i in range(len(ids) - 1)]
-        text = list(ids[:16])
+        text = list(prompt)
         gaps = []
         for _ in range(64):
             best = torch.topk(model(torch.tensor([text])).logits[0, -1], 2)
             gaps.append((best.values[0] - best.values[1]).item())
             text.append(best.indices[0].item())
     print(f"{name}: smallest gap of the greedy choices {min(gaps):.2e}")
-    return {"ids": ids, "logprobs": [round(x, 7) for x in scores], "greedy": text[16:]}
+    return {"ids": ids, "logprobs": [round(x, 7) for x in scores], "greedy": text[len(prompt):]}
+
+
+def write_shapes(file):
+    rows = []
+    for name in shapes.SHAPES:
+        ids = shapes.prompt(name, 300)
+        rows.append(f'"{name}": {json.dumps(golden(name, hf_model(name), ids, ids[:16]))}')
+    file.write_text("{\n" + ",\n".join(rows) + "\n}\n")
+
+
+def write_default_model(file):
+    path = common.find_default_model()
+    if not path:
+        sys.exit("the default model is not in the model folder; tools/fetch-default-model brings it")
+    ids = common.puna_one(PUNA, path, (ROOT / "LICENSE").read_bytes())["ids"][:300]
+    prompt = common.puna_one(PUNA, path, PROMPT)["ids"]
+    found = {"prompt": prompt, **golden(path.name, default_model(path), ids, prompt)}
+    rows = [f'"{key}": {json.dumps(value)}' for key, value in found.items()]
+    file.write_text("{\n" + ",\n".join(rows) + "\n}\n")
 
 
 def main():
-    GOLDEN.parent.mkdir(parents=True, exist_ok=True)
-    rows = [f'"{name}": {json.dumps(golden(name))}' for name in shapes.SHAPES]
-    GOLDEN.write_text("{\n" + ",\n".join(rows) + "\n}\n")
+    writers = {"shapes": write_shapes, "default_model": write_default_model}
+    names = sys.argv[1:] or writers
+    if not set(names) <= set(writers):
+        sys.exit(__doc__)
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        writers[name](GOLDEN / f"{name}.json")
 
 
 if __name__ == "__main__":

@@ -197,10 +197,11 @@ def find_llama3():
 
 
 def find_default_model():
+    """$PUNA_TEST_MODEL, else the file in the model folder; None if it is not there."""
     data = os.environ.get("XDG_DATA_HOME") or pathlib.Path.home() / ".local/share"
     folder = os.environ.get("PUNA_MODELS") or f"{data}/puna/models"
-    path = pathlib.Path(folder) / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    return path if path.exists() else None
+    path = os.environ.get("PUNA_TEST_MODEL") or f"{folder}/SmolLM2-135M-Instruct.Q4_1.gguf"
+    return pathlib.Path(path) if os.path.exists(path) else None
 
 
 def arguments(description, **find):
