@@ -1,9 +1,10 @@
 """Quantised arithmetic against --exact on the LICENSE text (over 2,000 tokens): perplexities and the
 mean KL divergence over all positions.
 
-Usage: kl.py MODEL [OTHER.f32]...   Needs numpy; writes about 900 MB below $TMPDIR while it runs.
-Each OTHER is another program's logits for the same tokens (f32 rows, as `puna score --logits`
-writes them), reported beside Puna's.
+Usage: kl.py [MODEL [OTHER.f32]...]   Needs numpy; writes about 900 MB below $TMPDIR while it runs.
+MODEL is the default model unless given. Each OTHER is another program's logits for the same tokens
+(f32 rows, as `puna score --logits` writes them), reported beside Puna's; llamacpp_logits.py makes
+llama.cpp's.
 """
 import json
 import pathlib
@@ -13,6 +14,7 @@ import tempfile
 
 import numpy as np
 
+import token_common as common
 from program import PUNA, ROOT
 
 
@@ -31,8 +33,8 @@ def log_softmax(row):
 
 def compare(name, reference, other, ids):
     n = len(ids)
-    a = np.memmap(reference, np.float32).reshape(n, -1)
-    b = np.memmap(other, np.float32).reshape(n, -1)
+    a = np.memmap(reference, np.float32, "r").reshape(n, -1)
+    b = np.memmap(other, np.float32, "r").reshape(a.shape)
     kl, top1, loss_a, loss_b = np.zeros(n), 0, 0.0, 0.0
     for i in range(n):
         p, q = log_softmax(a[i]), log_softmax(b[i])
@@ -41,14 +43,18 @@ def compare(name, reference, other, ids):
         if i + 1 < n:
             loss_a -= p[ids[i + 1]]
             loss_b -= q[ids[i + 1]]
-    print(f"{name}: {n} tokens, perplexity {np.exp(loss_b / (n - 1)):.4f} "
-          f"(exact {np.exp(loss_a / (n - 1)):.4f}), mean KL {kl.mean():.6f}, "
-          f"99th percentile {np.quantile(kl, 0.99):.6f}, same first token {top1 / n:.4f}")
+    exact, own = (np.exp(loss / (n - 1)) for loss in (loss_a, loss_b))
+    print(f"{name}: {n} tokens, perplexity {own:.4f} (exact {exact:.4f}, difference {own - exact:+.4f}), "
+          f"mean KL {kl.mean():.6f}, 99th percentile {np.quantile(kl, 0.99):.6f}, "
+          f"same first token {top1 / n:.4f}", flush=True)
     return kl.mean()
 
 
 def main():
-    model, *others = sys.argv[1:]
+    model, *others = sys.argv[1:] or [common.find_default_model()]
+    if model is None:
+        print("skipped: the default model is not in the model folder; tools/fetch-default-model brings it")
+        sys.exit(77)
     with tempfile.TemporaryDirectory() as folder:
         exact, packed = pathlib.Path(folder, "exact.f32"), pathlib.Path(folder, "packed.f32")
         ids = [t["id"] for t in run(model, exact, "--exact")["tokens"]]
