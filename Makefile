@@ -57,7 +57,7 @@ $(B)/tests/test_%: tests/unit/test_%.c $(B)/libpuna.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(B)/libpuna.a $(PKG_LIBS) -lcmocka -lm
 
-$(B)/tests/check: $(wildcard tests/check/*.c) $(B)/libpuna.a
+$(B)/tests/check: $(wildcard tests/check/*.[ch]) $(B)/libpuna.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(B)/libpuna.a $(PKG_LIBS) -lm
 
@@ -85,7 +85,7 @@ fuzz-replay: $(FUZZ)
 
 # Random weights for the tests that need a model; lies beside the programs that open it.
 # The release build makes it for all builds, also for those that need an emulator to run.
-build/tiny.gguf:
+build/tiny.gguf: $(wildcard bench/gen*.[ch])
 	env -u MAKEFLAGS -u MFLAGS -u MODE -u B -u CC -u LDFLAGS $(MAKE) -s build/release/gen_gguf
 	build/release/gen_gguf --shape tiny --type Q4_K_M -o $@
 $(B)/tests/tiny.gguf: build/tiny.gguf
@@ -137,10 +137,12 @@ bench-peers: all $(BENCH_MODELS:%=build/models/%.gguf) ## Puna beside llama.cpp,
 
 test: ## the whole suite: both compilers, sanitizers, oracles, aarch64
 	tools/setup test
+	tools/fetch-default-model
 	build/venv/bin/python tests/run
 
 oracle: ## the comparisons that take long or need torch
 	tools/setup oracle
+	tools/fetch-default-model
 	build/venv/bin/python tests/run --oracle
 
 tests: $(UNIT) $(B)/tests/tiny.gguf $(B)/tests/check $(FUZZ) $(B)/gen_gguf ## build every test program
