@@ -159,12 +159,23 @@ static inline void matmul_run_tile(const struct matmul_kernels *kernels, struct 
 /* Tiles from which on panels pay, and how many tiles' sums wait in the cache meanwhile. */
 enum { MATMUL_PANEL_MIN = 4, MATMUL_PANEL_TILES = 48 };
 
-/* A group times the tiles [first, last), super-block by super-block: each is unpacked once. */
+/* Asks for `n` bytes from p on. */
+static inline void matmul_fetch(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += PACK_LINE) {
+        __builtin_prefetch(p + i, 0, 3);
+    }
+}
+
+/* A group times the tiles [first, last), super-block by super-block: each is unpacked once, and the
+ * next one fetched before the last tile; earlier, the activations would push it out again. */
 static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum quant_type type,
                                      struct matmul_job job, const struct kern_act *a,
                                      uint32_t first, uint32_t last)
 {
     const struct pack_layout *layout = pack_layout_of(type);
+    const size_t scale_bytes = layout->scale_bytes;
+    const size_t quant_bytes = (size_t)(layout->low_bits + layout->high_bits) * PACK_LINE * 8;
     struct matmul_panel panel;
     _Alignas(PACK_LINE) float sums[MATMUL_PANEL_TILES * KERN_TILE * PACK_ROWS] = {0};
     struct matmul_job part = {.scales = panel.scales,
@@ -173,21 +184,28 @@ static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum 
                               .n_rows = PACK_ROWS,
                               .next_act = (size_t)KERN_TILE * a->cols,
                               .y_stride = PACK_ROWS};
-    job.cold = true;
     for (uint32_t block = 0; block < job.n_blocks; block++) {
         kernels->unpack(&job, &panel);
         part.y = sums;
         for (uint32_t i = first; i < last; i++) {
             part.tile = matmul_tile_from(matmul_tile_of(a, i), block);
+            if (i + 1 == last) {
+                matmul_fetch(job.scales + scale_bytes, scale_bytes);
+                matmul_fetch(job.quants + quant_bytes, quant_bytes);
+            }
             kernels->panel[part.tile.n - 1](&part);
             part.y += part.tile.n * PACK_ROWS;
         }
-        job.scales += layout->scale_bytes;
-        job.quants += PACK_SUPER / PACK_UNIT * (layout->low_bits + layout->high_bits) * PACK_LINE;
+        job.scales += scale_bytes;
+        job.quants += quant_bytes;
     }
     const float *sum = sums;
     for (float *y = job.y; sum < part.y; sum += PACK_ROWS, y += job.y_stride) {
-        memcpy(y, sum, job.n_rows * sizeof *sum);
+        if (job.n_rows == PACK_ROWS) { /* a constant: one or two instructions */
+            memcpy(y, sum, PACK_ROWS * sizeof *sum);
+        } else {
+            memcpy(y, sum, job.n_rows * sizeof *sum);
+        }
     }
 }
 

@@ -250,7 +250,6 @@ TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
     uint8_t *line = out->quants;
     read_scales(form, job->scales, (struct q256_scales *)(void *)out->scales);
     for (int u = 0; u < 8; u++) {
-        matmul_prefetch(job, unit, n_lines, KERN_TILE);
         UNROLL
         for (int i = 0; i < 8; i++, line += PACK_LINE) {
             _mm512_store_si512(line, unit_line(form.lines, unit, i));
