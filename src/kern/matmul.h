@@ -23,7 +23,14 @@ typedef int32_t matmul_word __attribute__((may_alias));
 struct line_form {
     int low_bits, high_bits;
     bool table; /* IQ4: the low bits are an index */
+    bool bytes; /* of a panel: unpacked, 8 lines a unit */
 };
+
+/* Lines of a unit of 32 items. */
+TEMPLATE int unit_lines(struct line_form form)
+{
+    return form.bytes ? 8 : form.low_bits + form.high_bits;
+}
 
 /* One tile of activations: n tokens side by side, pointers to the tile's own part (kern.h). */
 struct matmul_tile {
@@ -124,8 +131,9 @@ TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, co
 
 enum { MATMUL_WIDE = 4 };
 
-/* A super-block of a group with its quants and scales unpacked for many tiles. A panel kernel's job
- * has quants and scales in here, one block, and in y the sums (tokens, 16) that it adds to. */
+/* A super-block of a group with its quants and scales unpacked, as the set likes them, for many
+ * tiles. A panel kernel's job has both in here, one block, and in y the sums (tokens, 16) that it
+ * adds to. */
 struct matmul_panel {
     _Alignas(PACK_LINE) uint8_t quants[PACK_SUPER * PACK_ROWS];
     _Alignas(PACK_LINE) uint8_t scales[26 * PACK_LINE];
@@ -141,16 +149,16 @@ struct matmul_kernels {
     matmul_unpack_fn *unpack;
 };
 
-/* One tile in as many steps as max_tokens asks for, of nearly equal size. */
-static inline void matmul_run_tile(const struct matmul_kernels *kernels, struct matmul_job *job,
-                                   float *y, bool wide)
+/* One tile in as many steps as max_tokens asks for, of nearly equal size. y: token 0's rows. */
+static inline void matmul_run_tile(matmul_job_fn *const by_tokens[KERN_TILE], uint32_t max_tokens,
+                                   struct matmul_job *job, float *y)
 {
     uint32_t n_left = job->tile.n;
-    uint32_t n_steps = (n_left + kernels->max_tokens - 1) / kernels->max_tokens;
+    uint32_t n_steps = (n_left + max_tokens - 1) / max_tokens;
     for (; n_steps > 0; n_steps--) {
         uint32_t n = (n_left + n_steps - 1) / n_steps;
         job->y = y + job->tile.first * job->y_stride;
-        (wide ? kernels->wide : kernels->one)[n - 1](job);
+        by_tokens[n - 1](job);
         job->tile = matmul_tile_skip(job->tile, n);
         n_left -= n;
     }
@@ -186,25 +194,25 @@ static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum 
                               .y_stride = PACK_ROWS};
     for (uint32_t block = 0; block < job.n_blocks; block++) {
         kernels->unpack(&job, &panel);
-        part.y = sums;
         for (uint32_t i = first; i < last; i++) {
             part.tile = matmul_tile_from(matmul_tile_of(a, i), block);
+            part.tile.first -= kern_tile_begin(first);
             if (i + 1 == last) {
                 matmul_fetch(job.scales + scale_bytes, scale_bytes);
                 matmul_fetch(job.quants + quant_bytes, quant_bytes);
             }
-            kernels->panel[part.tile.n - 1](&part);
-            part.y += part.tile.n * PACK_ROWS;
+            matmul_run_tile(kernels->panel, kernels->max_tokens, &part, sums);
         }
         job.scales += scale_bytes;
         job.quants += quant_bytes;
     }
-    const float *sum = sums;
-    for (float *y = job.y; sum < part.y; sum += PACK_ROWS, y += job.y_stride) {
+    uint32_t n_tokens = part.tile.first; /* those behind the last step */
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        float *y = job.y + t * job.y_stride;
         if (job.n_rows == PACK_ROWS) { /* a constant: one or two instructions */
-            memcpy(y, sum, PACK_ROWS * sizeof *sum);
+            memcpy(y, sums + t * PACK_ROWS, PACK_ROWS * sizeof *y);
         } else {
-            memcpy(y, sum, job.n_rows * sizeof *sum);
+            memcpy(y, sums + t * PACK_ROWS, job.n_rows * sizeof *y);
         }
     }
 }
@@ -247,7 +255,8 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
         for (uint32_t i = 0; i < n_tiles; i++) {
             job.tile = matmul_tile_of(a, i);
             job.cold = i == 0;
-            matmul_run_tile(kernels, &job, y + row, wide);
+            matmul_run_tile(wide ? kernels->wide : kernels->one, kernels->max_tokens, &job,
+                            y + row);
         }
     }
 }

@@ -69,6 +69,9 @@ TEMPLATE int lines_before_widen(struct line_form form)
 TEMPLATE __m256i unit_half_line(struct line_form form, const uint8_t *unit, int i, int h)
 {
     unit += h * HALF_LINE;
+    if (form.bytes) {
+        return load_half_line(unit + i * PACK_LINE);
+    }
     if (form.low_bits == 8) { /* stored with 128 added */
         return _mm256_xor_si256(load_half_line(unit + i * PACK_LINE), _mm256_set1_epi8(-128));
     }
@@ -163,7 +166,7 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups,
 }
 
 /* MATMUL_KERNEL defines kernel NAME_GxT of G groups and T tokens from FN(job, FORM, G, T);
- * MATMUL_SLOT defines those of one group and the slot. Last come the wide kernels, if any. */
+ * MATMUL_SLOT defines those of one group and the slot. Last come what else the type has. */
 #define MATMUL_KERNEL(NAME, FN, FORM, GROUPS, T)                                                   \
     static void NAME##_##GROUPS##x##T(const struct matmul_job *job)                                \
     {                                                                                              \
@@ -181,7 +184,7 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups,
         static const struct matmul_kernels kernels = {                                             \
             .max_tokens = AVX2_TOKENS,                                                             \
             .one = {NAME##_1x1, NAME##_1x2, NAME##_1x3, NAME##_1x4},                               \
-            .wide = {__VA_ARGS__}};                                                                \
+            __VA_ARGS__};                                                                          \
         matmul_run(&kernels, w, group_begin, group_end, a, y, y_stride);                           \
     }
 

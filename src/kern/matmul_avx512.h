@@ -60,7 +60,7 @@ TEMPLATE __m512i iq4_table(void)
 /* Line i of the 8 of a unit of 32 items, as unsigned bytes. */
 TEMPLATE __m512i unit_line(struct line_form form, const uint8_t *unit, int i)
 {
-    if (form.low_bits == 8) {
+    if (form.low_bits == 8 || form.bytes) {
         return load_line(unit + i * PACK_LINE);
     }
     int per_line = 8 / form.low_bits;

@@ -68,7 +68,7 @@ TEMPLATE void dense_tile(const struct matmul_job *job, enum quant_type type, con
 
 #define DENSE_SLOT(NAME, TYPE)                                                                     \
     MATMUL_KERNEL(NAME, dense_tile, TYPE, 4, 1)                                                    \
-    MATMUL_SLOT(NAME, dense_tile, TYPE, NAME##_4x1)
+    MATMUL_SLOT(NAME, dense_tile, TYPE, .wide = {NAME##_4x1})
 
 DENSE_SLOT(f32, QUANT_F32)
 DENSE_SLOT(f16, QUANT_F16)

@@ -17,6 +17,15 @@ struct q256_form {
 struct q256_scales {
     __m256i sub[16][HALVES]; /* sub-scale i in both words */
     __m256i pair[8][HALVES]; /* what n16 or n32 is multiplied with: numbers 2i, 2i + 1 */
+    __m256 d[HALVES], m[HALVES];
+};
+static_assert(sizeof(struct q256_scales) <= sizeof((struct matmul_panel){0}.scales), "");
+
+/* Activations of a super-block. */
+struct q256_act {
+    const int8_t *q;
+    const float *d;
+    const int16_t *n; /* n16 or n32 */
 };
 
 /* 8 bytes as int32. */
@@ -115,6 +124,10 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
         break;
     }
     for (int h = 0; h < HALVES; h++) {
+        out->d[h] = load_halves(s + PACK_D + 16 * h);
+        if (form.minimum) {
+            out->m[h] = load_halves(s + PACK_M + 16 * h);
+        }
         for (int i = 0; i < n_sub; i++) {
             const uint8_t *p = sub + 16 * i + 8 * h;
             out->sub[i][h] = word_pairs(p, p, !form.minimum);
@@ -140,13 +153,25 @@ TEMPLATE __m256i pair_sum(struct q256_form form, const struct q256_scales *scale
 }
 
 /* The integer sums of a super-block. */
-TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job, const uint8_t *unit,
-                         const int8_t *q, const struct q256_scales *scales,
-                         __m256i isum[AVX2_TOKENS][HALVES], const int n_tokens)
+TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
+                         const struct q256_scales *scales, const uint8_t *unit,
+                         const struct q256_act *a, __m256i isum[AVX2_TOKENS][HALVES],
+                         const int n_tokens)
 {
     const int n_sub = form.sub_items == 16 ? 2 : 1, sub_lines = form.sub_items == 16 ? 4 : 8;
-    const int n_lines = form.lines.low_bits + form.lines.high_bits;
+    const int n_lines = unit_lines(form.lines);
     const size_t stride = job->tile.n;
+    const int8_t *q = a->q;
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        UNROLL
+        for (int h = 0; h < HALVES; h++) {
+            isum[t][h] =
+                form.zero_shift > 0
+                    ? shift_left_32(pair_sum(form, scales, a->n, stride, t, h), form.zero_shift)
+                    : _mm256_setzero_si256();
+        }
+    }
     for (int u = 0; u < 8; u++) {
         matmul_prefetch(job, unit, n_lines, n_tokens);
         UNROLL
@@ -159,14 +184,34 @@ TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job, co
     }
 }
 
+/* f plus the product of a super-block, of half h of token t. */
+TEMPLATE __m256 add_super(struct q256_form form, const struct q256_scales *scales,
+                          const struct q256_act *a, size_t stride, __m256 f, __m256i isum, int t,
+                          int h)
+{
+    __m256 da = _mm256_set1_ps(a->d[t]);
+    f = _mm256_fmadd_ps(_mm256_mul_ps(scales->d[h], da), _mm256_cvtepi32_ps(isum), f);
+    if (form.minimum) {
+        /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here, as
+         * products of a multiple of 2^-149 and an integer do not underflow */
+        __m256 msum = _mm256_cvtepi32_ps(pair_sum(form, scales, a->n, stride, t, h));
+        f = _mm256_fmadd_ps(_mm256_mul_ps(scales->m[h], da), msum, f);
+    }
+    return f;
+}
+
+TEMPLATE struct q256_act first_act(const struct matmul_job *job, struct q256_form form)
+{
+    const struct matmul_tile *t = &job->tile;
+    return (struct q256_act){t->q, t->d, form.sub_items == 16 ? t->n16 : t->n32};
+}
+
 TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, const int n_groups,
                         const int n_tokens)
 {
     const size_t stride = job->tile.n;
     const uint8_t *scales = job->scales, *quants = job->quants;
-    const int8_t *q = job->tile.q;
-    const float *d = job->tile.d;
-    const int16_t *n = form.sub_items == 16 ? job->tile.n16 : job->tile.n32;
+    struct q256_act a = first_act(job, form);
     __m256 f[AVX2_TOKENS][HALVES];
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
@@ -176,55 +221,87 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
         struct q256_scales numbers;
         __m256i isum[AVX2_TOKENS][HALVES];
         read_scales(form, scales, &numbers);
+        super_sums(form, job, &numbers, quants, &a, isum, n_tokens);
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
             UNROLL
             for (int h = 0; h < HALVES; h++) {
-                isum[t][h] =
-                    form.zero_shift > 0
-                        ? shift_left_32(pair_sum(form, &numbers, n, stride, t, h), form.zero_shift)
-                        : _mm256_setzero_si256();
-            }
-        }
-        super_sums(form, job, quants, q, &numbers, isum, n_tokens);
-        UNROLL
-        for (int h = 0; h < HALVES; h++) {
-            __m256 dw = load_halves(scales + PACK_D + 16 * h);
-            UNROLL
-            for (int t = 0; t < n_tokens; t++) {
-                __m256 scale = _mm256_mul_ps(dw, _mm256_set1_ps(d[t]));
-                f[t][h] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(isum[t][h]), f[t][h]);
-            }
-            if (form.minimum) {
-                /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here,
-                 * as products of a multiple of 2^-149 and an integer do not underflow */
-                __m256 mw = load_halves(scales + PACK_M + 16 * h);
-                UNROLL
-                for (int t = 0; t < n_tokens; t++) {
-                    __m256 msum = _mm256_cvtepi32_ps(pair_sum(form, &numbers, n, stride, t, h));
-                    __m256 scale = _mm256_mul_ps(mw, _mm256_set1_ps(d[t]));
-                    f[t][h] = _mm256_fmadd_ps(scale, msum, f[t][h]);
-                }
+                f[t][h] = add_super(form, &numbers, &a, stride, f[t][h], isum[t][h], t, h);
             }
         }
         scales += form.scale_bytes;
-        quants += 8 * (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
-        q += PACK_SUPER * stride;
-        d += stride;
-        n += (form.sub_items == 16 ? 16 : 8) * stride;
+        quants += 8 * unit_lines(form.lines) * PACK_LINE;
+        a.q += PACK_SUPER * stride;
+        a.d += stride;
+        a.n += (form.sub_items == 16 ? 16 : 8) * stride;
     }
     store_tokens(job, 0, n_groups, f, n_tokens);
 }
 
-#define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
-    ((struct q256_form){{LOW, HIGH, TABLE}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
+/* ---- panels ---- */
 
-MATMUL_SLOT(q2_k, q256_tile, Q256_FORM(QUANT_Q2_K, 320, 2, 0, false, 16, 0, true), NULL)
-MATMUL_SLOT(q3_k, q256_tile, Q256_FORM(QUANT_Q3_K, 224, 2, 1, false, 16, 2, false), NULL)
-MATMUL_SLOT(q4_k, q256_tile, Q256_FORM(QUANT_Q4_K, 256, 4, 0, false, 32, 0, true), NULL)
-MATMUL_SLOT(q5_k, q256_tile, Q256_FORM(QUANT_Q5_K, 256, 4, 1, false, 32, 0, true), NULL)
-MATMUL_SLOT(q6_k, q256_tile, Q256_FORM(QUANT_Q6_K, 288, 4, 2, false, 16, 5, false), NULL)
-MATMUL_SLOT(iq4_xs, q256_tile, Q256_FORM(QUANT_IQ4_XS, 128, 4, 0, true, 32, 0, false), NULL)
+TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
+                          struct matmul_panel *out)
+{
+    const uint8_t *unit = job->quants;
+    uint8_t *line = out->quants;
+    read_scales(form, job->scales, (struct q256_scales *)(void *)out->scales);
+    for (int u = 0; u < 8; u++) {
+        UNROLL
+        for (int i = 0; i < 8; i++, line += PACK_LINE) {
+            store_32(line, unit_half_line(form.lines, unit, i, 0));
+            store_32(line + HALF_LINE, unit_half_line(form.lines, unit, i, 1));
+        }
+        unit += unit_lines(form.lines) * PACK_LINE;
+    }
+}
+
+TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, const int n_tokens)
+{
+    const struct q256_scales *scales = (const void *)job->scales;
+    const size_t stride = job->tile.n;
+    struct q256_act a = first_act(job, form);
+    __m256i isum[AVX2_TOKENS][HALVES];
+    form.lines.bytes = true;
+    super_sums(form, job, scales, job->quants, &a, isum, n_tokens);
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        UNROLL
+        for (int h = 0; h < HALVES; h++) {
+            float *y = job->y + t * PACK_ROWS + 8 * h;
+            __m256 f = _mm256_loadu_ps(y);
+            _mm256_storeu_ps(y, add_super(form, scales, &a, stride, f, isum[t][h], t, h));
+        }
+    }
+}
+
+#define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
+    ((struct q256_form){                                                                           \
+        {LOW, HIGH, TABLE, false}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
+
+#define Q256_PANEL(NAME, FORM, T)                                                                  \
+    static void NAME##_panel_##T(const struct matmul_job *job)                                     \
+    {                                                                                              \
+        q256_panel(job, FORM, T);                                                                  \
+    }
+#define Q256_SLOT(NAME, FORM)                                                                      \
+    static void NAME##_unpack(const struct matmul_job *job, struct matmul_panel *out)              \
+    {                                                                                              \
+        q256_unpack(job, FORM, out);                                                               \
+    }                                                                                              \
+    Q256_PANEL(NAME, FORM, 1)                                                                      \
+    Q256_PANEL(NAME, FORM, 2)                                                                      \
+    Q256_PANEL(NAME, FORM, 3)                                                                      \
+    Q256_PANEL(NAME, FORM, 4)                                                                      \
+    MATMUL_SLOT(NAME, q256_tile, FORM, .unpack = NAME##_unpack,                                    \
+                .panel = {NAME##_panel_1, NAME##_panel_2, NAME##_panel_3, NAME##_panel_4})
+
+Q256_SLOT(q2_k, Q256_FORM(QUANT_Q2_K, 320, 2, 0, false, 16, 0, true))
+Q256_SLOT(q3_k, Q256_FORM(QUANT_Q3_K, 224, 2, 1, false, 16, 2, false))
+Q256_SLOT(q4_k, Q256_FORM(QUANT_Q4_K, 256, 4, 0, false, 32, 0, true))
+Q256_SLOT(q5_k, Q256_FORM(QUANT_Q5_K, 256, 4, 1, false, 32, 0, true))
+Q256_SLOT(q6_k, Q256_FORM(QUANT_Q6_K, 288, 4, 2, false, 16, 5, false))
+Q256_SLOT(iq4_xs, Q256_FORM(QUANT_IQ4_XS, 128, 4, 0, true, 32, 0, false))
 
 void kern_fill_matmul_q256_avx2(struct kern_table *t)
 {

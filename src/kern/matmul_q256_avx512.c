@@ -148,7 +148,7 @@ TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
                          const struct q256_scales *scales, const uint8_t *unit,
                          const struct q256_act *a, __m512 *sum, const int n_tokens)
 {
-    const int n_lines = form.lines.low_bits + form.lines.high_bits;
+    const int n_lines = unit_lines(form.lines);
     const int sub_lines = form.sub_items / 4, n_sub = 8 / sub_lines;
     const int8_t *q = a->q;
     __m512i isum[KERN_TILE];
@@ -232,7 +232,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
             f[t] = add_super(form, &numbers, &a, f[t], sum[t], t, n_tokens);
         }
         scales += form.scale_bytes;
-        quants += 8 * (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
+        quants += 8 * unit_lines(form.lines) * PACK_LINE;
         a.q += PACK_SUPER * n_tokens;
         a.d += n_tokens;
         a.n += PACK_SUPER / form.sub_items * n_tokens;
@@ -245,7 +245,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
 TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
                           struct matmul_panel *out)
 {
-    const int n_lines = form.lines.low_bits + form.lines.high_bits;
+    const int n_lines = unit_lines(form.lines);
     const uint8_t *unit = job->quants;
     uint8_t *line = out->quants;
     read_scales(form, job->scales, (struct q256_scales *)(void *)out->scales);
@@ -260,7 +260,7 @@ TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
 
 TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, const int n_tokens)
 {
-    form.lines = (struct line_form){8, 0, false};
+    form.lines.bytes = true;
     struct q256_act a = first_act(job, form);
     const struct q256_scales *scales = (const void *)job->scales;
     __m512 sum[KERN_TILE];
@@ -273,7 +273,8 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
 }
 
 #define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
-    ((struct q256_form){{LOW, HIGH, TABLE}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
+    ((struct q256_form){                                                                           \
+        {LOW, HIGH, TABLE, false}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
 
 #define Q256_PANEL(NAME, FORM, T)                                                                  \
     static void NAME##_panel_##T(const struct matmul_job *job)                                     \

@@ -38,7 +38,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         __m256i isum[AVX2_TOKENS][HALVES];
         start_sums(form, n_sum, isum, n_tokens);
-        matmul_prefetch(job, unit, form.lines.low_bits + form.lines.high_bits, n_tokens);
+        matmul_prefetch(job, unit, unit_lines(form.lines), n_tokens);
         add_lines(form.lines, unit, (struct line_range){0, 8}, q, stride, ones, isum, n_tokens);
         UNROLL
         for (int h = 0; h < HALVES; h++) {
@@ -57,7 +57,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
             }
         }
         scales += form.minimum ? 64 : 32;
-        unit += (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
+        unit += unit_lines(form.lines) * PACK_LINE;
         q += 32 * stride;
         d += stride;
         s += stride;
@@ -67,14 +67,14 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
 }
 
 #define Q32_FORM(LOW, HIGH, TABLE, ZERO_SHIFT, MINIMUM)                                            \
-    ((struct q32_form){{LOW, HIGH, TABLE}, ZERO_SHIFT, MINIMUM})
+    ((struct q32_form){{LOW, HIGH, TABLE, false}, ZERO_SHIFT, MINIMUM})
 
-MATMUL_SLOT(q4_0, q32_tile, Q32_FORM(4, 0, false, 3, false), NULL)
-MATMUL_SLOT(q4_1, q32_tile, Q32_FORM(4, 0, false, 0, true), NULL)
-MATMUL_SLOT(q5_0, q32_tile, Q32_FORM(4, 1, false, 4, false), NULL)
-MATMUL_SLOT(q5_1, q32_tile, Q32_FORM(4, 1, false, 0, true), NULL)
-MATMUL_SLOT(q8_0, q32_tile, Q32_FORM(8, 0, false, 0, false), NULL)
-MATMUL_SLOT(iq4_nl, q32_tile, Q32_FORM(4, 0, true, 0, false), NULL)
+MATMUL_SLOT(q4_0, q32_tile, Q32_FORM(4, 0, false, 3, false), .wide = {NULL})
+MATMUL_SLOT(q4_1, q32_tile, Q32_FORM(4, 0, false, 0, true), .wide = {NULL})
+MATMUL_SLOT(q5_0, q32_tile, Q32_FORM(4, 1, false, 4, false), .wide = {NULL})
+MATMUL_SLOT(q5_1, q32_tile, Q32_FORM(4, 1, false, 0, true), .wide = {NULL})
+MATMUL_SLOT(q8_0, q32_tile, Q32_FORM(8, 0, false, 0, false), .wide = {NULL})
+MATMUL_SLOT(iq4_nl, q32_tile, Q32_FORM(4, 0, true, 0, false), .wide = {NULL})
 
 void kern_fill_matmul_q32_avx2(struct kern_table *t)
 {

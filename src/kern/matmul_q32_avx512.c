@@ -30,7 +30,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
                          ? shift_left_32(_mm512_set1_epi32(n_sum[t]), form.zero_shift)
                          : _mm512_setzero_si512();
         }
-        matmul_prefetch(job, unit, form.lines.low_bits + form.lines.high_bits, n_tokens);
+        matmul_prefetch(job, unit, unit_lines(form.lines), n_tokens);
         UNROLL
         for (int i = 0; i < 8; i++) {
             __m512i w = unit_line(form.lines, unit, i);
@@ -53,7 +53,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
             }
         }
         scales += form.minimum ? 64 : 32;
-        unit += (form.lines.low_bits + form.lines.high_bits) * PACK_LINE;
+        unit += unit_lines(form.lines) * PACK_LINE;
         q += 32 * n_tokens;
         d += n_tokens;
         s += n_tokens;
@@ -63,7 +63,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
 }
 
 #define Q32_FORM(LOW, HIGH, TABLE, ZERO_SHIFT, MINIMUM)                                            \
-    ((struct q32_form){{LOW, HIGH, TABLE}, ZERO_SHIFT, MINIMUM})
+    ((struct q32_form){{LOW, HIGH, TABLE, false}, ZERO_SHIFT, MINIMUM})
 
 MATMUL_SLOT(q4_0, q32_tile, Q32_FORM(4, 0, false, 3, false), .wide = {NULL})
 MATMUL_SLOT(q4_1, q32_tile, Q32_FORM(4, 0, false, 0, true), .wide = {NULL})
