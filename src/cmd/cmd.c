@@ -23,6 +23,16 @@ int cmd_fail(const char *command, const struct error *e)
     return error_meaning(e->code)->exit_code;
 }
 
+void cmd_warn_dropped(const char *command, size_t n_bytes)
+{
+    if (n_bytes > 0) {
+        fflush(stdout);
+        fprintf(stderr,
+                "puna %s: warning: %zu byte%s left out: the vocabulary has no token for %s\n",
+                command, n_bytes, n_bytes > 1 ? "s" : "", n_bytes > 1 ? "them" : "it");
+    }
+}
+
 int cmd_finish_output(const char *command, int exit_code)
 {
     errno = 0;

@@ -29,6 +29,9 @@ cmd_fn cmd_run, cmd_inspect, cmd_tokenize, cmd_detokenize, cmd_score, cmd_bench,
  * print_escaped), and returns the code's exit status (error.h). */
 int cmd_fail(const char *command, const struct error *e);
 
+/* Says on stderr how many bytes have no token (token_list.n_dropped), if any. */
+void cmd_warn_dropped(const char *command, size_t n_bytes);
+
 /* Flushes stdout; a full disk is an error with its exit code, else `exit_code`. (A reader that goes
  * away ends the process by SIGPIPE, quietly, as it ends other filters.) */
 int cmd_finish_output(const char *command, int exit_code);

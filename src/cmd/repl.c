@@ -8,13 +8,6 @@
 
 enum { MAX_ANSWER_BYTES = 64 << 20 };
 
-/* Says once of each message how many of its bytes are left out. */
-static bool check_messages(struct repl *r, struct error *e)
-{
-    const struct conversation *c = &r->conversation;
-    return run_warn_dropped(r->run, c->messages + r->n_checked, c->n - r->n_checked, e);
-}
-
 /* What the model said joins the conversation; without a word of it the chat is as before. */
 static bool keep_answer(struct repl *r, struct str said, struct error *e)
 {
@@ -36,10 +29,10 @@ static bool keep_answer(struct repl *r, struct str said, struct error *e)
 
 static bool answer_turn(struct repl *r, struct str text, struct error *e)
 {
-    size_t n_before = r->conversation.n;
+    size_t n_before = r->conversation.n, n_dropped_before = r->run->n_dropped;
     struct buf said;
     buf_init(&said, MAX_ANSWER_BYTES);
-    bool ok = conversation_add(&r->conversation, CHAT_USER, text, e) && check_messages(r, e) &&
+    bool ok = conversation_add(&r->conversation, CHAT_USER, text, e) &&
               run_conversation(r->run, &r->conversation, &said, &r->last, e);
     r->has_last |= ok;
     ok = ok && keep_answer(r, buf_str(&said), e);
@@ -48,7 +41,9 @@ static bool answer_turn(struct repl *r, struct str text, struct error *e)
         error_prefix(e, "the chat is as before your message%s",
                      e->code == ERROR_CONTEXT ? "; /clear starts afresh" : "");
     }
-    r->n_checked = r->conversation.n;
+    if (r->conversation.n == n_before) {
+        r->run->n_dropped = n_dropped_before;
+    }
     buf_finish(&said);
     return ok;
 }

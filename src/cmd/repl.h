@@ -7,7 +7,6 @@
 struct repl {
     struct run *run;
     struct conversation conversation;
-    size_t n_checked; /* messages of which it was said what has no token */
     struct generate_stats last;
     bool has_last; /* last is set */
     bool quit;

@@ -31,7 +31,7 @@ static bool command_system(struct repl *r, struct str argument, struct error *e)
     }
     conversation_finish(&r->conversation);
     r->conversation = fresh;
-    r->n_checked = 0;
+    r->run->n_dropped = 0;
     fprintf(stderr, "%s system message; the chat starts afresh.\n", argument.n > 0 ? "New" : "No");
     return true;
 }
@@ -41,7 +41,7 @@ static bool command_clear(struct repl *r, struct str argument, struct error *e)
     (void)argument;
     (void)e;
     conversation_truncate(&r->conversation, has_system(r) ? 1 : 0);
-    r->n_checked = r->conversation.n < r->n_checked ? r->conversation.n : r->n_checked;
+    r->run->n_dropped = 0;
     fprintf(stderr, "The chat starts afresh%s.\n",
             has_system(r) ? ", with the same system message" : "");
     return true;
@@ -138,7 +138,7 @@ static bool command_load(struct repl *r, struct str argument, struct error *e)
         (conversation_parse(&r->conversation, buf_str(&json), e) || error_prefix(e, "%s", path));
     buf_finish(&json);
     if (ok) {
-        r->n_checked = 0;
+        r->run->n_dropped = 0;
         fprintf(stderr, "Loaded %zu messages from %s.\n", r->conversation.n, path);
     }
     return ok;

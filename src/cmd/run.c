@@ -2,7 +2,6 @@
 #include "cmd/run.h"
 
 #include "base/mem.h"
-#include "cmd/encode.h"
 #include "cmd/limit.h"
 #include "kern/probe.h"
 
@@ -124,21 +123,16 @@ bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_tex
     return ok;
 }
 
-bool run_warn_dropped(const struct run *r, const struct chat_message *messages, size_t n,
-                      struct error *e)
-{
-    size_t dropped = 0;
-    bool ok = encode_count_dropped(r->session.tokenizer, messages, n, &dropped, e);
-    encode_warn("run", dropped);
-    return ok;
-}
-
 bool run_conversation(struct run *r, const struct conversation *c, struct buf *out_text,
                       struct generate_stats *out_stats, struct error *e)
 {
     struct token_list ids = {0};
-    bool ok = chat_template_render(&r->template, c->messages, c->n, true, &ids, e) &&
-              run_answer(r, &ids, out_text, out_stats, e);
+    bool ok = chat_template_render(&r->template, c->messages, c->n, true, &ids, e);
+    if (ok && ids.n_dropped > r->n_dropped) {
+        cmd_warn_dropped("run", ids.n_dropped - r->n_dropped);
+        r->n_dropped = ids.n_dropped;
+    }
+    ok = ok && run_answer(r, &ids, out_text, out_stats, e);
     token_list_finish(&ids);
     return ok;
 }
@@ -215,11 +209,10 @@ static bool answer_raw(struct run *r, struct str text, struct generate_stats *st
                        struct error *e)
 {
     struct token_list ids = {0};
-    size_t dropped = 0;
     unsigned flags =
         (r->options.no_bos ? 0 : TOKEN_ADD_BOS) | (r->options.special ? TOKEN_PARSE_SPECIAL : 0);
-    bool ok = encode_text(r->session.tokenizer, text, flags, &ids, &dropped, e);
-    encode_warn("run", dropped);
+    bool ok = tokenizer_encode(r->session.tokenizer, text, flags, &ids, e);
+    cmd_warn_dropped("run", ids.n_dropped);
     if (ok && ids.n == 0) {
         ok = error_set(e, ERROR_USAGE, "the prompt is empty");
     }
@@ -238,8 +231,7 @@ static bool answer_once(struct run *r, struct str text, struct error *e)
         struct conversation c = {0};
         ok = (r->options.system == NULL ||
               conversation_add(&c, CHAT_SYSTEM, str_from(r->options.system), e)) &&
-             conversation_add(&c, CHAT_USER, text, e) && run_warn_dropped(r, c.messages, c.n, e) &&
-             run_conversation(r, &c, NULL, &stats, e);
+             conversation_add(&c, CHAT_USER, text, e) && run_conversation(r, &c, NULL, &stats, e);
         conversation_finish(&c);
     }
     if (!ok) {

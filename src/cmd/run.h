@@ -60,6 +60,7 @@ struct run {
     struct engine engine;
     struct engine_seq *seq;
     struct chat_template template;
+    size_t n_dropped; /* bytes of the conversation of which it was said that they have no token */
     bool has_engine, has_template;
     bool to_terminal; /* standard output is one: control characters are shown, not sent */
 };
@@ -76,11 +77,7 @@ bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_tex
  * (ERROR_USAGE naming the parameter, ERROR_MEMORY) nothing changes. */
 bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e);
 
-/* Says on stderr how many bytes of these messages have no token and are left out, if any. */
-bool run_warn_dropped(const struct run *r, const struct chat_message *messages, size_t n,
-                      struct error *e);
-
-/* Renders a conversation and answers it. */
+/* Renders a conversation and answers it; bytes that have no token are said once. */
 bool run_conversation(struct run *r, const struct conversation *c, struct buf *out_text,
                       struct generate_stats *out_stats, struct error *e);
 

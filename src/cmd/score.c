@@ -1,7 +1,6 @@
 /* score.c - `puna score`: log-probability of every token of a text, given those before it. */
 #include "base/fmath.h"
 #include "base/mem.h"
-#include "cmd/encode.h"
 #include "cmd/ids.h"
 #include "cmd/print.h"
 #include "cmd/session.h"
@@ -61,17 +60,15 @@ static bool read_tokens(struct score *s, struct error *e)
         return false;
     }
     bool ok;
-    size_t dropped = 0;
     if (s->options.ids) {
         ok = ids_parse((struct str){text, n}, n_choices(s), &s->tokens, e);
     } else {
-        unsigned flags = (s->options.no_bos ? 0 : TOKEN_ADD_BOS) |
+        unsigned flags = (s->options.no_bos ? 0 : TOKEN_ADD_BOS | TOKEN_ADD_EOS) |
                          (s->options.special ? TOKEN_PARSE_SPECIAL : 0);
-        ok = encode_text(s->session.tokenizer, (struct str){text, n}, flags, &s->tokens, &dropped,
-                         e);
+        ok = tokenizer_encode(s->session.tokenizer, (struct str){text, n}, flags, &s->tokens, e);
     }
     mem_free(text);
-    encode_warn("score", dropped);
+    cmd_warn_dropped("score", s->tokens.n_dropped);
     if (ok && s->tokens.n < 2) {
         ok = error_set(e, ERROR_USAGE, "nothing to score: %zu tokens, at least 2 are needed",
                        s->tokens.n);
@@ -338,7 +335,8 @@ int cmd_score(const struct cmd_env *env, int argc, char **argv)
         {OPTION_FLAG, "special", 0, NULL, NULL, &o->special, 0, 0,
          "special tokens in the text count as such", NULL},
         {OPTION_FLAG, "no-bos", 0, NULL, NULL, &o->no_bos, 0, 0,
-         "do not put the begin-of-text token first", NULL},
+         "add neither the begin-of-text nor the end-of-text token\n(default: as the file says)",
+         NULL},
         {OPTION_TEXT, "logits", 0, NULL, "FILE", &o->logits_path, 0, 0,
          "write all logits, f32, one row of the vocabulary a token", NULL},
         OPTIONS_MODEL(o->model, "128"),

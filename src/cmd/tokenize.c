@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "chat/conversation.h"
 #include "cmd/cmd.h"
-#include "cmd/encode.h"
 #include "cmd/ids.h"
 #include "cmd/options.h"
 #include "cmd/print.h"
@@ -51,7 +50,8 @@ struct tokenize_options {
 
 static unsigned encode_flags(const struct tokenize_options *o)
 {
-    return (o->special ? TOKEN_PARSE_SPECIAL : 0u) | (o->no_bos ? 0u : TOKEN_ADD_BOS);
+    return (o->special ? TOKEN_PARSE_SPECIAL : 0u) |
+           (o->no_bos ? 0u : TOKEN_ADD_BOS | TOKEN_ADD_EOS);
 }
 
 static void print_splits(const size_t *ends, size_t n)
@@ -91,14 +91,12 @@ static void print_json(const struct tokenizer *t, const struct token_list *list)
 }
 
 /* The text is a conversation in its JSON form. */
-static bool encode_chat(const struct tokenizer *t, const struct tokenize_options *o,
-                        struct str text, struct token_list *out, size_t *dropped, struct error *e)
+static bool encode_chat(const struct tokenize_options *o, struct str text, struct token_list *out,
+                        struct error *e)
 {
     struct conversation c = {0};
-    bool ok =
-        conversation_parse(&c, text, e) &&
-        chat_template_render(&o->template, c.messages, c.n, !o->no_generation_prompt, out, e) &&
-        encode_count_dropped(t, c.messages, c.n, dropped, e);
+    bool ok = conversation_parse(&c, text, e) &&
+              chat_template_render(&o->template, c.messages, c.n, !o->no_generation_prompt, out, e);
     conversation_finish(&c);
     return ok;
 }
@@ -109,8 +107,9 @@ static bool tokenize_document(const struct tokenizer *t, const struct tokenize_o
 {
     struct token_list list = {0};
     size_t *ends = NULL;
-    bool ok = o->chat ? encode_chat(t, o, text, &list, dropped, e)
-                      : encode_text(t, text, encode_flags(o), &list, dropped, e);
+    bool ok = o->chat ? encode_chat(o, text, &list, e)
+                      : tokenizer_encode(t, text, encode_flags(o), &list, e);
+    *dropped += list.n_dropped;
     if (ok && o->splits) {
         ends = mem_alloc(text.n, sizeof *ends, "splits", e);
         ok = ends != NULL;
@@ -147,7 +146,7 @@ static bool tokenize_all(const struct tokenizer *t, const struct tokenize_option
         ok = tokenize_document(t, o, next_document(o, &text), &dropped, e);
     } while (ok && text.n > 0);
     if (ok) {
-        encode_warn("tokenize", dropped);
+        cmd_warn_dropped("tokenize", dropped);
     }
     return ok;
 }
@@ -237,7 +236,8 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
          .help = "names of special tokens in the text become those tokens\n"
                  "(default: they are text)"},
         {OPTION_FLAG, .name = "no-bos", .target = &o.no_bos,
-         .help = "no BOS token in front (default: as the file says)"},
+         .help = "add neither the begin-of-text nor the end-of-text token\n"
+                 "(default: as the file says)"},
         {OPTION_FLAG, .name = "splits", .target = &o.splits,
          .help = "with --json: also \"splits\", the lengths in bytes of what\n"
                  "the pre-tokeniser cuts the text into"},

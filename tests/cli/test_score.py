@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gguf_file import I32, LLAMA_TOKENS, STRING, U32, llama
+from gguf_file import BOOL, I32, LLAMA_TOKENS, STRING, U32, llama
 
 PUNA = os.environ.get("PUNA", "build/release/puna")
 
@@ -77,6 +77,12 @@ def test_rows_of_the_embedding_without_a_token_are_never_scored(model, tmp_path)
 @pytest.mark.parametrize("ids", ["1 2 3", "[1, 2, 3]", "1,2\t3\n"])
 def test_ids_are_read_as_detokenize_reads_them(model, ids):
     assert [t["id"] for t in document("--ids", model(), data=ids)["tokens"]] == [1, 2, 3]
+
+
+def test_the_end_of_text_is_scored_where_the_file_says_that_it_stands_there(model):
+    path = model(ggml__add_eos_token=(BOOL, True), ggml__eos_token_id=(U32, 5))
+    assert [t["id"] for t in document(path, data="ab")["tokens"]] == [64, 65, 5]
+    assert [t["id"] for t in document("--no-bos", path, data="ab")["tokens"]] == [64, 65]
 
 
 @pytest.mark.parametrize("ids, message", [("[1,2", "'[1' is not a token id"), ("1 2]", "'2]' is not"),

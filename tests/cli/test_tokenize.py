@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gguf_file import I32, STRING, U32, gguf
+from gguf_file import BOOL, I32, STRING, U32, gguf
 
 PUNA = os.environ.get("PUNA", "build/release/puna")
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden/token"
@@ -96,6 +96,16 @@ def test_bos_stands_in_front_where_the_file_says_so():
     assert document(SPM, data="a")["ids"][0] == 1
     assert document("--no-bos", SPM, data="a")["ids"][0] != 1
     assert document(BPE, data="a")["ids"][0] != 0
+
+
+def test_eos_stands_behind_where_the_file_says_so(tmp_path):
+    path = vocabulary(tmp_path, add_eos_token=(BOOL, True), eos_token_id=(U32, 1), bos_token_id=(U32, 0))
+    assert document(path, data="ab")["ids"] == [2, 1]
+    assert document("--no-bos", path, data="ab")["ids"] == [2]
+    path = vocabulary(tmp_path, add_eos_token=(BOOL, True), add_bos_token=(BOOL, True),
+                      eos_token_id=(U32, 1), bos_token_id=(U32, 0))
+    assert document(path, data="ab")["ids"] == [0, 2, 1]
+    assert document("--no-bos", path, data="ab")["ids"] == [2]
 
 
 def test_an_empty_text_has_no_tokens_but_bos():
