@@ -2,13 +2,10 @@
 #include "cmd/repl.h"
 
 #include "base/mem.h"
+#include "cmd/repl_file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { MAX_FILE_BYTES = 64 << 20, MAX_PATH_BYTES = 4096, PIECE = 1 << 16 };
 
 struct command {
     const char *name;
@@ -49,97 +46,30 @@ static bool command_clear(struct repl *r, struct str argument, struct error *e)
 
 /* --- files */
 
-static bool file_failed(const char *path, struct error *e)
-{
-    return error_set(e, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_IO, "%s: %s", path,
-                     strerror(errno));
-}
-
-static bool copy_path(struct str argument, char path[MAX_PATH_BYTES], struct error *e)
-{
-    if (argument.n == 0 || argument.n >= MAX_PATH_BYTES - sizeof ".part") {
-        return error_set(e, ERROR_USAGE, "name a file");
-    }
-    memcpy(path, argument.p, argument.n);
-    path[argument.n] = '\0';
-    return true;
-}
-
-/* Removes what was begun when it fails. */
-static bool write_file(const char *path, struct str text, struct error *e)
-{
-    FILE *f = fopen(path, "wb");
-    if (f == NULL) {
-        return file_failed(path, e);
-    }
-    bool ok = fwrite(text.p, 1, text.n, f) == text.n && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    ok = ok || file_failed(path, e);
-    if (fclose(f) != 0 && ok) {
-        ok = file_failed(path, e);
-    }
-    if (!ok) {
-        unlink(path);
-    }
-    return ok;
-}
-
-static bool read_file(const char *path, struct buf *out, struct error *e)
-{
-    FILE *f = fopen(path, "rb");
-    if (f == NULL) {
-        return file_failed(path, e);
-    }
-    bool ok = true;
-    size_t n = 1;
-    while (ok && n > 0) {
-        ok = buf_reserve(out, PIECE, e);
-        n = ok ? fread(out->data + out->n, 1, PIECE, f) : 0;
-        out->n += n;
-    }
-    if (ok && ferror(f)) {
-        ok = file_failed(path, e);
-    }
-    fclose(f);
-    return ok;
-}
-
-/* Written beside the file and renamed, so that the name never stands for half a conversation. */
 static bool command_save(struct repl *r, struct str argument, struct error *e)
 {
-    char path[MAX_PATH_BYTES], part[MAX_PATH_BYTES];
-    if (!copy_path(argument, path, e)) {
-        return false;
-    }
-    snprintf(part, sizeof part, "%.*s.part", STR_ARG(argument));
     struct buf json;
-    buf_init(&json, MAX_FILE_BYTES);
-    bool ok = conversation_print(&r->conversation, &json, e) && write_file(part, buf_str(&json), e);
+    buf_init(&json, REPL_FILE_BYTES);
+    bool ok = conversation_print(&r->conversation, &json, e) &&
+              repl_file_write(r->run->env, argument, buf_str(&json), e);
     buf_finish(&json);
-    if (ok && rename(part, path) != 0) {
-        ok = file_failed(path, e);
-        unlink(part);
-    }
     if (ok) {
-        fprintf(stderr, "Saved %zu messages in %s.\n", r->conversation.n, path);
+        fprintf(stderr, "Saved %zu messages in %.*s.\n", r->conversation.n, STR_ARG(argument));
     }
     return ok;
 }
 
 static bool command_load(struct repl *r, struct str argument, struct error *e)
 {
-    char path[MAX_PATH_BYTES];
-    if (!copy_path(argument, path, e)) {
-        return false;
-    }
     struct buf json;
-    buf_init(&json, MAX_FILE_BYTES + PIECE);
-    bool ok =
-        read_file(path, &json, e) &&
-        (conversation_parse(&r->conversation, buf_str(&json), e) || error_prefix(e, "%s", path));
+    buf_init(&json, SIZE_MAX / 2);
+    bool ok = repl_file_read(r->run->env, argument, &json, e) &&
+              (conversation_parse(&r->conversation, buf_str(&json), e) ||
+               error_prefix(e, "%.*s", STR_ARG(argument)));
     buf_finish(&json);
     if (ok) {
         r->run->n_dropped = 0;
-        fprintf(stderr, "Loaded %zu messages from %s.\n", r->conversation.n, path);
+        fprintf(stderr, "Loaded %zu messages from %.*s.\n", r->conversation.n, STR_ARG(argument));
     }
     return ok;
 }

@@ -5,6 +5,7 @@ import os
 import pathlib
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -47,7 +48,8 @@ class Chat:
 
     def __init__(self, tmp_path, *args, out=None):
         self.seen, self.read_up_to = b"", 0
-        environment = dict(os.environ, TERM="xterm-256color", XDG_STATE_HOME=str(tmp_path / "state"))
+        environment = dict(os.environ, TERM="xterm-256color", XDG_STATE_HOME=str(tmp_path / "state"),
+                           HOME=str(tmp_path))
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             if out:
@@ -302,17 +304,44 @@ def test_commands(chat, tmp_path):
     assert c.exit_code() == 0
 
 
-def test_a_save_that_fails_leaves_nothing_behind(chat, tmp_path):
-    (tmp_path / "a.json.part").symlink_to("/dev/full")
+def test_a_save_replaces_regular_files_alone_and_keeps_links(chat, tmp_path):
     c = chat("-n", "1")
     c.ask("Hi")
-    assert "a.json.part: No space left on device" in c.ask(f"/save {tmp_path}/a.json")
-    assert not list(tmp_path.glob("a.json*"))
-    c.ask(f"/save {tmp_path}/a.json")
-    assert [path.name for path in tmp_path.glob("a.json*")] == ["a.json"]
+    os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
-    assert "folder: " in c.ask(f"/save {tmp_path}/folder")
-    assert not (tmp_path / "folder.part").exists()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "no" / "folder")
+    for name in ("fifo", "folder"):
+        assert f"{name} is not a regular file" in c.ask(f"/save {tmp_path}/{name}")
+    assert "/dev/null is not a regular file" in c.ask("/save /dev/null")
+    assert "nowhere: No such file" in c.ask(f"/save {tmp_path}/nowhere")
+    assert "no/a.json: No such file" in c.ask(f"/save {tmp_path}/no/a.json")
+    (tmp_path / "b.json.part").write_text("of somebody else")
+    (tmp_path / "b.json").write_text("old")
+    (tmp_path / "a.json").symlink_to("b.json")
+    assert f"Saved 2 messages in {tmp_path}/a.json" in c.ask(f"/save {tmp_path}/a.json")
+    assert (tmp_path / "a.json").is_symlink() and len(messages(tmp_path / "b.json")) == 2
+    assert (tmp_path / "b.json").stat().st_mode & 0o777 == 0o600
+    assert sorted(p.name for p in tmp_path.glob("*")) == [
+        "a.json", "b.json", "b.json.part", "fifo", "folder", "nowhere", "state"]
+
+
+def test_a_save_onto_a_full_disk_leaves_the_old_file_alone(chat, tmp_path):
+    c = chat("-n", "1")
+    c.ask("Hi")
+    c.ask(f"/save {tmp_path}/a.json")
+    resource.prlimit(c.pid, resource.RLIMIT_FSIZE, (4, 4))
+    assert "a.json: File too large" in c.ask(f"/save {tmp_path}/a.json")
+    assert len(messages(tmp_path / "a.json")) == 2
+    assert [p.name for p in tmp_path.glob("a.json*")] == ["a.json"]
+
+
+def test_files_of_the_chat_lie_in_the_home_folder_when_asked(chat, tmp_path):
+    c = chat("-n", "1")
+    c.ask("Hi")
+    assert "Saved 2 messages in ~/a.json" in c.ask("/save ~/a.json")
+    assert len(messages(tmp_path / "a.json")) == 2
+    assert "Loaded 2 messages from ~/a.json" in c.ask("/load ~/a.json")
+    assert "/dev/zero: more than 64 MiB" in c.ask("/load /dev/zero")
 
 
 def test_set_takes_the_options_of_the_command_line(chat):
