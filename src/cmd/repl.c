@@ -58,8 +58,8 @@ static bool one_turn(struct repl *r, struct repl_input *in, bool *interrupted, s
     bool ok = repl_input_read(in, &text, &event, &turn);
     bool again = event == REPL_INTERRUPTED && *interrupted;
     *interrupted = event == REPL_INTERRUPTED;
-    if (!ok || again) {
-        /* said below */
+    if (!ok || again || event == REPL_DISCARDED) {
+        /* an error is said below */
     } else if (event == REPL_INTERRUPTED) {
         fprintf(stderr, "(Ctrl-C again or Ctrl-D leaves)\n");
     } else if (event == REPL_END) {

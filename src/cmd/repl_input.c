@@ -190,10 +190,13 @@ static enum repl_event read_line(struct repl_input *in, const char *prompt, stru
     int n = 0;
     const char *line = el_gets(in->editor, &n);
     bool interrupted = line == NULL && n < 0 && errno == EINTR;
+    const LineInfo *typed = el_line(in->editor);
     fputs(in->marks_pastes ? ask_for_no_marks : "", stderr);
     if (line == NULL || n <= 0) {
         fputc('\n', stderr);
-        return interrupted ? REPL_INTERRUPTED : REPL_END;
+        return !interrupted                      ? REPL_END
+               : typed->lastchar > typed->buffer ? REPL_DISCARDED
+                                                 : REPL_INTERRUPTED;
     }
     *out = (struct str){line, (size_t)n - (line[n - 1] == '\n')};
     return REPL_MESSAGE;
@@ -223,7 +226,7 @@ static bool gather_lines(struct repl_input *in, struct str line, struct buf *out
         }
         enum repl_event event = read_line(in, more_prompt, &line);
         if (event != REPL_MESSAGE) {
-            *out_event = event == REPL_INTERRUPTED ? REPL_INTERRUPTED : REPL_MESSAGE;
+            *out_event = event == REPL_END ? REPL_MESSAGE : REPL_DISCARDED;
             return true;
         }
         if (!buf_append_byte(out, '\n', e)) {

@@ -12,7 +12,8 @@ enum { REPL_MESSAGE_BYTES = 1 << 20 };
 enum repl_event {
     REPL_MESSAGE,     /* a text to answer, possibly empty */
     REPL_COMMAND,     /* one line that begins with a slash */
-    REPL_INTERRUPTED, /* Ctrl-C: what was typed is gone */
+    REPL_DISCARDED,   /* Ctrl-C: what was typed is gone */
+    REPL_INTERRUPTED, /* Ctrl-C where nothing was typed */
     REPL_END          /* Ctrl-D or the end of standard input */
 };
 

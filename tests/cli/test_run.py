@@ -55,7 +55,7 @@ class Chat:
             if out:
                 os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT, 0o600), 1)
             os.execve(PUNA, [PUNA, "run", *args, str(MODEL)], environment)
-        self.wait_for(r"/help lists the commands.*> ")
+        self.wait_for_prompt(r"/help lists the commands.*> ")
 
     def send(self, text):
         data = text if isinstance(text, bytes) else text.encode()
@@ -84,10 +84,28 @@ class Chat:
                 break
         raise AssertionError(f"{pattern!r} did not come; what came: {self.seen[self.read_up_to:]!r}")
 
+    def wait_for_prompt(self, pattern=r"\n(?:\x1b\[\?2004h)?(?:\x1b\[m)?\r?> $"):
+        """As wait_for, and until keys are read: libedit shows its prompt while the terminal still
+        reads lines, and a Ctrl-C that comes before the read is lost."""
+        text = self.wait_for(pattern)
+        limit = time.monotonic() + LONGEST
+        while time.monotonic() < limit:
+            reads_keys = not termios.tcgetattr(self.fd)[3] & termios.ICANON
+            state = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if reads_keys and state == "S":
+                return text
+            time.sleep(0.001)
+        raise AssertionError("the prompt does not read keys")
+
     def ask(self, line):
         """What is shown between a line and the next prompt."""
         self.send(line + "\r")
-        return self.wait_for(r"\n(?:\x1b\[\?2004h)?(?:\x1b\[m)?\r?> $")
+        return self.wait_for_prompt()
+
+    def interrupt(self):
+        """What is shown between Ctrl-C at a prompt and the next prompt."""
+        self.send("\x03")
+        return self.wait_for_prompt()
 
     def exit_code(self):
         limit = time.monotonic() + LONGEST
@@ -358,12 +376,12 @@ def test_set_takes_the_options_of_the_command_line(chat):
 def test_messages_of_many_lines(chat, tmp_path):
     c = chat("-n", "2")
     c.send("one\\\r")
-    c.wait_for(r"\. ")
+    c.wait_for_prompt(r"\. ")
     c.ask("two")
     c.send('"""first\r')
-    c.wait_for(r"\. ")
+    c.wait_for_prompt(r"\. ")
     c.send("\r")
-    c.wait_for(r"\. ")
+    c.wait_for_prompt(r"\. ")
     c.ask('/quit is text here"""')
     c.ask('"""/slash"""')
     c.ask("\x1b[200~pasted ä\rlines\r\x1b[31m\x07\rend\x1b[201~ typed")  # marked by the terminal
@@ -380,7 +398,7 @@ def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(chat, tmp_path):
     c.send("Count to one thousand.\r")
     c.wait_for(r"2004l.{20}")
     c.send("\x03")
-    c.wait_for(r"\(stopped\)\r\n.*> ")
+    c.wait_for_prompt(r"\(stopped\)\r\n.*> ")
     c.ask("/set n-predict 3")
     c.ask("And now?")
     c.ask(f"/save {tmp_path}/a.json")
@@ -388,15 +406,22 @@ def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(chat, tmp_path):
     assert [role for role, _ in said] == ["user", "assistant"] * 2 and len(said[1][1]) >= 20
 
 
-def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_leaves(chat, tmp_path):
+def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_on_empty_lines_leaves(chat, tmp_path):
     c = chat()
-    c.send("half a line")
-    c.wait_for("half a line")
-    c.send("\x03")
-    c.wait_for(r"Ctrl-C again or Ctrl-D leaves\).*> ")
+    for text in ("half a line", "another half"):
+        c.send(text)
+        c.wait_for(text)
+        assert "leaves" not in c.interrupt()
+    c.send('"""half\r')
+    c.wait_for_prompt(r"\. ")
+    assert "leaves" not in c.interrupt()
+    assert "Ctrl-C again or Ctrl-D leaves" in c.interrupt()
     c.ask("/set top-k 5")
-    c.send("\x03")
-    c.wait_for(r"leaves\).*> ")
+    assert "Ctrl-C again or Ctrl-D leaves" in c.interrupt()
+    c.send("half")
+    c.wait_for("half")
+    assert "leaves" not in c.interrupt()
+    assert "Ctrl-C again or Ctrl-D leaves" in c.interrupt()
     c.send("\x03")
     assert c.exit_code() == 130
     assert b"half" not in (tmp_path / "state/puna/history").read_bytes()
@@ -418,7 +443,7 @@ def test_stdout_gets_the_answer_alone_in_a_chat_too(chat, tmp_path):
     out = tmp_path / "out"
     c = chat("-n", "12", out=out)
     c.send("Name three colours.\r")
-    c.wait_for(r"2004l.*> ")
+    c.wait_for_prompt(r"2004l.*> ")
     c.send("\x04")
     assert c.exit_code() == 0
     assert out.read_text() == answer(*PROMPT)
@@ -448,7 +473,7 @@ def test_a_narrow_terminal_that_changes_its_size(chat):
     c = chat("-n", "4")
     termios.tcsetwinsize(c.fd, (5, 20))
     c.send("a line that is longer than the terminal is wide")
-    time.sleep(0.3)
+    c.wait_for("wide")
     os.kill(c.pid, signal.SIGWINCH)
     c.ask(" now")
     assert "top-k" in c.ask("/set")
