@@ -36,6 +36,9 @@ static bool answer_turn(struct repl *r, struct str text, struct error *e)
               run_conversation(r->run, &r->conversation, &said, &r->last, e);
     r->has_last |= ok;
     ok = ok && keep_answer(r, buf_str(&said), e);
+    if (ok && r->run->options.stats) {
+        run_print_stats(r->run, &r->last);
+    }
     if (!ok) {
         conversation_truncate(&r->conversation, n_before);
         error_prefix(e, "the chat is as before your message%s",

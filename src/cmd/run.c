@@ -288,6 +288,10 @@ static bool open_run(struct run *r, const char *model, struct error *e)
         !r->options.raw && chat_template_init(&r->template, r->session.file, r->session.tokenizer,
                                               r->options.template_name, e);
     if (r->has_template && r->options.date != NULL) {
+        if (r->template.family < CHAT_LLAMA31) {
+            return error_set(e, ERROR_USAGE, "--date: the chat template %s says no date",
+                             chat_family_name(r->template.family));
+        }
         r->template.date = str_from(r->options.date);
     }
     return r->options.raw || r->has_template;
@@ -304,9 +308,29 @@ static void close_run(struct run *r)
     session_close(&r->session);
 }
 
+/* Options that would change nothing beside the others. */
+static bool check_options(const struct run_options *o, struct error *e)
+{
+    const char *template_option = o->system != NULL          ? "--system"
+                                  : o->template_name != NULL ? "--chat-template"
+                                  : o->date != NULL          ? "--date"
+                                                             : NULL;
+    if (o->raw && template_option != NULL) {
+        return error_set(e, ERROR_USAGE, "%s is for a chat template, which --raw leaves out",
+                         template_option);
+    }
+    if (!o->raw && (o->special || o->no_bos)) {
+        return error_set(e, ERROR_USAGE, "%s needs --raw", o->special ? "--special" : "--no-bos");
+    }
+    return true;
+}
+
 static bool run(struct run *r, const char *model, struct error *e)
 {
     bool chat = r->options.prompt == NULL && isatty(STDIN_FILENO);
+    if (!check_options(&r->options, e)) {
+        return false;
+    }
     if (chat && r->options.raw) {
         return error_set(e, ERROR_USAGE, "--raw needs -p TEXT or text on standard input");
     }
@@ -319,6 +343,16 @@ static bool run(struct run *r, const char *model, struct error *e)
     }
     return r->options.prompt != NULL ? answer_once(r, str_from(r->options.prompt), e)
                                      : answer_stdin(r, e);
+}
+
+static bool set_prompt(void *target, const char *value, struct error *e)
+{
+    const char **prompt = target;
+    if (*prompt != NULL) {
+        return error_set(e, ERROR_USAGE, "--prompt is given twice");
+    }
+    *prompt = value;
+    return true;
 }
 
 int cmd_run(const struct cmd_env *env, int argc, char **argv)
@@ -343,7 +377,8 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
     o->max_tokens = -1;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
-        {OPTION_TEXT, "prompt", 'p', NULL, "TEXT", &o->prompt, 0, 0, "answer TEXT and leave", NULL},
+        {OPTION_CALL, "prompt", 'p', NULL, "TEXT", &o->prompt, 0, 0,
+         "answer TEXT and leave; standard input is not read then", set_prompt},
         {OPTION_TEXT, "system", 0, "system-prompt", "TEXT", &o->system, 0, 0, "the system message",
          NULL},
         {OPTION_FLAG, "raw", 0, NULL, NULL, &o->raw, 0, 0,

@@ -224,6 +224,13 @@ def test_stats_go_to_stderr():
     (["--repeat-last-n", "-1"], 2, "repeat_last_n is -1"),
     (["--chat-template", "alpaca"], 2, "'alpaca' is none of chatml, llama2"),
     (["--chat-template", "llama3"], 6, "needs token '<|start_header_id|>', which the vocabulary lacks"),
+    (["--raw", "--system", "x"], 2, "--system is for a chat template, which --raw leaves out"),
+    (["--raw", "--chat-template", "chatml"], 2, "--chat-template is for a chat template, which --raw"),
+    (["--raw", "--date", "today"], 2, "--date is for a chat template, which --raw leaves out"),
+    (["--special"], 2, "--special needs --raw"),
+    (["--no-bos"], 2, "--no-bos needs --raw"),
+    (["--date", "today"], 2, "--date: the chat template chatml says no date"),
+    (["-p", "again"], 2, "--prompt is given twice"),
     (["--no-such-option"], 2, "--no-such-option"),
     (["--ctx", "16"], 7, "the context holds 16"),
     (["--ctx", "9000"], 2, "9000"),
@@ -295,6 +302,13 @@ def test_the_first_answer_is_that_of_the_command_line(chat, tmp_path):
     c.ask("Name three colours.")
     c.ask(f"/save {tmp_path}/a.json")
     assert messages(tmp_path / "a.json")[1][1] + "\n" == answer(*PROMPT)
+
+
+def test_stats_of_every_answer_of_a_chat_when_asked(chat):
+    c = chat("-n", "2", "--stats")
+    for message in ("Hi", "And?"):
+        assert re.search(r"prompt .* tokens/s .*\ngeneration .* tokens/s", c.ask(message))
+    assert "tokens/s" not in c.ask("/set")
 
 
 def test_commands(chat, tmp_path):
