@@ -29,7 +29,7 @@ static void print_help(FILE *f)
     for (size_t i = 0; i < N_COMMANDS; i++) {
         fprintf(f, "  %-12s %s\n", commands[i].name, commands[i].summary);
     }
-    fprintf(f, "\n'puna COMMAND --help' describes a command.\n");
+    fprintf(f, "\n'puna help COMMAND' or 'puna COMMAND --help' describes a command.\n");
 }
 
 int main(int argc, char **argv)
@@ -46,18 +46,22 @@ int main(int argc, char **argv)
         print_help(stderr);
         return 2;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    bool is_help = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+                   strcmp(argv[1], "help") == 0;
+    if (is_help && argc == 2) {
         print_help(stdout);
-        return 0;
+        return cmd_finish_output("help", 0);
     }
-    const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+    const char *name = is_help ? argv[2] : strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+    char *help_args[] = {(char *)name, "--help", NULL};
     for (size_t i = 0; i < N_COMMANDS; i++) {
         if (strcmp(name, commands[i].name) == 0) {
-            return commands[i].run(&env, argc - 1, argv + 1);
+            return is_help ? commands[i].run(&env, 2, help_args)
+                           : commands[i].run(&env, argc - 1, argv + 1);
         }
     }
     fputs("puna: unknown command '", stderr);
-    print_escaped(stderr, str_from(argv[1]), SIZE_MAX);
+    print_escaped(stderr, str_from(name), SIZE_MAX);
     fputs("' (see puna --help)\n", stderr);
     return 2;
 }

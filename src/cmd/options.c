@@ -69,7 +69,7 @@ static void print_help(const struct options_usage *usage, const struct option_sp
             print_option(&specs[i]);
         }
     }
-    printf("%-*s%s\n", HELP_COLUMN, "      --help", "show this help and leave");
+    printf("%-*s%s\n", HELP_COLUMN, "  -h, --help", "show this help and leave");
     if (usage->epilog != NULL) {
         printf("\n%s\n", usage->epilog);
     }
@@ -175,12 +175,13 @@ static bool build_tables(const struct option_spec *specs, size_t n_specs, struct
                          struct error *e)
 {
     t->longs = mem_alloc(2 * n_specs + 2, sizeof *t->longs, "option table", e);
-    t->shorts = mem_alloc(2 * n_specs + 2, 1, "option table", e);
+    t->shorts = mem_alloc(2 * n_specs + 3, 1, "option table", e);
     if (t->longs == NULL || t->shorts == NULL) {
         return false;
     }
     size_t n_longs = 0, n_shorts = 0;
     t->shorts[n_shorts++] = ':'; /* a missing value is told from an unknown option */
+    t->shorts[n_shorts++] = 'h';
     for (size_t i = 0; i < n_specs; i++) {
         const struct option_spec *s = &specs[i];
         if (s->kind == OPTION_HEADING) {
@@ -243,7 +244,7 @@ static enum options_result parse_all(const struct options_usage *usage,
     int code;
     while ((code = getopt_long(line->argc, line->argv, tables->shorts, tables->longs, NULL)) !=
            -1) {
-        if (code == HELP_CODE) {
+        if (code == HELP_CODE || code == 'h') {
             print_help(usage, specs, n_specs);
             return OPTIONS_HELP;
         }

@@ -82,6 +82,36 @@ def test_a_context_longer_than_the_models_is_refused(model, command):
     assert code == 2 and "a context of 65 tokens: the model was made for 64" in line
 
 
+COMMANDS = ["run", "inspect", "tokenize", "detokenize", "score", "bench", "version"]
+
+
+def test_help_is_asked_for_in_any_form():
+    general = run("--help").stdout
+    for form in (["-h"], ["help"]):
+        assert run(*form).stdout == general and run(*form).returncode == 0
+    for command in COMMANDS:
+        assert command.encode() in general
+        text = run(command, "--help").stdout
+        assert text.startswith(f"Usage: puna {command} ".encode())
+        for form in ([command, "-h"], ["help", command], ["--help", command]):
+            assert run(*form).stdout == text
+    done = run("help", "nosuch")
+    assert (done.returncode, done.stdout) == (2, b"") and b"unknown command 'nosuch'" in done.stderr
+
+
+FULL = b": standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", [["help"], ["--help"], ["version"], ["inspect"], ["inspect", "--json"],
+                                     ["tokenize"], ["score"], ["score", "--json"]])
+def test_output_that_cannot_be_written_is_an_error_with_the_reason(model, command):
+    files = [model()] if command[0] in ("inspect", "tokenize", "score") else []
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([PUNA, *command, *files], input=b"ab", stdout=full, stderr=subprocess.PIPE,
+                              timeout=60)
+    assert done.returncode == 4 and done.stderr.endswith(FULL) and done.stderr.count(b"\n") == 1
+
+
 def test_bench_does_not_list_what_it_refuses(model):
     assert b"--exact" not in run("bench", "--help").stdout
     assert failure("bench", "--exact", model())[0] == 2
