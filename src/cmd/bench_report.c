@@ -151,10 +151,5 @@ bool bench_print_json(struct bench *b, struct error *e)
         (json_int_t)count_weights(s->file), "kernels", s->model.kern->name, "threads",
         (int)pool_n_threads(s->pool), "load_seconds", s->load_seconds, "memory", memory, "machine",
         json_machine(b), "tests", tests);
-    bool ok =
-        root != NULL &&
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) == 0;
-    putchar('\n');
-    json_decref(root);
-    return ok || error_set(e, ERROR_INTERNAL, "the report cannot be written as JSON (%s)", s->path);
+    return print_json_document(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9), e);
 }

@@ -160,3 +160,11 @@ json_t *print_json_string(struct str s)
     buf_finish(&b);
     return string;
 }
+
+bool print_json_document(json_t *root, size_t flags, struct error *e)
+{
+    bool ok = root != NULL && json_dumpf(root, stdout, flags | JSON_ENSURE_ASCII) == 0;
+    json_decref(root);
+    putchar('\n');
+    return ok || ferror(stdout) || error_set(e, ERROR_MEMORY, "out of memory: JSON document");
+}

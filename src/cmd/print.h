@@ -3,6 +3,7 @@
 #ifndef CMD_PRINT_H
 #define CMD_PRINT_H
 
+#include "base/error.h"
 #include "base/str.h"
 
 #include <jansson.h>
@@ -23,5 +24,9 @@ void print_json_text(FILE *f, struct str s);
 
 /* The same text as a value of jansson's; NULL when memory runs out. */
 json_t *print_json_string(struct str s);
+
+/* A document and a line break on stdout, pure ASCII; flags are jansson's. Takes root over; NULL is
+ * ERROR_MEMORY. What cannot be written is left for cmd_finish_output to say. */
+bool print_json_document(json_t *root, size_t flags, struct error *e);
 
 #endif

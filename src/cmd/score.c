@@ -274,14 +274,7 @@ static bool print_totals(struct score *s, struct error *e)
     json_t *root =
         json_pack("{s:O,s:i,s:f,s:o}", "tokens", s->json, "n_scored", (int)s->n_scored, "sum",
                   s->sum, "perplexity", isfinite(perplexity) ? json_real(perplexity) : json_null());
-    if (root == NULL) {
-        return error_set(e, ERROR_MEMORY, "out of memory: the JSON object");
-    }
-    bool ok =
-        json_dumpf(root, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(17)) == 0;
-    json_decref(root);
-    putchar('\n');
-    return ok || error_set(e, ERROR_IO, "standard output cannot be written: %s", strerror(errno));
+    return print_json_document(root, JSON_COMPACT | JSON_REAL_PRECISION(17), e);
 }
 
 static bool run(struct score *s, const struct cmd_env *env, const char *model, struct error *e)

@@ -47,3 +47,15 @@ def test_lists_that_are_none_are_refused_by_name(option, value):
     name = {"-p": "n-prompt", "-d": "n-depth"}.get(option, option.lstrip("-"))
     assert done.returncode == 2
     assert done.stderr.decode().startswith(f"puna bench: option --{name}: '{value}' is neither")
+
+
+def test_a_report_that_cannot_be_written_is_an_error_with_the_reason(tmp_path):
+    folder = tmp_path.joinpath(*["x" * 200] * 15)  # so that the report is longer than stdio's buffer
+    folder.mkdir(parents=True)
+    (folder / "m.gguf").write_bytes(llama())
+    for options in ([], ["--json"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PUNA, "bench", *SHORT, *options, folder / "m.gguf"], stdout=full,
+                                  stderr=subprocess.PIPE, timeout=120)
+        assert (done.returncode, done.stderr) == (
+            4, b"puna bench: standard output cannot be written: No space left on device\n")

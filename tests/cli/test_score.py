@@ -97,10 +97,9 @@ def floats(*values):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_model_that_gives_no_number_is_an_error(model, options, bad):
-    ones = ("token_embd.weight", "F32", [32, N], floats(*[1] * 32 * N))
-    path = model(tensors=[ones, ("output_norm.weight", "F32", [32], floats(*[bad] + [1] * 31))])
+def test_a_model_whose_logits_overflow_is_an_error(model, options):
+    path = model(tensors=[("token_embd.weight", "F32", [32, N], floats(*[1] * 32 * N)),
+                          ("output_norm.weight", "F32", [32], floats(*[3e38] * 32))])
     done = run("--ids", *options, path, data="1 2 3")
     assert done.returncode == 5 and b"model.gguf: the logit of token 0 after 1 tokens is " in done.stderr
     assert not options or done.stdout == b""
