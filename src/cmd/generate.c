@@ -60,7 +60,7 @@ static bool answer_loop(struct engine *g, struct engine_seq *s, struct answer *a
             stats->prompt_seconds = clock_seconds_since(start);
             start = clock_now_ns();
         }
-        if (tokenizer_is_end(a->tokenizer, token) && !r->ignore_eos) {
+        if (tokenizer_is_end(a->tokenizer, token)) {
             stats->end = GENERATE_END_OF_TURN;
             break;
         }

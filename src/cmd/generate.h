@@ -24,7 +24,6 @@ struct generate_request {
     const uint32_t *tokens; /* the whole conversation so far */
     size_t n_tokens;
     int32_t max_tokens; /* -1: until the turn or the context ends */
-    bool ignore_eos;
     generate_emit_fn *emit;
     void *emit_argument;
     const volatile sig_atomic_t *stop; /* not zero: end after the running step; NULL for none */

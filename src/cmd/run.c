@@ -24,6 +24,15 @@ static void on_interrupt(int number)
 
 /* ---- sampling options ---- */
 
+static bool add_bias(struct run_biases *biases, uint32_t id, float bias, struct error *e)
+{
+    if (biases->n == SAMPLER_MAX_BIASES) {
+        return error_set(e, ERROR_USAGE, "more than %d biases", SAMPLER_MAX_BIASES);
+    }
+    biases->list[biases->n++] = (struct sampler_bias){id, bias};
+    return true;
+}
+
 bool run_parse_bias(void *target, const char *value, struct error *e)
 {
     struct run_biases *biases = target;
@@ -36,10 +45,17 @@ bool run_parse_bias(void *target, const char *value, struct error *e)
         return error_set(e, ERROR_USAGE, "'%s' is not ID+B or ID-B, such as 42+1.5 or 42-inf",
                          value);
     }
-    if (biases->n == SAMPLER_MAX_BIASES) {
-        return error_set(e, ERROR_USAGE, "more than %d biases", SAMPLER_MAX_BIASES);
+    return add_bias(biases, (uint32_t)id, bias, e);
+}
+
+/* --ignore-eos: what ends a turn cannot be sampled. */
+static bool forbid_ends(struct run_biases *biases, const struct tokenizer *t, struct error *e)
+{
+    for (uint32_t id = 0; id < tokenizer_info(t)->n_tokens; id++) {
+        if (tokenizer_is_end(t, id) && !add_bias(biases, id, -INFINITY, e)) {
+            return false;
+        }
     }
-    biases->list[biases->n++] = (struct sampler_bias){(uint32_t)id, bias};
     return true;
 }
 
@@ -111,7 +127,6 @@ bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_tex
     struct generate_request request = {.tokens = ids->ids,
                                        .n_tokens = ids->n,
                                        .max_tokens = r->options.max_tokens,
-                                       .ignore_eos = r->options.ignore_eos,
                                        .emit = put_answer,
                                        .emit_argument = &output,
                                        .stop = &run_interrupted};
@@ -275,6 +290,9 @@ static bool open_run(struct run *r, const char *model, struct error *e)
     if (!session_open(&r->session, r->env, model, &r->options.model, e)) {
         return false;
     }
+    if (r->options.ignore_eos && !forbid_ends(&r->options.biases, r->session.tokenizer, e)) {
+        return false;
+    }
     struct engine_options options = {.n_ctx = r->session.n_ctx,
                                      .batch = r->options.model.batch,
                                      .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens};
@@ -395,7 +413,7 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
          "have it)",
          NULL},
         {OPTION_FLAG, "ignore-eos", 0, NULL, NULL, &o->ignore_eos, 0, 0,
-         "go on after the end of the turn", NULL},
+         "never end the turn: its end tokens are forbidden", NULL},
         {OPTION_FLAG, "stats", 0, NULL, NULL, &o->stats, 0, 0,
          "tokens/s and their share of the machine's limit, on\nstandard error", NULL},
         RUN_OPTIONS_SAMPLING(*o),

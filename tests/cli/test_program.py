@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from gguf_file import I32, LLAMA_TOKENS, STRING, gguf, llama
+from gguf_file import I32, LLAMA_TOKENS, STRING, U32, gguf, llama
 
 PUNA = os.environ.get("PUNA", "build/release/puna")
 
@@ -156,6 +156,14 @@ def test_bytes_without_a_token_are_said_of_messages_too(model):
     chat = b'{"messages": [{"role": "user", "content": "a\\u0001\\u0002"}]}'
     done = run("tokenize", "--chat", "--chat-template", "chatml", path, data=chat)
     assert (done.returncode, done.stderr) == (0, b"puna tokenize" + LEFT_OUT)
+
+
+def test_end_tokens_are_forbidden_when_they_are_to_be_ignored(model):
+    """All logits are equal, so that greedily the lowest id that is allowed comes."""
+    path = model(ggml__eos_token_id=(U32, 0))
+    command = ["run", "--raw", "-p", "a", "-n", "3", "--temp", "0"]
+    assert run(*command, path).stdout == b"\n"
+    assert run(*command, "--ignore-eos", path).stdout == b'"""\n'
 
 
 def test_a_reader_that_goes_away_ends_the_program_quietly(model):
