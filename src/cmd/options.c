@@ -2,6 +2,7 @@
 #include "cmd/options.h"
 
 #include "base/mem.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { HELP_COLUMN = 30, HELP_CODE = 1, FIRST_LONG_CODE = 1000 };
 
@@ -75,42 +77,55 @@ static void print_help(const struct options_usage *usage, const struct option_sp
     }
 }
 
-static bool bad_value(const struct option_spec *s, const char *value, const char *wanted,
-                      struct error *e)
+/* Numbers without a range of their own have min == max == 0. */
+static bool has_range(const struct option_spec *s)
 {
-    return error_set(e, ERROR_USAGE, "option --%s: '%s' is not %s", s->name, value, wanted);
+    return s->min != 0 || s->max != 0;
 }
 
-/* Numbers without a range of their own have min == max == 0. */
-static bool check_range(const struct option_spec *s, const char *value, double x, struct error *e)
+static bool is_in_range(const struct option_spec *s, double x)
 {
-    if ((s->min != 0 || s->max != 0) && (x < s->min || x > s->max)) {
-        return error_set(e, ERROR_USAGE, "option --%s: %s is outside %.10g to %.10g", s->name,
-                         value, s->min, s->max);
-    }
-    return true;
+    return !has_range(s) || (x >= s->min && x <= s->max);
+}
+
+/* One text, whether a number is malformed, too large for its type or out of range. */
+static bool bad_number(const struct option_spec *s, const char *value, const char *kind,
+                       const char *type_range, struct error *e)
+{
+    char range[64];
+    snprintf(range, sizeof range, " from %.10g to %.10g", s->min, s->max);
+    return error_set(e, ERROR_USAGE, "option --%s: '%s' is not a %s%s", s->name, value, kind,
+                     has_range(s) ? range : type_range);
 }
 
 static bool set_unsigned(const struct option_spec *s, const char *value, struct error *e)
 {
+    bool is_u32 = s->kind == OPTION_U32;
+    const char *type_range = is_u32                   ? " from 0 to 4294967295"
+                             : s->kind == OPTION_SEED ? " from -1 to 18446744073709551615"
+                                                      : " from 0 to 18446744073709551615";
     char *end;
     errno = 0;
     unsigned long long n = strtoull(value, &end, 10);
-    if (*value < '0' || *value > '9' || *end != '\0' || errno != 0) {
-        return bad_value(s, value, "a whole number of 0 or more", e);
+    if (*value < '0' || *value > '9' || *end != '\0' || errno != 0 || (is_u32 && n > UINT32_MAX) ||
+        !is_in_range(s, (double)n)) {
+        return bad_number(s, value, "whole number", type_range, e);
     }
-    if (!check_range(s, value, (double)n, e)) {
-        return false;
-    }
-    if (s->kind == OPTION_U64) {
+    if (is_u32) {
+        *(uint32_t *)s->target = (uint32_t)n;
+    } else {
         *(uint64_t *)s->target = n;
-        return true;
     }
-    if (n > UINT32_MAX) {
-        return bad_value(s, value, "below 4294967296", e);
-    }
-    *(uint32_t *)s->target = (uint32_t)n;
     return true;
+}
+
+static bool set_seed(const struct option_spec *s, const char *value, struct error *e)
+{
+    if (strcmp(value, "-1") != 0) {
+        return set_unsigned(s, value, e);
+    }
+    return getrandom(s->target, sizeof(uint64_t), 0) == (ssize_t)sizeof(uint64_t) ||
+           error_set(e, ERROR_IO, "option --%s: no random numbers: %s", s->name, strerror(errno));
 }
 
 static bool set_signed(const struct option_spec *s, const char *value, struct error *e)
@@ -118,11 +133,9 @@ static bool set_signed(const struct option_spec *s, const char *value, struct er
     char *end;
     errno = 0;
     long n = strtol(value, &end, 10);
-    if (end == value || *end != '\0' || errno != 0 || n < INT32_MIN || n > INT32_MAX) {
-        return bad_value(s, value, "a whole number", e);
-    }
-    if (!check_range(s, value, (double)n, e)) {
-        return false;
+    if (end == value || *end != '\0' || errno != 0 || n < INT32_MIN || n > INT32_MAX ||
+        !is_in_range(s, (double)n)) {
+        return bad_number(s, value, "whole number", " from -2147483648 to 2147483647", e);
     }
     *(int32_t *)s->target = (int32_t)n;
     return true;
@@ -132,11 +145,8 @@ static bool set_float(const struct option_spec *s, const char *value, struct err
 {
     char *end;
     float f = strtof(value, &end);
-    if (end == value || *end != '\0' || !isfinite(f)) {
-        return bad_value(s, value, "a number", e);
-    }
-    if (!check_range(s, value, (double)f, e)) {
-        return false;
+    if (end == value || *end != '\0' || !isfinite(f) || !is_in_range(s, (double)f)) {
+        return bad_number(s, value, "number", "", e);
     }
     *(float *)s->target = f;
     return true;
@@ -151,6 +161,8 @@ static bool set_value(const struct option_spec *s, const char *value, struct err
     case OPTION_U32:
     case OPTION_U64:
         return set_unsigned(s, value, e);
+    case OPTION_SEED:
+        return set_seed(s, value, e);
     case OPTION_I32:
         return set_signed(s, value, e);
     case OPTION_F32:
@@ -218,20 +230,57 @@ static const struct option_spec *find_spec(const struct option_spec *specs, size
     return NULL;
 }
 
+/* Bytes of the name in "--name=value" or "--name". */
+static struct str long_name(const char *word)
+{
+    struct str name = str_skip(str_from(word), 2);
+    const char *equals = memchr(name.p, '=', name.n);
+    return equals != NULL ? (struct str){name.p, (size_t)(equals - name.p)} : name;
+}
+
+static bool is_ambiguous(const char *word, const struct option *longs)
+{
+    size_t n = 0;
+    for (; longs->name != NULL; longs++) {
+        n += str_starts_with(str_from(longs->name), long_name(word));
+    }
+    return n > 1;
+}
+
+static bool unknown_option(const char *word, const struct options_usage *usage, struct error *e)
+{
+    bool is_model =
+        strcmp(word, "-m") == 0 || (word[1] == '-' && str_eq(long_name(word), STR("model")));
+    bool takes_model = usage->synopsis != NULL && strstr(usage->synopsis, "MODEL") != NULL;
+    return error_set(e, ERROR_USAGE, "unknown option %s%s (see %s%s --help)", word,
+                     is_model && takes_model ? "; the model is named without one" : "",
+                     program_of(usage), usage->command);
+}
+
 static void name_bad_option(int code, char **argv, const struct options_usage *usage,
-                            struct error *e)
+                            const struct option *longs, struct error *e)
 {
     const char *word = argv[optind - 1];
     char letter[3] = {'-', (char)optopt, '\0'};
     bool is_letter = optopt > HELP_CODE && optopt < FIRST_LONG_CODE;
     if (code == ':') {
         error_set(e, ERROR_USAGE, "option %s needs a value", is_letter ? letter : word);
+    } else if (!is_letter && is_ambiguous(word, longs)) {
+        error_set(e, ERROR_USAGE, "option %s may stand for several (see %s%s --help)", word,
+                  program_of(usage), usage->command);
     } else if (optopt >= FIRST_LONG_CODE || optopt == HELP_CODE) {
         error_set(e, ERROR_USAGE, "option %s takes no value", word);
     } else {
-        error_set(e, ERROR_USAGE, "unknown option %s (see %s%s --help)", is_letter ? letter : word,
-                  program_of(usage), usage->command);
+        unknown_option(is_letter ? letter : word, usage, e);
     }
+}
+
+/* "-ngl 99" is no option -n with the number "gl". */
+static bool is_word_of_letters(const struct option_spec *s, const char *word)
+{
+    bool is_number = s->kind == OPTION_U32 || s->kind == OPTION_U64 || s->kind == OPTION_SEED ||
+                     s->kind == OPTION_I32 || s->kind == OPTION_F32;
+    return is_number && optarg == word + 2 && optarg[0] >= 'a' && optarg[0] <= 'z';
 }
 
 static enum options_result parse_all(const struct options_usage *usage,
@@ -251,10 +300,14 @@ static enum options_result parse_all(const struct options_usage *usage,
         const struct option_spec *s =
             code == '?' || code == ':' ? NULL : find_spec(specs, n_specs, code);
         if (s == NULL) {
-            name_bad_option(code, line->argv, usage, e);
+            name_bad_option(code, line->argv, usage, tables->longs, e);
             return OPTIONS_BAD;
         }
         if (!set_value(s, optarg, e)) {
+            const char *word = line->argv[optind - 1];
+            if (is_word_of_letters(s, word)) {
+                unknown_option(word, usage, e);
+            }
             return OPTIONS_BAD;
         }
     }

@@ -13,6 +13,7 @@ enum option_kind {
     OPTION_FLAG,    /* bool *target = true */
     OPTION_U32,     /* uint32_t *target in [min, max] */
     OPTION_U64,     /* uint64_t *target */
+    OPTION_SEED,    /* uint64_t *target; -1 chooses one at random */
     OPTION_I32,     /* int32_t *target in [min, max] */
     OPTION_F32,     /* float *target in [min, max] */
     OPTION_TEXT,    /* const char **target, points into argv */

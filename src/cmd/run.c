@@ -6,6 +6,7 @@
 #include "kern/probe.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,20 @@ static struct sampler_params sampler_params_of(const struct run_options *o)
     p.logit_bias = o->biases.list;
     p.n_logit_bias = o->biases.n;
     return p;
+}
+
+/* The sampler's parameters are named as in the API; on the command line each is an option. */
+static bool check_sampler(const struct sampler_params *p, uint32_t n_vocab, struct error *e)
+{
+    if (sampler_params_check(p, n_vocab, e)) {
+        return true;
+    }
+    for (char *c = e->text; *c != ' ' && *c != '\0'; c++) {
+        *c = *c == '_' ? '-' : *c;
+    }
+    char text[ERROR_TEXT_BYTES];
+    memcpy(text, e->text, sizeof text);
+    return error_set(e, ERROR_USAGE, "--%s", text);
 }
 
 bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e)
@@ -212,6 +227,7 @@ void run_print_stats(struct run *r, const struct generate_stats *s)
         prompt = limit_of(r, &machine, s->n_kept, s->n_answer > 0 ? s->n_prompt : 0, batch, false);
         answer = limit_of(r, &machine, s->n_kept + s->n_prompt, n_decoded, 1, true);
     }
+    fprintf(stderr, "seed        %" PRIu64 "\n", r->options.sampler.seed);
     print_speed("prompt", s->n_prompt, prompt_speed);
     print_share(&prompt, s->n_prompt, prompt_speed);
     print_speed("generation", s->n_answer, answer_speed);
@@ -298,7 +314,9 @@ static bool open_run(struct run *r, const char *model, struct error *e)
                                      .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens};
     r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);
     struct sampler_params params = sampler_params_of(&r->options);
-    r->seq = r->has_engine ? engine_open(&r->engine, &params, e) : NULL;
+    r->seq = r->has_engine && check_sampler(&params, options.n_choices, e)
+                 ? engine_open(&r->engine, &params, e)
+                 : NULL;
     if (r->seq == NULL) {
         return false;
     }
@@ -353,7 +371,7 @@ static bool run(struct run *r, const char *model, struct error *e)
         return error_set(e, ERROR_USAGE, "--raw needs -p TEXT or text on standard input");
     }
     struct sampler_params params = sampler_params_of(&r->options);
-    if (!sampler_params_check(&params, UINT32_MAX, e) || !open_run(r, model, e)) {
+    if (!check_sampler(&params, UINT32_MAX, e) || !open_run(r, model, e)) {
         return false;
     }
     if (chat) {

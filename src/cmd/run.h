@@ -49,8 +49,8 @@ bool run_parse_bias(void *biases, const char *value, struct error *e);
      "drop those below P times the best (default: 0.05)", NULL},                                   \
     {OPTION_F32, "temp", 0, "temperature", "T", &(o).sampler.temperature, 0, 0,                    \
      "default: 0.8; 0 always takes the most probable", NULL},                                      \
-    {OPTION_U64, "seed", 's', NULL, "N", &(o).sampler.seed, 0, 0,                                  \
-     "of the random stream (default: 0); the same seed gives\nthe same answer", NULL}
+    {OPTION_SEED, "seed", 's', NULL, "N", &(o).sampler.seed, 0, 0,                                 \
+     "of the random stream (default: 0; -1: a random one, which\n--stats tells); the same seed gives the same answer", NULL}
 /* clang-format on */
 
 struct run {

@@ -82,6 +82,26 @@ def test_a_context_longer_than_the_models_is_refused(model, command):
     assert code == 2 and "a context of 65 tokens: the model was made for 64" in line
 
 
+@pytest.mark.parametrize("args, message", [
+    (["--threads", "-1"], "option --threads: '-1' is not a whole number from 1 to 1024"),
+    (["--threads", "99999999999999999999"], "is not a whole number from 1 to 1024"),
+    (["-c", "0"], "option --ctx: '0' is not a whole number from 1 to 16777216"),
+    (["--top-k", "99999999999"], "is not a whole number from -2147483648 to 2147483647"),
+    (["-n", "ten"], "option --n-predict: 'ten' is not a whole number from -1 to 16777216"),
+    (["--seed", "-2"], "option --seed: '-2' is not a whole number from -1 to 18446744073709551615"),
+    (["--top-p", "much"], "option --top-p: 'much' is not a number"),
+    (["-ngl", "0"], "unknown option -ngl (see puna run --help)"),
+    (["-n5x"], "'5x' is not a whole number"),
+    (["-m", "x"], "unknown option -m; the model is named without one (see puna run --help)"),
+    (["--model=x"], "unknown option --model=x; the model is named without one"),
+    (["--mode=x"], "unknown option --mode=x (see"),
+    (["--top", "1"], "option --top may stand for several (see puna run --help)"),
+])
+def test_a_bad_option_is_named_with_what_it_takes(args, message):
+    code, line = failure("run", *args)
+    assert code == 2 and message in line
+
+
 COMMANDS = ["run", "inspect", "tokenize", "detokenize", "score", "bench", "version"]
 
 
@@ -129,8 +149,9 @@ def test_run_compares_its_speed_with_the_machine_as_bench_does(model, kind, boun
         "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")]
     done = run("run", "--raw", "-p", "abcdefgh", "-n", "8", "--stats", "-t", "1", model(tensors=rows))
     lines = done.stderr.decode().splitlines()
-    assert done.returncode == 0 and [line.split()[:2] for line in lines] == [["prompt", "8"], ["generation", "8"]]
-    for line in lines:
+    assert done.returncode == 0 and [line.split()[:2] for line in lines] == [
+        ["seed", "0"], ["prompt", "8"], ["generation", "8"]]
+    for line in lines[1:]:
         speed, share, most = map(float, re.search(
             rf" ([\d.]+) tokens/s +([\d.]+) % of this machine's ([\d.]+) \((?:{bounds})\)$", line).groups())
         assert share == pytest.approx(100 * speed / most, abs=0.1)

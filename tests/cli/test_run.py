@@ -174,6 +174,15 @@ def test_the_seed_decides_and_greedy_needs_none():
     assert answer(*PROMPT, "--seed", "9") == answer(*PROMPT)
 
 
+def test_a_seed_of_minus_one_is_random_and_told(chat):
+    hot = ["-p", "Tell me a story.", "-n", "16", "--temp", "1.5", "--top-k", "0", "--stats", "--seed"]
+    first, second = run(*hot, "-1"), run(*hot, "-1")
+    seed, other = (re.search(rb"^seed +(\d+)$", done.stderr, re.M).group(1).decode()
+                   for done in (first, second))
+    assert first.stdout != second.stdout and seed != other
+    assert run(*hot, seed).stdout == first.stdout
+
+
 def test_a_forbidden_token_does_not_come():
     plain = answer("--raw", "-p", "1, 2, 3, 4, 5, 6,", "-n", "2", "--temp", "0")
     done = subprocess.run([PUNA, "tokenize", "--json", str(MODEL)], input=plain.strip("\n").encode(),
@@ -216,12 +225,12 @@ def test_stats_go_to_stderr():
 
 
 @pytest.mark.parametrize("args, code, text", [
-    (["--top-p", "1.5"], 2, "top_p is 1.5, expected 0 to 1"),
-    (["--temp", "-1"], 2, "temperature is -1"),
+    (["--top-p", "1.5"], 2, "--top-p is 1.5, expected 0 to 1"),
+    (["--temp", "-1"], 2, "--temperature is -1"),
     (["--temp", "warm"], 2, "--temp"),
     (["--logit-bias", "5"], 2, "'5' is not ID+B or ID-B"),
-    (["--logit-bias", "99999+1"], 2, "logit_bias names token 99999, the vocabulary has 49152"),
-    (["--repeat-last-n", "-1"], 2, "repeat_last_n is -1"),
+    (["--logit-bias", "99999+1"], 2, "--logit-bias names token 99999, the vocabulary has 49152"),
+    (["--repeat-last-n", "-1"], 2, "--repeat-last-n is -1, expected 0 to 131072"),
     (["--chat-template", "alpaca"], 2, "'alpaca' is none of chatml, llama2"),
     (["--chat-template", "llama3"], 6, "needs token '<|start_header_id|>', which the vocabulary lacks"),
     (["--raw", "--system", "x"], 2, "--system is for a chat template, which --raw leaves out"),
