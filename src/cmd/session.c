@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "engine/engine.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -65,13 +66,28 @@ static bool choose_ctx(struct session *s, uint32_t wanted, struct error *e)
     return true;
 }
 
+/* Signals of the terminal are for the calling thread: taken by another they would not end its read. */
+static struct pool *create_pool(uint32_t threads, struct error *e)
+{
+    static const int signals[] = {SIGINT, SIGQUIT, SIGTSTP, SIGCONT, SIGTERM, SIGHUP, SIGWINCH};
+    sigset_t set, before;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        sigaddset(&set, signals[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    struct pool *pool = pool_create(threads > 0 ? threads : pool_default_threads(), e);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pool;
+}
+
 /* Everything after the file is open. */
 static bool load(struct session *s, const struct options_model *options,
                  const struct kern_table *kern, struct error *e)
 {
     s->tokenizer = tokenizer_create(s->file, e);
     s->pool = s->tokenizer != NULL && choose_ctx(s, options->ctx, e)
-                  ? pool_create(options->threads > 0 ? options->threads : pool_default_threads(), e)
+                  ? create_pool(options->threads, e)
                   : NULL;
     if (s->pool == NULL) {
         return false;
