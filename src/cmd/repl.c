@@ -9,18 +9,21 @@
 enum { MAX_ANSWER_BYTES = 64 << 20 };
 
 /* What the model said joins the conversation; without a word of it the chat is as before. */
-static bool keep_answer(struct repl *r, struct str said, struct error *e)
+static bool keep_answer(struct repl *r, const struct generate_stats *stats, struct str said,
+                        struct error *e)
 {
-    if (r->last.end == GENERATE_STOPPED && said.n == 0) {
+    if (stats->end == GENERATE_STOPPED && said.n == 0) {
         conversation_truncate(&r->conversation, r->conversation.n - 1);
         fprintf(stderr, "(stopped; the chat is as before your message)\n");
         return true;
     }
     putchar('\n');
     fflush(stdout);
-    if (r->last.end == GENERATE_STOPPED) {
+    if (stats->end == GENERATE_STOPPED) {
         fprintf(stderr, "(stopped)\n");
-    } else if (r->last.end == GENERATE_CONTEXT) {
+    } else if (stats->end == GENERATE_LENGTH) {
+        fprintf(stderr, "(cut after %u tokens, as n-predict says)\n", stats->n_answer);
+    } else if (stats->end == GENERATE_CONTEXT) {
         fprintf(stderr, "(the context of %u tokens is full: /clear starts afresh)\n",
                 r->run->engine.options.n_ctx);
     }
@@ -30,19 +33,24 @@ static bool keep_answer(struct repl *r, struct str said, struct error *e)
 static bool answer_turn(struct repl *r, struct str text, struct error *e)
 {
     size_t n_before = r->conversation.n, n_dropped_before = r->run->n_dropped;
+    struct generate_stats stats = {0};
     struct buf said;
     buf_init(&said, MAX_ANSWER_BYTES);
     bool ok = conversation_add(&r->conversation, CHAT_USER, text, e) &&
-              run_conversation(r->run, &r->conversation, &said, &r->last, e);
-    r->has_last |= ok;
-    ok = ok && keep_answer(r, buf_str(&said), e);
-    if (ok && r->run->options.stats) {
+              run_conversation(r->run, &r->conversation, &said, &stats, e);
+    ok = ok && keep_answer(r, &stats, buf_str(&said), e);
+    if (ok && stats.n_answer > 0) {
+        r->last = stats;
+        r->has_last = true;
+    }
+    if (ok && r->run->options.stats && r->has_last) {
         run_print_stats(r->run, &r->last);
     }
     if (!ok) {
         conversation_truncate(&r->conversation, n_before);
-        error_prefix(e, "the chat is as before your message%s",
-                     e->code == ERROR_CONTEXT ? "; /clear starts afresh" : "");
+        const struct error why = *e;
+        error_set(e, why.code, "%s; the chat is as before your message%s", why.text,
+                  why.code == ERROR_CONTEXT ? ", /clear starts afresh" : "");
     }
     if (r->conversation.n == n_before) {
         r->run->n_dropped = n_dropped_before;
@@ -58,6 +66,7 @@ static bool one_turn(struct repl *r, struct repl_input *in, bool *interrupted, s
     buf_init(&text, REPL_MESSAGE_BYTES);
     struct error turn = {0};
     enum repl_event event = REPL_MESSAGE;
+    run_interrupted = 0;
     bool ok = repl_input_read(in, &text, &event, &turn);
     bool again = event == REPL_INTERRUPTED && *interrupted;
     *interrupted = event == REPL_INTERRUPTED;
@@ -80,16 +89,18 @@ static bool one_turn(struct repl *r, struct repl_input *in, bool *interrupted, s
     return !again || error_set(e, ERROR_INTERRUPTED, "interrupted");
 }
 
-static void wake_up(int number)
+/* Reading ends with EINTR and the chat goes on; between reading and answering it stops the answer. */
+static void on_interrupt(int number)
 {
-    (void)number; /* reading ends with EINTR, and the chat goes on */
+    (void)number;
+    run_interrupted = 1;
 }
 
 bool repl_run(struct run *run, struct error *e)
 {
     struct repl r = {.run = run};
     struct repl_input in;
-    struct sigaction action = {.sa_handler = wake_up}, before;
+    struct sigaction action = {.sa_handler = on_interrupt}, before;
     sigaction(SIGINT, &action, &before);
     bool ok = repl_input_open(&in, run->env, e) &&
               (run->options.system == NULL ||

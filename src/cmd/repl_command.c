@@ -93,13 +93,24 @@ static bool parse_parameter(struct run_options *o, char *option, char *value, st
 {
     static const struct options_usage usage = {.command = "run"};
     const struct option_spec specs[] = {RUN_OPTIONS_SAMPLING(*o)};
+    const char *name = option + 2;
+    bool found = false;
+    for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
+        bool is_option = specs[i].kind != OPTION_HEADING;
+        found |= is_option && strcmp(name, specs[i].name) == 0;
+        found |= is_option && specs[i].alias != NULL && strcmp(name, specs[i].alias) == 0;
+    }
+    if (!found) {
+        return error_set(e, ERROR_USAGE, "'%s' cannot be set in the chat; /set shows what can",
+                         name);
+    }
     char command[] = "/set";
     char *argv[] = {command, option, value, NULL};
     const struct options_line line = {.argc = 3, .argv = argv};
     return options_parse(&usage, specs, sizeof specs / sizeof specs[0], &line, e) == OPTIONS_RUN;
 }
 
-/* "NAME VALUE" -> the options "--NAME" and "VALUE". */
+/* "NAME VALUE" -> the options "--NAME" and "VALUE"; NAME may have underscores, as in the API. */
 static bool change_parameter(struct run_options *o, struct str argument, struct error *e)
 {
     enum { MAX_BYTES = 256 };
@@ -115,8 +126,8 @@ static bool change_parameter(struct run_options *o, struct str argument, struct 
     }
     snprintf(option, sizeof option, "--%.*s", (int)n_name, argument.p);
     snprintf(value, sizeof value, "%.*s", STR_ARG(rest));
-    if (strcmp(option, "--help") == 0) {
-        return error_set(e, ERROR_USAGE, "no parameter 'help'");
+    for (char *c = option; *c != '\0'; c++) {
+        *c = *c == '_' ? '-' : *c;
     }
     return parse_parameter(o, option, value, e);
 }

@@ -253,8 +253,13 @@ bool repl_input_read(struct repl_input *in, struct buf *out, enum repl_event *ou
     struct str line;
     in->paste_was_cut = false;
     enum repl_event event = read_line(in, main_prompt, &line);
-    if (event == REPL_MESSAGE && str_starts_with(line, STR("/")) &&
-        memchr(line.p, '\n', line.n) == NULL) {
+    struct str word = line;
+    while (event == REPL_MESSAGE && str_starts_with(word, STR(" "))) {
+        word = str_skip(word, 1);
+    }
+    if (event == REPL_MESSAGE && str_starts_with(word, STR("/")) &&
+        memchr(word.p, '\n', word.n) == NULL) {
+        line = word;
         event = REPL_COMMAND;
     }
     bool ok = true;

@@ -146,7 +146,6 @@ bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_tex
                                        .emit_argument = &output,
                                        .stop = &run_interrupted};
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
-    run_interrupted = 0;
     sigaction(SIGINT, &action, &before);
     bool ok = generate_answer(&r->engine, r->seq, r->session.tokenizer, &request, out_stats, e);
     sigaction(SIGINT, &before, NULL);

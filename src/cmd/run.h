@@ -65,7 +65,7 @@ struct run {
     bool to_terminal; /* standard output is one: control characters are shown, not sent */
 };
 
-/* Set by Ctrl-C while an answer is computed. */
+/* Set by Ctrl-C: ends the answer. */
 extern volatile sig_atomic_t run_interrupted;
 
 /* Computes and streams the answer to `ids` on standard output; the text (without stop token) is

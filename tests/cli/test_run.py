@@ -85,8 +85,8 @@ class Chat:
         raise AssertionError(f"{pattern!r} did not come; what came: {self.seen[self.read_up_to:]!r}")
 
     def wait_for_prompt(self, pattern=r"\n(?:\x1b\[\?2004h)?(?:\x1b\[m)?\r?> $"):
-        """As wait_for, and until keys are read: libedit shows its prompt while the terminal still
-        reads lines, and a Ctrl-C that comes before the read is lost."""
+        """As wait_for, and until keys are read: libedit shows what it has to show before it switches
+        the terminal from lines to keys, and does not see a Ctrl-C that comes before its read."""
         text = self.wait_for(pattern)
         limit = time.monotonic() + LONGEST
         while time.monotonic() < limit:
@@ -96,6 +96,11 @@ class Chat:
                 return text
             time.sleep(0.001)
         raise AssertionError("the prompt does not read keys")
+
+    def type(self, text):
+        """Types a part of a line."""
+        self.send(text)
+        self.wait_for_prompt(re.escape(text))
 
     def ask(self, line):
         """What is shown between a line and the next prompt."""
@@ -341,7 +346,7 @@ def test_commands(chat, tmp_path):
     (tmp_path / "bad.json").write_text('{"messages": [{"role": "user", "text": ""}]}')
     assert "unknown key 'text'" in c.ask(f"/load {tmp_path}/bad.json")
     assert "name a file" in c.ask("/save")
-    c.send("/quit\r")
+    c.send("  /quit\r")
     assert c.exit_code() == 0
 
 
@@ -392,7 +397,12 @@ def test_set_takes_the_options_of_the_command_line(chat):
     assert "seed 18446744073709551615" in c.ask("/set seed 18446744073709551615")
     assert "top_p is 2, expected 0 to 1" in c.ask("/set top-p 2")
     assert "logit-bias for 1 tokens" in c.ask("/set logit-bias 5-inf")
-    assert "nonsense" in c.ask("/set nonsense 1")
+    assert "'nonsense' cannot be set in the chat" in c.ask("/set nonsense 1")
+    assert "'threads' cannot be set in the chat; /set shows what can" in c.ask("/set threads 1")
+    assert "'help' cannot be set in the chat" in c.ask("/set help 1")
+    assert "top-p 0.5," in c.ask("/set top_p 0.5")
+    assert "'2,' is not" in c.ask("/set top-k 2,")
+    c.ask("/set top-p 0.95")
     assert "temp 0.5, top-k 40, top-p 0.95" in c.ask("/set")
 
 
@@ -429,11 +439,27 @@ def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(chat, tmp_path):
     assert [role for role, _ in said] == ["user", "assistant"] * 2 and len(said[1][1]) >= 20
 
 
+def test_signals_of_the_terminal_reach_the_thread_that_reads_it(chat):
+    """One that another thread takes does not end the read: a Ctrl-C would be lost now and then."""
+    c = chat("--threads", "3")
+    blocked = [int(re.search(r"SigBlk:\t(\w+)", task.joinpath("status").read_text()).group(1), 16)
+               for task in sorted(pathlib.Path(f"/proc/{c.pid}/task").iterdir(), key=lambda t: int(t.name))]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGWINCH, signal.SIGTSTP):
+        assert [mask >> (number - 1) & 1 for mask in blocked] == [0, 1, 1]
+
+
+def test_an_answer_stopped_before_its_first_token_is_no_last_answer(chat):
+    c = chat("-n", "2")
+    c.send("word " * 3000 + "\r")
+    c.wait_for("2004l")
+    assert "the chat is as before your message" in c.interrupt()
+    assert "no answer yet" in c.ask("/stats")
+
+
 def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_on_empty_lines_leaves(chat, tmp_path):
     c = chat()
     for text in ("half a line", "another half"):
-        c.send(text)
-        c.wait_for(text)
+        c.type(text)
         assert "leaves" not in c.interrupt()
     c.send('"""half\r')
     c.wait_for_prompt(r"\. ")
@@ -441,8 +467,7 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_on_empty_lines_leaves(cha
     assert "Ctrl-C again or Ctrl-D leaves" in c.interrupt()
     c.ask("/set top-k 5")
     assert "Ctrl-C again or Ctrl-D leaves" in c.interrupt()
-    c.send("half")
-    c.wait_for("half")
+    c.type("half")
     assert "leaves" not in c.interrupt()
     assert "Ctrl-C again or Ctrl-D leaves" in c.interrupt()
     c.send("\x03")
@@ -454,8 +479,8 @@ def test_a_full_context_is_said_and_nothing_is_cut(chat, tmp_path):
     c = chat("--ctx", "64", "-n", "8")
     c.ask("Hi")
     text = c.ask("word " * 80)
-    assert "the chat is as before your message; /clear starts afresh" in text
-    assert "the context holds 64" in text
+    assert re.search(r"2004l\s*the prompt has \d+ tokens, the context holds 64 [^\r]*; the chat is as before "
+                     r"your message, /clear starts afresh\r\n", text)
     c.ask(f"/save {tmp_path}/a.json")
     assert [role for role, _ in messages(tmp_path / "a.json")] == ["user", "assistant"]
     c.ask("/set n-predict -1")
@@ -478,7 +503,7 @@ def test_a_model_cannot_drive_the_terminal_but_a_pipe_gets_its_bytes(chat):
     c = chat(*forced)
     c.send("Hi\r")
     shown = c.wait_for(r"2004l.*2004h> ")
-    assert shown.endswith("2004l\r\n\x1b[?2004h> ")
+    assert shown.endswith("2004l\r\n(cut after 3 tokens, as n-predict says)\r\n\x1b[?2004h> ")
 
 
 def test_bytes_without_a_token_are_said_once_in_a_chat(chat, tmp_path):
