@@ -6,8 +6,10 @@
 #include "cmd/print.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -145,22 +147,30 @@ static bool fetch_default_model(const char *folder, struct error *e)
     if (!find_fetch_script(script, sizeof script, e)) {
         return false;
     }
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    sigaction(SIGINT, &ignore, &before); /* Ctrl-C is the script's, which tidies up */
     pid_t child = fork();
     if (child == 0) {
+        sigaction(SIGINT, &before, NULL);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         dup2(STDERR_FILENO, STDOUT_FILENO);
         execl(script, script, folder, (char *)NULL);
         _exit(127);
     }
     int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) < 0) {
+    bool ran = child > 0 && waitpid(child, &status, 0) == child;
+    sigaction(SIGINT, &before, NULL);
+    if (!ran) {
         return error_set(e, ERROR_IO, "%s could not be started: %s", script, strerror(errno));
     }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-        return error_set(e, ERROR_NOT_FOUND,
-                         "the default model could not be fetched (%s, status %d)", script, code);
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (code == error_meaning(ERROR_INTERRUPTED)->exit_code) {
+        return error_set(e, ERROR_INTERRUPTED, "interrupted");
     }
-    return true;
+    bool cannot_write = code == error_meaning(ERROR_IO)->exit_code;
+    return code == 0 ||
+           error_set(e, cannot_write ? ERROR_IO : ERROR_NOT_FOUND,
+                     "the default model could not be fetched (%s, status %d)", script, code);
 }
 
 /* The file that a bare name stands for: in the folder as it is, or with ".gguf" behind it. */
@@ -178,10 +188,9 @@ static char *path_in_folder(const char *folder, const char *model, struct error 
     return path;
 }
 
-bool cmd_find_model(const struct cmd_env *env, const char *model, bool may_fetch, char **out_path,
-                    struct error *e)
+bool cmd_find_model(const struct cmd_env *env, const char *model, char **out_path, struct error *e)
 {
-    if (model != NULL && (strchr(model, '/') != NULL || is_file(model))) {
+    if (model != NULL && (strchr(model, '/') != NULL || access(model, F_OK) == 0)) {
         *out_path = join(e, model, "", "", "");
         return *out_path != NULL;
     }
@@ -195,10 +204,8 @@ bool cmd_find_model(const struct cmd_env *env, const char *model, bool may_fetch
         if (model != NULL) {
             ok = error_set(e, ERROR_NOT_FOUND, "no model '%s': neither a file here nor in %s",
                            model, folder);
-        } else if (may_fetch) {
-            ok = fetch_default_model(folder, e);
         } else {
-            ok = error_set(e, ERROR_NOT_FOUND, "the default model is not in %s", folder);
+            ok = fetch_default_model(folder, e);
         }
     }
     mem_free(folder);

@@ -40,10 +40,9 @@ int cmd_finish_output(const char *command, int exit_code);
 bool cmd_read_stdin(size_t max_bytes, char **out_text, size_t *out_n, struct error *e);
 
 /* Path of a model named on the command line: a path, a name in the model folder (with or without
- * ".gguf"), or NULL for the default model, which is fetched when absent and may_fetch.
+ * ".gguf"), or NULL for the default model, which is fetched when absent.
  * *out_path is freed with mem_free. */
-bool cmd_find_model(const struct cmd_env *env, const char *model, bool may_fetch, char **out_path,
-                    struct error *e);
+bool cmd_find_model(const struct cmd_env *env, const char *model, char **out_path, struct error *e);
 
 /* xdg_home (when absolute) or HOME/fallback, + "/puna/" + name; freed with mem_free. */
 char *cmd_user_path(const struct cmd_env *env, const char *xdg_home, const char *fallback,

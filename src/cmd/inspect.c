@@ -223,7 +223,7 @@ int cmd_inspect(const struct cmd_env *env, int argc, char **argv)
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
     struct error e = {0};
     char *path = NULL;
-    if (!cmd_find_model(env, model, false, &path, &e)) {
+    if (!cmd_find_model(env, model, &path, &e)) {
         return cmd_fail("inspect", &e);
     }
     struct gguf *g = gguf_open(path, &e);

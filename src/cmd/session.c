@@ -107,7 +107,7 @@ bool session_open(struct session *s, const struct cmd_env *env, const char *mode
 {
     *s = (struct session){0};
     const struct kern_table *kern = NULL;
-    if (!choose_kernels(options, &kern, e) || !cmd_find_model(env, model, true, &s->path, e)) {
+    if (!choose_kernels(options, &kern, e) || !cmd_find_model(env, model, &s->path, e)) {
         return false;
     }
     uint64_t start = clock_now_ns();

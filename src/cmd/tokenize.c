@@ -23,7 +23,7 @@ static bool vocabulary_open(struct vocabulary *v, const struct cmd_env *env, con
 {
     char *path = NULL;
     *v = (struct vocabulary){0};
-    if (!cmd_find_model(env, model, true, &path, e)) {
+    if (!cmd_find_model(env, model, &path, e)) {
         return false;
     }
     v->file = gguf_open(path, e);

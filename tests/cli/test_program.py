@@ -8,7 +8,7 @@ import pytest
 
 from gguf_file import I32, LLAMA_TOKENS, STRING, U32, gguf, llama
 
-PUNA = os.environ.get("PUNA", "build/release/puna")
+PUNA = os.path.abspath(os.environ.get("PUNA", "build/release/puna"))
 
 
 def run(*args, data=b"", **options):
@@ -52,6 +52,12 @@ def test_an_error_is_one_line_whatever_was_typed(tmp_path):
         assert code == 3 and r"no\n\x1b/such.gguf" in line
     done = run("no\x1bsuch")
     assert done.returncode == 2 and rb"no\x1bsuch" in done.stderr
+
+
+def test_whatever_lies_here_under_the_name_is_meant(tmp_path):
+    (tmp_path / "folder.gguf").mkdir()
+    code, line = failure("inspect", "folder.gguf", cwd=tmp_path)
+    assert code != 3 and "folder.gguf" in line and "no model" not in line
 
 
 COMPUTING = ["run", "score", "bench"]
