@@ -255,7 +255,9 @@ static bool answer_once(struct run *r, struct str text, struct error *e)
 {
     struct generate_stats stats;
     bool ok;
-    if (r->options.raw) {
+    if (text.n == 0 && !r->options.raw) {
+        ok = error_set(e, ERROR_USAGE, "the prompt is empty");
+    } else if (r->options.raw) {
         ok = answer_raw(r, text, &stats, e);
     } else {
         struct conversation c = {0};

@@ -95,8 +95,11 @@ static bool encode_chat(const struct tokenize_options *o, struct str text, struc
                         struct error *e)
 {
     struct conversation c = {0};
-    bool ok = conversation_parse(&c, text, e) &&
-              chat_template_render(&o->template, c.messages, c.n, !o->no_generation_prompt, out, e);
+    if (!conversation_parse(&c, text, e)) {
+        e->code = e->code == ERROR_FORMAT ? ERROR_USAGE : e->code; /* no file is to blame */
+        return false;
+    }
+    bool ok = chat_template_render(&o->template, c.messages, c.n, !o->no_generation_prompt, out, e);
     conversation_finish(&c);
     return ok;
 }
@@ -181,6 +184,9 @@ static bool check_options(const struct tokenize_options *o, struct error *e)
     if (o->splits && !o->json) {
         return error_set(e, ERROR_USAGE, "--splits needs --json");
     }
+    if (o->batch && !o->json && !o->time) {
+        return error_set(e, ERROR_USAGE, "--batch needs --json or --time");
+    }
     if (o->chat && (o->splits || o->special || o->no_bos || o->time)) {
         return error_set(e, ERROR_USAGE,
                          "--chat excludes --splits, --special, --no-bos and --time");
@@ -242,8 +248,8 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
          .help = "with --json: also \"splits\", the lengths in bytes of what\n"
                  "the pre-tokeniser cuts the text into"},
         {OPTION_FLAG, .name = "batch", .target = &o.batch,
-         .help = "the input is many texts, each ended by a NUL byte; with\n"
-                 "--json one line for each"},
+         .help = "with --json or --time: the input is many texts, each ended\n"
+                 "by a NUL byte; --json prints a line for each"},
         {OPTION_FLAG, .name = "time", .target = &o.time,
          .help = "print the number of bytes and tokens and the seconds (of the\n"
                  "clock, and of the CPU) that tokenising took, not the tokens"},

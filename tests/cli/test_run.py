@@ -162,6 +162,13 @@ def test_standard_input_is_the_prompt_without_its_last_newline():
     assert answer(*PROMPT[2:], data=b"Name three colours.\n\n\n") != by_option
 
 
+@pytest.mark.parametrize("data", [b"", b"\n"])
+def test_an_empty_prompt_is_an_error(data):
+    for args in ([], ["--raw"]):
+        assert failure(*args, data=data) == (2, "puna run: the prompt is empty\n")
+    assert failure("-p", "") == (2, "puna run: the prompt is empty\n")
+
+
 def test_raw_text_is_continued_without_a_template():
     text = answer("--raw", "-p", "1, 2, 3, 4, 5, 6,", "-n", "6", "--temp", "0")
     assert text.startswith(" 7, 8")

@@ -189,6 +189,16 @@ def test_files_and_options_that_do_not_exist_are_named(command):
     assert code == 2 and "more" in text
     code, text = failure("tokenize", "--splits", BPE)
     assert code == 2 and "--json" in text
+    code, text = failure("tokenize", "--batch", BPE)
+    assert code == 2 and "--batch needs --json or --time" in text
+
+
+@pytest.mark.parametrize("data, message", [
+    ("hello", "not JSON: line 1"), ('{"messages": []}', "has 0 messages, at least 1"), ("{}", "array 'messages'"),
+    ('{"messages": [{"role": "user", "text": ""}]}', "unknown key 'text'")])
+def test_a_bad_conversation_is_wrong_usage_and_no_bad_file(data, message):
+    code, text = failure("tokenize", "--chat", "--chat-template", "chatml", BPE, data=data)
+    assert code == 2 and message in text
 
 
 def test_more_than_64_mib_is_refused():
