@@ -113,7 +113,7 @@ help: ## this list
 setup: ## install what building, testing and linting need
 	tools/setup test
 
-demo: ## install what is missing, build, bring the default model, answer two messages
+demo: ## install what is missing, build, bring the default model, answer one message
 	tools/setup build
 	$(MAKE) -s -j$(JOBS) all
 	model=$$(tools/fetch-default-model) && \
@@ -177,15 +177,19 @@ endif
 report: ## sizes of files and functions
 	$(PYTHON) tools/lint/check_sizes.py --report
 
-.PHONY: compile_commands.json install
+.PHONY: compile_commands.json install uninstall
 compile_commands.json: ## for editors and clang tools
 	$(MAKE) -Bn MODE=debug all | tools/compile-commands >$@
 
 INSTALL_DIR := $(DESTDIR)$(PREFIX)
-install: all ## into $(PREFIX)
+install: all ## into $(PREFIX): program, script that fetches the default model, manual page
 	install -D -m 755 $(B)/puna $(INSTALL_DIR)/bin/puna
 	install -D -m 755 tools/fetch-default-model $(INSTALL_DIR)/libexec/puna/fetch-default-model
 	install -D -m 644 docs/puna.1 $(INSTALL_DIR)/share/man/man1/puna.1
+
+uninstall: ## remove what install put into $(PREFIX); models and history stay
+	rm -f $(INSTALL_DIR)/bin/puna $(INSTALL_DIR)/share/man/man1/puna.1
+	rm -rf $(INSTALL_DIR)/libexec/puna
 
 .PHONY: clean
 clean: ## remove what was built, but not what setup installed
