@@ -171,7 +171,7 @@ static bool set_value(const struct option_spec *s, const char *value, struct err
         *(const char **)s->target = value;
         return true;
     case OPTION_CALL:
-        return s->call(s->target, value, e);
+        return s->call(s->target, value, e) || error_prefix(e, "option --%s", s->name);
     case OPTION_HEADING:
         break;
     }

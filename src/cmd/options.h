@@ -93,7 +93,8 @@ struct options_model {
     {OPTION_U32, "threads", 't', NULL, "N", &(o).threads, 1, 1024,                                 \
      "threads to compute with (default: all CPUs of this process)", NULL},                         \
     {OPTION_U32, "ctx", 'c', "ctx-size", "N", &(o).ctx, 1, 1 << 24,                                \
-     "context size in tokens (default: the model's, at most 8192)", NULL},                         \
+     "context size in tokens, no more than the model was made for\n(default: that, at most 8192)",   \
+     NULL},                                                                                        \
     {OPTION_U32, "batch-size", 'b', NULL, "N", &(o).batch, 1, 8192,                                \
      "prompt tokens computed together (default: " default_batch ");\nnever changes the result",     \
      NULL},                                                                                        \

@@ -386,7 +386,7 @@ static bool set_prompt(void *target, const char *value, struct error *e)
 {
     const char **prompt = target;
     if (*prompt != NULL) {
-        return error_set(e, ERROR_USAGE, "--prompt is given twice");
+        return error_set(e, ERROR_USAGE, "given twice");
     }
     *prompt = value;
     return true;
@@ -403,9 +403,9 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
             "file, a name in the model folder, or nothing: the default model, which is fetched\n"
             "when absent.",
         .epilog =
-            "Exit codes: 0 answered; 2 wrong usage; 3 no such model; 4 read or write failed;\n"
-            "5 malformed file; 6 unsupported model; 7 the context is full; 8 out of memory;\n"
-            "70 a bug in puna; 130 interrupted.",
+            "Exit codes: 0 answered; 2 wrong usage or input; 3 no such model; 4 read or write\n"
+            "failed; 5 malformed model file; 6 unsupported model; 7 the context is full; 8 out of\n"
+            "memory; 70 a bug in puna; 130 interrupted.",
     };
     struct run r = {.env = env, .to_terminal = isatty(STDOUT_FILENO)};
     struct run_options *o = &r.options;

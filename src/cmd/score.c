@@ -279,6 +279,9 @@ static bool print_totals(struct score *s, struct error *e)
 
 static bool run(struct score *s, const struct cmd_env *env, const char *model, struct error *e)
 {
+    if (s->options.ids && (s->options.special || s->options.no_bos)) {
+        return error_set(e, ERROR_USAGE, "--ids excludes --special and --no-bos");
+    }
     if (!session_open(&s->session, env, model, &s->options.model, e) || !read_tokens(s, e)) {
         return false;
     }

@@ -1,5 +1,6 @@
 """What all commands share: how errors are said. The binary is $PUNA (default build/release/puna)."""
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -123,6 +124,17 @@ def test_help_is_asked_for_in_any_form():
             assert run(*form).stdout == text
     done = run("help", "nosuch")
     assert (done.returncode, done.stdout) == (2, b"") and b"unknown command 'nosuch'" in done.stderr
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("document, form", [("README.md", "--{}"), ("docs/puna.1", "-{}")])
+def test_documents_know_every_option(document, form):
+    text = (ROOT / document).read_text()
+    for command in COMMANDS:
+        options = re.findall(r"^ +(?:-\w, )?--([\w-]+)", run(command, "--help").stdout.decode(), re.M)
+        assert [o for o in options if not re.search(re.escape(form.format(o)) + r"\b", text)] == []
 
 
 FULL = b": standard output cannot be written: No space left on device\n"

@@ -90,6 +90,8 @@ def test_the_end_of_text_is_scored_where_the_file_says_that_it_stands_there(mode
 def test_bad_ids_are_named(model, ids, message):
     code, line = failure("--ids", model(), data=ids)
     assert code == 2 and message in line
+    for option in ("--special", "--no-bos"):
+        assert "--ids excludes" in failure("--ids", option, model(), data="1 2")[1]
 
 
 def floats(*values):
