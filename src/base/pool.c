@@ -1,5 +1,5 @@
-/* pool.c - the thread team: an epoch counter starts a phase, a countdown ends it; both are waited
- * for by spinning shortly and then sleeping on a futex. */
+/* pool.c - the thread team: an epoch counter tells of a phase, a gate lets workers in and is waited at
+ * until all have left. Both are waited for by spinning shortly and then sleeping on a futex. */
 #include "base/pool.h"
 
 #include "base/mem.h"
@@ -16,11 +16,13 @@
  * enough that an idle program does not burn a core. */
 enum { SPIN_ROUNDS = 4000, CACHE_LINE = 64, MAX_CPUS = 1 << 20 };
 
+#define GATE_OPEN (UINT32_C(1) << 31)
+
 struct pool {
     _Atomic uint32_t epoch; /* increases by one a phase */
     char pad_epoch[CACHE_LINE];
-    _Atomic uint32_t running; /* workers that have not finished the phase */
-    char pad_running[CACHE_LINE];
+    _Atomic uint32_t gate; /* workers inside the phase, and GATE_OPEN while more may enter */
+    char pad_gate[CACHE_LINE];
     _Atomic uint32_t n_asleep;
     pool_fn *fn;
     void *argument;
@@ -69,27 +71,45 @@ static void wait_for_change(struct pool *p, _Atomic uint32_t *word, uint32_t old
     atomic_fetch_sub(&p->n_asleep, 1);
 }
 
+/* True when the phase still lets workers in: it then waits for this one to leave. */
+static bool enter_phase(struct pool *p)
+{
+    uint32_t gate = atomic_load(&p->gate);
+    while (gate & GATE_OPEN) {
+        if (atomic_compare_exchange_weak(&p->gate, &gate, gate + 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void leave_phase(struct pool *p)
+{
+    if (atomic_fetch_sub(&p->gate, 1) == 1 && atomic_load(&p->n_asleep) > 0) {
+        futex_wake(&p->gate);
+    }
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *w = argument;
     struct pool *p = w->pool;
-    uint32_t seen = 0;
-    for (;;) {
+    for (uint32_t seen = 0;;) {
         wait_for_change(p, &p->epoch, seen);
-        seen++;
+        seen = atomic_load(&p->epoch);
         if (atomic_load(&p->stopping)) {
             return NULL;
         }
-        p->fn(p->argument, w->index);
-        if (atomic_fetch_sub(&p->running, 1) == 1 && atomic_load(&p->n_asleep) > 0) {
-            futex_wake(&p->running);
+        if (enter_phase(p)) {
+            seen = atomic_load(&p->epoch); /* came late, into a later phase */
+            p->fn(p->argument, w->index);
+            leave_phase(p);
         }
     }
 }
 
-static void start_phase(struct pool *p)
+static void announce_phase(struct pool *p)
 {
-    atomic_store(&p->running, p->n_started);
     atomic_fetch_add(&p->epoch, 1);
     if (atomic_load(&p->n_asleep) > 0) {
         futex_wake(&p->epoch);
@@ -104,11 +124,13 @@ void pool_run(struct pool *p, pool_fn *fn, void *argument)
     }
     p->fn = fn;
     p->argument = argument;
-    start_phase(p);
+    atomic_store(&p->gate, GATE_OPEN);
+    announce_phase(p);
     fn(argument, 0);
-    uint32_t left;
-    while ((left = atomic_load_explicit(&p->running, memory_order_acquire)) > 0) {
-        wait_for_change(p, &p->running, left);
+    uint32_t inside = atomic_fetch_and(&p->gate, ~GATE_OPEN) & ~GATE_OPEN;
+    while (inside > 0) {
+        wait_for_change(p, &p->gate, inside);
+        inside = atomic_load_explicit(&p->gate, memory_order_acquire);
     }
 }
 
@@ -146,7 +168,7 @@ void pool_destroy(struct pool *p)
     }
     atomic_store(&p->stopping, true);
     if (p->n_started > 0) {
-        start_phase(p);
+        announce_phase(p);
     }
     for (unsigned i = 1; i <= p->n_started; i++) {
         pthread_join(p->workers[i].thread, NULL);

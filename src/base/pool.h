@@ -1,8 +1,9 @@
 /* pool.h - a fixed team of threads that runs one function at a time, all threads together.
  *
- * pool_run() is a phase: every thread calls fn once, pool_run returns when all have finished. Work
- * inside a phase is divided by pool_next_chunk(), so that a thread whose core was taken away costs
- * only its own chunk. Between phases workers spin briefly, then sleep on a futex.
+ * pool_run() is a phase: the caller and every worker that comes in time call fn, and pool_run returns
+ * when all who came have finished. Work inside a phase is divided by pool_next_chunk(). So a thread
+ * whose core was taken away costs a chunk at most, and nothing when it was away between phases: who
+ * is late is not waited for. Between phases workers spin briefly, then sleep on a futex.
  * Owner/threads: one thread (the caller of pool_create) calls pool_run; it is thread 0 of the team.
  */
 #ifndef BASE_POOL_H
@@ -24,7 +25,9 @@ struct pool *pool_create(unsigned n_threads, struct error *e);
 void pool_destroy(struct pool *p);
 unsigned pool_n_threads(const struct pool *p);
 
-/* Runs fn(argument, t) on every thread t and waits for all. Must not be nested. */
+/* Runs fn(argument, 0) on the calling thread and fn(argument, t) on the threads t that come before it
+ * has returned (once, or seldom twice in turn), and waits for them. fn must do all the work whoever
+ * comes. Must not be nested. */
 void pool_run(struct pool *p, pool_fn *fn, void *argument);
 
 /* The next chunk [*begin, *end) of 0..n in steps of `chunk`, false when none is left.
