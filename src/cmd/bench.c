@@ -24,9 +24,9 @@ static bool set_list(void *target, const char *value, struct error *e)
         bool is_number = *p >= '0' && *p <= '9' && (*end == ',' || *end == '\0');
         if (!is_number || errno != 0 || n > list->max || list->n == BENCH_MAX_LIST) {
             return error_set(e, ERROR_USAGE,
-                             "option --%s: '%s' is neither 'none' nor at most %d numbers up to %u "
-                             "with commas between them",
-                             list->option, value, BENCH_MAX_LIST, list->max);
+                             "'%s' is neither 'none' nor at most %d numbers up to %u with commas "
+                             "between them",
+                             value, BENCH_MAX_LIST, list->max);
         }
         list->values[list->n++] = (uint32_t)n;
         p = end;
@@ -117,9 +117,9 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
     };
     struct bench b = {.options = {.repetitions = DEFAULT_REPETITIONS,
                                   .seconds = DEFAULT_SECONDS,
-                                  .prompts = {"n-prompt", MAX_TOKENS, 3, {128, 512, 2048}},
-                                  .depths = {"n-depth", MAX_TOKENS, 5, {0, 512, 2048, 8192, 32768}},
-                                  .parallel = {"parallel", BENCH_MAX_BATCH, 4, {2, 4, 8, 16}},
+                                  .prompts = {MAX_TOKENS, 3, {128, 512, 2048}},
+                                  .depths = {MAX_TOKENS, 5, {0, 512, 2048, 8192, 32768}},
+                                  .parallel = {BENCH_MAX_BATCH, 4, {2, 4, 8, 16}},
                                   .model.batch = DEFAULT_BATCH}};
     struct bench_options *o = &b.options;
     const struct option_spec specs[] = {

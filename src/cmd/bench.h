@@ -20,7 +20,6 @@ enum {
 
 /* Numbers of an option that says which tests to run. */
 struct bench_list {
-    const char *option;
     uint32_t max; /* of a number */
     uint32_t n, values[BENCH_MAX_LIST];
 };

@@ -231,6 +231,9 @@ void run_print_stats(struct run *r, const struct generate_stats *s)
     print_share(&prompt, s->n_prompt, prompt_speed);
     print_speed("generation", s->n_answer, answer_speed);
     print_share(&answer, n_decoded, answer_speed);
+    if (s->n_guessed > 0) {
+        fprintf(stderr, "guesses     %6u of %u came true\n", s->n_confirmed, s->n_guessed);
+    }
 }
 
 /* ---- one answer ---- */
@@ -312,7 +315,10 @@ static bool open_run(struct run *r, const char *model, struct error *e)
     }
     struct engine_options options = {.n_ctx = r->session.n_ctx,
                                      .batch = r->options.model.batch,
-                                     .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens};
+                                     .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens,
+                                     /* the exact path computes token by token */
+                                     .max_guesses =
+                                         r->options.model.exact ? 0 : r->options.draft_max};
     r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);
     struct sampler_params params = sampler_params_of(&r->options);
     r->seq = r->has_engine && check_sampler(&params, options.n_choices, e)
@@ -412,6 +418,7 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
     sampler_params_default(&o->sampler);
     o->model.batch = ENGINE_DEFAULT_BATCH;
     o->max_tokens = -1;
+    o->draft_max = ENGINE_DEFAULT_GUESSES;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
         {OPTION_CALL, "prompt", 'p', NULL, "TEXT", &o->prompt, 0, 0,
@@ -433,6 +440,10 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
          NULL},
         {OPTION_FLAG, "ignore-eos", 0, NULL, NULL, &o->ignore_eos, 0, 0,
          "never end the turn: its end tokens are forbidden", NULL},
+        {OPTION_U32, "draft-max", 0, "draft", "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,
+         "tokens guessed beside each of the answer, from what\nfollowed the same words before; "
+         "never changes the result\n(default: 7; 0: none)",
+         NULL},
         {OPTION_FLAG, "stats", 0, NULL, NULL, &o->stats, 0, 0,
          "tokens/s and their share of the machine's limit, on\nstandard error", NULL},
         RUN_OPTIONS_SAMPLING(*o),

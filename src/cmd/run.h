@@ -17,6 +17,7 @@ struct run_options {
     struct run_biases biases;
     const char *prompt, *system, *template_name, *date;
     int32_t max_tokens;
+    uint32_t draft_max; /* guesses beside each token of an answer */
     bool raw, special, stats, ignore_eos, no_bos;
 };
 

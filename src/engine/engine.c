@@ -149,7 +149,6 @@ static void drop_guesses(struct engine *g, struct engine_seq *s)
         return;
     }
     uint32_t right = guess->n - guess->left;
-    g->n_confirmed += right;
     if (right == 0) {
         guess->match = guess->match < NGRAM_MAX_MATCH / 2 ? 2 * guess->match : NGRAM_MAX_MATCH;
     } else {
@@ -168,6 +167,7 @@ static void confirm_guess(struct engine *g, struct engine_seq *s)
     ngram_add(&s->ngram, s->tokens, s->n_tokens - 1, s->n_tokens);
     sampler_accept(&s->sampler, token);
     s->guesses.left--;
+    g->n_confirmed++;
     sample(g, s, s->guesses.row++);
     if (s->guesses.left == 0) {
         drop_guesses(g, s);

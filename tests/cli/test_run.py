@@ -43,6 +43,17 @@ def failure(*args, data=b""):
     return done.returncode, done.stderr.decode()
 
 
+def test_guesses_change_the_speed_alone():
+    text = "Repeat this sentence: the llama looked over the wall and saw the other llama. " * 3
+    options = ["--temp", "0", "-n", "40", "--stats"]
+    plain = run(*options, "--draft-max", "0", data=text.encode())
+    guessed = run(*options, data=text.encode())
+    assert plain.returncode == guessed.returncode == 0 and plain.stdout == guessed.stdout
+    assert b"guesses" not in plain.stderr
+    right, made = map(int, re.search(rb"guesses +(\d+) of (\d+) came true", guessed.stderr).groups())
+    assert 0 < right <= made
+
+
 class Chat:
     """A chat in a pseudo-terminal; standard output goes to a file of its own if `out` names one."""
 
