@@ -2,8 +2,8 @@
 
 usage: make_logits_golden.py [shapes] [default_model]    both files by default
 
-shapes.json, for each shape of shapes.py: log-probability of every token of a prompt of 300 tokens
-given those before it, and 64 greedy tokens after its first 16. default_model.json: the same of the
+shapes.json, for each shape of shapes.py: log-probability of every token of a prompt given those
+before it, and 64 greedy tokens after its first 16. default_model.json: the same of the
 default model's file, dequantised, for the first 300 tokens of LICENSE, and 64 greedy tokens after a
 prompt of its own.
 """
@@ -103,7 +103,7 @@ def golden(name, model, ids, prompt):
 def write_shapes(file):
     rows = []
     for name in shapes.SHAPES:
-        ids = shapes.prompt(name, 300)
+        ids = shapes.prompt(name)
         rows.append(f'"{name}": {json.dumps(golden(name, hf_model(name), ids, ids[:16]))}')
     file.write_text("{\n" + ",\n".join(rows) + "\n}\n")
 

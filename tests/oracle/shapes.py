@@ -8,7 +8,7 @@ import numpy as np
 import gguf
 
 BASE = dict(n_layers=2, n_embd=128, n_ff=160, n_heads=2, n_kv_heads=2, head_dim=64, n_vocab=320,
-            ctx=2048, rope_base=10000.0, tied=False, bias=False, scaling=None, eps=1e-5)
+            ctx=2048, rope_base=10000.0, tied=False, bias=False, scaling=None, eps=1e-5, n_prompt=300)
 
 SHAPES = {
     "mha": {},
@@ -24,6 +24,8 @@ SHAPES = {
     "yarn_scaling": dict(scaling=dict(
         rope_type="yarn", factor=4.0, original_max_position_embeddings=64)),
     "biases": dict(bias=True),
+    # beyond two spans of keys, which attention computes apart and merges
+    "long_prompt": dict(n_heads=4, n_kv_heads=1, n_embd=256, rope_base=500000.0, n_prompt=1300),
 }
 
 
@@ -159,6 +161,6 @@ def write_gguf(name, path, matrix_type=gguf.GGMLQuantizationType.F32):
     w.close()
 
 
-def prompt(name, n_tokens):
+def prompt(name):
     s = shape(name)
-    return [int(v) for v in ((uniform(77, n_tokens).astype(np.float64) + 1) / 2 * (s["n_vocab"] - 2))]
+    return [int(v) for v in ((uniform(77, s["n_prompt"]).astype(np.float64) + 1) / 2 * (s["n_vocab"] - 2))]
