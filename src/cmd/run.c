@@ -305,6 +305,14 @@ static bool answer_stdin(struct run *r, struct error *e)
     return ok;
 }
 
+/* The exact path computes token by token: a guess would cost as much as it saves. */
+static uint32_t max_guesses(const struct run_options *o)
+{
+    return o->model.exact                    ? 0
+           : o->draft_max == RUN_DRAFT_UNSET ? ENGINE_DEFAULT_GUESSES
+                                             : o->draft_max;
+}
+
 static bool open_run(struct run *r, const char *model, struct error *e)
 {
     if (!session_open(&r->session, r->env, model, &r->options.model, e)) {
@@ -316,9 +324,7 @@ static bool open_run(struct run *r, const char *model, struct error *e)
     struct engine_options options = {.n_ctx = r->session.n_ctx,
                                      .batch = r->options.model.batch,
                                      .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens,
-                                     /* the exact path computes token by token */
-                                     .max_guesses =
-                                         r->options.model.exact ? 0 : r->options.draft_max};
+                                     .max_guesses = max_guesses(&r->options)};
     r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);
     struct sampler_params params = sampler_params_of(&r->options);
     r->seq = r->has_engine && check_sampler(&params, options.n_choices, e)
@@ -364,6 +370,9 @@ static bool check_options(const struct run_options *o, struct error *e)
     }
     if (!o->raw && (o->special || o->no_bos)) {
         return error_set(e, ERROR_USAGE, "%s needs --raw", o->special ? "--special" : "--no-bos");
+    }
+    if (o->model.exact && o->draft_max != RUN_DRAFT_UNSET) {
+        return error_set(e, ERROR_USAGE, "--draft-max changes nothing with --exact");
     }
     return true;
 }
@@ -418,7 +427,7 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
     sampler_params_default(&o->sampler);
     o->model.batch = ENGINE_DEFAULT_BATCH;
     o->max_tokens = -1;
-    o->draft_max = ENGINE_DEFAULT_GUESSES;
+    o->draft_max = RUN_DRAFT_UNSET;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
         {OPTION_CALL, "prompt", 'p', NULL, "TEXT", &o->prompt, 0, 0,

@@ -11,13 +11,15 @@ struct run_biases {
     struct sampler_bias list[SAMPLER_MAX_BIASES];
 };
 
+enum { RUN_DRAFT_UNSET = 1 << 30 };
+
 struct run_options {
     struct options_model model;
     struct sampler_params sampler; /* its logit_bias stays empty: run_set_sampler puts biases in */
     struct run_biases biases;
     const char *prompt, *system, *template_name, *date;
     int32_t max_tokens;
-    uint32_t draft_max; /* guesses beside each token of an answer */
+    uint32_t draft_max; /* guesses beside each token of an answer; RUN_DRAFT_UNSET */
     bool raw, special, stats, ignore_eos, no_bos;
 };
 

@@ -50,8 +50,9 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     uint32_t n_seqs = g->options.max_sequences;
     uint64_t pages = ((uint64_t)g->options.n_ctx + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE;
     uint32_t batch = g->options.batch < g->options.n_ctx ? g->options.batch : g->options.n_ctx;
+    g->budget = batch > n_seqs ? batch : n_seqs;
     uint32_t most_logits = n_seqs + g->options.max_guesses;
-    struct forward_limits limits = {.max_tokens = batch > most_logits ? batch : most_logits,
+    struct forward_limits limits = {.max_tokens = g->budget + g->options.max_guesses,
                                     .max_logits = most_logits};
     g->seqs = mem_alloc(n_seqs, sizeof *g->seqs, "sequences", e);
     g->items = g->seqs ? mem_alloc(n_seqs, sizeof *g->items, "batch items", e) : NULL;
@@ -250,16 +251,14 @@ static uint32_t guess_tokens(const struct engine *g, struct engine_seq *s, uint3
 }
 
 /* Decodes first, then prompts, in the order of the sequences, until the budget is spent. Guesses
- * take nobody's place: they come out of what decodes leave. */
+ * have a budget of their own, and none while a prompt waits: they would hold it up. */
 static uint32_t plan_step(struct engine *g)
 {
-    uint32_t n_items = 0, budget = g->forward.limits.max_tokens, n_waiting = 0;
+    uint32_t n_items = 0, budget = g->budget, guesses = g->options.max_guesses;
     for (uint32_t i = 0; i < g->options.max_sequences; i++) {
         drop_guesses(g, &g->seqs[i]);
-        n_waiting += g->seqs[i].n_tokens - g->seqs[i].kv.n_tokens;
+        guesses = g->seqs[i].n_tokens - g->seqs[i].kv.n_tokens > 1 ? 0 : guesses;
     }
-    uint32_t guesses = n_waiting < budget ? budget - n_waiting : 0;
-    guesses = guesses < g->options.max_guesses ? guesses : g->options.max_guesses;
     for (int prompts = 0; prompts <= 1; prompts++) {
         for (uint32_t i = 0; i < g->options.max_sequences && budget > 0; i++) {
             struct engine_seq *s = &g->seqs[i];
@@ -268,7 +267,7 @@ static uint32_t plan_step(struct engine *g)
                 uint32_t n = waiting < budget ? waiting : budget;
                 uint32_t n_guesses = prompts ? 0 : guess_tokens(g, s, guesses);
                 pick(g, &n_items, s, n, n_guesses);
-                budget -= n + n_guesses;
+                budget -= n;
                 guesses -= n_guesses;
             }
         }

@@ -22,7 +22,7 @@
 struct engine_options {
     uint32_t n_ctx;         /* tokens a sequence may have; 0: the model's, at most 8192 */
     uint32_t max_sequences; /* 0: 1 */
-    uint32_t batch;         /* tokens of a step; 0: 512 */
+    uint32_t batch;         /* tokens of a step, guesses apart; 0: 512 */
     uint32_t n_choices;     /* ids below this may be sampled (the tokenizer's); 0: all */
     uint32_t max_guesses;   /* of a step, all sequences together; 0: no speculation */
 };
@@ -58,6 +58,7 @@ struct engine_seq {
 struct engine {
     const struct model *model;
     struct engine_options options;
+    uint32_t budget; /* tokens of a step: batch, but at least one a sequence */
     struct kv_pool kv;
     struct forward forward;
     struct sampler_scratch scratch;

@@ -80,7 +80,8 @@ def test_answers_do_not_depend_on_what_computes_them(options):
     command = ["run", "-n", "16", *options, "-p", "Name three animals of the Andes."]
     answer = output([PUNA, *command], "")
     assert len(answer) > 20
-    for way in (["--threads", "1"], ["--batch-size", "3"], ["--cpu", "avx2"]):
+    for way in (["--threads", "1"], ["--batch-size", "3"], ["--draft-max", "0"], ["--draft-max", "64"],
+                ["--cpu", "avx2"]):
         if way[-1] == "avx2" and "avx2" not in kernel_sets():
             continue
         assert output([PUNA, *command, *way], "") == answer
