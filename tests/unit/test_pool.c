@@ -17,21 +17,22 @@ enum { N_ITEMS = 1000, N_PHASES = 300 };
 
 struct phase {
     _Atomic uint32_t counter;
-    _Atomic uint32_t n_calls;
+    _Atomic uint32_t inside[8]; /* calls of a thread under way */
+    _Atomic uint32_t n_overlaps;
     _Atomic uint32_t visits[N_ITEMS];
 };
 
 static void visit_chunks(void *argument, unsigned thread)
 {
-    (void)thread;
     struct phase *phase = argument;
-    atomic_fetch_add(&phase->n_calls, 1);
+    atomic_fetch_add(&phase->n_overlaps, atomic_fetch_add(&phase->inside[thread], 1));
     uint32_t begin, end;
     while (pool_next_chunk(&phase->counter, N_ITEMS, 7, &begin, &end)) {
         for (uint32_t i = begin; i < end; i++) {
             atomic_fetch_add(&phase->visits[i], 1);
         }
     }
+    atomic_fetch_sub(&phase->inside[thread], 1);
 }
 
 static void every_phase_visits_every_item_once(void **state)
@@ -43,7 +44,10 @@ static void every_phase_visits_every_item_once(void **state)
         for (int i = 0; i < N_PHASES; i++) {
             struct phase phase = {0};
             pool_run(p, visit_chunks, &phase);
-            assert_true(phase.n_calls >= 1);
+            assert_int_equal(phase.n_overlaps, 0);
+            for (unsigned t = 0; t < n_threads; t++) {
+                assert_int_equal(phase.inside[t], 0); /* all who came have left */
+            }
             for (int k = 0; k < N_ITEMS; k++) {
                 assert_int_equal(phase.visits[k], 1);
             }
