@@ -72,6 +72,9 @@ static bool follow_links(struct str name, const char *path, char target[PATH_MAX
         snprintf(target, PATH_MAX, "%s", path);
     } else if (stat(target, &s) == 0 && !S_ISREG(s.st_mode)) {
         return error_set(e, ERROR_USAGE, "%.*s is not a regular file", STR_ARG(name));
+    } else if (access(target, W_OK) != 0 || !(s.st_mode & S_IWUSR)) { /* rename would not ask */
+        errno = EACCES;
+        return failed(name, e);
     }
     return true;
 }
@@ -91,11 +94,13 @@ static bool write_all(int descriptor, struct str text)
 /* Written beside the file and renamed, so that the name never stands for half a text. */
 bool repl_file_write(const struct cmd_env *env, struct str name, struct str text, struct error *e)
 {
-    char path[PATH_MAX], target[PATH_MAX], part[PATH_MAX + sizeof ".XXXXXX"];
+    char path[PATH_MAX], target[PATH_MAX], part[PATH_MAX + sizeof ".puna.XXXXXX"];
     if (!find_path(env, name, path, e) || !follow_links(name, path, target, e)) {
         return false;
     }
-    snprintf(part, sizeof part, "%s.XXXXXX", target);
+    const char *slash = strrchr(target, '/');
+    int n_folder = slash != NULL ? (int)(slash + 1 - target) : 0;
+    snprintf(part, sizeof part, "%.*s.puna.XXXXXX", n_folder, target);
     int descriptor = mkstemp(part); /* mode 0600 */
     if (descriptor < 0) {
         return failed(name, e);
