@@ -44,7 +44,7 @@ static bool is_plain(uint32_t c, bool quoted)
 static size_t plain_run(struct str s, bool quoted, size_t *left)
 {
     size_t n = 0;
-    for (; n<s.n && * left> 0; (*left)--) {
+    for (; *left > 0 && n < s.n; (*left)--) {
         uint32_t c = 0;
         size_t length = str_decode_utf8(str_skip(s, n), &c);
         if (length == 0 || !is_plain(c, quoted)) {

@@ -21,9 +21,10 @@ struct session {
     double load_seconds;
 };
 
-/* Checks the options, then finds (see cmd_find_model, which may fetch) and loads a model; a progress bar
- * goes to stderr when that is a terminal. Errors of the model begin with its path (a context
- * longer than it was made for, ERROR_USAGE, too), those of the other options do not. On failure everything is released. */
+/* Checks the options, then finds (see cmd_find_model, which may fetch) and loads a model; a
+ * progress bar goes to stderr when that is a terminal. Errors of the model begin with its path (a
+ * context longer than it was made for, ERROR_USAGE, too), those of the other options do not. On
+ * failure everything is released. */
 bool session_open(struct session *s, const struct cmd_env *env, const char *model,
                   const struct options_model *options, struct error *e);
 void session_close(struct session *s);

@@ -6,7 +6,6 @@
 #include "quant/pack_layout.h"
 
 #include <assert.h>
-
 #include <string.h>
 
 /* Arrays indexed by token become registers where every loop over tokens is unrolled. */

@@ -68,9 +68,9 @@ enum token_flags {
 
 /* Appends the ids of text (any bytes, invalid UTF-8 too) to *out; time O(n log n) at worst, and
  * linear in practice. USER_DEFINED tokens are matched as they are spelled with any flags; CONTROL
- * tokens never come out without TOKEN_PARSE_SPECIAL (but for the BOS and EOS asked for). Bytes for which
- * the vocabulary has no token at all (some of SmolLM2's control characters) are left out, and added
- * to out->n_dropped. On failure (ERROR_MEMORY) *out is as before. */
+ * tokens never come out without TOKEN_PARSE_SPECIAL (but for the BOS and EOS asked for). Bytes for
+ * which the vocabulary has no token at all (some of SmolLM2's control characters) are left out, and
+ * added to out->n_dropped. On failure (ERROR_MEMORY) *out is as before. */
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,
                       struct token_list *out, struct error *e);
 

@@ -468,7 +468,7 @@ def test_signals_of_the_terminal_reach_the_thread_that_reads_it(chat):
 
 
 def test_an_answer_stopped_before_its_first_token_is_no_last_answer(chat):
-    c = chat("-n", "2")
+    c = chat("-n", "2", "--cpu", "ref")  # slow enough to be stopped
     c.send("word " * 3000 + "\r")
     c.wait_for("2004l")
     assert "the chat is as before your message" in c.interrupt()
