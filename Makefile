@@ -20,12 +20,16 @@ PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -fno-omit-frame-pointer -ffp-contract=off -fno-math-errno -fno-trapping-math \
 	$(OPT_$(MODE)) $(WARN) -Isrc -I$(B)/gen $(PKG_CFLAGS) -pthread $(CFLAGS)
 
-# Files named *_avx2.c and *_avx512.c hold one instruction set each and exist on x86-64 alone.
-SIMD_SRC := $(wildcard src/*/*_avx2.c src/*/*_avx512.c)
-LIB_SRC := $(filter-out $(SIMD_SRC) $(wildcard src/cmd/*.c),$(wildcard src/*/*.c))
+# Files named *_avx2.c and *_avx512.c hold one instruction set each and exist on x86-64 alone, those
+# named *_neon.c on aarch64 (which Apple calls arm64).
+X86_SRC := $(wildcard src/*/*_avx2.c src/*/*_avx512.c)
+NEON_SRC := $(wildcard src/*/*_neon.c)
+LIB_SRC := $(filter-out $(X86_SRC) $(NEON_SRC) $(wildcard src/cmd/*.c),$(wildcard src/*/*.c))
 CMD_SRC := $(wildcard src/cmd/*.c) src/main.c
 ifeq ($(ARCH),x86_64)
-LIB_SRC += $(SIMD_SRC)
+LIB_SRC += $(X86_SRC)
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
+LIB_SRC += $(NEON_SRC)
 endif
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(CMD_SRC:%.c=$(B)/%.o)
@@ -44,10 +48,12 @@ $(B)/libpuna.a: $(LIB_OBJ)
 
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512
+NEON := -march=armv8.2-a+dotprod
 # Without sanitizers: instrumented, these unrolled kernels take minutes to compile. tests/check runs
 # them between guard pages instead.
 $(B)/%_avx2.o: ALL_CFLAGS += $(AVX2) -fno-sanitize=all
 $(B)/%_avx512.o: ALL_CFLAGS += $(AVX512) -fno-sanitize=all
+$(B)/%_neon.o: ALL_CFLAGS += $(NEON) -fno-sanitize=all
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -152,14 +158,14 @@ asan: ## the program and all tests with address and undefined-behaviour sanitize
 
 # Libraries for aarch64 lie where `tools/setup test` put them.
 SYSROOT := build/sysroot-aarch64
-cross-check: ## everything for aarch64, where `ref` is the only kernel set
+cross-check: ## everything for aarch64, with the kernel set `neon`
 	$(MAKE) MODE=cross CC=aarch64-linux-gnu-gcc PKG_CFLAGS=-I$(SYSROOT)/usr/include \
 	PKG_LIBS="-ljansson -ledit" LDFLAGS="-L$(SYSROOT)/usr/lib/aarch64-linux-gnu \
 	-Wl,-rpath-link,$(SYSROOT)/usr/lib/aarch64-linux-gnu:$(SYSROOT)/lib/aarch64-linux-gnu" all tests
 
 .PHONY: lint syntax report
 C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] bench/*.[ch])
-PLAIN_C := $(filter-out $(SIMD_SRC),$(filter %.c,$(C_FILES)))
+PLAIN_C := $(filter-out $(X86_SRC) $(NEON_SRC),$(filter %.c,$(C_FILES)))
 lint: ## warnings of both compilers, format, include directions, banned functions, cppcheck
 	clang-format-14 --dry-run -Werror $(C_FILES)
 	for check in includes banned sizes text; do $(PYTHON) tools/lint/check_$$check.py || exit 1; done
@@ -171,8 +177,10 @@ lint: ## warnings of both compilers, format, include directions, banned function
 syntax:
 	$(CC) $(ALL_CFLAGS) -fsyntax-only $(PLAIN_C)
 ifeq ($(ARCH),x86_64)
-	$(if $(filter %_avx2.c,$(SIMD_SRC)),$(CC) $(ALL_CFLAGS) $(AVX2) -fsyntax-only $(filter %_avx2.c,$(SIMD_SRC)))
-	$(CC) $(ALL_CFLAGS) $(AVX512) -fsyntax-only $(filter %_avx512.c,$(SIMD_SRC))
+	$(if $(filter %_avx2.c,$(X86_SRC)),$(CC) $(ALL_CFLAGS) $(AVX2) -fsyntax-only $(filter %_avx2.c,$(X86_SRC)))
+	$(CC) $(ALL_CFLAGS) $(AVX512) -fsyntax-only $(filter %_avx512.c,$(X86_SRC))
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
+	$(CC) $(ALL_CFLAGS) $(NEON) -fsyntax-only $(NEON_SRC)
 endif
 report: ## sizes of files and functions
 	$(PYTHON) tools/lint/check_sizes.py --report

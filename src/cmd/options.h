@@ -99,7 +99,7 @@ struct options_model {
      "prompt tokens computed together (default: " default_batch ");\nnever changes the result",     \
      NULL},                                                                                        \
     {OPTION_TEXT, "cpu", 0, NULL, "SET", &(o).cpu, 0, 0,                                           \
-     "kernels: ref, avx2 or avx512 (default: the fastest);\nsame bytes with each", NULL}
+     "kernels: ref, avx2, avx512 or neon (default: the fastest);\nsame bytes with each", NULL}
 
 /* For commands that offer it. */
 #define OPTION_EXACT(o)                                                                            \

@@ -42,7 +42,7 @@ static bool choose_kernels(const struct options_model *options, const struct ker
 {
     enum kern_set set = kern_best();
     if (options->cpu != NULL && !kern_parse(options->cpu, &set)) {
-        return error_set(e, ERROR_USAGE, "option --cpu: '%s' is not ref, avx2 or avx512",
+        return error_set(e, ERROR_USAGE, "option --cpu: '%s' is not ref, avx2, avx512 or neon",
                          options->cpu);
     }
     *out = kern_get(set, e);

@@ -8,6 +8,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 struct set {
@@ -44,20 +48,32 @@ static kern_fill_fn *const fills_avx2[] = {NULL};
 static kern_fill_fn *const fills_avx512[] = {NULL};
 #endif
 
+#if defined(__aarch64__)
+static kern_fill_fn *const fills_neon[] = {kern_fill_float_neon, kern_fill_attend_neon, NULL};
+#else
+static kern_fill_fn *const fills_neon[] = {NULL};
+#endif
+
 static const struct set sets[KERN_SET_COUNT] = {
     [KERN_REF] = {"ref", 0, fills_ref},
     [KERN_AVX2] = {"avx2", NEEDS_AVX2, fills_avx2},
     [KERN_AVX512] = {"avx512", NEEDS_AVX512, fills_avx512},
+    [KERN_NEON] = {"neon", KERN_CPU_DOTPROD, fills_neon},
 };
 
 static const struct {
     unsigned bit;
     const char *name;
 } features[] = {
-    {KERN_CPU_AVX2, "AVX2"},         {KERN_CPU_FMA, "FMA"},
-    {KERN_CPU_F16C, "F16C"},         {KERN_CPU_AVX512F, "AVX512F"},
-    {KERN_CPU_AVX512BW, "AVX512BW"}, {KERN_CPU_AVX512VL, "AVX512VL"},
-    {KERN_CPU_AVX512DQ, "AVX512DQ"}, {KERN_CPU_AVX512VNNI, "AVX512_VNNI"},
+    {KERN_CPU_AVX2, "AVX2"},
+    {KERN_CPU_FMA, "FMA"},
+    {KERN_CPU_F16C, "F16C"},
+    {KERN_CPU_AVX512F, "AVX512F"},
+    {KERN_CPU_AVX512BW, "AVX512BW"},
+    {KERN_CPU_AVX512VL, "AVX512VL"},
+    {KERN_CPU_AVX512DQ, "AVX512DQ"},
+    {KERN_CPU_AVX512VNNI, "AVX512_VNNI"},
+    {KERN_CPU_DOTPROD, "FEAT_DotProd"},
 };
 
 const char *kern_cpu_missing(enum kern_set set, unsigned cpu)
@@ -112,6 +128,24 @@ static unsigned detect_cpu(void)
     return cpu | bit_if(c, 11, KERN_CPU_AVX512VNNI);
 }
 
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+static unsigned detect_cpu(void)
+{
+    int has = 0;
+    size_t size = sizeof has;
+    bool known = sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, NULL, 0) == 0;
+    return known && has ? KERN_CPU_DOTPROD : 0;
+}
+
+#elif defined(__aarch64__)
+
+/* Advanced SIMD itself is part of every aarch64 Linux. */
+static unsigned detect_cpu(void)
+{
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? KERN_CPU_DOTPROD : 0;
+}
+
 #else
 
 static unsigned detect_cpu(void)
@@ -126,7 +160,7 @@ static unsigned cpu_features;
 static pthread_once_t tables_built = PTHREAD_ONCE_INIT;
 
 /* Each set starts as a copy of the one before. The files that fill a set are compiled for it as a
- * whole, so a set that the CPU lacks stays the copy. */
+ * whole, so a set that the CPU lacks stays the copy: neon starts as ref, the only one it finds. */
 static void build_tables(void)
 {
     cpu_features = detect_cpu();

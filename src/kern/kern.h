@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum kern_set { KERN_REF, KERN_AVX2, KERN_AVX512, KERN_SET_COUNT };
+enum kern_set { KERN_REF, KERN_AVX2, KERN_AVX512, KERN_NEON, KERN_SET_COUNT };
 
 enum {
     KERN_TILE = 12,      /* tokens of an activation tile */
@@ -141,7 +141,7 @@ const struct kern_table *kern_get(enum kern_set set, struct error *e);
 /* The fastest set this CPU runs. */
 enum kern_set kern_best(void);
 
-/* "ref", "avx2", "avx512" -> set; false for any other name. */
+/* "ref", "avx2", "avx512", "neon" -> set; false for any other name. */
 bool kern_parse(const char *name, enum kern_set *out);
 const char *kern_name(enum kern_set set);
 

@@ -1,7 +1,7 @@
 /* kern_internal.h - what the files of kern/ share; nobody else includes it.
  *
- * How a set is built: kern.c copies the table of the next simpler set (ref <- avx2 <- avx512) and
- * runs the fill functions of its own files over it. A fill function overwrites the slots that its
+ * How a set is built: kern.c copies the table of the next simpler set (ref <- avx2 <- avx512, and
+ * ref <- neon) and runs the fill functions of its own files over it. A fill function overwrites the slots that its
  * file has and leaves the others, so a kernel that does not exist yet falls back by itself. A new
  * file adds its fill function here and to the list of its set in kern.c. */
 #ifndef KERN_KERN_INTERNAL_H
@@ -24,6 +24,9 @@ kern_fill_fn kern_fill_matmul_q32_avx2, kern_fill_matmul_q256_avx2, kern_fill_ma
 kern_fill_fn kern_fill_matmul_q32_avx512, kern_fill_matmul_q256_avx512,
     kern_fill_matmul_dense_avx512;
 
+/* aarch64 only. */
+kern_fill_fn kern_fill_float_neon, kern_fill_attend_neon;
+
 /* CPU features that sets need, as bits. */
 enum kern_cpu {
     KERN_CPU_FMA = 1 << 0,
@@ -33,7 +36,8 @@ enum kern_cpu {
     KERN_CPU_AVX512BW = 1 << 4,
     KERN_CPU_AVX512VL = 1 << 5,
     KERN_CPU_AVX512DQ = 1 << 6,
-    KERN_CPU_AVX512VNNI = 1 << 7
+    KERN_CPU_AVX512VNNI = 1 << 7,
+    KERN_CPU_DOTPROD = 1 << 8
 };
 
 /* The first feature that `set` needs and `cpu` (bits above) lacks; NULL when it can run. */

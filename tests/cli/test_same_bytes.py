@@ -11,6 +11,7 @@ PUNA = os.environ.get("PUNA", str(ROOT / "build/release/puna"))
 CLANG = ROOT / "build/clang/puna"
 GENERATOR = ROOT / "build/release/gen_gguf"
 AARCH64 = ROOT / "build/cross/puna"
+EMULATED = [ROOT / "tools/run-aarch64", AARCH64]
 TEXT = """The puna is the high grassland of the central Andes, above the line where trees grow. Llamas
 and alpacas graze there; nights are cold, and the rain falls from December to March. 1,234 x 5.6 =
 6910.4? Je crois que oui. Die Höhe beträgt über 3'500 m; 海拔。\n"""
@@ -31,7 +32,7 @@ def output(command, text):
 def kernel_sets():
     """Sets that this machine runs, as `puna score` says."""
     usable = []
-    for name in ("ref", "avx2", "avx512"):
+    for name in ("ref", "avx2", "avx512", "neon"):
         code, _, message = run([PUNA, "score", "--cpu", name], "a b")
         if code == 0:
             usable.append(name)
@@ -59,7 +60,7 @@ def test_scores_do_not_depend_on_threads_and_chunks(way, expected):
     assert output([PUNA, "score", "--json", "--top", "3", *way], TEXT) == expected
 
 
-@pytest.mark.parametrize("name", ["ref", "avx2", "avx512"])
+@pytest.mark.parametrize("name", ["ref", "avx2", "avx512", "neon"])
 def test_scores_do_not_depend_on_the_kernel_set(name):
     if name not in kernel_sets():
         pytest.skip(f"this CPU does not run {name}")
@@ -98,4 +99,10 @@ def test_scores_do_not_depend_on_the_architecture(shape_type, tmp_path):
                    capture_output=True)
     ids = " ".join(str(i * i % 250 + 3) for i in range(24))
     command = ["score", "--ids", "--json", "--top", "3", model]
-    assert output([ROOT / "tools/run-aarch64", AARCH64, *command], ids) == output([PUNA, *command], ids)
+    assert output([*EMULATED, *command], ids) == output([PUNA, *command], ids)
+
+
+def test_the_aarch64_build_computes_with_neon():
+    if not AARCH64.exists():
+        pytest.skip("build/cross/puna is not built")
+    assert output([*EMULATED, "version"], "").split()[-1] == b"neon"  # the last one is the default

@@ -166,6 +166,12 @@ static void tokens_of_avx512_are_those_of_ref(void **state)
     check_set(KERN_AVX512);
 }
 
+static void tokens_of_neon_are_those_of_ref(void **state)
+{
+    (void)state;
+    check_set(KERN_NEON);
+}
+
 static void a_kept_prefix_changes_nothing(void **state)
 {
     (void)state;
@@ -487,6 +493,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tokens_do_not_depend_on_anything_else),
         cmocka_unit_test(tokens_of_avx2_are_those_of_ref),
         cmocka_unit_test(tokens_of_avx512_are_those_of_ref),
+        cmocka_unit_test(tokens_of_neon_are_those_of_ref),
         cmocka_unit_test(a_kept_prefix_changes_nothing),
         cmocka_unit_test(guesses_change_no_token),
         cmocka_unit_test(a_full_context_is_an_error_that_changes_nothing),

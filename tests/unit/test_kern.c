@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-static const enum kern_set all_sets[] = {KERN_REF, KERN_AVX2, KERN_AVX512};
+static const enum kern_set all_sets[] = {KERN_REF, KERN_AVX2, KERN_AVX512, KERN_NEON};
 
 static void names_and_sets_are_the_same_list(void **state)
 {
@@ -76,6 +76,8 @@ static void a_set_is_refused_for_each_feature_it_needs(void **state)
     }
     assert_null(kern_cpu_missing(KERN_AVX512, ~0u));
     assert_string_equal(kern_cpu_missing(KERN_AVX512, avx2), "AVX512F");
+    assert_null(kern_cpu_missing(KERN_NEON, KERN_CPU_DOTPROD));
+    assert_string_equal(kern_cpu_missing(KERN_NEON, ~(unsigned)KERN_CPU_DOTPROD), "FEAT_DotProd");
 }
 
 static void activation_arrays_follow_each_other_on_64_bytes(void **state)
