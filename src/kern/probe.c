@@ -89,6 +89,10 @@ static const struct probe_loops *best_loops(void)
     default:
         break;
     }
+#elif defined(__aarch64__)
+    if (kern_best() == KERN_NEON) {
+        return &probe_loops_neon;
+    }
 #endif
     return &probe_loops_ref;
 }

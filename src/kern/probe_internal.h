@@ -24,5 +24,6 @@ struct probe_loops {
 
 extern const struct probe_loops probe_loops_ref;
 extern const struct probe_loops probe_loops_avx2, probe_loops_avx512; /* x86-64 only */
+extern const struct probe_loops probe_loops_neon;                     /* aarch64 only */
 
 #endif

@@ -28,6 +28,10 @@ static size_t usable_loops(const struct probe_loops *out[KERN_SET_COUNT])
     if (kern_get(KERN_AVX512, NULL) != NULL) {
         out[n++] = &probe_loops_avx512;
     }
+#elif defined(__aarch64__)
+    if (kern_get(KERN_NEON, NULL) != NULL) {
+        out[n++] = &probe_loops_neon;
+    }
 #endif
     return n;
 }
