@@ -260,4 +260,31 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
     }
 }
 
+/* --- how the files of a set define their kernels ---------------------------------------------- */
+
+/* Kernel NAME_GxT of G groups and T tokens from FN(job, FORM, G, T). */
+#define MATMUL_KERNEL(NAME, FN, FORM, GROUPS, T)                                                   \
+    static void NAME##_##GROUPS##x##T(const struct matmul_job *job)                                \
+    {                                                                                              \
+        FN(job, FORM, GROUPS, T);                                                                  \
+    }
+
+/* FOR_TOKENS(M, ...) is M(..., T) and LIST_TOKENS(PREFIX) the names PREFIX##T for all T. */
+#define FOR_TOKENS(M, ...)                                                                         \
+    M(__VA_ARGS__, 1)                                                                              \
+    M(__VA_ARGS__, 2)                                                                              \
+    M(__VA_ARGS__, 3)                                                                              \
+    M(__VA_ARGS__, 4)                                                                              \
+    M(__VA_ARGS__, 5)                                                                              \
+    M(__VA_ARGS__, 6)                                                                              \
+    M(__VA_ARGS__, 7)                                                                              \
+    M(__VA_ARGS__, 8)                                                                              \
+    M(__VA_ARGS__, 9)                                                                              \
+    M(__VA_ARGS__, 10)                                                                             \
+    M(__VA_ARGS__, 11)                                                                             \
+    M(__VA_ARGS__, 12)
+#define LIST_TOKENS(PREFIX)                                                                        \
+    PREFIX##1, PREFIX##2, PREFIX##3, PREFIX##4, PREFIX##5, PREFIX##6, PREFIX##7, PREFIX##8,        \
+        PREFIX##9, PREFIX##10, PREFIX##11, PREFIX##12
+
 #endif

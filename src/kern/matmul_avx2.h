@@ -165,13 +165,7 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups,
     }
 }
 
-/* MATMUL_KERNEL defines kernel NAME_GxT of G groups and T tokens from FN(job, FORM, G, T);
- * MATMUL_SLOT defines those of one group and the slot. Last come what else the type has. */
-#define MATMUL_KERNEL(NAME, FN, FORM, GROUPS, T)                                                   \
-    static void NAME##_##GROUPS##x##T(const struct matmul_job *job)                                \
-    {                                                                                              \
-        FN(job, FORM, GROUPS, T);                                                                  \
-    }
+/* Defines a slot of kernels NAME_1xT from FN(job, FORM, 1, T). Last comes what else the type has. */
 #define MATMUL_SLOT(NAME, FN, FORM, ...)                                                           \
     MATMUL_KERNEL(NAME, FN, FORM, 1, 1)                                                            \
     MATMUL_KERNEL(NAME, FN, FORM, 1, 2)                                                            \

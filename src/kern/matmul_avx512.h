@@ -91,31 +91,8 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups, co
     }
 }
 
-/* FOR_TOKENS(M, ...) is M(..., T) and LIST_TOKENS(PREFIX) the names PREFIX##T for all T. */
-#define FOR_TOKENS(M, ...)                                                                         \
-    M(__VA_ARGS__, 1)                                                                              \
-    M(__VA_ARGS__, 2)                                                                              \
-    M(__VA_ARGS__, 3)                                                                              \
-    M(__VA_ARGS__, 4)                                                                              \
-    M(__VA_ARGS__, 5)                                                                              \
-    M(__VA_ARGS__, 6)                                                                              \
-    M(__VA_ARGS__, 7)                                                                              \
-    M(__VA_ARGS__, 8)                                                                              \
-    M(__VA_ARGS__, 9)                                                                              \
-    M(__VA_ARGS__, 10)                                                                             \
-    M(__VA_ARGS__, 11)                                                                             \
-    M(__VA_ARGS__, 12)
-#define LIST_TOKENS(PREFIX)                                                                        \
-    PREFIX##1, PREFIX##2, PREFIX##3, PREFIX##4, PREFIX##5, PREFIX##6, PREFIX##7, PREFIX##8,        \
-        PREFIX##9, PREFIX##10, PREFIX##11, PREFIX##12
-
-/* MATMUL_KERNEL defines kernel NAME_GxT of G groups and T tokens from FN(job, FORM, G, T);
- * MATMUL_SLOT defines those of one group and the slot. Last come what else the type has. */
-#define MATMUL_KERNEL(NAME, FN, FORM, GROUPS, T)                                                   \
-    static void NAME##_##GROUPS##x##T(const struct matmul_job *job)                                \
-    {                                                                                              \
-        FN(job, FORM, GROUPS, T);                                                                  \
-    }
+/* Defines a slot of kernels NAME_1xT for all T from FN(job, FORM, 1, T). Last comes what else the
+ * type has. */
 #define MATMUL_SLOT(NAME, FN, FORM, ...)                                                           \
     FOR_TOKENS(MATMUL_KERNEL, NAME, FN, FORM, 1)                                                   \
     static void matmul_##NAME(const struct pack_matrix *w, uint32_t group_begin,                   \
