@@ -49,8 +49,13 @@ static kern_fill_fn *const fills_avx512[] = {NULL};
 #endif
 
 #if defined(__aarch64__)
-static kern_fill_fn *const fills_neon[] = {kern_fill_store_act_neon, kern_fill_float_neon,
-                                           kern_fill_attend_neon, NULL};
+static kern_fill_fn *const fills_neon[] = {kern_fill_store_act_neon,
+                                           kern_fill_float_neon,
+                                           kern_fill_attend_neon,
+                                           kern_fill_matmul_q32_neon,
+                                           kern_fill_matmul_q256_neon,
+                                           kern_fill_matmul_dense_neon,
+                                           NULL};
 #else
 static kern_fill_fn *const fills_neon[] = {NULL};
 #endif

@@ -26,6 +26,7 @@ kern_fill_fn kern_fill_matmul_q32_avx512, kern_fill_matmul_q256_avx512,
 
 /* aarch64 only. */
 kern_fill_fn kern_fill_store_act_neon, kern_fill_float_neon, kern_fill_attend_neon;
+kern_fill_fn kern_fill_matmul_q32_neon, kern_fill_matmul_q256_neon, kern_fill_matmul_dense_neon;
 
 /* CPU features that sets need, as bits. */
 enum kern_cpu {
