@@ -181,6 +181,7 @@ syntax:
 ifeq ($(ARCH),x86_64)
 	$(if $(filter %_avx2.c,$(X86_SRC)),$(CC) $(ALL_CFLAGS) $(AVX2) -fsyntax-only $(filter %_avx2.c,$(X86_SRC)))
 	$(CC) $(ALL_CFLAGS) $(AVX512) -fsyntax-only $(filter %_avx512.c,$(X86_SRC))
+	$(if $(findstring clang,$(CC)),$(CC) --target=aarch64-linux-gnu $(ALL_CFLAGS) $(NEON) -fsyntax-only $(NEON_SRC))
 else ifneq ($(filter aarch64 arm64,$(ARCH)),)
 	$(CC) $(ALL_CFLAGS) $(NEON) -fsyntax-only $(NEON_SRC)
 endif
