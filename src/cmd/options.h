@@ -82,7 +82,7 @@ struct options_model {
     uint32_t threads; /* 0: all CPUs of this process */
     uint32_t ctx;     /* 0: the model's own, at most 8192 (session.h) */
     uint32_t batch;   /* tokens of a prefill step; the command's default before parsing */
-    const char *cpu;  /* "ref", "avx2", "avx512" or NULL for the best */
+    const char *cpu;  /* "ref", "avx2", "avx512", "neon" or NULL for the best */
     bool exact;
 };
 
