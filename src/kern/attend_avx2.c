@@ -4,10 +4,19 @@
 
 enum { ROWS = ATTEND_ROWS, GROUPS = 2 };
 
+/* 8 items as floats. */
+static inline __m256 load_items(enum kern_kv type, const char *m)
+{
+    return type == KERN_KV_F16
+               ? _mm256_cvtph_ps(_mm_loadu_si128((const void *)m))
+               : _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)m)));
+}
+
 /* `rows` rows times `groups` groups from group `first` on. Inlined with constants, so that all sums
  * live in registers; rows * groups * 2 of 16. */
-static inline __attribute__((always_inline)) void
-multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, uint32_t groups)
+static inline __attribute__((always_inline)) void multiply_block(const struct attend_product *p,
+                                                                 uint32_t first, enum kern_kv type,
+                                                                 uint32_t rows, uint32_t groups)
 {
     __m256 s[ROWS][2 * GROUPS];
     float *sums = p->sums + first * 16;
@@ -21,7 +30,7 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
             s[r][i] = p->scale ? _mm256_mul_ps(_mm256_loadu_ps(sum), scale) : scale;
         }
     }
-    const uint16_t *m = p->m + first * group_stride;
+    const char *m = p->m + first * group_stride;
     const float *factor = p->factors;
     for (const float *end = factor + p->n_steps; factor < end; factor++, m += p->step_stride) {
         if (p->ahead != 0) {
@@ -33,8 +42,8 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
         __m256 v[2 * GROUPS];
 #pragma GCC unroll 4
         for (uint32_t i = 0; i < 2 * groups; i++) {
-            const uint16_t *half = m + i / 2 * group_stride + i % 2 * 8;
-            v[i] = _mm256_cvtph_ps(_mm_loadu_si128((const void *)half));
+            size_t at = i / 2 * group_stride + i % 2 * 8 * kern_kv_item_bytes(type);
+            v[i] = load_items(type, m + at);
         }
 #pragma GCC unroll 6
         for (uint32_t r = 0; r < rows; r++) {
@@ -49,6 +58,10 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
     for (uint32_t r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (uint32_t i = 0; i < 2 * groups; i++) {
+            if (type == KERN_KV_Q8_0 && p->end_scale) {
+                s[r][i] =
+                    _mm256_mul_ps(s[r][i], _mm256_loadu_ps(p->end_scale + first * 16 + i * 8));
+            }
             _mm256_storeu_ps(sums + r * p->sum_stride + i * 8, s[r][i]);
         }
     }
@@ -56,33 +69,42 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
 
 typedef void multiply_block_fn(const struct attend_product *p, uint32_t first);
 
-#define MULTIPLY(rows, groups)                                                                     \
-    static void multiply_##rows##x##groups(const struct attend_product *p, uint32_t first)         \
+#define MULTIPLY(type, rows, groups)                                                               \
+    static void multiply_##type##_##rows##x##groups(const struct attend_product *p,                \
+                                                    uint32_t first)                                \
     {                                                                                              \
-        multiply_block(p, first, rows, groups);                                                    \
+        multiply_block(p, first, KERN_KV_##type, rows, groups);                                    \
+    }
+#define MULTIPLY_TYPE(type)                                                                        \
+    MULTIPLY(type, 1, 1)                                                                           \
+    MULTIPLY(type, 2, 1)                                                                           \
+    MULTIPLY(type, 3, 1)                                                                           \
+    MULTIPLY(type, 4, 1)                                                                           \
+    MULTIPLY(type, 5, 1)                                                                           \
+    MULTIPLY(type, 6, 1)                                                                           \
+    MULTIPLY(type, 1, 2)                                                                           \
+    MULTIPLY(type, 2, 2)                                                                           \
+    MULTIPLY(type, 3, 2)
+/* [groups - 1][rows - 1]; two groups of more rows do not fit the registers */
+#define NAMES_TYPE(type)                                                                           \
+    {                                                                                              \
+        {multiply_##type##_1x1, multiply_##type##_2x1, multiply_##type##_3x1,                      \
+         multiply_##type##_4x1, multiply_##type##_5x1, multiply_##type##_6x1},                     \
+            {multiply_##type##_1x2, multiply_##type##_2x2, multiply_##type##_3x2},                 \
     }
 
-MULTIPLY(1, 1)
-MULTIPLY(2, 1)
-MULTIPLY(3, 1)
-MULTIPLY(4, 1)
-MULTIPLY(5, 1)
-MULTIPLY(6, 1)
-MULTIPLY(1, 2)
-MULTIPLY(2, 2)
-MULTIPLY(3, 2)
+MULTIPLY_TYPE(F16)
+MULTIPLY_TYPE(Q8_0)
 
-/* [groups - 1][rows - 1]; two groups of more rows do not fit the registers */
-static multiply_block_fn *const multiply_table[GROUPS][ROWS] = {
-    {multiply_1x1, multiply_2x1, multiply_3x1, multiply_4x1, multiply_5x1, multiply_6x1},
-    {multiply_1x2, multiply_2x2, multiply_3x2, NULL, NULL, NULL}};
+static multiply_block_fn *const multiply_table[KERN_KV_COUNT][GROUPS][ROWS] = {NAMES_TYPE(F16),
+                                                                               NAMES_TYPE(Q8_0)};
 
 static void multiply(const struct attend_product *p)
 {
     uint32_t n_at_once = p->n_rows <= 3 ? 2 : 1;
     for (uint32_t first = 0; first < p->n_groups; first += n_at_once) {
         uint32_t left = p->n_groups - first;
-        multiply_table[(left < n_at_once ? left : n_at_once) - 1][p->n_rows - 1](p, first);
+        multiply_table[p->type][(left < n_at_once ? left : n_at_once) - 1][p->n_rows - 1](p, first);
     }
 }
 
@@ -103,7 +125,7 @@ static float max_score(const float *p, uint32_t n_keys, float m)
     return _mm_cvtss_f32(_mm_max_ss(max4, _mm_movehdup_ps(max4)));
 }
 
-static float weights(float *p, uint32_t n_keys, float *m, float *l)
+static float weights(float *p, uint32_t n_keys, float *m, float *l, const float *vd)
 {
     float mn = max_score(p, n_keys, *m) + 0.0f;
     __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
@@ -114,8 +136,9 @@ static float weights(float *p, uint32_t n_keys, float *m, float *l)
             __m256 valid = _mm256_castsi256_ps(simd256_first((int)n_keys - (int)(i + h * 8)));
             __m256 weight = simd256_exp(_mm256_sub_ps(_mm256_loadu_ps(at), _mm256_set1_ps(mn)));
             weight = _mm256_and_ps(weight, valid); /* a weight is no -0: adding 0 is nothing */
-            _mm256_storeu_ps(at, weight);
             lanes[h] = _mm256_add_ps(lanes[h], weight);
+            weight = vd ? _mm256_mul_ps(weight, _mm256_loadu_ps(vd + i + h * 8)) : weight;
+            _mm256_storeu_ps(at, weight);
         }
     }
     float c = fmath_expf(*m - mn);
@@ -124,10 +147,10 @@ static float weights(float *p, uint32_t n_keys, float *m, float *l)
     return c;
 }
 
-static void attend(const struct kern_attn *a, const uint16_t *k, const uint16_t *v,
+static void attend(const struct kern_attn *a, const struct kern_kv_tile *tile,
                    const uint32_t *n_keys)
 {
-    attend_tile(a, k, v, n_keys, multiply, weights);
+    attend_tile(a, tile, n_keys, multiply, weights);
 }
 
 static void merge(float *ma, float *la, float *oa, const float *mb, const float *lb,

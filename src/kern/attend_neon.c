@@ -4,16 +4,22 @@
 
 enum { ROWS = ATTEND_ROWS, GROUPS = 2, GROUP_REGISTERS = 4 };
 
-/* 4 f16 as f32. */
-static inline float32x4_t load_halves(const uint16_t *p)
+/* 4 items as floats. */
+static inline float32x4_t load_items(enum kern_kv type, const char *m)
 {
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+    if (type == KERN_KV_F16) {
+        return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const void *)m)));
+    }
+    int8_t four[8] = {0};
+    memcpy(four, m, 4);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(four)))));
 }
 
 /* `rows` rows times `groups` groups from group `first` on. Inlined with constants, so that all sums
  * live in registers; rows * groups * 4 of 32. */
-static inline __attribute__((always_inline)) void
-multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, uint32_t groups)
+static inline __attribute__((always_inline)) void multiply_block(const struct attend_product *p,
+                                                                 uint32_t first, enum kern_kv type,
+                                                                 uint32_t rows, uint32_t groups)
 {
     float32x4_t s[ROWS][GROUP_REGISTERS * GROUPS];
     float *sums = p->sums + first * 16;
@@ -27,7 +33,7 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
             s[r][i] = p->scale ? vmulq_n_f32(vld1q_f32(sum), scale) : vdupq_n_f32(0.0f);
         }
     }
-    const uint16_t *m = p->m + first * group_stride;
+    const char *m = p->m + first * group_stride;
     const float *factor = p->factors;
     for (const float *end = factor + p->n_steps; factor < end; factor++, m += p->step_stride) {
         if (p->ahead != 0) {
@@ -39,7 +45,8 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
         float32x4_t v[GROUP_REGISTERS * GROUPS];
 #pragma GCC unroll 8
         for (uint32_t i = 0; i < GROUP_REGISTERS * groups; i++) {
-            v[i] = load_halves(m + i / GROUP_REGISTERS * group_stride + i % GROUP_REGISTERS * 4);
+            size_t item = i % GROUP_REGISTERS * 4 * kern_kv_item_bytes(type);
+            v[i] = load_items(type, m + i / GROUP_REGISTERS * group_stride + item);
         }
 #pragma GCC unroll 6
         for (uint32_t r = 0; r < rows; r++) {
@@ -54,6 +61,9 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
     for (uint32_t r = 0; r < rows; r++) {
 #pragma GCC unroll 8
         for (uint32_t i = 0; i < GROUP_REGISTERS * groups; i++) {
+            if (type == KERN_KV_Q8_0 && p->end_scale) {
+                s[r][i] = vmulq_f32(s[r][i], vld1q_f32(p->end_scale + first * 16 + i * 4));
+            }
             vst1q_f32(sums + r * p->sum_stride + i * 4, s[r][i]);
         }
     }
@@ -61,32 +71,41 @@ multiply_block(const struct attend_product *p, uint32_t first, uint32_t rows, ui
 
 typedef void multiply_block_fn(const struct attend_product *p, uint32_t first);
 
-#define MULTIPLY(rows, groups)                                                                     \
-    static void multiply_##rows##x##groups(const struct attend_product *p, uint32_t first)         \
+#define MULTIPLY(type, rows, groups)                                                               \
+    static void multiply_##type##_##rows##x##groups(const struct attend_product *p,                \
+                                                    uint32_t first)                                \
     {                                                                                              \
-        multiply_block(p, first, rows, groups);                                                    \
+        multiply_block(p, first, KERN_KV_##type, rows, groups);                                    \
+    }
+#define MULTIPLY_TYPE(type)                                                                        \
+    MULTIPLY(type, 1, 1)                                                                           \
+    MULTIPLY(type, 2, 1)                                                                           \
+    MULTIPLY(type, 3, 1)                                                                           \
+    MULTIPLY(type, 4, 1)                                                                           \
+    MULTIPLY(type, 5, 1)                                                                           \
+    MULTIPLY(type, 6, 1)                                                                           \
+    MULTIPLY(type, 1, 2)                                                                           \
+    MULTIPLY(type, 2, 2)
+/* [groups - 1][rows - 1]; two groups of more rows do not fit the registers */
+#define NAMES_TYPE(type)                                                                           \
+    {                                                                                              \
+        {multiply_##type##_1x1, multiply_##type##_2x1, multiply_##type##_3x1,                      \
+         multiply_##type##_4x1, multiply_##type##_5x1, multiply_##type##_6x1},                     \
+            {multiply_##type##_1x2, multiply_##type##_2x2},                                        \
     }
 
-MULTIPLY(1, 1)
-MULTIPLY(2, 1)
-MULTIPLY(3, 1)
-MULTIPLY(4, 1)
-MULTIPLY(5, 1)
-MULTIPLY(6, 1)
-MULTIPLY(1, 2)
-MULTIPLY(2, 2)
+MULTIPLY_TYPE(F16)
+MULTIPLY_TYPE(Q8_0)
 
-/* [groups - 1][rows - 1]; two groups of more rows do not fit the registers */
-static multiply_block_fn *const multiply_table[GROUPS][ROWS] = {
-    {multiply_1x1, multiply_2x1, multiply_3x1, multiply_4x1, multiply_5x1, multiply_6x1},
-    {multiply_1x2, multiply_2x2, NULL, NULL, NULL, NULL}};
+static multiply_block_fn *const multiply_table[KERN_KV_COUNT][GROUPS][ROWS] = {NAMES_TYPE(F16),
+                                                                               NAMES_TYPE(Q8_0)};
 
 static void multiply(const struct attend_product *p)
 {
     uint32_t n_at_once = p->n_rows <= 2 ? 2 : 1;
     for (uint32_t first = 0; first < p->n_groups; first += n_at_once) {
         uint32_t left = p->n_groups - first;
-        multiply_table[(left < n_at_once ? left : n_at_once) - 1][p->n_rows - 1](p, first);
+        multiply_table[p->type][(left < n_at_once ? left : n_at_once) - 1][p->n_rows - 1](p, first);
     }
 }
 
@@ -108,7 +127,7 @@ static float max_score(const float *p, uint32_t n_keys, float m)
     return vmaxnmvq_f32(max);
 }
 
-static float weights(float *p, uint32_t n_keys, float *m, float *l)
+static float weights(float *p, uint32_t n_keys, float *m, float *l, const float *vd)
 {
     float mn = max_score(p, n_keys, *m) + 0.0f;
     float32x4_t lanes[4] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f), vdupq_n_f32(0.0f),
@@ -122,8 +141,8 @@ static float weights(float *p, uint32_t n_keys, float *m, float *l)
             uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(weight),
                                         first_lanes((int32_t)n_keys - (int32_t)(i + j * 4)));
             weight = vreinterpretq_f32_u32(bits);
-            vst1q_f32(at, weight);
             lanes[j] = vaddq_f32(lanes[j], weight);
+            vst1q_f32(at, vd ? vmulq_f32(weight, vld1q_f32(vd + i + j * 4)) : weight);
         }
     }
     float c = fmath_expf(*m - mn);
@@ -132,10 +151,10 @@ static float weights(float *p, uint32_t n_keys, float *m, float *l)
     return c;
 }
 
-static void attend(const struct kern_attn *a, const uint16_t *k, const uint16_t *v,
+static void attend(const struct kern_attn *a, const struct kern_kv_tile *tile,
                    const uint32_t *n_keys)
 {
-    attend_tile(a, k, v, n_keys, multiply, weights);
+    attend_tile(a, tile, n_keys, multiply, weights);
 }
 
 static void merge(float *ma, float *la, float *oa, const float *mb, const float *lb,

@@ -93,26 +93,44 @@ typedef void kern_add_fn(float *y, const float *x, uint32_t n);
 /* dst = f16(src) with round-to-nearest-even, n items. */
 typedef void kern_to_f16_fn(uint16_t *dst, const float *src, uint32_t n);
 
+/* Quantises the n items of src, n a multiple of 16, as one block of kern_act; returns d. */
+typedef float kern_to_q8_fn(int8_t *dst, const float *src, uint32_t n);
+
+/* Keys and values of KERN_ATTN_TILE tokens for one KV head:
+ *   F16   k (KERN_ATTN_TILE/16, dim_k, 16) f16: 16 keys side by side; v (KERN_ATTN_TILE, dim_v) f16
+ *   Q8_0  k, v alike, of int8; kd, vd (KERN_ATTN_TILE) f32: each token's scale (see to_q8) */
+enum kern_kv { KERN_KV_F16, KERN_KV_Q8_0, KERN_KV_COUNT };
+struct kern_kv_tile {
+    void *k, *v;
+    float *kd, *vd; /* NULL for F16 */
+};
+
+static inline size_t kern_kv_item_bytes(enum kern_kv type)
+{
+    return type == KERN_KV_F16 ? sizeof(uint16_t) : sizeof(int8_t);
+}
+
 /* Attention of rows (token, head) that share one KV head, over one tile of keys.
  * shapes  q (n_rows, dim_k) f32, already times 1/sqrt(dim_k); n_keys[row]: the row sees keys
  *         0..n_keys-1 of this tile (0: the row is left as it is)
- *         k (KERN_ATTN_TILE/16, dim_k, 16) f16: 16 keys side by side; v (KERN_ATTN_TILE, dim_v) f16
  *         m, l (n_rows), o (n_rows, dim_v): running maximum, sum, weighted sum; start -inf, 0, 0
  * needs   dim_k, dim_v multiples of 16 and at most 256; n_rows <= KERN_ATTN_ROWS
  * order   i < n_keys (the rest of the tile is not used and may hold anything): s[i] = fmaf over d
- *         ascending from 0; mt = max over i of s[i]; mn = max(m, mt) + 0 (so never -0);
+ *         ascending from 0 of q[d] * (float)k[i][d]; Q8_0: s[i] = s[i] * kd[i];
+ *         mt = max over i of s[i]; mn = max(m, mt) + 0 (so never -0);
  *         c = exp(m - mn); p[i] = exp(s[i] - mn); sum = lane sums over i (lane i % 16, ascending,
- *         plain additions) added by halves; l = fmaf(l, c, sum); o = o * c, then
- *         o = fmaf(p[i], v[i], o) for i ascending; m = mn
+ *         plain additions) added by halves; l = fmaf(l, c, sum); Q8_0: p[i] = p[i] * vd[i];
+ *         o = o * c, then o = fmaf(p[i], (float)v[i], o) for i ascending; m = mn
  *         A NaN among the inputs gives some result, which may differ from set to set. */
 enum { KERN_ATTN_ROWS = 32, KERN_ATTN_MAX_DIM = 256 };
 struct kern_attn {
+    enum kern_kv type; /* of the tile */
     uint32_t n_rows, dim_k, dim_v;
     const float *q;
     float *m, *l, *o;
-    ptrdiff_t ahead; /* items from this tile to the next one, which is fetched meanwhile; 0: none */
+    ptrdiff_t ahead; /* bytes from this tile to the next one, which is fetched meanwhile; 0: none */
 };
-typedef void kern_attend_fn(const struct kern_attn *a, const uint16_t *k, const uint16_t *v,
+typedef void kern_attend_fn(const struct kern_attn *a, const struct kern_kv_tile *tile,
                             const uint32_t *n_keys);
 
 /* Merges partial result b into a (one row; not both without a key): mn = max(ma, mb) + 0;
@@ -130,6 +148,7 @@ struct kern_table {
     kern_silu_mul_fn *silu_mul;
     kern_add_fn *add;
     kern_to_f16_fn *to_f16;
+    kern_to_q8_fn *to_q8;
     kern_attend_fn *attend;
     kern_merge_fn *merge;
 };

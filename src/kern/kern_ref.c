@@ -154,18 +154,32 @@ static void to_f16(uint16_t *dst, const float *src, uint32_t n)
     }
 }
 
+static float to_q8(int8_t *dst, const float *src, uint32_t n)
+{
+    return quantise_block(src, n, dst, 4);
+}
+
+/* Item `at` of the keys or values of a tile. */
+static float kv_item(enum kern_kv type, const void *items, size_t at)
+{
+    return type == KERN_KV_F16 ? half_f16_to_f32(((const uint16_t *)items)[at])
+                               : (float)((const int8_t *)items)[at];
+}
+
 /* p[i] = exp(score of key i - *mn) for i < n_keys; *mn enters as the running maximum and leaves as
  * the new one. Returns the sum of p. */
-static float attend_weights(const struct kern_attn *a, const float *q, const uint16_t *k,
-                            uint32_t n_keys, float *mn, float p[KERN_ATTN_TILE])
+static float attend_weights(const struct kern_attn *a, const float *q,
+                            const struct kern_kv_tile *tile, uint32_t n_keys, float *mn,
+                            float p[KERN_ATTN_TILE])
 {
     float max = *mn;
     for (uint32_t i = 0; i < n_keys; i++) {
-        const uint16_t *key = k + (size_t)(i / 16) * a->dim_k * 16 + i % 16;
+        size_t key = (size_t)(i / 16) * a->dim_k * 16 + i % 16;
         p[i] = 0.0f;
         for (uint32_t d = 0; d < a->dim_k; d++) {
-            p[i] = fmaf(q[d], half_f16_to_f32(key[d * 16]), p[i]);
+            p[i] = fmaf(q[d], kv_item(a->type, tile->k, key + d * 16), p[i]);
         }
+        p[i] = tile->kd ? p[i] * tile->kd[i] : p[i];
         max = p[i] > max ? p[i] : max;
     }
     *mn = max + 0.0f;
@@ -177,7 +191,7 @@ static float attend_weights(const struct kern_attn *a, const float *q, const uin
     return kern_sum_lanes(lanes);
 }
 
-static void attend(const struct kern_attn *a, const uint16_t *k, const uint16_t *v,
+static void attend(const struct kern_attn *a, const struct kern_kv_tile *tile,
                    const uint32_t *n_keys)
 {
     for (uint32_t row = 0; row < a->n_rows; row++) {
@@ -186,7 +200,10 @@ static void attend(const struct kern_attn *a, const uint16_t *k, const uint16_t 
         }
         float p[KERN_ATTN_TILE];
         float mn = a->m[row];
-        float sum = attend_weights(a, a->q + (size_t)row * a->dim_k, k, n_keys[row], &mn, p);
+        float sum = attend_weights(a, a->q + (size_t)row * a->dim_k, tile, n_keys[row], &mn, p);
+        for (uint32_t i = 0; i < n_keys[row] && tile->vd; i++) {
+            p[i] *= tile->vd[i];
+        }
         float c = fmath_expf(a->m[row] - mn);
         a->m[row] = mn;
         a->l[row] = fmaf(a->l[row], c, sum);
@@ -194,7 +211,7 @@ static void attend(const struct kern_attn *a, const uint16_t *k, const uint16_t 
         for (uint32_t d = 0; d < a->dim_v; d++) {
             float f = o[d] * c;
             for (uint32_t i = 0; i < n_keys[row]; i++) {
-                f = fmaf(p[i], half_f16_to_f32(v[(size_t)i * a->dim_v + d]), f);
+                f = fmaf(p[i], kv_item(a->type, tile->v, (size_t)i * a->dim_v + d), f);
             }
             o[d] = f;
         }
@@ -221,6 +238,7 @@ void kern_fill_ref(struct kern_table *t)
     t->silu_mul = silu_mul;
     t->add = add;
     t->to_f16 = to_f16;
+    t->to_q8 = to_q8;
     t->attend = attend;
     t->merge = merge;
 }

@@ -90,7 +90,7 @@ static void attend_span(const struct forward *f, const struct task *task, struct
                         uint32_t span, uint32_t last_position)
 {
     const struct model_config *c = &f->model->config;
-    struct kern_attn a = {task->n, c->dim_k, c->dim_v, s->q, s->m, s->l, s->o, 0};
+    struct kern_attn a = {KERN_KV_F16, task->n, c->dim_k, c->dim_v, s->q, s->m, s->l, s->o, 0};
     clear_rows(s->m, s->l, s->o, task->n, c->dim_v);
     for (uint32_t tile = span; tile < span + KERN_ATTN_SPAN && tile <= last_position;
          tile += KERN_ATTN_TILE) {
@@ -100,12 +100,14 @@ static void attend_span(const struct forward *f, const struct task *task, struct
             uint32_t beyond = visible > tile ? visible - tile : 0;
             n_keys[row] = beyond < KERN_ATTN_TILE ? beyond : KERN_ATTN_TILE;
         }
-        const uint16_t *k = tile_of(f, task->item->seq, tile, task->layer, task->kv_head);
+        uint16_t *k = tile_of(f, task->item->seq, tile, task->layer, task->kv_head);
         uint32_t next = tile + KERN_ATTN_TILE;
         a.ahead = next <= last_position
                       ? tile_of(f, task->item->seq, next, task->layer, task->kv_head) - k
                       : 0;
-        f->model->kern->attend(&a, k, k + kv_v_offset(f->kv, KERN_ATTN_TILE), n_keys);
+        a.ahead *= (ptrdiff_t)sizeof *k;
+        struct kern_kv_tile kv = {.k = k, .v = k + kv_v_offset(f->kv, KERN_ATTN_TILE)};
+        f->model->kern->attend(&a, &kv, n_keys);
     }
 }
 

@@ -1,4 +1,5 @@
-/* check_float.c - the slots without weights: storing activations, rmsnorm, rope, silu, add, to_f16.
+/* check_float.c - the slots without weights: storing activations, rmsnorm, rope, silu, add, to_f16,
+ * to_q8.
  * Inputs end at an untouchable page (tail 0) or lie at an odd place; outputs lie in canaries. */
 #include "check.h"
 
@@ -245,6 +246,63 @@ static void check_to_f16(struct check *c, const struct kern_table *sets[2])
     }
 }
 
+/* --- to_q8 */
+
+struct q8_call {
+    int8_t *q;
+    const float *x;
+    uint32_t n;
+    const struct kern_table *set;
+};
+
+static void call_to_q8(void *argument)
+{
+    struct q8_call *q8 = argument;
+    q8->set->to_q8(q8->q, q8->x, q8->n);
+}
+
+static void q8_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],
+                    uint32_t n, enum check_fill fill)
+{
+    struct check_buf x, q[2];
+    float d[2];
+    const float *src = input_f32(c, &x, n, fill);
+    for (int i = 0; i < 2; i++) {
+        int8_t *dst = check_buf_init(&q[i], n, check_random(c, 20));
+        d[i] = sets[i]->to_q8(dst, src, n);
+    }
+    check_case(s,
+               check_buf_intact(&q[1]) && memcmp(q[0].p, q[1].p, n) == 0 &&
+                   check_same_f32(&d[0], &d[1], 1),
+               "n %u fill %d", n, (int)fill);
+    check_buf_finish(&x);
+    check_buf_finish(&q[0]);
+    check_buf_finish(&q[1]);
+}
+
+static void check_to_q8(struct check *c, const struct kern_table *sets[2])
+{
+    struct check_slot s;
+    if (check_begin(c, &s, "to_q8", sets[1])) {
+        for (uint32_t n = 0; n <= 256; n += 16) {
+            for (int fill = 0; fill < CHECK_FILL_COUNT; fill++) {
+                q8_case(c, &s, sets, n, (enum check_fill)fill);
+                q8_case(c, &s, sets, n, (enum check_fill)fill);
+            }
+        }
+        check_end(c, &s);
+    }
+    if (check_wants_bench(c, "to_q8")) {
+        static _Alignas(64) float x[128];
+        static _Alignas(64) int8_t q[128];
+        for (int i = 0; i < 128; i++) {
+            x[i] = (float)(i % 97) * 0.01f - 0.4f;
+        }
+        struct q8_call q8 = {q, x, 128, sets[1]};
+        check_bench("to_q8 n 128", sets[1], call_to_q8, &q8, 5.0 * 128, 0.0);
+    }
+}
+
 /* --- store_act */
 
 struct store_call {
@@ -365,4 +423,5 @@ void check_float(struct check *c, const struct kern_table *ref, const struct ker
     check_vectors(c, "add", call_add, sets, 3);
     check_rope(c, sets);
     check_to_f16(c, sets);
+    check_to_q8(c, sets);
 }

@@ -47,7 +47,7 @@ static void every_slot_of_every_set_is_filled(void **state)
         for (uint32_t type = 0; type < QUANT_TYPE_COUNT; type++) {
             assert_int_equal(t->matmul[type] != NULL, quant_type_info(type) != NULL);
         }
-        assert_true(t->rmsnorm && t->rope && t->silu_mul && t->add && t->to_f16);
+        assert_true(t->rmsnorm && t->rope && t->silu_mul && t->add && t->to_f16 && t->to_q8);
         assert_true(t->attend && t->merge);
     }
 }
@@ -227,8 +227,8 @@ static void run_tile(const struct kern_table *set, struct partial *p, const floa
         int64_t left = (int64_t)n_keys[r] - tile * KERN_ATTN_TILE;
         seen[r] = (uint32_t)(left < 0 ? 0 : left > KERN_ATTN_TILE ? KERN_ATTN_TILE : left);
     }
-    struct kern_attn a = {ROWS, DIM, DIM, q, p->m, p->l, p->o[0], 0};
-    set->attend(&a, tile_k, tile_v, seen);
+    struct kern_attn a = {KERN_KV_F16, ROWS, DIM, DIM, q, p->m, p->l, p->o[0], 0};
+    set->attend(&a, &(struct kern_kv_tile){.k = tile_k, .v = tile_v}, seen);
 }
 
 /* Tiles 0 and 1 in one partial result, tile 2 in another, merged where it saw keys. */
