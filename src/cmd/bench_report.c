@@ -37,12 +37,12 @@ static uint64_t peak_bytes(void)
 
 static uint64_t kv_bytes_per_token(const struct bench *b)
 {
-    return kv_bytes(&b->session.model.config, KERN_ATTN_TILE) / KERN_ATTN_TILE;
+    return kv_bytes(&b->session.model.config, b->kv.type, KERN_ATTN_TILE) / KERN_ATTN_TILE;
 }
 
 static uint64_t kv_pool_bytes(const struct bench *b)
 {
-    return (uint64_t)b->kv.n_pages * b->kv.page_items * sizeof *b->kv.data;
+    return (uint64_t)b->kv.n_pages * b->kv.page_bytes;
 }
 
 static const char *base_name(const char *path)

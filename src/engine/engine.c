@@ -20,6 +20,7 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
         .batch = or_default(o->batch, ENGINE_DEFAULT_BATCH),
         .n_choices = or_default(o->n_choices, c->n_vocab),
         .max_guesses = o->max_guesses,
+        .kv_type = o->kv_type,
     };
     if (g->options.n_ctx > c->ctx_train) {
         return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
@@ -58,7 +59,7 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     g->items = g->seqs ? mem_alloc(n_seqs, sizeof *g->items, "batch items", e) : NULL;
     g->picked = g->items ? mem_alloc(n_seqs, sizeof(void *), "batch items", e) : NULL;
     if (g->picked == NULL ||
-        !kv_pool_init(&g->kv, &m->config, pages * KERN_ATTN_TILE * n_seqs, e)) {
+        !kv_pool_init(&g->kv, &m->config, g->options.kv_type, pages * KERN_ATTN_TILE * n_seqs, e)) {
         goto fail;
     }
     if (!sampler_scratch_init(&g->scratch, g->options.n_choices, e) ||

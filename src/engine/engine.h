@@ -10,7 +10,8 @@
  * is sampled at once, with the same numbers drawn in the same order: guesses change the speed and
  * nothing else. So an owner takes and feeds until there is no token, and then steps.
  *
- * The tokens of a sequence do not depend on the other sequences, the budget or the threads.
+ * The tokens of a sequence do not depend on the other sequences, the budget or the threads. They do
+ * on kv_type, which is arithmetic.
  * Owner/threads: one thread owns an engine and all its sequences. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -25,6 +26,7 @@ struct engine_options {
     uint32_t batch;         /* tokens of a step, guesses apart; 0: 512 */
     uint32_t n_choices;     /* ids below this may be sampled (the tokenizer's); 0: all */
     uint32_t max_guesses;   /* of a step, all sequences together; 0: no speculation */
+    enum kern_kv kv_type;   /* of the keys and values */
 };
 
 enum {

@@ -9,29 +9,55 @@
 #include <math.h>
 #include <string.h>
 
-static uint16_t *tile_of(const struct forward *f, const struct kv_seq *s, uint32_t position,
-                         uint32_t layer, uint32_t head)
+static struct kern_kv_tile tile_of(const struct forward *f, const struct kv_seq *s,
+                                   uint32_t position, uint32_t layer, uint32_t head)
 {
     return kv_tile(f->kv, s->pages[position / KERN_ATTN_TILE], layer, head);
+}
+
+/* Key item d of token `slot` of a tile lies d * KERN_LANES items behind this. */
+static size_t key_offset(const struct forward *f, uint32_t slot)
+{
+    return (size_t)(slot / KERN_LANES) * f->kv->dim_k * KERN_LANES + slot % KERN_LANES;
+}
+
+static void store_f16(const struct forward *f, const struct kern_kv_tile *tile, uint32_t slot,
+                      const float *key, const float *value)
+{
+    uint16_t items[KERN_ATTN_MAX_DIM];
+    uint16_t *k = (uint16_t *)tile->k + key_offset(f, slot);
+    f->model->kern->to_f16(items, key, f->kv->dim_k);
+    for (uint32_t d = 0; d < f->kv->dim_k; d++) {
+        k[(size_t)d * KERN_LANES] = items[d];
+    }
+    uint16_t *v = (uint16_t *)tile->v + (size_t)slot * f->kv->dim_v;
+    f->model->kern->to_f16(v, value, f->kv->dim_v);
+}
+
+static void store_q8_0(const struct forward *f, const struct kern_kv_tile *tile, uint32_t slot,
+                       const float *key, const float *value)
+{
+    int8_t items[KERN_ATTN_MAX_DIM];
+    int8_t *k = (int8_t *)tile->k + key_offset(f, slot);
+    tile->kd[slot] = f->model->kern->to_q8(items, key, f->kv->dim_k);
+    for (uint32_t d = 0; d < f->kv->dim_k; d++) {
+        k[(size_t)d * KERN_LANES] = items[d];
+    }
+    int8_t *v = (int8_t *)tile->v + (size_t)slot * f->kv->dim_v;
+    tile->vd[slot] = f->model->kern->to_q8(v, value, f->kv->dim_v);
 }
 
 void attention_store(const struct forward *f, uint32_t layer, uint32_t begin, uint32_t end)
 {
     const struct model_config *c = &f->model->config;
-    uint16_t key[KERN_ATTN_MAX_DIM];
     for (uint32_t t = begin; t < end; t++) {
         const struct kv_seq *s = f->items[f->item_of[t]].seq;
         uint32_t slot = f->position[t] % KERN_ATTN_TILE;
         for (uint32_t h = 0; h < c->n_kv_heads; h++) {
-            uint16_t *k = tile_of(f, s, f->position[t], layer, h);
-            uint16_t *v = k + kv_v_offset(f->kv, KERN_ATTN_TILE) + (size_t)slot * c->dim_v;
-            k += (size_t)(slot / KERN_LANES) * c->dim_k * KERN_LANES + slot % KERN_LANES;
-            f->model->kern->to_f16(key, f->k + ((size_t)t * c->n_kv_heads + h) * c->dim_k,
-                                   c->dim_k);
-            for (uint32_t d = 0; d < c->dim_k; d++) {
-                k[(size_t)d * KERN_LANES] = key[d];
-            }
-            f->model->kern->to_f16(v, f->v + ((size_t)t * c->n_kv_heads + h) * c->dim_v, c->dim_v);
+            struct kern_kv_tile tile = tile_of(f, s, f->position[t], layer, h);
+            const float *key = f->k + ((size_t)t * c->n_kv_heads + h) * c->dim_k;
+            const float *value = f->v + ((size_t)t * c->n_kv_heads + h) * c->dim_v;
+            (f->kv->type == KERN_KV_F16 ? store_f16 : store_q8_0)(f, &tile, slot, key, value);
         }
     }
 }
@@ -90,7 +116,7 @@ static void attend_span(const struct forward *f, const struct task *task, struct
                         uint32_t span, uint32_t last_position)
 {
     const struct model_config *c = &f->model->config;
-    struct kern_attn a = {KERN_KV_F16, task->n, c->dim_k, c->dim_v, s->q, s->m, s->l, s->o, 0};
+    struct kern_attn a = {f->kv->type, task->n, c->dim_k, c->dim_v, s->q, s->m, s->l, s->o, 0};
     clear_rows(s->m, s->l, s->o, task->n, c->dim_v);
     for (uint32_t tile = span; tile < span + KERN_ATTN_SPAN && tile <= last_position;
          tile += KERN_ATTN_TILE) {
@@ -100,13 +126,12 @@ static void attend_span(const struct forward *f, const struct task *task, struct
             uint32_t beyond = visible > tile ? visible - tile : 0;
             n_keys[row] = beyond < KERN_ATTN_TILE ? beyond : KERN_ATTN_TILE;
         }
-        uint16_t *k = tile_of(f, task->item->seq, tile, task->layer, task->kv_head);
+        struct kern_kv_tile kv = tile_of(f, task->item->seq, tile, task->layer, task->kv_head);
         uint32_t next = tile + KERN_ATTN_TILE;
-        a.ahead = next <= last_position
-                      ? tile_of(f, task->item->seq, next, task->layer, task->kv_head) - k
-                      : 0;
-        a.ahead *= (ptrdiff_t)sizeof *k;
-        struct kern_kv_tile kv = {.k = k, .v = k + kv_v_offset(f->kv, KERN_ATTN_TILE)};
+        const char *next_k = next <= last_position
+                                 ? tile_of(f, task->item->seq, next, task->layer, task->kv_head).k
+                                 : kv.k;
+        a.ahead = next_k - (const char *)kv.k;
         f->model->kern->attend(&a, &kv, n_keys);
     }
 }

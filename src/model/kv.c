@@ -2,35 +2,60 @@
 #include "model/kv.h"
 
 #include "base/mem.h"
-#include "kern/kern.h"
+
+#include <string.h>
+
+static const char *const type_names[KERN_KV_COUNT] = {"f16", "q8_0"};
+
+bool kv_type_parse(const char *name, enum kern_kv *out)
+{
+    for (enum kern_kv type = 0; type < KERN_KV_COUNT; type++) {
+        if (strcmp(name, type_names[type]) == 0) {
+            *out = type;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *kv_type_name(enum kern_kv type)
+{
+    return type_names[type];
+}
 
 static uint64_t pages_for(uint64_t n_tokens)
 {
     return (n_tokens + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE;
 }
 
-static size_t page_items(const struct model_config *c)
+static size_t tile_bytes(const struct model_config *c, enum kern_kv type)
 {
-    return (size_t)c->n_layers * c->n_kv_heads * KERN_ATTN_TILE * (c->dim_k + c->dim_v);
+    return KERN_ATTN_TILE * kv_row_bytes(type, c->dim_k, c->dim_v);
 }
 
-uint64_t kv_bytes(const struct model_config *c, uint64_t n_tokens)
+static size_t page_bytes(const struct model_config *c, enum kern_kv type)
 {
-    return pages_for(n_tokens) * page_items(c) * sizeof(uint16_t);
+    return (size_t)c->n_layers * c->n_kv_heads * tile_bytes(c, type);
 }
 
-bool kv_pool_init(struct kv_pool *p, const struct model_config *c, uint64_t n_tokens,
-                  struct error *e)
+uint64_t kv_bytes(const struct model_config *c, enum kern_kv type, uint64_t n_tokens)
 {
-    *p = (struct kv_pool){.n_layers = c->n_layers,
+    return pages_for(n_tokens) * page_bytes(c, type);
+}
+
+bool kv_pool_init(struct kv_pool *p, const struct model_config *c, enum kern_kv type,
+                  uint64_t n_tokens, struct error *e)
+{
+    *p = (struct kv_pool){.type = type,
+                          .n_layers = c->n_layers,
                           .n_kv_heads = c->n_kv_heads,
                           .dim_k = c->dim_k,
                           .dim_v = c->dim_v,
-                          .tile_items = (size_t)KERN_ATTN_TILE * (c->dim_k + c->dim_v),
-                          .page_items = page_items(c)};
+                          .tile_bytes = tile_bytes(c, type),
+                          .page_bytes = page_bytes(c, type)};
     uint64_t n_pages = pages_for(n_tokens);
     size_t bytes;
-    if (n_pages > UINT32_MAX || !mem_mul(n_pages, p->page_items * sizeof *p->data, &bytes)) {
+    if (n_pages > UINT32_MAX || !mem_mul(n_pages, p->page_bytes, &bytes)) {
         return error_set(e, ERROR_MEMORY, "out of memory: a KV cache of %llu tokens",
                          (unsigned long long)n_tokens);
     }
@@ -50,7 +75,7 @@ bool kv_pool_init(struct kv_pool *p, const struct model_config *c, uint64_t n_to
 
 void kv_pool_finish(struct kv_pool *p)
 {
-    mem_free_pages(p->data, p->n_pages * p->page_items * sizeof *p->data);
+    mem_free_pages(p->data, p->n_pages * p->page_bytes);
     mem_free(p->free_pages);
     *p = (struct kv_pool){0};
 }

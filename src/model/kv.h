@@ -1,20 +1,24 @@
-/* kv.h - paged KV cache: pages of KERN_ATTN_TILE tokens, f16, shared by all sequences.
+/* kv.h - paged KV cache: pages of KERN_ATTN_TILE tokens, f16 or q8_0, shared by all sequences.
  *
- * A page holds, for every layer and KV head, one attention tile: K transposed so that 16 keys lie
- * side by side, (KERN_ATTN_TILE/16, dim_k, 16), then V, (KERN_ATTN_TILE, dim_v).
+ * A page holds, for every layer and KV head, one attention tile (kern.h): its arrays one behind the
+ * other, each starting at a multiple of 64 bytes. f16: k, v; q8_0: k, v, kd, vd, so that a token
+ * takes (dim_k + dim_v) * 2 bytes or dim_k + dim_v + 8 of every tile. q8_0 has one scale for a row of
+ * dim_k or dim_v items, where a block of the file format of that name has 32.
  * Owner/threads: one thread (the engine's) takes and gives pages; kernels read and write tiles of
  * different heads and tokens at the same time. */
 #ifndef MODEL_KV_H
 #define MODEL_KV_H
 
+#include "kern/kern.h"
 #include "model/config.h"
 
 struct kv_pool {
+    enum kern_kv type;
     uint32_t n_layers, n_kv_heads, dim_k, dim_v;
     uint32_t n_pages, n_free;
-    size_t tile_items; /* f16 items of one tile (K and V) */
-    size_t page_items; /* n_layers * n_kv_heads * tile_items */
-    uint16_t *data;    /* (n_pages, n_layers, n_kv_heads, tile_items) */
+    size_t tile_bytes;
+    size_t page_bytes; /* n_layers * n_kv_heads * tile_bytes */
+    char *data;        /* (n_pages, n_layers, n_kv_heads, tile_bytes) */
     uint32_t *free_pages;
 };
 
@@ -26,12 +30,23 @@ struct kv_seq {
 };
 
 /* Room for n_tokens tokens (rounded up to pages) in all. ERROR_MEMORY. */
-bool kv_pool_init(struct kv_pool *p, const struct model_config *c, uint64_t n_tokens,
-                  struct error *e);
+bool kv_pool_init(struct kv_pool *p, const struct model_config *c, enum kern_kv type,
+                  uint64_t n_tokens, struct error *e);
 void kv_pool_finish(struct kv_pool *p);
 
-/* Bytes of f16 keys and values that n_tokens tokens take. */
-uint64_t kv_bytes(const struct model_config *c, uint64_t n_tokens);
+/* Bytes of the pages that n_tokens tokens take. */
+uint64_t kv_bytes(const struct model_config *c, enum kern_kv type, uint64_t n_tokens);
+
+/* Bytes of one token's key and value for one layer and KV head. */
+static inline size_t kv_row_bytes(enum kern_kv type, size_t dim_k, size_t dim_v)
+{
+    size_t scale_bytes = type == KERN_KV_Q8_0 ? sizeof(float) : 0;
+    return (dim_k + dim_v) * kern_kv_item_bytes(type) + 2 * scale_bytes;
+}
+
+/* "f16", "q8_0" -> type; false for any other name. */
+bool kv_type_parse(const char *name, enum kern_kv *out);
+const char *kv_type_name(enum kern_kv type);
 
 bool kv_seq_init(struct kv_seq *s, uint32_t max_tokens, struct error *e);
 void kv_seq_finish(struct kv_seq *s, struct kv_pool *p);
@@ -43,16 +58,19 @@ bool kv_seq_reserve(struct kv_seq *s, struct kv_pool *p, uint32_t n_more, struct
 /* Forgets all tokens from position n_tokens on and gives back pages that are empty then. */
 void kv_seq_truncate(struct kv_seq *s, struct kv_pool *p, uint32_t n_tokens);
 
-/* K tile of a page; its V tile lies kv_v_offset() items behind. */
-static inline uint16_t *kv_tile(const struct kv_pool *p, uint32_t page, uint32_t layer,
-                                uint32_t head)
+static inline struct kern_kv_tile kv_tile(const struct kv_pool *p, uint32_t page, uint32_t layer,
+                                          uint32_t head)
 {
-    return p->data + page * p->page_items + ((size_t)layer * p->n_kv_heads + head) * p->tile_items;
-}
-
-static inline size_t kv_v_offset(const struct kv_pool *p, uint32_t tile_tokens)
-{
-    return (size_t)tile_tokens * p->dim_k;
+    size_t item_bytes = KERN_ATTN_TILE * kern_kv_item_bytes(p->type);
+    char *k =
+        p->data + page * p->page_bytes + ((size_t)layer * p->n_kv_heads + head) * p->tile_bytes;
+    char *v = k + p->dim_k * item_bytes;
+    struct kern_kv_tile tile = {.k = k, .v = v};
+    if (p->type == KERN_KV_Q8_0) {
+        tile.kd = (float *)(void *)(v + p->dim_v * item_bytes);
+        tile.vd = tile.kd + KERN_ATTN_TILE;
+    }
+    return tile;
 }
 
 #endif

@@ -1,7 +1,9 @@
 /* roofline.c - counts the work of a forward pass and divides it by the machine's limits. */
 #include "model/roofline.h"
 
-enum { KV_ITEM_BYTES = 2, OPS_PER_PRODUCT = 2 };
+#include "model/kv.h"
+
+enum { OPS_PER_PRODUCT = 2 };
 
 /* W times n_rows activations; the weights are read once. */
 static void add_matrix(struct roofline_work *w, const struct model_matrix *m, double n_rows)
@@ -36,8 +38,9 @@ struct roofline_work roofline_work(const struct model *m, const struct roofline_
     if (s->n_logits > 0) {
         add_matrix(&w, &m->weights.output, (double)s->n_logits);
     }
+    double row_bytes = (double)kv_row_bytes(s->kv_type, c->dim_k, c->dim_v);
+    w.bytes += row_bytes * c->n_layers * c->n_kv_heads * (double)s->n_cached;
     double dims = (double)(c->dim_k + c->dim_v) * c->n_layers;
-    w.bytes += dims * c->n_kv_heads * KV_ITEM_BYTES * (double)s->n_cached;
     w.f32_ops += OPS_PER_PRODUCT * dims * c->n_heads * (double)s->n_keys;
     return w;
 }

@@ -21,6 +21,7 @@ struct roofline_step {
     uint64_t n_logits; /* rows of logits */
     uint64_t n_keys;   /* keys that each token looks at, summed over the tokens */
     uint64_t n_cached; /* tokens whose keys and values are read, summed over the sequences */
+    enum kern_kv kv_type;
 };
 
 struct roofline_work {

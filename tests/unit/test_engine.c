@@ -23,6 +23,7 @@ struct setting {
     uint32_t threads, batch;
     bool mates; /* other sequences compute beside */
     uint32_t max_guesses;
+    enum kern_kv kv_type;
 };
 
 struct world {
@@ -50,7 +51,8 @@ static void open_world(struct world *w, const struct setting *s)
     struct engine_options options = {.n_ctx = N_CTX,
                                      .max_sequences = 1 + N_MATES,
                                      .batch = s->batch,
-                                     .max_guesses = s->max_guesses};
+                                     .max_guesses = s->max_guesses,
+                                     .kv_type = s->kv_type};
     if (!engine_init(&w->engine, &w->model, w->pool, &options, &e)) {
         fail_msg("%s", e.text);
     }
@@ -126,6 +128,23 @@ static void answer(const struct setting *setting, uint32_t *out)
     close_world(&w);
 }
 
+/* One table for both types of keys and values. */
+static void check_set_with(enum kern_set set, enum kern_kv type, uint32_t *out_expected)
+{
+    const struct setting plain = {KERN_REF, 1, 512, false, 0, type};
+    answer(&plain, out_expected);
+    const struct setting settings[] = {{set, 1, 512, false, 0, type},
+                                       {set, 2, 512, false, 0, type},
+                                       {set, 2, 7, false, 0, type},
+                                       {set, 1, 13, true, 0, type},
+                                       {set, 3, 512, true, 0, type}};
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        uint32_t tokens[N_ANSWER];
+        answer(&settings[i], tokens);
+        assert_memory_equal(tokens, out_expected, sizeof tokens);
+    }
+}
+
 static void check_set(enum kern_set set)
 {
     struct error e = {0};
@@ -133,19 +152,11 @@ static void check_set(enum kern_set set)
         print_message("SKIPPED: %s\n", e.text);
         skip();
     }
-    const struct setting plain = {KERN_REF, 1, 512, false, 0};
-    uint32_t expected[N_ANSWER];
-    answer(&plain, expected);
-    const struct setting settings[] = {{set, 1, 512, false, 0},
-                                       {set, 2, 512, false, 0},
-                                       {set, 2, 7, false, 0},
-                                       {set, 1, 13, true, 0},
-                                       {set, 3, 512, true, 0}};
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        uint32_t tokens[N_ANSWER];
-        answer(&settings[i], tokens);
-        assert_memory_equal(tokens, expected, sizeof expected);
+    uint32_t expected[KERN_KV_COUNT][N_ANSWER];
+    for (enum kern_kv type = 0; type < KERN_KV_COUNT; type++) {
+        check_set_with(set, type, expected[type]);
     }
+    assert_memory_not_equal(expected[KERN_KV_F16], expected[KERN_KV_Q8_0], sizeof expected[0]);
 }
 
 static void tokens_do_not_depend_on_anything_else(void **state)
@@ -175,7 +186,7 @@ static void tokens_of_neon_are_those_of_ref(void **state)
 static void a_kept_prefix_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 2, 64, false, 0};
+    const struct setting setting = {kern_best(), 2, 64, false, 0, KERN_KV_F16};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -253,11 +264,12 @@ static void guesses_change_no_token(void **state)
     const struct sampler_params params[] = {greedy, warm};
     for (int i = 0; i < 2; i++) {
         uint32_t expected[N_LONG_ANSWER], tokens[N_LONG_ANSWER];
-        const struct setting plain = {kern_best(), 2, 64, false, 0};
+        const struct setting plain = {kern_best(), 2, 64, false, 0, KERN_KV_F16};
         assert_int_equal(answer_repeating(&plain, &params[i], expected), 0);
         for (int k = 0; k < 8; k++) {
-            const struct setting guessing = {kern_best(), 2, k % 2 ? 64 : 9, k / 2 % 2,
-                                             k < 4 ? 7 : ENGINE_MAX_GUESSES};
+            const struct setting guessing = {
+                kern_best(), 2, k % 2 ? 64 : 9, k / 2 % 2, k < 4 ? 7 : ENGINE_MAX_GUESSES,
+                KERN_KV_F16};
             uint64_t n_confirmed = answer_repeating(&guessing, &params[i], tokens);
             assert_memory_equal(tokens, expected, sizeof expected);
             assert_true(n_confirmed > N_LONG_ANSWER / 10);
@@ -268,7 +280,7 @@ static void guesses_change_no_token(void **state)
 static void a_full_context_is_an_error_that_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false, 7};
+    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -287,7 +299,7 @@ static void a_full_context_is_an_error_that_changes_nothing(void **state)
 static void pages_come_back_when_sequences_close(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false, 7};
+    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16};
     struct world w;
     open_world(&w, &setting);
     uint32_t n_free = w.engine.kv.n_free;

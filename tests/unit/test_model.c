@@ -501,9 +501,7 @@ static void sequences_take_and_give_back_pages(void **state)
     struct kv_pool p;
     struct kv_seq a, b;
     struct error e = {0};
-    assert_true(kv_pool_init(&p, &kv_config, 4 * KERN_ATTN_TILE, &e));
-    assert_int_equal(kv_bytes(&kv_config, KERN_ATTN_TILE + 1),
-                     2 * KERN_ATTN_TILE * 2 * 3 * (16 + 32) * 2);
+    assert_true(kv_pool_init(&p, &kv_config, KERN_KV_F16, 4 * KERN_ATTN_TILE, &e));
     assert_true(kv_seq_init(&a, 5 * KERN_ATTN_TILE, &e) && kv_seq_init(&b, KERN_ATTN_TILE, &e));
     assert_true(kv_seq_reserve(&a, &p, KERN_ATTN_TILE + 1, &e));
     a.n_tokens = KERN_ATTN_TILE + 1;
@@ -529,16 +527,47 @@ static void sequences_take_and_give_back_pages(void **state)
     kv_pool_finish(&p);
 }
 
+static void the_arrays_of_tiles_fill_the_pages(void **state)
+{
+    (void)state;
+    const size_t n_rows = 2 * KERN_ATTN_TILE * 2 * 3; /* 2 pages, 2 layers, 3 KV heads */
+    assert_int_equal(kv_bytes(&kv_config, KERN_KV_F16, KERN_ATTN_TILE + 1), n_rows * (16 + 32) * 2);
+    assert_int_equal(kv_bytes(&kv_config, KERN_KV_Q8_0, KERN_ATTN_TILE + 1),
+                     n_rows * (16 + 32 + 2 * 4));
+    for (enum kern_kv type = 0; type < KERN_KV_COUNT; type++) {
+        struct kv_pool p;
+        enum kern_kv parsed;
+        assert_true(kv_pool_init(&p, &kv_config, type, KERN_ATTN_TILE + 1, NULL));
+        char *next = p.data;
+        size_t item_bytes = type == KERN_KV_F16 ? 2 : 1;
+        for (uint32_t i = 0; i < 2 * 2 * 3; i++) {
+            struct kern_kv_tile t = kv_tile(&p, i / 6, i / 3 % 2, i % 3);
+            assert_ptr_equal(t.k, next);
+            assert_ptr_equal(t.v, next + KERN_ATTN_TILE * 16 * item_bytes);
+            next += KERN_ATTN_TILE * (16 + 32) * item_bytes;
+            assert_ptr_equal(t.kd, type == KERN_KV_F16 ? NULL : next);
+            assert_ptr_equal(t.vd, type == KERN_KV_F16 ? NULL : next + KERN_ATTN_TILE * 4);
+            next += type == KERN_KV_F16 ? 0 : 2 * KERN_ATTN_TILE * 4;
+        }
+        assert_int_equal(next - p.data, kv_bytes(&kv_config, type, KERN_ATTN_TILE + 1));
+        assert_true(kv_type_parse(kv_type_name(type), &parsed) && parsed == type);
+        kv_pool_finish(&p);
+    }
+    enum kern_kv unchanged = KERN_KV_COUNT;
+    assert_false(kv_type_parse("q8", &unchanged));
+    assert_int_equal(unchanged, KERN_KV_COUNT);
+}
+
 static void a_cache_that_memory_cannot_hold_is_an_error(void **state)
 {
     (void)state;
     struct kv_pool p;
     struct error e = {0};
-    assert_false(kv_pool_init(&p, &kv_config, (uint64_t)1 << 37, &e));
+    assert_false(kv_pool_init(&p, &kv_config, KERN_KV_F16, (uint64_t)1 << 37, &e));
     assert_int_equal(e.code, ERROR_MEMORY);
     assert_non_null(strstr(e.text, "KV cache needs 79164837199872 bytes"));
-    assert_false(
-        kv_pool_init(&p, &kv_config, (uint64_t)1 << 40, &e)); /* more pages than have ids */
+    assert_false(kv_pool_init(&p, &kv_config, KERN_KV_F16, (uint64_t)1 << 40,
+                              &e)); /* more pages than have ids */
     assert_int_equal(e.code, ERROR_MEMORY);
 }
 
@@ -546,8 +575,15 @@ static void a_cache_that_memory_cannot_hold_is_an_error(void **state)
 
 enum { N_TOKENS = 40 };
 
-/* out (N_TOKENS, MODEL_FILE_VOCAB): logits after every token, computed `chunk` at a time. */
-static void compute(const struct model_spec *spec, bool exact, uint32_t chunk, float *out)
+/* How to compute; `type` of keys and values when not exact. */
+struct way {
+    bool exact;
+    enum kern_kv type;
+    uint32_t chunk;
+};
+
+/* out (N_TOKENS, MODEL_FILE_VOCAB): logits after every token, computed a chunk at a time. */
+static void compute(const struct model_spec *spec, struct way way, float *out)
 {
     struct error e = {0};
     struct loaded l;
@@ -555,7 +591,8 @@ static void compute(const struct model_spec *spec, bool exact, uint32_t chunk, f
     struct kv_seq s;
     struct forward f;
     uint32_t tokens[N_TOKENS];
-    if (!load(&l, spec, exact, &e) || !kv_pool_init(&kv, &l.model.config, MODEL_FILE_CTX, &e) ||
+    if (!load(&l, spec, way.exact, &e) ||
+        !kv_pool_init(&kv, &l.model.config, way.type, MODEL_FILE_CTX, &e) ||
         !kv_seq_init(&s, MODEL_FILE_CTX, &e) ||
         !forward_init(&f, &l.model, &kv, pool, (struct forward_limits){N_TOKENS, N_TOKENS}, &e)) {
         fail_msg("%s", e.text);
@@ -563,8 +600,8 @@ static void compute(const struct model_spec *spec, bool exact, uint32_t chunk, f
     for (uint32_t i = 0; i < N_TOKENS; i++) {
         tokens[i] = i * 7 % MODEL_FILE_VOCAB;
     }
-    for (uint32_t i = 0; i < N_TOKENS; i += chunk) {
-        uint32_t n = N_TOKENS - i < chunk ? N_TOKENS - i : chunk;
+    for (uint32_t i = 0; i < N_TOKENS; i += way.chunk) {
+        uint32_t n = N_TOKENS - i < way.chunk ? N_TOKENS - i : way.chunk;
         assert_true(forward_batch(&f, &(struct forward_item){&s, tokens + i, n, n}, 1, &e));
         memcpy(out + (size_t)i * MODEL_FILE_VOCAB, f.logits,
                (size_t)n * MODEL_FILE_VOCAB * sizeof *out);
@@ -587,23 +624,28 @@ static void the_exact_pass_agrees_with_the_packed_one(void **state)
     };
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         float exact[N_TOKENS * MODEL_FILE_VOCAB], packed[N_TOKENS * MODEL_FILE_VOCAB];
-        compute(&specs[i], true, N_TOKENS, exact);
-        compute(&specs[i], false, N_TOKENS, packed);
-        double sum = 0;
+        float int8[N_TOKENS * MODEL_FILE_VOCAB];
+        compute(&specs[i], (struct way){true, KERN_KV_F16, N_TOKENS}, exact);
+        compute(&specs[i], (struct way){false, KERN_KV_F16, N_TOKENS}, packed);
+        compute(&specs[i], (struct way){false, KERN_KV_Q8_0, N_TOKENS}, int8);
+        double sum = 0, int8_sum = 0;
         for (size_t k = 0; k < N_TOKENS * MODEL_FILE_VOCAB; k++) {
             sum += fabs((double)exact[k]);
             assert_true(fabs((double)exact[k] - (double)packed[k]) < 1e-2); /* keys are f16 */
+            int8_sum += fabs((double)exact[k] - (double)int8[k]);
         }
+        assert_true(int8_sum / sum < 0.02);
+        assert_memory_not_equal(packed, int8, sizeof int8);
         assert_true(sum / (N_TOKENS * MODEL_FILE_VOCAB) > 0.1);
     }
 }
 
-static void the_exact_pass_does_not_depend_on_chunks(void **state)
+static void the_exact_pass_does_not_depend_on_chunks_or_the_cache(void **state)
 {
     (void)state;
     float whole[N_TOKENS * MODEL_FILE_VOCAB], chunks[N_TOKENS * MODEL_FILE_VOCAB];
-    compute(&(struct model_spec){0}, true, N_TOKENS, whole);
-    compute(&(struct model_spec){0}, true, 7, chunks);
+    compute(&(struct model_spec){0}, (struct way){true, KERN_KV_F16, N_TOKENS}, whole);
+    compute(&(struct model_spec){0}, (struct way){true, KERN_KV_Q8_0, 7}, chunks);
     assert_memory_equal(whole, chunks, sizeof whole);
 }
 
@@ -620,9 +662,10 @@ int main(void)
         cmocka_unit_test(the_attention_factor_counts_with_every_scaling),
         cmocka_unit_test(pairs_turn_by_powers_of_the_base),
         cmocka_unit_test(sequences_take_and_give_back_pages),
+        cmocka_unit_test(the_arrays_of_tiles_fill_the_pages),
         cmocka_unit_test(a_cache_that_memory_cannot_hold_is_an_error),
         cmocka_unit_test(the_exact_pass_agrees_with_the_packed_one),
-        cmocka_unit_test(the_exact_pass_does_not_depend_on_chunks),
+        cmocka_unit_test(the_exact_pass_does_not_depend_on_chunks_or_the_cache),
     };
     return cmocka_run_group_tests_name("model", tests, make_pool, destroy_pool);
 }

@@ -46,6 +46,9 @@ static void work_is_what_the_matrices_and_the_attention_need(void **state)
     assert_true(w.f32_ops == 2.0 * 3072 + 6 * 2 * (32 + 32) * 2);
     /* Q8_0: 34 bytes per 32 items; keys and values of 3 tokens in f16 */
     assert_true(w.bytes == 36864.0 / 32 * 34 + 3072 * 4 + 3 * (32 + 32) * 2);
+    step.kv_type = KERN_KV_Q8_0; /* int8, and two scales a token */
+    w = roofline_work(&m, &step);
+    assert_true(w.bytes == 36864.0 / 32 * 34 + 3072 * 4 + 3 * (32 + 32 + 2 * 4));
     assert_true(roofline_weight_bytes(&m) == 36864.0 / 32 * 34 + 3072 * 4);
 }
 
