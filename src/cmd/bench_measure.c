@@ -26,7 +26,7 @@ static bool init_seqs(struct bench *b, struct error *e)
         uint64_t n = (uint64_t)t->batch * (t->depth + DECODE_MAX_TOKENS + KERN_ATTN_TILE);
         n_cached = n > n_cached ? n : n_cached;
     }
-    if (!kv_pool_init(&b->kv, &b->session.model.config, KERN_KV_F16, n_cached, e)) {
+    if (!kv_pool_init(&b->kv, &b->session.model.config, b->session.kv_type, n_cached, e)) {
         return false;
     }
     /* touches every page: an untouched one would be read from the cache. As f16 a tenth; as a scale
@@ -137,7 +137,7 @@ static double least_seconds(const struct bench *b, const struct bench_test *t,
                             const struct roofline_machine *machine, enum roofline_bound *out_bound)
 {
     struct limit limit = {0};
-    struct limit_step s = {.batch = t->batch, .depth = t->depth};
+    struct limit_step s = {.batch = t->batch, .depth = t->depth, .kv_type = b->kv.type};
     uint32_t n;
     for (uint32_t step = 0; (n = step_tokens(b, t, step)) > 0; step++, s.depth += n) {
         s.n_tokens = n;

@@ -68,9 +68,9 @@ void bench_print_head(const struct bench *b)
     printf("compute  %u thread%s, kernels %s\n", pool_n_threads(s->pool),
            pool_n_threads(s->pool) == 1 ? "" : "s", s->model.kern->name);
     printf("load     %.2f s, %.0f MB/s\n", s->load_seconds, mb(file_bytes) / s->load_seconds);
-    printf("memory   weights %.1f MB, KV cache %.1f kB a token, buffers %.1f MB\n\n",
-           mb((double)s->model.weights.packed_bytes), (double)kv_bytes_per_token(b) * 1e-3,
-           mb((double)b->forward.memory_bytes));
+    printf("memory   weights %.1f MB, KV cache (%s) %.1f kB a token, buffers %.1f MB\n\n",
+           mb((double)s->model.weights.packed_bytes), kv_type_name(b->kv.type),
+           (double)kv_bytes_per_token(b) * 1e-3, mb((double)b->forward.memory_bytes));
     printf("%-8s %6s %6s %5s %11s %11s %7s %11s %6s  %s\n", "test", "tokens", "depth", "batch",
            "tokens/s", "best", "spread", "limit", "share", "limited by");
 }
@@ -140,11 +140,12 @@ bool bench_print_json(struct bench *b, struct error *e)
     for (size_t i = 0; i < b->n_tests; i++) {
         json_array_append_new(tests, json_test(&b->tests[i]));
     }
-    json_t *memory = json_pack(
-        "{s:I,s:I,s:I,s:I,s:I}", "weight_bytes", (json_int_t)s->model.weights.packed_bytes,
-        "kv_bytes_per_token", (json_int_t)kv_bytes_per_token(b), "kv_pool_bytes",
-        (json_int_t)kv_pool_bytes(b), "buffer_bytes", (json_int_t)b->forward.memory_bytes,
-        "process_peak_bytes", (json_int_t)peak_bytes());
+    json_t *memory =
+        json_pack("{s:I,s:s,s:I,s:I,s:I,s:I}", "weight_bytes",
+                  (json_int_t)s->model.weights.packed_bytes, "kv_type", kv_type_name(b->kv.type),
+                  "kv_bytes_per_token", (json_int_t)kv_bytes_per_token(b), "kv_pool_bytes",
+                  (json_int_t)kv_pool_bytes(b), "buffer_bytes", (json_int_t)b->forward.memory_bytes,
+                  "process_peak_bytes", (json_int_t)peak_bytes());
     json_t *root = json_pack(
         "{s:o,s:I,s:I,s:s,s:i,s:f,s:o,s:o,s:o}", "model", print_json_string(str_from(s->path)),
         "file_bytes", (json_int_t)gguf_file_bytes(s->file), "n_weights",

@@ -4,13 +4,13 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "cmd/session.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 enum {
     KEY_BYTES = 128, /* of "ARCHITECTURE.some.key" */
-    KV_ITEM_BYTES = 2,
     DEFAULT_MAX_CTX = 8192
 };
 
@@ -160,7 +160,7 @@ static bool measure_memory(const struct inspect_report *r, uint32_t ctx, struct 
     size_t bytes_per_token;
     size_t kv_bytes;
     size_t total;
-    if (!mem_mul(m->n_kv_heads, ((size_t)m->key_length + m->value_length) * KV_ITEM_BYTES,
+    if (!mem_mul(m->n_kv_heads, kv_row_bytes(m->kv_type, m->key_length, m->value_length),
                  &bytes_per_token) ||
         !mem_mul(bytes_per_token, m->n_ctx, &kv_bytes) ||
         !mem_add(kv_bytes, m->weight_bytes, &total) || !mem_add(total, m->tied_bytes, &total)) {
@@ -200,6 +200,7 @@ int cmd_inspect(const struct cmd_env *env, int argc, char **argv)
 {
     uint32_t ctx = 0;
     bool json = false;
+    const char *cache_type = NULL;
     struct inspect_report r = {0};
     const struct option_spec specs[] = {
         {OPTION_FLAG, "json", 0, NULL, NULL, &json, 0, 0, "print one JSON document", NULL},
@@ -208,6 +209,7 @@ int cmd_inspect(const struct cmd_env *env, int argc, char **argv)
          NULL},
         {OPTION_U32, "ctx", 'c', "ctx-size", "N", &ctx, 1, 1 << 24,
          "context in tokens to reckon memory for (default: the\nmodel's, at most 8192)", NULL},
+        OPTION_CACHE_TYPE(cache_type),
     };
     static const struct options_usage usage = {
         .command = "inspect",
@@ -223,7 +225,8 @@ int cmd_inspect(const struct cmd_env *env, int argc, char **argv)
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
     struct error e = {0};
     char *path = NULL;
-    if (!cmd_find_model(env, model, &path, &e)) {
+    if (!session_cache_type(cache_type, &r.memory.kv_type, &e) ||
+        !cmd_find_model(env, model, &path, &e)) {
         return cmd_fail("inspect", &e);
     }
     struct gguf *g = gguf_open(path, &e);

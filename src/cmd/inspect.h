@@ -3,6 +3,7 @@
 #define CMD_INSPECT_H
 
 #include "format/gguf.h"
+#include "model/kv.h"
 #include "quant/quant.h"
 #include "token/token.h"
 
@@ -23,9 +24,10 @@ struct inspect_memory {
     uint32_t key_length;
     uint32_t value_length;
     uint64_t weight_bytes; /* of all tensors: packing keeps their size */
-    uint64_t tied_bytes; /* of an embedding that is the output too: that is a packed copy, rows are
+    uint64_t tied_bytes;  /* of an embedding that is the output too: that is a packed copy, rows are
                               still looked up in the file's pages. 0 when there is an output */
-    uint64_t kv_bytes;   /* n_ctx * n_kv_heads * (key_length + value_length) * 2, f16 */
+    enum kern_kv kv_type; /* as asked for */
+    uint64_t kv_bytes;    /* n_ctx * n_kv_heads * kv_row_bytes() */
     uint64_t total_bytes;
 };
 

@@ -185,9 +185,10 @@ static void print_memory(const struct inspect_memory *m)
         return;
     }
     printf("{\"ctx\": %" PRIu32 ", \"weights_bytes\": %" PRIu64
-           ", \"tied_embedding_bytes\": %" PRIu64 ", \"kv_type\": \"f16\", \"kv_bytes\": %" PRIu64
+           ", \"tied_embedding_bytes\": %" PRIu64 ", \"kv_type\": \"%s\", \"kv_bytes\": %" PRIu64
            ", \"total_bytes\": %" PRIu64 "}",
-           m->n_ctx, m->weight_bytes, m->tied_bytes, m->kv_bytes, m->total_bytes);
+           m->n_ctx, m->weight_bytes, m->tied_bytes, kv_type_name(m->kv_type), m->kv_bytes,
+           m->total_bytes);
 }
 
 void inspect_print_json(const struct inspect_report *r)

@@ -10,6 +10,7 @@ void limit_add(struct limit *l, const struct model *m, const struct roofline_mac
         .n_logits = step->n_logits * step->batch,
         .n_keys = (n * step->depth + n * (n + 1) / 2) * step->batch,
         .n_cached = (step->depth + n) * step->batch,
+        .kv_type = step->kv_type,
     };
     struct roofline_work work = roofline_work(m, &s);
     enum roofline_bound bound;

@@ -16,6 +16,7 @@ struct limit_step {
     uint64_t n_tokens; /* new ones of each */
     uint64_t n_logits; /* rows of each */
     uint64_t depth;    /* tokens that each holds before */
+    enum kern_kv kv_type;
 };
 
 /* Adds the least time of one step. m is loaded and packed (not exact). */

@@ -79,10 +79,11 @@ enum options_result options_parse(const struct options_usage *usage,
 
 /* Options of every command that computes; zero means the default. */
 struct options_model {
-    uint32_t threads; /* 0: all CPUs of this process */
-    uint32_t ctx;     /* 0: the model's own, at most 8192 (session.h) */
-    uint32_t batch;   /* tokens of a prefill step; the command's default before parsing */
-    const char *cpu;  /* "ref", "avx2", "avx512", "neon" or NULL for the best */
+    uint32_t threads;       /* 0: all CPUs of this process */
+    uint32_t ctx;           /* 0: the model's own, at most 8192 (session.h) */
+    uint32_t batch;         /* tokens of a prefill step; the command's default before parsing */
+    const char *cpu;        /* "ref", "avx2", "avx512", "neon" or NULL for the best */
+    const char *cache_type; /* "f16", "q8_0" or NULL for f16 */
     bool exact;
 };
 
@@ -99,7 +100,13 @@ struct options_model {
      "prompt tokens computed together (default: " default_batch ");\nnever changes the result",     \
      NULL},                                                                                        \
     {OPTION_TEXT, "cpu", 0, NULL, "SET", &(o).cpu, 0, 0,                                           \
-     "kernels: ref, avx2, avx512 or neon (default: the fastest);\nsame bytes with each", NULL}
+     "kernels: ref, avx2 or avx512 (default: the fastest);\nsame bytes with each", NULL},           \
+    OPTION_CACHE_TYPE((o).cache_type)
+
+#define OPTION_CACHE_TYPE(target)                                                                  \
+    {OPTION_TEXT, "cache-type", 0, NULL, "TYPE", &(target), 0, 0,                                  \
+     "keys and values in memory: f16 or q8_0 (default: f16);\nq8_0 takes about half the space",     \
+     NULL}
 
 /* For commands that offer it. */
 #define OPTION_EXACT(o)                                                                            \

@@ -193,7 +193,8 @@ static struct limit limit_of(const struct run *r, const struct roofline_machine 
         struct limit_step step = {.batch = 1,
                                   .n_tokens = left < chunk ? left : chunk,
                                   .n_logits = is_answer || left <= chunk ? 1 : 0,
-                                  .depth = depth + done};
+                                  .depth = depth + done,
+                                  .kv_type = r->session.kv_type};
         limit_add(&limit, &r->session.model, machine, &step);
     }
     return limit;
@@ -323,6 +324,7 @@ static bool open_run(struct run *r, const char *model, struct error *e)
     }
     struct engine_options options = {.n_ctx = r->session.n_ctx,
                                      .batch = r->options.model.batch,
+                                     .kv_type = r->session.kv_type,
                                      .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens,
                                      .max_guesses = max_guesses(&r->options)};
     r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);

@@ -254,7 +254,7 @@ static bool compute(struct score *s, struct error *e)
     struct kv_seq seq = {0};
     struct forward forward = {0};
     bool ok =
-        kv_pool_init(&kv, &m->config, KERN_KV_F16, s->tokens.n, e) &&
+        kv_pool_init(&kv, &m->config, s->session.kv_type, s->tokens.n, e) &&
         kv_seq_init(&seq, (uint32_t)s->tokens.n, e) &&
         forward_init(&forward, m, &kv, s->session.pool, (struct forward_limits){batch, batch}, e) &&
         score_tokens(s, &forward, &seq, e);

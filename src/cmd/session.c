@@ -49,6 +49,25 @@ static bool choose_kernels(const struct options_model *options, const struct ker
     return *out != NULL;
 }
 
+bool session_cache_type(const char *name, enum kern_kv *out, struct error *e)
+{
+    *out = KERN_KV_F16;
+    if (name != NULL && !kv_type_parse(name, out)) {
+        return error_set(e, ERROR_USAGE, "option --cache-type: '%s' is not f16 or q8_0", name);
+    }
+    return true;
+}
+
+static bool choose_cache_type(struct session *s, const struct options_model *options,
+                              struct error *e)
+{
+    if (options->exact && options->cache_type != NULL) {
+        return error_set(e, ERROR_USAGE,
+                         "option --cache-type: with --exact keys and values are f32");
+    }
+    return session_cache_type(options->cache_type, &s->kv_type, e);
+}
+
 /* Reads the configuration alone, so that a context that cannot be is said before the weights are
  * packed. */
 static bool choose_ctx(struct session *s, uint32_t wanted, struct error *e)
@@ -107,7 +126,8 @@ bool session_open(struct session *s, const struct cmd_env *env, const char *mode
 {
     *s = (struct session){0};
     const struct kern_table *kern = NULL;
-    if (!choose_kernels(options, &kern, e) || !cmd_find_model(env, model, &s->path, e)) {
+    if (!choose_kernels(options, &kern, e) || !choose_cache_type(s, options, e) ||
+        !cmd_find_model(env, model, &s->path, e)) {
         return false;
     }
     uint64_t start = clock_now_ns();

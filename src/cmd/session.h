@@ -6,6 +6,7 @@
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "format/gguf.h"
+#include "model/kv.h"
 #include "model/model.h"
 #include "token/token.h"
 
@@ -18,8 +19,12 @@ struct session {
     bool has_model;
     uint32_t n_ctx; /* tokens that a sequence may have: as asked for, else the model's, at most
                        ENGINE_DEFAULT_CTX */
+    enum kern_kv kv_type;
     double load_seconds;
 };
+
+/* The type that --cache-type names; name NULL: f16. ERROR_USAGE for any other word. */
+bool session_cache_type(const char *name, enum kern_kv *out, struct error *e);
 
 /* Checks the options, then finds (see cmd_find_model, which may fetch) and loads a model; a
  * progress bar goes to stderr when that is a terminal. Errors of the model begin with its path (a

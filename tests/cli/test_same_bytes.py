@@ -60,6 +60,13 @@ def test_scores_do_not_depend_on_threads_and_chunks(way, expected):
     assert output([PUNA, "score", "--json", "--top", "3", *way], TEXT) == expected
 
 
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+def test_scores_with_int8_keys_do_not_depend_on_threads_and_chunks(way, expected):
+    command = [PUNA, "score", "--json", "--top", "3", "--cache-type", "q8_0"]
+    assert output([*command, *way], SHORT) == output(command, SHORT)
+    assert output([*command, *way], TEXT) != expected
+
+
 @pytest.mark.parametrize("name", ["ref", "avx2", "avx512", "neon"])
 def test_scores_do_not_depend_on_the_kernel_set(name):
     if name not in kernel_sets():
