@@ -3,7 +3,8 @@
  * A row is a (token, query head); rows that share a KV head read its tiles together. A task is up to
  * KERN_ATTN_ROWS rows of one KV head of one sequence. Keys are walked tile by tile from position 0;
  * every KERN_ATTN_SPAN keys the partial result is merged into the total, in order, so that the bits
- * depend on positions alone and spans may later be computed by different threads. */
+ * depend on positions alone. Where tasks are fewer than threads (a decode of few sequences on many
+ * cores), threads share the spans of a task, and merge them in the same order afterwards. */
 #include "model/forward_internal.h"
 
 #include <math.h>
@@ -136,21 +137,28 @@ static void attend_span(const struct forward *f, const struct task *task, struct
     }
 }
 
-static void run_task(const struct forward *f, const struct task *task, struct forward_scratch *s)
+/* Results of rows: running maximum, sum and weighted sum (n, dim_v). */
+struct rows {
+    float *m, *l, *o;
+};
+
+/* Merges those of a span into the total, for rows that see a key of it. */
+static void merge_span(const struct forward *f, const struct task *task, uint32_t span,
+                       const struct rows *part, struct forward_scratch *s)
 {
     uint32_t dim = f->model->config.dim_v;
-    uint32_t last_position = row_position(f, task, task->n - 1);
-    load_queries(f, task, s);
-    clear_rows(s->m_total, s->l_total, s->o_total, task->n, dim);
-    for (uint32_t span = 0; span <= last_position; span += KERN_ATTN_SPAN) {
-        attend_span(f, task, s, span, last_position);
-        for (uint32_t row = 0; row < task->n; row++) {
-            if (row_position(f, task, row) >= span) {
-                f->model->kern->merge(&s->m_total[row], &s->l_total[row], &s->o_total[row * dim],
-                                      &s->m[row], &s->l[row], &s->o[row * dim], dim);
-            }
+    for (uint32_t row = 0; row < task->n; row++) {
+        if (row_position(f, task, row) >= span) {
+            f->model->kern->merge(&s->m_total[row], &s->l_total[row], &s->o_total[row * dim],
+                                  &part->m[row], &part->l[row], &part->o[row * dim], dim);
         }
     }
+}
+
+static void write_rows(const struct forward *f, const struct task *task,
+                       const struct forward_scratch *s)
+{
+    uint32_t dim = f->model->config.dim_v;
     for (uint32_t row = 0; row < task->n; row++) {
         float *out = f->attended + row_offset(f, task, row, dim);
         float scale = 1.0f / s->l_total[row];
@@ -160,10 +168,24 @@ static void run_task(const struct forward *f, const struct task *task, struct fo
     }
 }
 
+static void run_task(const struct forward *f, const struct task *task, struct forward_scratch *s)
+{
+    const struct rows part = {s->m, s->l, s->o};
+    uint32_t last_position = row_position(f, task, task->n - 1);
+    load_queries(f, task, s);
+    clear_rows(s->m_total, s->l_total, s->o_total, task->n, f->model->config.dim_v);
+    for (uint32_t span = 0; span <= last_position; span += KERN_ATTN_SPAN) {
+        attend_span(f, task, s, span, last_position);
+        merge_span(f, task, span, &part, s);
+    }
+    write_rows(f, task, s);
+}
+
 struct attention_phase {
     const struct forward *f;
     uint32_t layer;
     uint32_t n_tasks;
+    uint32_t n_spans, max_rows; /* of any task */
     _Atomic uint32_t next;
 };
 
@@ -201,11 +223,82 @@ static void attention_worker(void *argument, unsigned thread)
     }
 }
 
+/* ---- tasks whose spans are shared ---- */
+
+static size_t part_floats(const struct attention_phase *p)
+{
+    return (size_t)p->max_rows * (2 + p->f->model->config.dim_v);
+}
+
+static struct rows part_at(const struct attention_phase *p, uint32_t task, uint32_t span)
+{
+    float *m = p->f->parts + ((size_t)task * p->n_spans + span) * part_floats(p);
+    return (struct rows){m, m + p->max_rows, m + 2 * (size_t)p->max_rows};
+}
+
+static void span_worker(void *argument, unsigned thread)
+{
+    struct attention_phase *p = argument;
+    struct forward_scratch *s = &p->f->scratch[thread];
+    uint32_t index, end;
+    while (pool_next_chunk(&p->next, p->n_tasks * p->n_spans, 1, &index, &end)) {
+        struct task task = task_at(p, index / p->n_spans);
+        uint32_t last_position = row_position(p->f, &task, task.n - 1);
+        uint32_t number = index % p->n_spans, span = number * KERN_ATTN_SPAN;
+        if (span <= last_position) {
+            struct rows part = part_at(p, index / p->n_spans, number);
+            load_queries(p->f, &task, s);
+            attend_span(p->f, &task, s, span, last_position);
+            memcpy(part.m, s->m, task.n * sizeof *s->m);
+            memcpy(part.l, s->l, task.n * sizeof *s->l);
+            memcpy(part.o, s->o, (size_t)task.n * p->f->model->config.dim_v * sizeof *s->o);
+        }
+    }
+}
+
+static void merge_worker(void *argument, unsigned thread)
+{
+    struct attention_phase *p = argument;
+    struct forward_scratch *s = &p->f->scratch[thread];
+    uint32_t index, end;
+    while (pool_next_chunk(&p->next, p->n_tasks, 1, &index, &end)) {
+        struct task task = task_at(p, index);
+        uint32_t last_position = row_position(p->f, &task, task.n - 1);
+        clear_rows(s->m_total, s->l_total, s->o_total, task.n, p->f->model->config.dim_v);
+        for (uint32_t i = 0; i < p->n_spans && i * KERN_ATTN_SPAN <= last_position; i++) {
+            struct rows part = part_at(p, index, i);
+            merge_span(p->f, &task, i * KERN_ATTN_SPAN, &part, s);
+        }
+        write_rows(p->f, &task, s);
+    }
+}
+
+/* Whether threads would have no task, and there is room to share spans instead. */
+static bool shares_spans(const struct attention_phase *p)
+{
+    unsigned n_threads = pool_n_threads(p->f->pool);
+    return p->n_spans > 1 && p->n_tasks < n_threads && p->max_rows <= KERN_ATTN_ROWS &&
+           (size_t)p->n_tasks * p->n_spans * part_floats(p) <= p->f->n_parts;
+}
+
 void attention_run(struct forward *f, uint32_t layer)
 {
     struct attention_phase phase = {.f = f, .layer = layer};
+    uint32_t n_tokens = 0;
     for (uint32_t i = 0; i < f->n_items; i++) {
-        phase.n_tasks += blocks_of(f, &f->items[i]) * f->model->config.n_kv_heads;
+        const struct forward_item *item = &f->items[i];
+        uint32_t n_rows = item->n_tokens * heads_per_kv(f);
+        n_tokens += item->n_tokens;
+        uint32_t n_spans = f->position[n_tokens - 1] / KERN_ATTN_SPAN + 1;
+        phase.n_tasks += blocks_of(f, item) * f->model->config.n_kv_heads;
+        phase.n_spans = n_spans > phase.n_spans ? n_spans : phase.n_spans;
+        phase.max_rows = n_rows > phase.max_rows ? n_rows : phase.max_rows;
     }
-    pool_run(f->pool, attention_worker, &phase);
+    if (!shares_spans(&phase)) {
+        pool_run(f->pool, attention_worker, &phase);
+        return;
+    }
+    pool_run(f->pool, span_worker, &phase);
+    atomic_store(&phase.next, 0);
+    pool_run(f->pool, merge_worker, &phase);
 }

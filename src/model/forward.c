@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { ALIGNMENT = 64, CHUNKS_PER_THREAD = 6, MAX_JOBS = 3 };
+enum { ALIGNMENT = 64, CHUNKS_PER_THREAD = 6, MAX_JOBS = 3, MAX_PARTS = 4 << 20 };
 
 /* ---- phases over activation tiles ---- */
 
@@ -363,6 +363,17 @@ static void *carve(struct carver *c, size_t n, size_t size)
     return p;
 }
 
+/* Floats that a few tokens of every sequence need for all spans of their keys, within reason. */
+static size_t most_parts(const struct forward *f)
+{
+    const struct model_config *k = &f->model->config;
+    size_t n_spans =
+        (size_t)f->kv->n_pages * KERN_ATTN_TILE / KERN_ATTN_SPAN + f->limits.max_logits;
+    size_t n_tokens = f->limits.max_logits < 8 ? f->limits.max_logits : 8;
+    size_t n = n_spans * k->n_heads * (2 + k->dim_v) * n_tokens;
+    return n < MAX_PARTS ? n : MAX_PARTS;
+}
+
 static void carve_all(struct forward *f, struct carver *c)
 {
     const struct model_config *k = &f->model->config;
@@ -383,6 +394,8 @@ static void carve_all(struct forward *f, struct carver *c)
     f->angles = carve(c, n * k->n_rot, sizeof(float));
     f->logits = carve(c, (size_t)f->limits.max_logits * k->n_vocab, sizeof(float));
     f->scratch = carve(c, pool_n_threads(f->pool), sizeof *f->scratch);
+    f->n_parts = most_parts(f);
+    f->parts = carve(c, f->n_parts, sizeof *f->parts);
     uint32_t widest = k->n_embd > k->n_ff ? k->n_embd : k->n_ff;
     uint32_t o_cols = k->n_heads * k->dim_v;
     widest = widest > o_cols ? widest : o_cols;

@@ -47,7 +47,9 @@ struct forward {
     float *angles;                   /* (n, n_rot/2, 2) cos and sin */
     void *act[PACK_ACT_COUNT];       /* quantised input of a matrix, in each form */
     struct forward_scratch *scratch; /* (threads) */
-    float *logits;                   /* (n_logits, n_vocab), rows in the order of the items */
+    float *parts;                    /* (n_parts) attention's results of spans, see attention.c */
+    size_t n_parts;
+    float *logits; /* (n_logits, n_vocab), rows in the order of the items */
     void *memory;
     size_t memory_bytes;
     struct exact_cache *exact; /* keys and values in f32, exact mode only */

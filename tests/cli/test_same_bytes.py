@@ -97,6 +97,14 @@ def test_answers_do_not_depend_on_what_computes_them(options):
         assert output([CLANG, *command], "") == answer
 
 
+def test_answers_behind_a_long_prompt_do_not_depend_on_threads():
+    """Over 512 keys, and with four threads fewer KV heads than threads, which then share spans."""
+    prompt = "The llama is an animal of the Andes, the vicuna its wild cousin. " * 80
+    command = [PUNA, "run", "-n", "8", "--temp", "0", "--draft-max", "0"]
+    answers = {output([*command, "--threads", n], prompt) for n in ("1", "2", "4")}
+    assert len(answers) == 1
+
+
 @pytest.mark.parametrize("shape_type", ["Q4_0", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "BF16", "F32"])
 def test_scores_do_not_depend_on_the_architecture(shape_type, tmp_path):
     if not AARCH64.exists() or not GENERATOR.exists():

@@ -24,6 +24,7 @@ struct setting {
     bool mates; /* other sequences compute beside */
     uint32_t max_guesses;
     enum kern_kv kv_type;
+    uint32_t n_ctx; /* 0: N_CTX */
 };
 
 struct world {
@@ -48,7 +49,7 @@ static void open_world(struct world *w, const struct setting *s)
     if (!model_load(&w->model, w->file, kern, &(struct model_load_options){0}, w->pool, &e)) {
         fail_msg("%s", e.text);
     }
-    struct engine_options options = {.n_ctx = N_CTX,
+    struct engine_options options = {.n_ctx = s->n_ctx > 0 ? s->n_ctx : N_CTX,
                                      .max_sequences = 1 + N_MATES,
                                      .batch = s->batch,
                                      .max_guesses = s->max_guesses,
@@ -131,13 +132,13 @@ static void answer(const struct setting *setting, uint32_t *out)
 /* One table for both types of keys and values. */
 static void check_set_with(enum kern_set set, enum kern_kv type, uint32_t *out_expected)
 {
-    const struct setting plain = {KERN_REF, 1, 512, false, 0, type};
+    const struct setting plain = {KERN_REF, 1, 512, false, 0, type, 0};
     answer(&plain, out_expected);
-    const struct setting settings[] = {{set, 1, 512, false, 0, type},
-                                       {set, 2, 512, false, 0, type},
-                                       {set, 2, 7, false, 0, type},
-                                       {set, 1, 13, true, 0, type},
-                                       {set, 3, 512, true, 0, type}};
+    const struct setting settings[] = {{set, 1, 512, false, 0, type, 0},
+                                       {set, 2, 512, false, 0, type, 0},
+                                       {set, 2, 7, false, 0, type, 0},
+                                       {set, 1, 13, true, 0, type, 0},
+                                       {set, 3, 512, true, 0, type, 0}};
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         uint32_t tokens[N_ANSWER];
         answer(&settings[i], tokens);
@@ -183,10 +184,37 @@ static void tokens_of_neon_are_those_of_ref(void **state)
     check_set(KERN_NEON);
 }
 
+/* Keys of more than two spans, which the threads share when they decode. */
+static void tokens_behind_a_long_prompt_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    enum { N_LONG = 1100, N_SHORT_ANSWER = 6 };
+    uint32_t tokens[4][N_SHORT_ANSWER], prompt[N_LONG];
+    make_prompt(prompt, N_LONG, 9);
+    for (uint32_t i = 0; i < 4; i++) {
+        const struct setting setting = {.set = kern_best(),
+                                        .threads = 1 + 3 * i,
+                                        .batch = 512,
+                                        .max_guesses = i / 2 * 7,
+                                        .n_ctx = N_LONG + N_SHORT_ANSWER};
+        struct sampler_params p = params_with_seed(4);
+        struct world w;
+        open_world(&w, &setting);
+        struct engine_seq *s = engine_open(&w.engine, &p, NULL);
+        assert_true(engine_feed(&w.engine, s, prompt, N_LONG, NULL));
+        for (int k = 0; k < N_SHORT_ANSWER; k++) {
+            tokens[i][k] = next_token(&w, s);
+            assert_true(engine_feed(&w.engine, s, &tokens[i][k], 1, NULL));
+        }
+        close_world(&w);
+        assert_memory_equal(tokens[i], tokens[0], sizeof tokens[0]);
+    }
+}
+
 static void a_kept_prefix_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 2, 64, false, 0, KERN_KV_F16};
+    const struct setting setting = {kern_best(), 2, 64, false, 0, KERN_KV_F16, 0};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -264,12 +292,12 @@ static void guesses_change_no_token(void **state)
     const struct sampler_params params[] = {greedy, warm};
     for (int i = 0; i < 2; i++) {
         uint32_t expected[N_LONG_ANSWER], tokens[N_LONG_ANSWER];
-        const struct setting plain = {kern_best(), 2, 64, false, 0, KERN_KV_F16};
+        const struct setting plain = {kern_best(), 2, 64, false, 0, KERN_KV_F16, 0};
         assert_int_equal(answer_repeating(&plain, &params[i], expected), 0);
         for (int k = 0; k < 8; k++) {
             const struct setting guessing = {
                 kern_best(), 2, k % 2 ? 64 : 9, k / 2 % 2, k < 4 ? 7 : ENGINE_MAX_GUESSES,
-                KERN_KV_F16};
+                KERN_KV_F16, 0};
             uint64_t n_confirmed = answer_repeating(&guessing, &params[i], tokens);
             assert_memory_equal(tokens, expected, sizeof expected);
             assert_true(n_confirmed > N_LONG_ANSWER / 10);
@@ -280,7 +308,7 @@ static void guesses_change_no_token(void **state)
 static void a_full_context_is_an_error_that_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16};
+    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16, 0};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -299,7 +327,7 @@ static void a_full_context_is_an_error_that_changes_nothing(void **state)
 static void pages_come_back_when_sequences_close(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16};
+    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16, 0};
     struct world w;
     open_world(&w, &setting);
     uint32_t n_free = w.engine.kv.n_free;
@@ -506,6 +534,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tokens_of_avx2_are_those_of_ref),
         cmocka_unit_test(tokens_of_avx512_are_those_of_ref),
         cmocka_unit_test(tokens_of_neon_are_those_of_ref),
+        cmocka_unit_test(tokens_behind_a_long_prompt_do_not_depend_on_threads),
         cmocka_unit_test(a_kept_prefix_changes_nothing),
         cmocka_unit_test(guesses_change_no_token),
         cmocka_unit_test(a_full_context_is_an_error_that_changes_nothing),
