@@ -293,7 +293,6 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
         }
         return false;
     }
-    g->n_steps++;
     uint32_t row = 0;
     for (uint32_t i = 0; i < n_items; i++) {
         if (g->items[i].n_logits > 0) {

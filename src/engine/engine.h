@@ -64,10 +64,10 @@ struct engine {
     struct kv_pool kv;
     struct forward forward;
     struct sampler_scratch scratch;
-    struct engine_seq *seqs;                  /* (max_sequences) */
-    struct forward_item *items;               /* (max_sequences) of the running step */
-    struct engine_seq **picked;               /* (max_sequences) sequence of each item */
-    uint64_t n_steps, n_guessed, n_confirmed; /* forward passes; guesses made, and found right */
+    struct engine_seq *seqs;         /* (max_sequences) */
+    struct forward_item *items;      /* (max_sequences) of the running step */
+    struct engine_seq **picked;      /* (max_sequences) sequence of each item */
+    uint64_t n_guessed, n_confirmed; /* guesses made, and found right */
 };
 
 /* m and pool must outlive the engine. ERROR_MEMORY, ERROR_USAGE (context too long for the model),
