@@ -91,10 +91,14 @@ fuzz-run: $(LIBFUZZER)
 fuzz-replay: $(FUZZ)
 	@for t in $(FUZZ:$(B)/tests/fuzz_%=%); do $(B)/tests/fuzz_$$t tests/fuzz/corpus/$$t || exit 1; done
 
-# Random weights for the tests that need a model; lies beside the programs that open it.
-# The release build makes it for all builds, also for those that need an emulator to run.
-build/tiny.gguf: $(wildcard bench/gen*.[ch])
-	env -u MAKEFLAGS -u MFLAGS -u MODE -u B -u CC -u LDFLAGS $(MAKE) -s build/release/gen_gguf
+# Random weights for the tests that need a model. The release build's generator makes them for all
+# builds, also for those that need an emulator to run; within that build it is a target like any
+# other, as a second make would write the same archive at the same time.
+ifneq ($(B),build/release)
+build/release/gen_gguf: $(wildcard bench/gen*.[ch])
+	env -u MAKEFLAGS -u MFLAGS -u MODE -u B -u CC -u LDFLAGS $(MAKE) -s $@
+endif
+build/tiny.gguf: build/release/gen_gguf
 	build/release/gen_gguf --shape tiny --type Q4_K_M -o $@
 $(B)/tests/tiny.gguf: build/tiny.gguf
 	@mkdir -p $(@D)
