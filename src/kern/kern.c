@@ -285,3 +285,30 @@ void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, ui
     a->n16 = take(&next, sizes.n16);
     a->n32 = take(&next, sizes.n32);
 }
+
+struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t col_begin,
+                              uint32_t col_end)
+{
+    struct kern_act part = {
+        .form = a->form, .n_tokens = kern_tile_width(a, tile), .cols = col_end - col_begin};
+    /* items before the part: of the tiles before this one, and of this one */
+    size_t n = (size_t)kern_tile_begin(tile) * a->cols + (size_t)part.n_tokens * col_begin;
+    switch (a->form) {
+    case PACK_ACT_F32:
+        part.f = a->f + n;
+        break;
+    case PACK_ACT_Q32:
+        part.q = a->q + n;
+        part.d = a->d + n / 32;
+        part.s = a->s + n / 32;
+        part.n = a->n + n / 32;
+        break;
+    default:
+        part.q = a->q + n;
+        part.d = a->d + n / 256;
+        part.n16 = a->n16 + n / 16;
+        part.n32 = a->n32 + n / 32;
+        break;
+    }
+    return part;
+}

@@ -58,6 +58,12 @@ size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols);
 void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, uint32_t cols,
                    void *memory);
 
+/* Columns [col_begin, col_end) of one tile, as a matrix of one tile that shares a's memory: storing
+ * the parts one by one stores the same bytes as storing the tile. Both must be multiples of the
+ * form's block (any number for F32). */
+struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t col_begin,
+                              uint32_t col_end);
+
 /* Stores tokens of tiles [tile_begin, tile_end) from x: token t's values at x + t * x_stride. */
 typedef void kern_store_act_fn(const struct kern_act *a, const float *x, size_t x_stride,
                                uint32_t tile_begin, uint32_t tile_end);

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-enum { ALIGNMENT = 64, CHUNKS_PER_THREAD = 6, MAX_JOBS = 3, MAX_PARTS = 4 << 20 };
+enum { ALIGNMENT = 64, MAX_JOBS = 3, MAX_PARTS = 4 << 20 };
+enum { CHUNKS_PER_THREAD = 6, EPILOGUE_GROUPS = 16 /* a multiple of every unit */ };
 
 /* ---- phases over activation tiles ---- */
 
@@ -51,17 +52,64 @@ static void for_tiles(struct forward *f, uint32_t n_rows, tile_fn *fn, const voi
 
 struct job {
     const struct model_matrix *m;
-    float *y; /* (n_rows, m rows) */
+    float *y;      /* (n_rows, m rows) */
+    size_t stride; /* from row to row of y; 0: m rows */
+};
+
+/* Floats from row to row of a buffer of n columns that a few columns of all rows are read from: one
+ * line more than n, as rows a power of two apart would share few places in a cache. */
+static size_t padded(uint32_t n)
+{
+    return (size_t)n + PACK_ROWS;
+}
+
+/* Goes on with rows [begin, end) of the products, on the thread that has just computed them. */
+typedef void rows_fn(struct forward *f, const void *argument, uint32_t begin, uint32_t end);
+
+/* What a phase of matrices with equally many rows does to their products. Groups of rows come in
+ * multiples of `unit` (the last ones may be fewer). */
+struct epilogue {
+    rows_fn *fn;
+    const void *argument;
+    uint32_t unit;
 };
 
 struct matmul_phase {
     struct forward *f;
+    const struct epilogue *epilogue; /* NULL: none, and matrices are multiplied one by one */
     struct job jobs[MAX_JOBS];
     struct kern_act act[MAX_JOBS];
     uint32_t first_chunk[MAX_JOBS + 1]; /* of each job, and the end */
     uint32_t n_jobs, chunk_groups;
     _Atomic uint32_t next;
 };
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static void multiply(const struct matmul_phase *p, uint32_t job, uint32_t begin, uint32_t end)
+{
+    const struct job *j = &p->jobs[job];
+    const struct pack_matrix *w = &j->m->packed;
+    size_t stride = j->stride > 0 ? j->stride : w->rows;
+    p->f->model->kern->matmul[w->type](w, begin, end, &p->act[job], j->y, stride);
+}
+
+/* Groups [begin, end) of all jobs, a few at a time so that the epilogue finds them in the cache. */
+static void multiply_together(const struct matmul_phase *p, uint32_t begin, uint32_t end)
+{
+    const struct epilogue *epilogue = p->epilogue;
+    for (uint32_t last; begin < end; begin = last) {
+        last = least(end, begin + EPILOGUE_GROUPS);
+        for (uint32_t i = 0; i < p->n_jobs; i++) {
+            multiply(p, i, begin, last);
+        }
+        epilogue->fn(p->f, epilogue->argument, begin * PACK_ROWS,
+                     least(last * PACK_ROWS, p->jobs[0].m->packed.rows));
+    }
+}
 
 static void matmul_worker(void *argument, unsigned thread)
 {
@@ -73,31 +121,38 @@ static void matmul_worker(void *argument, unsigned thread)
         while (chunk >= p->first_chunk[i + 1]) {
             i++;
         }
-        const struct pack_matrix *w = &p->jobs[i].m->packed;
         uint32_t group = (chunk - p->first_chunk[i]) * p->chunk_groups;
-        uint32_t last =
-            w->n_groups - group < p->chunk_groups ? w->n_groups : group + p->chunk_groups;
-        p->f->model->kern->matmul[w->type](w, group, last, &p->act[i], p->jobs[i].y, w->rows);
+        uint32_t last = least(p->jobs[i].m->packed.n_groups, group + p->chunk_groups);
+        if (p->epilogue != NULL) {
+            multiply_together(p, group, last);
+        } else {
+            multiply(p, i, group, last);
+        }
     }
 }
 
-/* y = W a for up to three matrices that multiply the same activations (n_rows, cols). */
-static void matmul(struct forward *f, uint32_t n_rows, const struct job *jobs, uint32_t n_jobs)
+/* y = W a for up to three matrices that multiply the same activations (n_rows, cols), which lie in
+ * act[form], and the epilogue of all of them. */
+static void matmul(struct forward *f, uint32_t n_rows, void *const *act, const struct job *jobs,
+                   uint32_t n_jobs, const struct epilogue *epilogue)
 {
-    struct matmul_phase p = {.f = f, .n_jobs = n_jobs};
+    struct matmul_phase p = {.f = f, .epilogue = epilogue, .n_jobs = n_jobs};
     uint32_t n_groups = 0;
     for (uint32_t i = 0; i < n_jobs; i++) {
         n_groups += jobs[i].m->packed.n_groups;
     }
-    p.chunk_groups = n_groups / (pool_n_threads(f->pool) * CHUNKS_PER_THREAD);
-    p.chunk_groups = p.chunk_groups > 0 ? p.chunk_groups : 1;
+    /* with an epilogue, the jobs' groups of a chunk go together: fewer chunks, of more work */
+    uint32_t unit = epilogue != NULL ? epilogue->unit : 1;
+    n_groups = epilogue != NULL ? n_groups / n_jobs : n_groups;
+    uint32_t n_units = n_groups / (pool_n_threads(f->pool) * CHUNKS_PER_THREAD * unit);
+    p.chunk_groups = (n_units > 0 ? n_units : 1) * unit;
     for (uint32_t i = 0; i < n_jobs; i++) {
         const struct pack_matrix *w = &jobs[i].m->packed;
         enum pack_act form = pack_act_of(w->type);
         p.jobs[i] = jobs[i];
-        kern_act_init(&p.act[i], form, n_rows, w->cols, f->act[form]);
-        p.first_chunk[i + 1] =
-            p.first_chunk[i] + (w->n_groups + p.chunk_groups - 1) / p.chunk_groups;
+        kern_act_init(&p.act[i], form, n_rows, w->cols, act[form]);
+        uint32_t n_chunks = (w->n_groups + p.chunk_groups - 1) / p.chunk_groups;
+        p.first_chunk[i + 1] = p.first_chunk[i] + (i > 0 && epilogue != NULL ? 0 : n_chunks);
     }
     pool_run(f->pool, matmul_worker, &p);
 }
@@ -135,23 +190,11 @@ static void embed_tile(struct forward *f, const void *argument, uint32_t tile, u
     }
 }
 
-/* Residual of the block before, norm, and the quantised input of the block that follows. */
+/* Norm, and the quantised input of the matrices that follow. */
 struct norm {
-    const struct model_matrix *added; /* its output y joins the stream first; NULL for none */
     const float *weight;
     unsigned forms;
 };
-
-static void add_residual(struct forward *f, const struct model_matrix *added, uint32_t t)
-{
-    const struct kern_table *kern = f->model->kern;
-    uint32_t n = f->model->config.n_embd;
-    float *x = f->x + (size_t)t * n;
-    kern->add(x, f->y + (size_t)t * n, n);
-    if (added->bias != NULL) {
-        kern->add(x, added->bias, n);
-    }
-}
 
 static void norm_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
                       uint32_t end)
@@ -159,9 +202,6 @@ static void norm_tile(struct forward *f, const void *argument, uint32_t tile, ui
     const struct norm *norm = argument;
     const struct model_config *c = &f->model->config;
     for (uint32_t t = begin; t < end; t++) {
-        if (norm->added != NULL) {
-            add_residual(f, norm->added, t);
-        }
         size_t at = (size_t)t * c->n_embd;
         f->model->kern->rmsnorm(f->normed + at, f->x + at, norm->weight, c->n_embd, c->rms_eps);
     }
@@ -209,39 +249,69 @@ static void attended_tile(struct forward *f, const void *argument, uint32_t tile
     store_act(f, f->attended, f->n_tokens, o->packed.cols, form_of(o), tile);
 }
 
-static void silu_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
-                      uint32_t end)
-{
-    const struct model_layer *l = argument;
-    const struct kern_table *kern = f->model->kern;
-    uint32_t n = f->model->config.n_ff;
-    for (uint32_t t = begin; t < end; t++) {
-        float *gate = f->gate + (size_t)t * n, *up = f->up + (size_t)t * n;
-        if (l->gate.bias != NULL) {
-            kern->add(gate, l->gate.bias, n);
-        }
-        if (l->up.bias != NULL) {
-            kern->add(up, l->up.bias, n);
-        }
-        kern->silu_mul(gate, gate, up, n);
-    }
-    store_act(f, f->gate, f->n_tokens, n, form_of(&l->down), tile);
-}
-
 /* Last norm and quantised input for the rows whose logits are wanted. */
 static void logits_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
                         uint32_t end)
 {
-    const struct model_layer *last = argument;
+    (void)argument;
     const struct model *m = f->model;
     uint32_t n = m->config.n_embd;
     for (uint32_t row = begin; row < end; row++) {
-        uint32_t t = f->logit_row[row];
-        add_residual(f, &last->down, t);
-        m->kern->rmsnorm(f->normed + (size_t)row * n, f->x + (size_t)t * n, m->weights.output_norm,
-                         n, m->config.rms_eps);
+        size_t at = (size_t)f->logit_row[row] * n;
+        m->kern->rmsnorm(f->normed + (size_t)row * n, f->x + at, m->weights.output_norm, n,
+                         m->config.rms_eps);
     }
     store_act(f, f->normed, f->n_logits, n, form_of(&m->weights.output), tile);
+}
+
+/* ---- epilogues: what is done to rows of a product where they were computed ---- */
+
+/* Adds f->y, and the bias of the matrix it comes from, to the residual stream. */
+static void add_residual(struct forward *f, const void *argument, uint32_t begin, uint32_t end)
+{
+    const struct model_matrix *added = argument;
+    const struct kern_table *kern = f->model->kern;
+    uint32_t n_embd = f->model->config.n_embd;
+    for (uint32_t t = 0; t < f->n_tokens; t++) {
+        size_t at = (size_t)t * n_embd + begin;
+        kern->add(f->x + at, f->y + t * padded(n_embd) + begin, end - begin);
+        if (added->bias != NULL) {
+            kern->add(f->x + at, added->bias + begin, end - begin);
+        }
+    }
+}
+
+/* gate = silu(gate) * up, and its quantised form. */
+static void gate_silu(struct forward *f, const void *argument, uint32_t begin, uint32_t end)
+{
+    const struct model_layer *l = argument;
+    const struct kern_table *kern = f->model->kern;
+    uint32_t n_ff = f->model->config.n_ff, n = end - begin;
+    for (uint32_t t = 0; t < f->n_tokens; t++) {
+        size_t at = t * padded(n_ff) + begin;
+        if (l->gate.bias != NULL) {
+            kern->add(f->gate + at, l->gate.bias + begin, n);
+        }
+        if (l->up.bias != NULL) {
+            kern->add(f->up + at, l->up.bias + begin, n);
+        }
+        kern->silu_mul(f->gate + at, f->gate + at, f->up + at, n);
+    }
+    enum pack_act form = pack_act_of(l->down.packed.type);
+    struct kern_act act;
+    kern_act_init(&act, form, f->n_tokens, n_ff, f->act_ff[form]);
+    for (uint32_t tile = 0; tile < kern_act_tiles(f->n_tokens); tile++) {
+        struct kern_act part = kern_act_part(&act, tile, begin, end);
+        const float *x = f->gate + tile * KERN_TILE * padded(n_ff) + begin;
+        kern->store_act[form](&part, x, padded(n_ff), 0, 1);
+    }
+}
+
+/* Groups of rows of a product that become whole blocks of the input of m. */
+static uint32_t groups_of_block(const struct model_matrix *m)
+{
+    uint32_t items = quant_type_info(m->packed.type)->block_items;
+    return items > PACK_ROWS ? items / PACK_ROWS : 1;
 }
 
 /* ---- the forward pass ---- */
@@ -249,26 +319,27 @@ static void logits_tile(struct forward *f, const void *argument, uint32_t tile, 
 static void run_layers(struct forward *f)
 {
     const struct model *m = f->model;
-    uint32_t n = f->n_tokens;
+    uint32_t n = f->n_tokens, n_embd = m->config.n_embd, n_ff = m->config.n_ff;
     for_tiles(f, n, embed_tile, NULL);
-    const struct model_matrix *added = NULL;
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         const struct model_layer *l = &m->weights.layers[i];
-        struct norm attn_norm = {added, l->attn_norm,
-                                 form_of(&l->q) | form_of(&l->k) | form_of(&l->v)};
+        struct norm attn_norm = {l->attn_norm, form_of(&l->q) | form_of(&l->k) | form_of(&l->v)};
         for_tiles(f, n, norm_tile, &attn_norm);
-        matmul(f, n, (struct job[]){{&l->q, f->q}, {&l->k, f->k}, {&l->v, f->v}}, 3);
+        matmul(f, n, f->act, (struct job[]){{&l->q, f->q, 0}, {&l->k, f->k, 0}, {&l->v, f->v, 0}},
+               3, NULL);
         for_tiles(f, n, rotate_tile, &(struct rotate){l, i});
         attention_run(f, i);
         for_tiles(f, n, attended_tile, &l->o);
-        matmul(f, n, (struct job[]){{&l->o, f->y}}, 1);
+        matmul(f, n, f->act, (struct job[]){{&l->o, f->y, padded(n_embd)}}, 1,
+               &(struct epilogue){add_residual, &l->o, 1});
 
-        struct norm ffn_norm = {&l->o, l->ffn_norm, form_of(&l->gate) | form_of(&l->up)};
+        struct norm ffn_norm = {l->ffn_norm, form_of(&l->gate) | form_of(&l->up)};
         for_tiles(f, n, norm_tile, &ffn_norm);
-        matmul(f, n, (struct job[]){{&l->gate, f->gate}, {&l->up, f->up}}, 2);
-        for_tiles(f, n, silu_tile, l);
-        matmul(f, n, (struct job[]){{&l->down, f->y}}, 1);
-        added = &l->down;
+        matmul(f, n, f->act,
+               (struct job[]){{&l->gate, f->gate, padded(n_ff)}, {&l->up, f->up, padded(n_ff)}}, 2,
+               &(struct epilogue){gate_silu, l, groups_of_block(&l->down)});
+        matmul(f, n, f->act_ff, (struct job[]){{&l->down, f->y, padded(n_embd)}}, 1,
+               &(struct epilogue){add_residual, &l->down, 1});
     }
 }
 
@@ -278,8 +349,8 @@ static void run_logits(struct forward *f)
     if (f->n_logits == 0) {
         return;
     }
-    for_tiles(f, f->n_logits, logits_tile, &m->weights.layers[m->config.n_layers - 1]);
-    matmul(f, f->n_logits, (struct job[]){{&m->weights.output, f->logits}}, 1);
+    for_tiles(f, f->n_logits, logits_tile, NULL);
+    matmul(f, f->n_logits, f->act, (struct job[]){{&m->weights.output, f->logits, 0}}, 1, NULL);
     for (uint32_t row = 0; m->weights.output.bias != NULL && row < f->n_logits; row++) {
         m->kern->add(f->logits + (size_t)row * m->config.n_vocab, m->weights.output.bias,
                      m->config.n_vocab);
@@ -374,6 +445,12 @@ static size_t most_parts(const struct forward *f)
     return n < MAX_PARTS ? n : MAX_PARTS;
 }
 
+/* Rounded up so that any narrower matrix fits, whatever its form needs beside the quants. */
+static size_t act_bytes(const struct forward *f, enum pack_act form, uint32_t cols)
+{
+    return kern_act_bytes(form, f->limits.max_tokens, (cols + 255) / 256 * 256);
+}
+
 static void carve_all(struct forward *f, struct carver *c)
 {
     const struct model_config *k = &f->model->config;
@@ -383,26 +460,24 @@ static void carve_all(struct forward *f, struct carver *c)
     f->token = carve(c, n, sizeof *f->token);
     f->logit_row = carve(c, n, sizeof *f->logit_row);
     f->x = carve(c, n * k->n_embd, sizeof(float));
-    f->y = carve(c, n * k->n_embd, sizeof(float));
+    f->y = carve(c, n * padded(k->n_embd), sizeof(float));
     f->normed = carve(c, n * k->n_embd, sizeof(float));
     f->q = carve(c, n * k->n_heads * k->dim_k, sizeof(float));
     f->k = carve(c, n * k->n_kv_heads * k->dim_k, sizeof(float));
     f->v = carve(c, n * k->n_kv_heads * k->dim_v, sizeof(float));
     f->attended = carve(c, n * k->n_heads * k->dim_v, sizeof(float));
-    f->gate = carve(c, n * k->n_ff, sizeof(float));
-    f->up = carve(c, n * k->n_ff, sizeof(float));
+    f->gate = carve(c, n * padded(k->n_ff), sizeof(float));
+    f->up = carve(c, n * padded(k->n_ff), sizeof(float));
     f->angles = carve(c, n * k->n_rot, sizeof(float));
     f->logits = carve(c, (size_t)f->limits.max_logits * k->n_vocab, sizeof(float));
     f->scratch = carve(c, pool_n_threads(f->pool), sizeof *f->scratch);
     f->n_parts = most_parts(f);
     f->parts = carve(c, f->n_parts, sizeof *f->parts);
-    uint32_t widest = k->n_embd > k->n_ff ? k->n_embd : k->n_ff;
     uint32_t o_cols = k->n_heads * k->dim_v;
-    widest = widest > o_cols ? widest : o_cols;
+    uint32_t widest = k->n_embd > o_cols ? k->n_embd : o_cols;
     for (enum pack_act form = 0; form < PACK_ACT_COUNT; form++) {
-        /* rounded up so that any narrower matrix fits, whatever its form needs beside the quants */
-        uint32_t cols = (widest + 255) / 256 * 256;
-        f->act[form] = carve(c, 1, kern_act_bytes(form, f->limits.max_tokens, cols));
+        f->act[form] = carve(c, 1, act_bytes(f, form, widest));
+        f->act_ff[form] = carve(c, 1, act_bytes(f, form, k->n_ff));
     }
 }
 

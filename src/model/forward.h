@@ -38,14 +38,15 @@ struct forward {
     uint32_t *token;              /* (n) */
     uint32_t *logit_row;          /* (n_logits) token of each row of logits */
 
-    float *x;                        /* (n, n_embd) residual stream */
-    float *y;                        /* (n, n_embd) output of the last matrix of a block */
-    float *normed;                   /* (n, n_embd) */
-    float *q, *k, *v;                /* (n, heads * dim) */
-    float *attended;                 /* (n, heads * dim_v) */
-    float *gate, *up;                /* (n, n_ff) */
-    float *angles;                   /* (n, n_rot/2, 2) cos and sin */
-    void *act[PACK_ACT_COUNT];       /* quantised input of a matrix, in each form */
+    float *x;                  /* (n, n_embd) residual stream */
+    float *y;                  /* (n, n_embd) output of the last matrix of a block, rows padded */
+    float *normed;             /* (n, n_embd) */
+    float *q, *k, *v;          /* (n, heads * dim) */
+    float *attended;           /* (n, heads * dim_v) */
+    float *gate, *up;          /* (n, n_ff), rows padded */
+    float *angles;             /* (n, n_rot/2, 2) cos and sin */
+    void *act[PACK_ACT_COUNT]; /* quantised input of a matrix, in each form */
+    void *act_ff[PACK_ACT_COUNT];    /* the same of down, written while gate and up read theirs */
     struct forward_scratch *scratch; /* (threads) */
     float *parts;                    /* (n_parts) attention's results of spans, see attention.c */
     size_t n_parts;
