@@ -17,6 +17,11 @@ struct sampler_heap_item {
     int64_t tie; /* + or - the index of what the item stands for */
 };
 
+/* How often a token occurs among the recent ones, and among those of the answer. */
+struct sampler_counts {
+    uint32_t all, answer;
+};
+
 void sampler_params_default(struct sampler_params *out)
 {
     *out = (struct sampler_params){
@@ -67,6 +72,22 @@ static bool check_biases(const struct sampler_params *p, uint32_t n_vocab, struc
     return true;
 }
 
+static bool check_ends(const struct sampler_params *p, uint32_t n_vocab, struct error *e)
+{
+    if (p->n_ends > SAMPLER_MAX_ENDS) {
+        return error_set(e, ERROR_USAGE, "min_tokens holds back %zu tokens, expected at most %d",
+                         p->n_ends, SAMPLER_MAX_ENDS);
+    }
+    for (size_t i = 0; i < p->n_ends; i++) {
+        if (p->ends[i] >= n_vocab) {
+            return error_set(e, ERROR_USAGE,
+                             "min_tokens holds back token %u, the vocabulary has %u", p->ends[i],
+                             n_vocab);
+        }
+    }
+    return true;
+}
+
 bool sampler_params_check(const struct sampler_params *p, uint32_t n_vocab, struct error *e)
 {
     if (!(p->temperature >= 0 && p->temperature < INFINITY)) {
@@ -84,7 +105,7 @@ bool sampler_params_check(const struct sampler_params *p, uint32_t n_vocab, stru
            check_finite("frequency_penalty", p->frequency_penalty, e) &&
            check_finite("presence_penalty", p->presence_penalty, e) &&
            check_range("repeat_last_n", p->repeat_last_n, 0, SAMPLER_MAX_LAST_N, e) &&
-           check_biases(p, n_vocab, e);
+           check_biases(p, n_vocab, e) && check_ends(p, n_vocab, e);
 }
 
 /* --- life of a sampler and of the scratch memory */
@@ -95,30 +116,34 @@ static bool penalties_are_on(const struct sampler_params *p)
                                     p->presence_penalty != 0.0F);
 }
 
+/* NULL when there are none, or memory ran out. */
+static void *copy_items(const void *items, size_t n, size_t size, struct error *e)
+{
+    void *copy = n > 0 ? mem_alloc(n, size, "list of tokens", e) : NULL;
+    if (copy != NULL) {
+        memcpy(copy, items, n * size);
+    }
+    return copy;
+}
+
 bool sampler_init(struct sampler *s, const struct sampler_params *p, uint32_t n_vocab,
                   struct error *e)
 {
     if (!sampler_params_check(p, n_vocab, e)) {
         return false;
     }
-    struct sampler_bias *biases = NULL;
-    uint32_t *recent = NULL;
-    if (p->n_logit_bias > 0) {
-        biases = mem_alloc(p->n_logit_bias, sizeof *biases, "logit_bias list", e);
-        if (biases == NULL) {
-            return false;
-        }
-        memcpy(biases, p->logit_bias, p->n_logit_bias * sizeof *biases);
-    }
+    *s = (struct sampler){.params = *p};
+    s->params.logit_bias = copy_items(p->logit_bias, p->n_logit_bias, sizeof *p->logit_bias, e);
+    s->params.ends = copy_items(p->ends, p->n_ends, sizeof *p->ends, e);
     if (penalties_are_on(p)) {
-        recent = mem_alloc((size_t)p->repeat_last_n, sizeof *recent, "tokens of repeat_last_n", e);
-        if (recent == NULL) {
-            mem_free(biases);
-            return false;
-        }
+        s->recent =
+            mem_alloc((size_t)p->repeat_last_n, sizeof *s->recent, "tokens of repeat_last_n", e);
     }
-    *s = (struct sampler){.params = *p, .recent = recent};
-    s->params.logit_bias = biases;
+    if ((p->n_logit_bias > 0 && s->params.logit_bias == NULL) ||
+        (p->n_ends > 0 && s->params.ends == NULL) || (penalties_are_on(p) && s->recent == NULL)) {
+        sampler_finish(s);
+        return false;
+    }
     rng_init(&s->rng, p->seed);
     return true;
 }
@@ -126,14 +151,15 @@ bool sampler_init(struct sampler *s, const struct sampler_params *p, uint32_t n_
 void sampler_finish(struct sampler *s)
 {
     mem_free((void *)s->params.logit_bias);
+    mem_free((void *)s->params.ends);
     mem_free(s->recent);
     *s = (struct sampler){0};
 }
 
 void sampler_forget(struct sampler *s)
 {
-    s->n_recent = 0;
-    s->next_recent = 0;
+    s->n_recent = s->next_recent = s->n_answer = 0;
+    s->n_sampled = 0;
 }
 
 void sampler_accept(struct sampler *s, uint32_t token)
@@ -145,6 +171,7 @@ void sampler_accept(struct sampler *s, uint32_t token)
     s->recent[s->next_recent] = token;
     s->next_recent = s->next_recent + 1 < capacity ? s->next_recent + 1 : 0;
     s->n_recent += s->n_recent < capacity;
+    s->n_answer += s->n_sampled > 0 && s->n_answer < capacity;
 }
 
 bool sampler_scratch_init(struct sampler_scratch *w, uint32_t n_vocab, struct error *e)
@@ -231,27 +258,42 @@ static bool copy_logits(struct sampler_scratch *w, const float *logits, struct e
     return true;
 }
 
-static double penalized(const struct sampler_params *p, double logit, uint32_t count)
+static double penalized(const struct sampler_params *p, double logit, struct sampler_counts counts)
 {
     double penalty = (double)p->repeat_penalty;
     logit = logit <= 0 ? logit * penalty : logit / penalty;
-    return logit - (count * (double)p->frequency_penalty + (double)p->presence_penalty);
+    uint32_t n = p->answer_only ? counts.answer : counts.all;
+    return n == 0 ? logit
+                  : logit - (n * (double)p->frequency_penalty + (double)p->presence_penalty);
 }
 
-/* Visits each distinct recent token once: the first visit takes its whole count. */
+/* Visits each distinct recent token once: the first visit takes its whole count. The answer's tokens
+ * are the last n_answer of the ring. */
 static void apply_penalties(const struct sampler *s, struct sampler_scratch *w)
 {
+    size_t capacity = (size_t)s->params.repeat_last_n;
+    size_t n_prompt = s->n_recent - s->n_answer;
+    size_t oldest = s->n_recent < capacity ? 0 : s->next_recent;
     for (size_t i = 0; i < s->n_recent; i++) {
-        if (s->recent[i] < w->n_vocab) {
-            w->counts[s->recent[i]]++;
+        uint32_t id = s->recent[(oldest + i) % capacity];
+        if (id < w->n_vocab) {
+            w->counts[id].all++;
+            w->counts[id].answer += i >= n_prompt;
         }
     }
     for (size_t i = 0; i < s->n_recent; i++) {
         uint32_t id = s->recent[i];
-        if (id < w->n_vocab && w->counts[id] > 0) {
+        if (id < w->n_vocab && w->counts[id].all > 0) {
             w->logits[id] = penalized(&s->params, w->logits[id], w->counts[id]);
-            w->counts[id] = 0;
+            w->counts[id] = (struct sampler_counts){0};
         }
+    }
+}
+
+static void hold_back_ends(const struct sampler *s, struct sampler_scratch *w)
+{
+    for (size_t i = 0; s->n_sampled < s->params.min_tokens && i < s->params.n_ends; i++) {
+        w->logits[s->params.ends[i]] = -INFINITY;
     }
 }
 
@@ -336,7 +378,7 @@ static void keep_mass(struct sampler_scratch *w, double mass, bool strictly)
     double sum = 0;
     while (n > 0) {
         const struct sampler_candidate *c = &w->candidates[w->heap[0].tie];
-        w->counts[c->token] = 1;
+        w->counts[c->token].all = 1;
         sum += c->p;
         if (strictly ? sum > mass : sum >= mass) {
             break;
@@ -347,8 +389,8 @@ static void keep_mass(struct sampler_scratch *w, double mass, bool strictly)
     size_t n_kept = 0;
     for (size_t i = 0; i < w->n_candidates; i++) {
         uint32_t token = w->candidates[i].token;
-        if (w->counts[token] > 0) {
-            w->counts[token] = 0;
+        if (w->counts[token].all > 0) {
+            w->counts[token].all = 0;
             w->candidates[n_kept++] = w->candidates[i];
         }
     }
@@ -457,6 +499,7 @@ bool sampler_sample_at(const struct sampler *s, struct sampler_scratch *w, const
     }
     apply_biases(p, w);
     apply_penalties(s, w);
+    hold_back_ends(s, w);
     if (p->temperature > 0) {
         filter(p, w);
         softmax(w, max_logit(w), (double)p->temperature);
@@ -475,5 +518,9 @@ bool sampler_sample(struct sampler *s, struct sampler_scratch *w, const float *l
                     uint32_t *out_token, struct error *e)
 {
     double uniform = s->params.temperature > 0 ? rng_uniform(&s->rng) : 0;
-    return sampler_sample_at(s, w, logits, uniform, out_token, e);
+    if (!sampler_sample_at(s, w, logits, uniform, out_token, e)) {
+        return false;
+    }
+    s->n_sampled += s->n_sampled < UINT32_MAX;
+    return true;
 }

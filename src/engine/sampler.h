@@ -16,6 +16,7 @@
 enum {
     SAMPLER_MAX_LAST_N = 131072, /* repeat_last_n: as long as the longest context */
     SAMPLER_MAX_BIASES = 1024,   /* entries of a logit_bias list */
+    SAMPLER_MAX_ENDS = 64,       /* tokens that min_tokens holds back */
     SAMPLER_DEFAULT_TOP_K = 40,
     SAMPLER_DEFAULT_LAST_N = 64
 };
@@ -38,8 +39,12 @@ struct sampler_params {
     float frequency_penalty; /* finite; 0: off */
     float presence_penalty;  /* finite; 0: off */
     int32_t repeat_last_n;   /* 0..SAMPLER_MAX_LAST_N tokens the penalties look back; 0: off */
+    bool answer_only; /* frequency and presence count what was sampled alone, not the prompt */
     const struct sampler_bias *logit_bias; /* borrowed until sampler_init returns */
     size_t n_logit_bias;
+    const uint32_t *ends; /* cannot be chosen before min_tokens others were; borrowed likewise */
+    size_t n_ends;        /* at most SAMPLER_MAX_ENDS */
+    uint32_t min_tokens;
     uint64_t seed;
 };
 
@@ -51,11 +56,13 @@ void sampler_params_default(struct sampler_params *out);
 bool sampler_params_check(const struct sampler_params *p, uint32_t n_vocab, struct error *e);
 
 struct sampler {
-    struct sampler_params params; /* logit_bias points to an own copy */
+    struct sampler_params params; /* logit_bias and ends point to own copies */
     struct rng rng;
     uint32_t *recent; /* (repeat_last_n) ring of accepted tokens, NULL when no penalty is on */
     size_t n_recent;
     size_t next_recent;
+    size_t n_answer;    /* accepted since the first sampled token */
+    uint32_t n_sampled; /* since the start or sampler_forget */
 };
 
 /* Checks the parameters and copies what it needs; the result is released with sampler_finish.
@@ -64,10 +71,11 @@ bool sampler_init(struct sampler *s, const struct sampler_params *p, uint32_t n_
                   struct error *e);
 void sampler_finish(struct sampler *s);
 
-/* One token became part of the sequence (of the prompt too): the penalties count it from now on. */
+/* One token became part of the sequence: the penalties count it from now on. Before the first sample
+ * it belongs to the prompt, then to the answer. */
 void sampler_accept(struct sampler *s, uint32_t token);
 
-/* Forgets all accepted tokens; the random stream goes on. */
+/* Forgets all accepted tokens, what follows is a prompt again; the random stream goes on. */
 void sampler_forget(struct sampler *s);
 
 /* A token that may still be chosen. Candidates are kept in ascending order of ids. */
@@ -78,17 +86,18 @@ struct sampler_candidate {
 };
 
 struct sampler_heap_item;
+struct sampler_counts;
 
 struct sampler_scratch {
     uint32_t n_vocab;
     double *logits;                 /* (n_vocab) */
-    uint32_t *counts;               /* (n_vocab) all zero between calls */
+    struct sampler_counts *counts;  /* (n_vocab) all zero between calls */
     struct sampler_heap_item *heap; /* (n_vocab) */
     struct sampler_candidate *candidates;
     size_t n_candidates;
 };
 
-/* 52 bytes a token of the vocabulary. ERROR_MEMORY leaves nothing to release. */
+/* 56 bytes a token of the vocabulary. ERROR_MEMORY leaves nothing to release. */
 bool sampler_scratch_init(struct sampler_scratch *w, uint32_t n_vocab, struct error *e);
 void sampler_scratch_finish(struct sampler_scratch *w);
 

@@ -193,6 +193,7 @@ static void a_broken_logit_is_an_error_that_names_the_token(void **state)
 static void out_of_range_parameters_are_refused_by_name_and_number(void **state)
 {
     (void)state;
+    static const uint32_t far_end = 8;
     static const struct sampler_bias far = {8, 1}, nan_bias = {3, NAN}, inf_bias = {3, INFINITY};
     struct sampler_params d;
     sampler_params_default(&d);
@@ -218,6 +219,8 @@ static void out_of_range_parameters_are_refused_by_name_and_number(void **state)
         {d, "of token 3 is nan"},
         {d, "of token 3 is inf"},
         {d, "1025 entries"},
+        {d, "holds back token 8"},
+        {d, "holds back 65 tokens"},
     };
     bad[0].p.temperature = -0.5F;
     bad[1].p.temperature = NAN;
@@ -238,6 +241,9 @@ static void out_of_range_parameters_are_refused_by_name_and_number(void **state)
     bad[16].p.logit_bias = &inf_bias;
     bad[14].p.n_logit_bias = bad[15].p.n_logit_bias = bad[16].p.n_logit_bias = 1;
     bad[17].p.n_logit_bias = SAMPLER_MAX_BIASES + 1;
+    bad[18].p.ends = &far_end;
+    bad[18].p.n_ends = 1;
+    bad[19].p.n_ends = SAMPLER_MAX_ENDS + 1;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct sampler s;
         struct error e = {0};
@@ -332,12 +338,14 @@ static void running_out_of_memory_is_a_clean_error_at_every_allocation(void **st
 {
     (void)state;
     static const struct sampler_bias bias = {1, 2};
+    static const uint32_t end = 3;
     struct sampler_params p;
     sampler_params_default(&p);
     p.logit_bias = &bias;
-    p.n_logit_bias = 1;
+    p.ends = &end;
+    p.n_logit_bias = p.n_ends = 1;
     p.presence_penalty = 1;
-    for (size_t nth = 1; nth <= 2; nth++) {
+    for (size_t nth = 1; nth <= 3; nth++) {
         struct sampler s;
         struct error e = {0};
         mem_fail_nth(nth);
@@ -352,6 +360,71 @@ static void running_out_of_memory_is_a_clean_error_at_every_allocation(void **st
         assert_int_equal(e.code, ERROR_MEMORY);
     }
     mem_fail_nth(0);
+}
+
+/* Greedy choice after the prompt {0, 0, 1} and the answer {2}; logits 3, 2.5, 2, 0, then none. */
+static uint32_t choice_after_penalties(bool answer_only, float presence, float frequency)
+{
+    const float no = -INFINITY, logits[8] = {3, 2.5F, 2, 0, no, no, no, no};
+    struct sampler_params p;
+    sampler_params_default(&p);
+    p.temperature = 0;
+    p.answer_only = answer_only;
+    p.presence_penalty = presence;
+    p.frequency_penalty = frequency;
+    p.repeat_last_n = 4;
+    struct fixture f;
+    open_fixture(&f, &p);
+    uint32_t token = 9;
+    sampler_accept(&f.s, 3); /* falls out of the ring of four */
+    sampler_accept(&f.s, 0);
+    sampler_accept(&f.s, 0);
+    sampler_accept(&f.s, 1);
+    assert_true(sampler_sample(&f.s, &f.w, logits, &token, &f.e));
+    sampler_accept(&f.s, 2);
+    assert_true(sampler_sample(&f.s, &f.w, logits, &token, &f.e));
+    close_fixture(&f);
+    return token;
+}
+
+static void penalties_of_the_answer_alone_spare_the_prompts_tokens(void **state)
+{
+    (void)state;
+    /* all: 3-2*1.2=0.6, 2.5-1.2=1.3, 2-1.2=0.8; the answer alone: 3, 2.5, 0.8 */
+    assert_int_equal(choice_after_penalties(false, 0, 1.2F), 1);
+    assert_int_equal(choice_after_penalties(true, 0, 1.2F), 0);
+    /* all: 3-4=-1, 2.5-4=-1.5, 2-4=-2, 0; the answer alone: 3, 2.5, -2, 0 */
+    assert_int_equal(choice_after_penalties(false, 4, 0), 3);
+    assert_int_equal(choice_after_penalties(true, 4, 0), 0);
+    /* a reward raises the answer's own token above the rest: 3, 2.5, 2+2 */
+    assert_int_equal(choice_after_penalties(true, -2, 0), 2);
+}
+
+static void ends_cannot_be_chosen_before_min_tokens_others(void **state)
+{
+    (void)state;
+    static const uint32_t ends[2] = {7, 6};
+    const float logits[8] = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, 5, 9};
+    struct sampler_params p;
+    sampler_params_default(&p);
+    p.temperature = 0;
+    p.ends = ends;
+    p.n_ends = 2;
+    p.min_tokens = 2;
+    struct fixture f;
+    open_fixture(&f, &p);
+    uint32_t token[3];
+    for (int i = 0; i < 3; i++) {
+        assert_true(sampler_sample(&f.s, &f.w, logits, &token[i], &f.e));
+        sampler_accept(&f.s, token[i]);
+    }
+    assert_int_equal(token[0], 5);
+    assert_int_equal(token[1], 5);
+    assert_int_equal(token[2], 7);
+    sampler_forget(&f.s);
+    assert_true(sampler_sample(&f.s, &f.w, logits, &token[0], &f.e));
+    assert_int_equal(token[0], 5);
+    close_fixture(&f);
 }
 
 /* The whole vocabulary of Llama 3 in the two orders that are worst for a heap and for a quicksort.
@@ -399,6 +472,8 @@ int main(void)
         cmocka_unit_test(drawn_frequencies_follow_the_distribution),
         cmocka_unit_test(sampling_allocates_nothing),
         cmocka_unit_test(running_out_of_memory_is_a_clean_error_at_every_allocation),
+        cmocka_unit_test(penalties_of_the_answer_alone_spare_the_prompts_tokens),
+        cmocka_unit_test(ends_cannot_be_chosen_before_min_tokens_others),
         cmocka_unit_test(sorted_logits_of_a_large_vocabulary_keep_the_right_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
