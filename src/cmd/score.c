@@ -4,6 +4,7 @@
 #include "cmd/ids.h"
 #include "cmd/print.h"
 #include "cmd/session.h"
+#include "engine/logprobs.h"
 #include "model/forward.h"
 
 #include <errno.h>
@@ -25,15 +26,10 @@ struct score_options {
     const char *logits_path;
 };
 
-struct choice {
-    uint32_t id;
-    double logprob;
-};
-
 /* What the model says of one token: entry 0 of a text has none before it and is not scored. */
 struct scored {
     double logprob;
-    struct choice top[MAX_TOP]; /* options.top of them, best first */
+    struct logprob top[MAX_TOP]; /* options.top of them, best first */
 };
 
 struct score {
@@ -76,38 +72,6 @@ static bool read_tokens(struct score *s, struct error *e)
     return ok;
 }
 
-/* log(sum of exp(logit)) over the tokens, in doubles, the maximum subtracted. */
-static double log_sum_exp(const float *logits, uint32_t n)
-{
-    double max = -INFINITY, sum = 0.0;
-    for (uint32_t i = 0; i < n; i++) {
-        max = (double)logits[i] > max ? (double)logits[i] : max;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        sum += fmath_exp((double)logits[i] - max);
-    }
-    return max + fmath_log(sum);
-}
-
-/* Keeps the best n_top in descending order; equal ones by ascending id. */
-static void find_top(const float *logits, uint32_t n_ids, double log_sum, struct choice *top,
-                     uint32_t n_top)
-{
-    uint32_t n = 0;
-    for (uint32_t id = 0; id < n_ids && n_top > 0; id++) {
-        double logprob = (double)logits[id] - log_sum;
-        if (n == n_top && !(logprob > top[n - 1].logprob)) {
-            continue;
-        }
-        uint32_t at = n < n_top ? n++ : n - 1;
-        while (at > 0 && logprob > top[at - 1].logprob) {
-            top[at] = top[at - 1];
-            at--;
-        }
-        top[at] = (struct choice){id, logprob};
-    }
-}
-
 static void print_piece(const struct score *s, uint32_t id)
 {
     print_escaped(stdout, tokenizer_piece(s->session.tokenizer, id, true), SIZE_MAX);
@@ -131,7 +95,8 @@ static json_t *json_top(const struct score *s, const struct scored *t)
 {
     json_t *top = json_array();
     for (uint32_t i = 0; top != NULL && i < s->options.top; i++) {
-        if (json_array_append_new(top, json_entry(s, t->top[i].id, json_real(t->top[i].logprob)))) {
+        if (json_array_append_new(top,
+                                  json_entry(s, t->top[i].token, json_real(t->top[i].logprob)))) {
             json_decref(top);
             return NULL;
         }
@@ -161,8 +126,8 @@ static void emit_text(const struct score *s, size_t index, const struct scored *
     printf("  %6u  ", id);
     print_piece(s, id);
     for (uint32_t i = 0; index > 0 && i < s->options.top; i++) {
-        printf("    %10.5f  %6u  ", t->top[i].logprob, t->top[i].id);
-        print_piece(s, t->top[i].id);
+        printf("    %10.5f  %6u  ", t->top[i].logprob, t->top[i].token);
+        print_piece(s, t->top[i].token);
     }
 }
 
@@ -203,10 +168,10 @@ static bool score_row(struct score *s, const float *logits, size_t index, struct
                          strerror(errno));
     }
     if (index + 1 < s->tokens.n) {
-        double log_sum = log_sum_exp(logits, n);
+        double log_sum = logprobs_log_sum(logits, n);
         struct scored t;
         t.logprob = (double)logits[s->tokens.ids[index + 1]] - log_sum;
-        find_top(logits, n, log_sum, t.top, s->options.top);
+        logprobs_top(logits, n, log_sum, t.top, s->options.top);
         return emit(s, index + 1, &t, e);
     }
     return true;
