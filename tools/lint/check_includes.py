@@ -19,7 +19,8 @@ LAYERS = {
     "schema": ["model", "token"],
     "guard": ["model", "token"],
     "engine": ["model", "chat", "schema", "guard"],
-    "cmd": ["engine"],
+    "serve": ["engine"],
+    "cmd": ["serve"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 

@@ -1,0 +1,57 @@
+/* choice.h - one choice of an answer: sampled tokens go in, text comes out until the choice ends.
+ *
+ * Text leaves in whole code points, without the tokens and strings that ended it, and as soon as it
+ * can no longer be part of a stop string. Belongs to the engine thread. */
+#ifndef SERVE_CHOICE_H
+#define SERVE_CHOICE_H
+
+#include "engine/logprobs.h"
+#include "serve/stop.h"
+#include "token/token.h"
+
+enum { CHOICE_MAX_TOP = 20 };
+
+/* The same for all choices of a request, which owns it. */
+struct choice_rules {
+    const struct tokenizer *tokenizer;
+    const struct str *stops; /* (n_stops), see stop.h */
+    size_t n_stops;
+    const uint32_t *stop_ids; /* (n_stop_ids) */
+    size_t n_stop_ids;
+    uint32_t max_tokens;
+    bool ignore_eos;
+    bool logprobs;  /* entries are wanted */
+    uint32_t n_top; /* at most CHOICE_MAX_TOP */
+};
+
+enum choice_end { CHOICE_RUNS, CHOICE_STOP, CHOICE_LENGTH };
+
+/* What is told of a token of the text. */
+struct choice_logprob {
+    struct logprob chosen;
+    struct logprob top[CHOICE_MAX_TOP]; /* the rules' n_top of them */
+    size_t text_end;                    /* bytes of the choice's text up to and with this token */
+};
+
+struct choice {
+    const struct choice_rules *rules;
+    struct token_stream stream;
+    struct stop stop;
+    struct buf piece;  /* of the last token */
+    uint32_t n_tokens; /* sampled, those that ended it too */
+    size_t text_bytes; /* of all tokens so far, stop strings and all */
+    enum choice_end end;
+};
+
+/* rules must outlive the choice. */
+void choice_init(struct choice *c, const struct choice_rules *rules);
+void choice_finish(struct choice *c);
+
+/* Takes the next token while c->end is CHOICE_RUNS, appends the text that can leave to *out and sets
+ * c->end. ERROR_MEMORY. */
+bool choice_push(struct choice *c, uint32_t token, struct buf *out, struct error *e);
+
+/* Ends a running choice that can get no more tokens: CHOICE_LENGTH. */
+bool choice_cut(struct choice *c, struct buf *out, struct error *e);
+
+#endif
