@@ -1,0 +1,77 @@
+/* api_error.h - what a client is told when a request fails, in OpenAI's form:
+ *   {"error":{"message":"...","type":"...","param":"messages[0].content"|null,"code":"..."|null}}
+ *
+ * A kind stands for one line of the table: HTTP status, type and code. Pure functions, any thread. */
+#ifndef SERVE_API_ERROR_H
+#define SERVE_API_ERROR_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stdint.h>
+
+enum api_error_kind {
+    API_ERROR_NONE,
+    API_ERROR_BAD_JSON,              /* 400: the body is no JSON, or JSON past a limit */
+    API_ERROR_INVALID_TYPE,          /* 400 */
+    API_ERROR_INVALID_VALUE,         /* 400: right type, outside its range */
+    API_ERROR_MISSING_PARAMETER,     /* 400 */
+    API_ERROR_UNKNOWN_PARAMETER,     /* 400: a name that nobody defines */
+    API_ERROR_UNSUPPORTED_PARAMETER, /* 400: known, but not offered here; a warning when strict */
+    API_ERROR_UNSUPPORTED_VALUE,     /* 400: known value of a supported parameter, not offered */
+    API_ERROR_CONTEXT_LENGTH,        /* 400 */
+    API_ERROR_INVALID_KEY,           /* 401 */
+    API_ERROR_FORBIDDEN,             /* 403 */
+    API_ERROR_NOT_FOUND,             /* 404: a thing other than a model */
+    API_ERROR_MODEL_NOT_FOUND,       /* 404 */
+    API_ERROR_UNKNOWN_URL,           /* 404 */
+    API_ERROR_METHOD_NOT_ALLOWED,    /* 405 */
+    API_ERROR_TIMEOUT,               /* 408: the request did not arrive in time */
+    API_ERROR_CONFLICT,              /* 409 */
+    API_ERROR_TOO_LARGE,             /* 413: body */
+    API_ERROR_MEDIA_TYPE,            /* 415 */
+    API_ERROR_UNPROCESSABLE,         /* 422 */
+    API_ERROR_RATE_LIMIT,            /* 429 */
+    API_ERROR_QUOTA,                 /* 429 */
+    API_ERROR_HEADERS_TOO_LARGE,     /* 431 */
+    API_ERROR_CANCELLED,             /* 499: the client left; nobody reads it but a log */
+    API_ERROR_SERVER,                /* 500 */
+    API_ERROR_OVERLOADED,            /* 503: no memory or no place in the queue */
+    API_ERROR_NOT_READY,             /* 503: starting or stopping */
+    API_ERROR_KIND_COUNT
+};
+
+/* code is NULL where the client gets null. */
+struct api_error_meaning {
+    int http_status;
+    const char *type;
+    const char *code;
+};
+const struct api_error_meaning *api_error_meaning(enum api_error_kind kind);
+
+enum { API_PARAM_BYTES = 128, API_MESSAGE_BYTES = 640 };
+
+/* Lives on the caller's stack; zeroed is "no error". param "" is null for the client. */
+struct api_error {
+    enum api_error_kind kind;
+    char param[API_PARAM_BYTES];
+    char message[API_MESSAGE_BYTES];
+};
+
+/* Fills *e and returns false. e may be NULL, so may param. What is too long is cut. */
+bool api_error_set(struct api_error *e, enum api_error_kind kind, const char *param,
+                   const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* The same from an error of the modules below: the kind by its code, the text as it is. */
+bool api_error_from(struct api_error *out, const struct error *e, const char *param);
+
+/* The 400 that clients know by its sentence: "This model's maximum context length is N tokens. ..."
+ * n_answer: tokens asked for behind the prompt, 0 when the prompt alone is too long.
+ * param: "messages", "prompt" or "input". */
+bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t n_prompt,
+                       uint64_t n_answer);
+
+/* Appends the body, on one line without a final newline. ERROR_MEMORY leaves *out as it was. */
+bool api_error_print(const struct api_error *e, struct buf *out, struct error *why);
+
+#endif
