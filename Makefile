@@ -56,6 +56,7 @@ NEON := -march=armv8.2-a+dotprod -fno-schedule-insns -Wno-ignored-optimization-a
 $(B)/%_avx2.o: ALL_CFLAGS += $(AVX2) -fno-sanitize=all
 $(B)/%_avx512.o: ALL_CFLAGS += $(AVX512) -fno-sanitize=all
 $(B)/%_neon.o: ALL_CFLAGS += $(NEON) -fno-sanitize=all
+$(B)/src/serve/api_openapi.o: docs/openapi.json
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

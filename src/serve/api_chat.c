@@ -1,0 +1,406 @@
+/* api_chat.c - parameters of chats alone. Those that ask for what is not there yet (tools, formats)
+ * are read far enough to tell a malformed request from one that another server would take. */
+#include "serve/api_parameter.h"
+
+static struct api_generation *generation(struct api_reader *r)
+{
+    return &r->request->generation;
+}
+
+static bool not_yet(struct api_reader *r)
+{
+    return api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER, "is not supported yet");
+}
+
+/* A string member that must be there. */
+static bool want_text(struct api_reader *r, const json_t *object, const char *key)
+{
+    const json_t *v = api_member(object, key);
+    size_t before = api_enter_key(r, key);
+    struct str text = {0};
+    if (v == NULL) {
+        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
+    }
+    if (!api_view_text(r, v, SIZE_MAX, &text)) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
+}
+
+/* --- lengths */
+
+static bool read_max_tokens(struct api_reader *r, const json_t *v)
+{
+    int64_t n = 0;
+    if (!api_read_int(r, v, 1, INT32_MAX, &n)) {
+        return false;
+    }
+    const json_t *newer = api_member(r->root, "max_completion_tokens");
+    if (newer != NULL && json_number_value(newer) != (double)n) {
+        return api_warn(r, "has no effect: max_completion_tokens is given too");
+    }
+    generation(r)->max_tokens = (uint32_t)n;
+    return true;
+}
+
+static bool read_truncation(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"disabled", "auto", NULL};
+    size_t i = 0;
+    if (!api_read_choice(r, v, names, &i)) {
+        return false;
+    }
+    generation(r)->truncation = i == 0 ? API_TRUNCATION_DISABLED : API_TRUNCATION_AUTO;
+    return true;
+}
+
+static bool read_continue(struct api_reader *r, const json_t *v)
+{
+    bool wanted = false;
+    return api_read_bool(r, v, &wanted) && (!wanted || not_yet(r));
+}
+
+/* --- formats and tools */
+
+static bool read_response_format(struct api_reader *r, const json_t *v)
+{
+    static const char *const types[] = {"text", "json_object", "json_schema", NULL};
+    if (!api_want_object(r, v)) {
+        return false;
+    }
+    size_t path = r->path_n;
+    size_t type = 0;
+    if (!want_text(r, v, "type")) {
+        return false;
+    }
+    api_enter_key(r, "type");
+    if (!api_read_choice(r, api_member(v, "type"), types, &type)) {
+        return false;
+    }
+    api_leave(r, path);
+    const json_t *schema = api_member(v, "json_schema");
+    if (type == 2) {
+        api_enter_key(r, "json_schema");
+        if (schema == NULL) {
+            return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
+        }
+        if (!api_want_object(r, schema) || !want_text(r, schema, "name")) {
+            return false;
+        }
+        api_leave(r, path);
+    }
+    static const char *const text_keys[] = {"type", NULL};
+    return type == 0 ? api_check_keys(r, v, text_keys) : not_yet(r);
+}
+
+static bool check_tool(struct api_reader *r, const json_t *v)
+{
+    static const char *const types[] = {"function", NULL};
+    size_t i = 0;
+    if (!api_want_object(r, v) || !want_text(r, v, "type")) {
+        return false;
+    }
+    size_t before = api_enter_key(r, "type");
+    if (!api_read_choice(r, api_member(v, "type"), types, &i)) {
+        return false;
+    }
+    api_leave(r, before);
+    const json_t *function = api_member(v, "function");
+    api_enter_key(r, "function");
+    if (function == NULL) {
+        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
+    }
+    if (!api_want_object(r, function) || !want_text(r, function, "name")) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
+}
+
+static bool read_tools(struct api_reader *r, const json_t *v)
+{
+    if (!api_want_array(r, v, 0, API_MAX_N)) {
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        size_t before = api_enter_index(r, i);
+        if (!check_tool(r, json_array_get(v, i))) {
+            return false;
+        }
+        api_leave(r, before);
+    }
+    return json_array_size(v) == 0 || not_yet(r);
+}
+
+static bool read_functions(struct api_reader *r, const json_t *v)
+{
+    return api_want_array(r, v, 0, API_MAX_N) && (json_array_size(v) == 0 || not_yet(r));
+}
+
+/* The string form with nothing to choose from is fine, whatever it says but `required`. */
+static bool read_tool_choice(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"none", "auto", "required", NULL};
+    size_t i = 0;
+    if (json_is_object(v)) {
+        return want_text(r, v, "type") && not_yet(r);
+    }
+    if (!json_is_string(v)) {
+        return api_fail(r, API_ERROR_INVALID_TYPE, "is neither a string nor an object");
+    }
+    return api_read_choice(r, v, names, &i) && (i < 2 || not_yet(r));
+}
+
+static bool read_function_call(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"none", "auto", NULL};
+    size_t i = 0;
+    if (json_is_object(v)) {
+        return want_text(r, v, "name") && not_yet(r);
+    }
+    return api_read_choice(r, v, names, &i);
+}
+
+/* true is the default, and there are no calls to make one after the other. */
+static bool read_parallel(struct api_reader *r, const json_t *v)
+{
+    bool ignored = false;
+    return api_read_bool(r, v, &ignored);
+}
+
+static bool read_modalities(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"text", "audio", NULL};
+    if (!api_want_array(r, v, 1, 2)) {
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        size_t kind = 0;
+        size_t before = api_enter_index(r, i);
+        if (!api_read_choice(r, json_array_get(v, i), names, &kind)) {
+            return false;
+        }
+        if (kind == 1) {
+            return api_fail(r, API_ERROR_UNSUPPORTED_VALUE,
+                            "is 'audio': the model writes text alone");
+        }
+        api_leave(r, before);
+    }
+    return true;
+}
+
+/* --- logprobs */
+
+static bool read_top_logprobs(struct api_reader *r, const json_t *v)
+{
+    int64_t n = 0;
+    if (!api_read_int(r, v, 0, API_MAX_TOP_LOGPROBS, &n)) {
+        return false;
+    }
+    generation(r)->top_logprobs = (uint32_t)n;
+    return true;
+}
+
+/* --- what concerns the hosted product, not the answer */
+
+static bool read_store(struct api_reader *r, const json_t *v)
+{
+    bool wanted = false;
+    if (!api_read_bool(r, v, &wanted)) {
+        return false;
+    }
+    return !wanted || api_fail(r, API_ERROR_UNSUPPORTED_VALUE,
+                               "is true, but this server does not store answers");
+}
+
+static bool check_pair(struct api_reader *r, const char *key, const json_t *value)
+{
+    enum { KEY_CHARS = 64, VALUE_CHARS = 512 };
+    struct str text = {0};
+    size_t n_chars = 0;
+    for (const char *c = key; *c != '\0'; c++) {
+        n_chars += ((unsigned char)*c & 0xC0) != 0x80;
+    }
+    size_t before = api_enter_key(r, key);
+    if (n_chars > KEY_CHARS) {
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is a key of %zu characters, at most %d",
+                        n_chars, KEY_CHARS);
+    }
+    if (!api_view_text(r, value, VALUE_CHARS, &text)) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
+}
+
+/* Belongs to stored answers; there are none. */
+static bool read_metadata(struct api_reader *r, const json_t *v)
+{
+    if (!api_want_object(r, v)) {
+        return false;
+    }
+    if (json_object_size(v) > API_MAX_METADATA) {
+        return api_fail(r, API_ERROR_INVALID_VALUE, "has %zu pairs, expected at most %d",
+                        json_object_size(v), API_MAX_METADATA);
+    }
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)v, key, value)
+    {
+        if (!check_pair(r, key, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_service_tier(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"auto",     "default", "flex", "scale",
+                                        "priority", "fast",    NULL};
+    size_t i = 0;
+    if (!api_read_choice(r, v, names, &i)) {
+        return false;
+    }
+    generation(r)->tell_tier = true;
+    return i < 2 || api_warn(r, "is answered as 'default': this server has one tier");
+}
+
+static bool read_safety_identifier(struct api_reader *r, const json_t *v)
+{
+    struct str text = {0};
+    if (!api_view_text(r, v, API_MAX_SAFETY_CHARS, &text)) {
+        return false;
+    }
+    return r->request->user.n > 0 || api_copy_text(r, text, &r->request->user);
+}
+
+static bool read_cache_key(struct api_reader *r, const json_t *v)
+{
+    struct str text = {0};
+    return api_view_text(r, v, API_MAX_USER_CHARS, &text);
+}
+
+static bool read_cache_options(struct api_reader *r, const json_t *v)
+{
+    static const char *const keys[] = {"mode", "ttl", NULL};
+    static const char *const modes[] = {"implicit", "explicit", NULL};
+    static const char *const times[] = {"30m", NULL};
+    size_t i = 0;
+    if (!api_check_keys(r, v, keys)) {
+        return false;
+    }
+    const json_t *mode = api_member(v, "mode");
+    const json_t *ttl = api_member(v, "ttl");
+    size_t before = api_enter_key(r, "mode");
+    if (mode != NULL && !api_read_choice(r, mode, modes, &i)) {
+        return false;
+    }
+    api_leave(r, before);
+    api_enter_key(r, "ttl");
+    if (ttl != NULL && !api_read_choice(r, ttl, times, &i)) {
+        return false;
+    }
+    api_leave(r, before);
+    return api_warn(r, "has no effect: every prefix is cached until its room is needed");
+}
+
+static bool read_cache_retention(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"in_memory", "24h", NULL};
+    size_t i = 0;
+    return api_read_choice(r, v, names, &i) &&
+           (i == 0 || api_warn(r, "has no effect: prefixes are cached until room is needed"));
+}
+
+static bool read_reasoning_effort(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"none", "minimal", "low", "medium",
+                                        "high", "xhigh",   "max", NULL};
+    size_t i = 0;
+    return api_read_choice(r, v, names, &i) &&
+           (i == 0 || api_warn(r, "has no effect: the model does not reason apart"));
+}
+
+static bool read_verbosity(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"medium", "low", "high", NULL};
+    size_t i = 0;
+    return api_read_choice(r, v, names, &i) &&
+           (i == 0 || api_warn(r, "has no effect: the model was not trained to follow it"));
+}
+
+/* A text that the answer will resemble: it would change speed and nothing else. */
+static bool read_prediction(struct api_reader *r, const json_t *v)
+{
+    static const char *const keys[] = {"type", "content", NULL};
+    static const char *const types[] = {"content", NULL};
+    size_t i = 0;
+    if (!api_check_keys(r, v, keys) || !want_text(r, v, "type")) {
+        return false;
+    }
+    const json_t *content = api_member(v, "content");
+    size_t before = api_enter_key(r, "type");
+    if (!api_read_choice(r, api_member(v, "type"), types, &i)) {
+        return false;
+    }
+    api_leave(r, before);
+    api_enter_key(r, "content");
+    struct str text = {0};
+    if (content == NULL) {
+        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
+    }
+    if (!api_read_content(r, content, &text)) {
+        return false;
+    }
+    api_leave(r, before);
+    return api_warn(r, "has no effect: it could change the speed alone");
+}
+
+#define GENERATION(field) API_FIELD(generation.field)
+
+static const struct api_parameter chat_items[] = {
+    {"messages", API_KIND_CUSTOM, 0, 0, 0, api_read_messages},
+    {"max_tokens", API_KIND_CUSTOM, 0, 0, 0, read_max_tokens},
+    {"max_completion_tokens", API_KIND_UINT32, GENERATION(max_tokens), 1, INT32_MAX, NULL},
+    {"logprobs", API_KIND_BOOL, GENERATION(logprobs), 0, 0, NULL},
+    {"top_logprobs", API_KIND_CUSTOM, 0, 0, 0, read_top_logprobs},
+    {"response_format", API_KIND_CUSTOM, 0, 0, 0, read_response_format},
+    {"tools", API_KIND_CUSTOM, 0, 0, 0, read_tools},
+    {"tool_choice", API_KIND_CUSTOM, 0, 0, 0, read_tool_choice},
+    {"parallel_tool_calls", API_KIND_CUSTOM, 0, 0, 0, read_parallel},
+    {"functions", API_KIND_CUSTOM, 0, 0, 0, read_functions},
+    {"function_call", API_KIND_CUSTOM, 0, 0, 0, read_function_call},
+    {"modalities", API_KIND_CUSTOM, 0, 0, 0, read_modalities},
+    {"audio", API_KIND_REFUSED, 0, 0, 0, NULL},
+    {"web_search_options", API_KIND_REFUSED, 0, 0, 0, NULL},
+    {"moderation", API_KIND_REFUSED, 0, 0, 0, NULL},
+    {"prediction", API_KIND_CUSTOM, 0, 0, 0, read_prediction},
+    {"store", API_KIND_CUSTOM, 0, 0, 0, read_store},
+    {"metadata", API_KIND_CUSTOM, 0, 0, 0, read_metadata},
+    {"service_tier", API_KIND_CUSTOM, 0, 0, 0, read_service_tier},
+    {"safety_identifier", API_KIND_CUSTOM, 0, 0, 0, read_safety_identifier},
+    {"prompt_cache_key", API_KIND_CUSTOM, 0, 0, 0, read_cache_key},
+    {"prompt_cache_options", API_KIND_CUSTOM, 0, 0, 0, read_cache_options},
+    {"prompt_cache_retention", API_KIND_CUSTOM, 0, 0, 0, read_cache_retention},
+    {"reasoning_effort", API_KIND_CUSTOM, 0, 0, 0, read_reasoning_effort},
+    {"verbosity", API_KIND_CUSTOM, 0, 0, 0, read_verbosity},
+    {"truncation", API_KIND_CUSTOM, 0, 0, 0, read_truncation},
+    {"add_generation_prompt", API_KIND_BOOL, GENERATION(add_generation_prompt), 0, 0, NULL},
+    {"continue_final_message", API_KIND_CUSTOM, 0, 0, 0, read_continue},
+    {"chat_template", API_KIND_REFUSED, 0, 0, 0, NULL},
+    {"chat_template_kwargs", API_KIND_REFUSED, 0, 0, 0, NULL},
+};
+const struct api_table api_chat_table = API_TABLE(chat_items);
+
+bool api_chat_check(struct api_reader *r)
+{
+    struct api_generation *g = generation(r);
+    g->best_of = g->n;
+    if (g->top_logprobs > 0 && !g->logprobs) {
+        api_enter_key(r, "top_logprobs");
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is only allowed when logprobs is true");
+    }
+    return true;
+}

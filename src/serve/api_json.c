@@ -1,0 +1,163 @@
+/* api_json.c - bounds of a body, and jansson in one block of memory. */
+#include "serve/api_json.h"
+
+#include "base/mem.h"
+#include "serve/api_request.h"
+
+/* --- the block that the thread's parser takes its memory from; nothing is given back before all */
+
+enum { ALIGNMENT = 16 };
+
+static _Thread_local struct {
+    char *bytes;
+    size_t n, capacity;
+} block;
+
+static void *take(size_t n_bytes)
+{
+    size_t rounded = (n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (block.bytes == NULL || rounded < n_bytes || rounded > block.capacity - block.n) {
+        return mem_alloc(n_bytes, 1, "JSON", NULL);
+    }
+    void *p = block.bytes + block.n;
+    block.n += rounded;
+    return p;
+}
+
+static void give_back(void *p)
+{
+    uintptr_t at = (uintptr_t)p;
+    uintptr_t start = (uintptr_t)block.bytes;
+    if (block.bytes == NULL || at < start || at >= start + block.capacity) {
+        mem_free(p);
+    }
+}
+
+void api_init(void)
+{
+    json_set_alloc_funcs(take, give_back);
+}
+
+/* --- bounds, before anything is built: jansson itself allows a depth of 2048 and any number */
+
+struct scan {
+    size_t depth, deepest, n_containers, n_values;
+};
+
+static const char *skip_string(const char *p, const char *end)
+{
+    for (p++; p < end && *p != '"'; p++) {
+        p += *p == '\\';
+    }
+    return p;
+}
+
+static void scan_body(struct str body, struct scan *s)
+{
+    const char *end = body.p + body.n;
+    for (const char *p = body.p; p < end; p++) {
+        switch (*p) {
+        case '"':
+            p = skip_string(p, end);
+            break;
+        case '[':
+        case '{':
+            s->n_containers++;
+            s->n_values++;
+            s->depth++;
+            s->deepest = s->depth > s->deepest ? s->depth : s->deepest;
+            break;
+        case ']':
+        case '}':
+            s->depth -= s->depth > 0;
+            break;
+        case ',':
+            s->n_values++;
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+static bool check_bounds(const struct scan *s, struct api_error *e)
+{
+    if (s->deepest > API_MAX_DEPTH) {
+        return api_error_set(e, API_ERROR_BAD_JSON, NULL,
+                             "the body nests %zu arrays and objects, at most %d are read",
+                             s->deepest, API_MAX_DEPTH);
+    }
+    if (s->n_containers > API_MAX_CONTAINERS) {
+        return api_error_set(e, API_ERROR_BAD_JSON, NULL,
+                             "the body has %zu arrays and objects, at most %d are read",
+                             s->n_containers, API_MAX_CONTAINERS);
+    }
+    if (s->n_values > API_MAX_VALUES) {
+        return api_error_set(e, API_ERROR_BAD_JSON, NULL,
+                             "the body has %zu values, at most %d are read", s->n_values,
+                             API_MAX_VALUES);
+    }
+    return true;
+}
+
+/* What jansson takes, with nothing given back. A member: a pair (56 bytes and its name, and the name
+ * once more while it is read), places in tables that double (64), a value (32, or 48 and its text).
+ * A container: itself and its first table (208). The text of a token gathers in a buffer that
+ * doubles, of the longest token. */
+static bool bound_memory(const struct scan *s, size_t n_body, size_t *out)
+{
+    enum { FIXED = 4096, A_BODY_BYTE = 8, A_VALUE = 320, A_CONTAINER = 256 };
+    size_t text, rest = FIXED + s->n_values * A_VALUE + s->n_containers * A_CONTAINER;
+    return mem_mul(n_body, A_BODY_BYTE, &text) && mem_add(text, rest, out);
+}
+
+/* --- parsing */
+
+static bool fail_memory(struct api_error *e)
+{
+    return api_error_set(e, API_ERROR_OVERLOADED, NULL,
+                         "the server has no memory for this request now");
+}
+
+bool api_json_parse(struct api_json *out, struct str body, struct api_error *e)
+{
+    struct scan s = {0};
+    size_t n_bytes = 0;
+    scan_body(body, &s);
+    if (!check_bounds(&s, e)) {
+        return false;
+    }
+    struct api_json made = {0};
+    made.block = bound_memory(&s, body.n, &n_bytes) ? mem_alloc(n_bytes, 1, "JSON", NULL) : NULL;
+    if (made.block == NULL) {
+        return fail_memory(e);
+    }
+    block.bytes = made.block;
+    block.n = 0;
+    block.capacity = n_bytes;
+    json_error_t why = {0};
+    made.root =
+        json_loadb(body.n > 0 ? body.p : "", body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    bool ok = json_is_object(made.root);
+    if (made.root == NULL) {
+        api_error_set(e, API_ERROR_BAD_JSON, NULL,
+                      "the body could not be parsed as JSON: line %d, column %d: %s", why.line,
+                      why.column, why.text);
+    } else if (!ok) {
+        api_error_set(e, API_ERROR_INVALID_TYPE, NULL, "the body is no JSON object");
+    }
+    if (!ok) {
+        api_json_finish(&made);
+        return false;
+    }
+    *out = made;
+    return true;
+}
+
+void api_json_finish(struct api_json *json)
+{
+    json_decref(json->root);
+    mem_free(json->block);
+    block.bytes = NULL;
+    *json = (struct api_json){0};
+}

@@ -1,0 +1,54 @@
+/* api_parameter.h - the tables of parameters: one line a name, which says type, place and range.
+ * Internal to serve/api_*. */
+#ifndef SERVE_API_PARAMETER_H
+#define SERVE_API_PARAMETER_H
+
+#include "serve/api_read.h"
+
+enum api_parameter_kind {
+    API_KIND_BOOL,
+    API_KIND_INT32,
+    API_KIND_UINT32,
+    API_KIND_FLOAT,
+    API_KIND_TEXT,   /* max is in code points; min 1 refuses the empty string */
+    API_KIND_CUSTOM, /* read() does it */
+    API_KIND_REFUSED /* known by name and never taken */
+};
+
+struct api_parameter {
+    const char *name;
+    enum api_parameter_kind kind;
+    size_t offset; /* in struct api_request */
+    double min, max;
+    bool (*read)(struct api_reader *r, const json_t *v);
+};
+
+struct api_table {
+    const struct api_parameter *items;
+    size_t n;
+};
+
+/* What chats and completions share, each endpoint's own, and the checks that need several. Defaults
+ * are put in by the *_default functions before anything is read. */
+extern const struct api_table api_generation_table;
+extern const struct api_table api_chat_table;
+extern const struct api_table api_completion_table;
+extern const struct api_table api_embedding_table;
+extern const struct api_table api_tokenize_table;
+extern const struct api_table api_detokenize_table;
+
+void api_generation_default(struct api_generation *g, const struct api_options *o);
+bool api_generation_check(struct api_reader *r);
+bool api_chat_check(struct api_reader *r);
+bool api_completion_check(struct api_reader *r);
+
+/* messages of a chat, into the request's generation. */
+bool api_read_messages(struct api_reader *r, const json_t *v);
+
+/* A string or an array of text parts, joined by line ends. */
+bool api_read_content(struct api_reader *r, const json_t *v, struct str *out);
+
+#define API_TABLE(items_) ((struct api_table){(items_), sizeof(items_) / sizeof((items_)[0])})
+#define API_FIELD(field)  offsetof(struct api_request, field)
+
+#endif

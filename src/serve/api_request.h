@@ -1,0 +1,175 @@
+/* api_request.h - bodies of requests: JSON to plain structs, every value checked.
+ *
+ * No parameter is ignored in silence. A name that is not in the tables, a wrong type and a value
+ * outside its range are errors that name the parameter ("messages[2].content"); a parameter that is
+ * known and harmless, but has no effect here, becomes a warning, or an error with `strict`. null
+ * stands for "not given" wherever the parameter is optional.
+ *
+ * Ownership: a parsed request owns all that it points to in one list of memory blocks, and nothing
+ * of the body. It may move between threads; parsing is pure and thread-safe.
+ * Bounds: a body is looked through before it becomes a tree (API_MAX_DEPTH and the two next to it);
+ * the tree takes less than 350 MB for the worst body and 8 bytes a byte for a long text, and is gone
+ * when the function returns. */
+#ifndef SERVE_API_REQUEST_H
+#define SERVE_API_REQUEST_H
+
+#include "chat/template.h"
+#include "engine/sampler.h"
+#include "serve/api_error.h"
+
+enum {
+    API_MAX_DEPTH = 64,         /* nested arrays and objects of a body */
+    API_MAX_CONTAINERS = 65536, /* arrays and objects of a body, all together */
+    API_MAX_VALUES = 1 << 20,   /* elements and members, all together: also token ids */
+    API_MAX_MESSAGES = 4096,    /* of a chat */
+    API_MAX_PARTS = 1024,       /* of one message's content */
+    API_MAX_STOPS = 4,          /* stop strings */
+    API_MAX_STOP_BYTES = 1024,  /* of one stop string */
+    API_MAX_STOP_IDS = 64,      /* stop_token_ids */
+    API_MAX_BIASES = SAMPLER_MAX_BIASES,
+    API_MAX_N = 128, /* as the specification has it; the server's own limit is lower */
+    API_MAX_BEST_OF = 20,
+    API_MAX_TOP_LOGPROBS = 20,  /* of chats */
+    API_MAX_LOGPROBS = 5,       /* of completions */
+    API_MAX_INPUTS = 2048,      /* texts of one embeddings request */
+    API_MAX_NAME_CHARS = 256,   /* code points of model, cache_salt */
+    API_MAX_USER_CHARS = 512,   /* of user, prompt_cache_key */
+    API_MAX_SAFETY_CHARS = 128, /* of safety_identifier */
+    API_MAX_METADATA = 16,      /* pairs; keys of at most 64, values of at most 512 code points */
+    API_MAX_WARNINGS = 96       /* each parameter warns at most once, so this is never reached */
+};
+
+/* "as many tokens as the context has room for" */
+#define API_TO_CONTEXT_END UINT32_MAX
+
+/* Once in a process, before any other thread exists: jansson's memory comes from base/mem.h then. */
+void api_init(void);
+
+enum api_endpoint {
+    API_CHAT,           /* chat/completions */
+    API_COMPLETION,     /* completions */
+    API_EMBEDDING,      /* embeddings */
+    API_TOKENIZE,       /* tokenize, as llama-server has it; so the next two */
+    API_DETOKENIZE,     /* detokenize */
+    API_APPLY_TEMPLATE, /* apply-template: a chat's body, whose model is optional */
+    API_ENDPOINT_COUNT
+};
+
+enum api_pooling { API_POOLING_MEAN, API_POOLING_LAST };
+
+/* What holds where the request is silent, and the server's own limits. */
+struct api_options {
+    struct sampler_params sampler;  /* no logit_bias here */
+    uint32_t chat_max_tokens;       /* API_TO_CONTEXT_END, or a number */
+    uint32_t completion_max_tokens; /* 16 */
+    uint32_t max_n;                 /* highest n and best_of, at most API_MAX_N */
+    uint32_t max_prompts;           /* of one completions request */
+    uint32_t n_vocab;               /* ids of requests are below; 0: not checked */
+    uint32_t n_embd;                /* the one value of `dimensions`; 0: not checked */
+    enum api_pooling pooling;
+};
+
+/* OpenAI's: temperature 1, top_p 1 and every other filter off, penalties over the whole context. */
+void api_options_default(struct api_options *out);
+
+/* A text, or token ids. */
+struct api_prompt {
+    bool is_ids;
+    struct str text; /* may be empty */
+    const uint32_t *ids;
+    size_t n_ids; /* >= 1 with is_ids */
+};
+
+enum api_truncation {
+    API_TRUNCATION_DISABLED, /* too long is an error */
+    API_TRUNCATION_AUTO      /* drop the oldest whole turns, keep system and the last user turn */
+};
+
+/* What the engine is to do, the same for chats and completions. */
+struct api_generation {
+    const struct chat_message *messages; /* (n_messages) of a chat, >= 1; NULL for completions */
+    size_t n_messages;
+    bool add_generation_prompt;       /* of a chat; true unless the request says otherwise */
+    enum api_truncation truncation;   /* of a chat */
+    const struct api_prompt *prompts; /* (n_prompts) of completions, >= 1; NULL for chats */
+    size_t n_prompts;
+
+    struct sampler_params sampler; /* all but token ids' upper end checked when n_vocab was 0 */
+    bool has_seed;                 /* else sampler.seed is the option's: draw one */
+    bool penalize_prompt;          /* the penalties count the prompt's tokens too: only with
+                                      repetition_penalty, which is defined so; OpenAI's are not */
+    uint32_t n;                    /* answers to a prompt, >= 1 */
+    uint32_t best_of;              /* >= n: so many are made, the n likeliest are answered */
+    uint32_t max_tokens;           /* API_TO_CONTEXT_END, or a number; 0 in completions alone */
+    uint32_t min_tokens;           /* no end token and no stop before; <= max_tokens */
+    bool ignore_eos;
+    struct str stop[API_MAX_STOPS]; /* none is empty */
+    size_t n_stop;
+    const uint32_t *stop_ids;
+    size_t n_stop_ids;
+
+    bool logprobs;
+    uint32_t top_logprobs; /* likeliest tokens told at each place beside the chosen one */
+    bool echo;             /* completions: the answer begins with the prompt (and its logprobs) */
+    bool stream;
+    bool include_usage; /* a last chunk with usage, and usage:null before */
+    bool tell_tier;     /* the request named service_tier: the answer says "default" */
+    int32_t priority;   /* lower goes first; 0 where the request is silent */
+    struct str
+        cache_salt; /* prefixes are shared among requests of equal salt alone; may be empty */
+};
+
+struct api_embedding {
+    const struct api_prompt *inputs; /* (n_inputs) >= 1, none empty */
+    size_t n_inputs;
+    bool base64; /* else a list of numbers */
+    enum api_pooling pooling;
+};
+
+struct api_tokenize {
+    const struct api_prompt *pieces; /* (n_pieces) tokenised one after the other; >= 0 */
+    size_t n_pieces;
+    bool add_special, parse_special, with_pieces;
+};
+
+struct api_detokenize {
+    const uint32_t *ids; /* (n_ids) may be none */
+    size_t n_ids;
+};
+
+/* Something that was asked for and had no effect. param is a path as in errors. */
+struct api_warning {
+    struct str param;
+    struct str message;
+};
+
+struct api_request {
+    enum api_endpoint endpoint;
+    struct str model; /* empty where it is optional and not given */
+    struct str user;  /* user, or else safety_identifier: for logs and limits; may be empty */
+    bool strict;
+    union {
+        struct api_generation generation; /* API_CHAT, API_COMPLETION, API_APPLY_TEMPLATE */
+        struct api_embedding embedding;
+        struct api_tokenize tokenize;
+        struct api_detokenize detokenize;
+    };
+    struct api_warning *warnings; /* (n_warnings) */
+    size_t n_warnings;
+    void *blocks; /* the memory of all that; api_request_finish */
+};
+
+/* Reads a body. False with *e, which has the answer's status, and nothing to release; *out is then
+ * zeroed. Running out of memory is API_ERROR_OVERLOADED. */
+bool api_request_parse(enum api_endpoint endpoint, struct str body,
+                       const struct api_options *options, struct api_request *out,
+                       struct api_error *e);
+
+/* Releases all that the request owns and zeroes it. A zeroed request is allowed. */
+void api_request_finish(struct api_request *r);
+
+/* Name of the i-th parameter that an endpoint accepts, NULL behind the last. For tests and
+ * /capabilities. Parameters that are always refused are not among them. */
+const char *api_parameter_name(enum api_endpoint endpoint, size_t i);
+
+#endif
