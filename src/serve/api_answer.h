@@ -1,0 +1,151 @@
+/* api_answer.h - answers and events as JSON, written straight into a buffer.
+ *
+ * Every function appends to *out, allocates nothing but the buffer's own growth, and on failure
+ * (ERROR_MEMORY: the buffer's maximum or memory; ERROR_INTERNAL: a number that is not finite) leaves
+ * *out as it was. Strings may hold any bytes: what leaves is valid UTF-8. Structs are borrowed for
+ * the call. Pure functions, any thread.
+ *
+ * A stream, for choices 0 .. n-1:
+ *   role event of choice 0, 1, ..; content events as they come; finish event of each;
+ *   usage event (include_usage alone); api_stream_done().
+ * Completions have no role event. An error after the first event is api_stream_error(), last. */
+#ifndef SERVE_API_ANSWER_H
+#define SERVE_API_ANSWER_H
+
+#include "serve/api_error.h"
+#include "serve/api_request.h"
+#include "token/token.h"
+
+enum api_finish { API_FINISH_NONE, API_FINISH_STOP, API_FINISH_LENGTH, API_FINISH_CONTENT_FILTER };
+
+/* Below this a log probability is told as this. */
+#define API_LOGPROB_FLOOR (-9999.0F)
+
+/* One of the likeliest tokens at a place. bytes are the token's own, also half a code point. */
+struct api_candidate {
+    struct str bytes;
+    float logprob;
+};
+
+/* A token of an answer, or with echo of its prompt. */
+struct api_token {
+    struct str bytes;
+    float logprob;      /* NaN: none, as for a prompt's first token; below the floor: the floor */
+    size_t text_offset; /* code points of text before it (api_count_text); completions alone */
+    const struct api_candidate *top; /* (n_top) likeliest first */
+    size_t n_top;
+};
+
+/* How many characters bytes add to a text that is cut into tokens: a code point counts where its
+ * first byte is. */
+size_t api_count_text(struct str bytes);
+
+enum api_harm {
+    API_HARM_HATE,
+    API_HARM_SELF_HARM,
+    API_HARM_SEXUAL,
+    API_HARM_VIOLENCE,
+    API_HARM_JAILBREAK, /* this and the next say "detected" too */
+    API_HARM_PROFANITY,
+    API_HARM_COUNT
+};
+
+struct api_filter_result {
+    bool filtered[API_HARM_COUNT];
+    bool detected[API_HARM_COUNT];
+};
+
+/* What was dropped because the request asked for truncation. */
+struct api_truncated {
+    size_t n_messages; /* dropped */
+    size_t n_tokens;   /* dropped, of the prompt as it would have been */
+    size_t first;      /* index in the request of the first message dropped */
+};
+
+struct api_usage {
+    uint64_t prompt_tokens, completion_tokens;
+    uint64_t cached_tokens;      /* of the prompt, found in the prefix cache */
+    uint64_t cache_write_tokens; /* of the prompt, now in it */
+    struct str miss_reason;      /* why no more were cached; p NULL: usage has no "cache" object */
+};
+
+/* What all events and the whole answer of one request say. */
+struct api_head {
+    struct str id;    /* "chatcmpl-..." or "cmpl-..." */
+    struct str model; /* as the request named it */
+    struct str fingerprint;
+    int64_t created_s;  /* Unix time */
+    bool include_usage; /* streams: usage:null in all but the last */
+    bool tell_tier;     /* service_tier:"default" */
+    /* in a whole answer, and in the first event of a stream */
+    const struct api_warning *warnings; /* (n_warnings) */
+    size_t n_warnings;
+    const struct api_truncated *truncated; /* NULL: nothing was */
+};
+
+/* A choice, or the part of one that an event adds. */
+struct api_choice {
+    uint32_t index;
+    struct str text;
+    enum api_finish finish;         /* API_FINISH_NONE in all events but the finish event */
+    bool logprobs;                  /* else null */
+    const struct api_token *tokens; /* (n_tokens) of this text, with logprobs alone */
+    size_t n_tokens;
+    const struct api_filter_result *filter; /* NULL: no content_filter_results */
+};
+
+/* --- whole answers */
+
+bool api_chat_print(const struct api_head *h, const struct api_choice *choices, size_t n_choices,
+                    const struct api_usage *usage, struct buf *out, struct error *e);
+bool api_completion_print(const struct api_head *h, const struct api_choice *choices,
+                          size_t n_choices, const struct api_usage *usage, struct buf *out,
+                          struct error *e);
+
+/* --- streams: each appends one event, "data: {...}\n\n" */
+
+/* is_first: of the whole stream; it carries warnings and truncation. */
+bool api_chat_role_event(const struct api_head *h, uint32_t index, bool is_first, struct buf *out,
+                         struct error *e);
+bool api_chat_content_event(const struct api_head *h, const struct api_choice *c, struct buf *out,
+                            struct error *e);
+/* c->finish says why; its text and tokens are not told. */
+bool api_chat_finish_event(const struct api_head *h, const struct api_choice *c, struct buf *out,
+                           struct error *e);
+/* Text, and in the last event of a choice its finish. */
+bool api_completion_event(const struct api_head *h, const struct api_choice *c, bool is_first,
+                          struct buf *out, struct error *e);
+bool api_usage_event(const struct api_head *h, bool is_chat, const struct api_usage *usage,
+                     struct buf *out, struct error *e);
+bool api_stream_error(const struct api_error *error, struct buf *out, struct error *e);
+bool api_stream_done(struct buf *out, struct error *e);
+
+/* --- embeddings: begin, every vector in order, end */
+
+bool api_embeddings_begin(struct buf *out, struct error *e);
+/* shapes  vector (n) f32, finite */
+bool api_embeddings_add(uint32_t index, const float *vector, size_t n, bool base64, struct buf *out,
+                        struct error *e);
+bool api_embeddings_end(struct str model, uint64_t prompt_tokens, struct buf *out, struct error *e);
+
+/* --- models */
+
+struct api_model {
+    struct str id;
+    int64_t created_s;
+    struct str owned_by;
+};
+bool api_model_print(const struct api_model *m, struct buf *out, struct error *e);
+bool api_models_print(const struct api_model *models, size_t n, struct buf *out, struct error *e);
+
+/* --- tokenize, detokenize, apply-template: llama-server's forms */
+
+/* with_pieces: {"id","piece"} objects, where a piece that is no UTF-8 is a list of bytes. */
+bool api_tokenize_print(const struct tokenizer *t, const uint32_t *ids, size_t n, bool with_pieces,
+                        struct buf *out, struct error *e);
+bool api_detokenize_print(struct str text, struct buf *out, struct error *e);
+/* Ours gives the ids too: text alone cannot say which of its tokens are control tokens. */
+bool api_apply_template_print(struct str prompt, const uint32_t *ids, size_t n, struct buf *out,
+                              struct error *e);
+
+#endif

@@ -1,0 +1,20 @@
+/* api_answer_internal.h - what the writers of whole answers and of events share. */
+#ifndef SERVE_API_ANSWER_INTERNAL_H
+#define SERVE_API_ANSWER_INTERNAL_H
+
+#include "serve/api_answer.h"
+#include "serve/api_write.h"
+
+/* {"id":...,"object":...,"created":...,"model":...,"system_fingerprint":...[,"service_tier":...] */
+void api_write_head(struct api_writer *w, const struct api_head *h, const char *object);
+
+/* [,"warnings":[...]][,"truncation":{...}] */
+void api_write_reports(struct api_writer *w, const struct api_head *h);
+
+/* ,"usage":{...} */
+void api_write_usage(struct api_writer *w, const struct api_usage *u);
+
+/* ,"logprobs":...,"finish_reason":...[,"content_filter_results":{...}] of a chat or a completion */
+void api_write_choice_tail(struct api_writer *w, const struct api_choice *c, bool is_chat);
+
+#endif
