@@ -1,9 +1,9 @@
 /* test_stop.c - stop strings whatever the pieces are. */
+#include "base/rng.h"
 #include "serve/stop.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -65,21 +65,27 @@ static void the_answer_ends_before_the_string_that_is_complete_first(void **stat
     }
 }
 
+static int below(struct rng *rng, int n)
+{
+    return (int)(rng_uniform(rng) * n);
+}
+
 /* Against the definition: the least end over all places of all strings. */
 static void random_texts_agree_with_the_definition(void **state)
 {
     (void)state;
-    srand(7);
+    struct rng rng;
+    rng_init(&rng, 7);
     for (int round = 0; round < 20000; round++) {
         char text[24] = {0}, stop_text[3][6] = {{0}}, expected[32] = {0}, out[MAX_OUT];
         struct str stops[3];
         for (int i = 0; i < 20; i++) {
-            text[i] = (char)('a' + rand() % 2);
+            text[i] = (char)('a' + below(&rng, 2));
         }
         for (int i = 0; i < 3; i++) {
-            int n = 2 + rand() % 4;
+            int n = 2 + below(&rng, 4);
             for (int k = 0; k < n; k++) {
-                stop_text[i][k] = (char)('a' + rand() % 2 + (rand() % 8 == 0));
+                stop_text[i][k] = (char)('a' + below(&rng, 2) + (below(&rng, 8) == 0));
             }
             stops[i] = str_from(stop_text[i]);
         }
@@ -96,7 +102,7 @@ static void random_texts_agree_with_the_definition(void **state)
         }
         memcpy(expected, text, begin);
         expected[begin] = end < 99 ? '|' : '\0';
-        run(text, (size_t)(1 + rand() % 5), stops, 3, out);
+        run(text, (size_t)(1 + below(&rng, 5)), stops, 3, out);
         assert_string_equal(out, expected);
     }
 }
