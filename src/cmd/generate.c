@@ -85,7 +85,7 @@ bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokeni
                      struct error *e)
 {
     struct generate_stats stats = {0};
-    uint64_t n_guessed = g->n_guessed, n_confirmed = g->n_confirmed;
+    uint64_t n_guessed = g->speculation.n_guessed, n_confirmed = g->speculation.n_confirmed;
     if (r->n_tokens >= g->options.n_ctx) {
         return error_set(e, ERROR_CONTEXT,
                          "the prompt has %zu tokens, the context holds %u and one must stay free "
@@ -104,8 +104,8 @@ bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokeni
     bool ok = answer_loop(g, s, &a, &stats, e) && token_stream_flush(&a.stream, &a.text, e) &&
               emit(&a, e);
     buf_finish(&a.text);
-    stats.n_guessed = (uint32_t)(g->n_guessed - n_guessed);
-    stats.n_confirmed = (uint32_t)(g->n_confirmed - n_confirmed);
+    stats.n_guessed = (uint32_t)(g->speculation.n_guessed - n_guessed);
+    stats.n_confirmed = (uint32_t)(g->speculation.n_confirmed - n_confirmed);
     if (ok) {
         *out_stats = stats;
     }

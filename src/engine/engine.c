@@ -48,6 +48,7 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     if (!set_options(g, options, e)) {
         return false;
     }
+    g->speculation.max_guesses = g->options.max_guesses;
     uint32_t n_seqs = g->options.max_sequences;
     uint64_t pages = ((uint64_t)g->options.n_ctx + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE;
     uint32_t batch = g->options.batch < g->options.n_ctx ? g->options.batch : g->options.n_ctx;
@@ -58,7 +59,8 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     g->seqs = mem_alloc(n_seqs, sizeof *g->seqs, "sequences", e);
     g->items = g->seqs ? mem_alloc(n_seqs, sizeof *g->items, "batch items", e) : NULL;
     g->picked = g->items ? mem_alloc(n_seqs, sizeof(void *), "batch items", e) : NULL;
-    if (g->picked == NULL ||
+    g->guessers = g->picked ? mem_alloc(n_seqs, sizeof *g->guessers, "batch items", e) : NULL;
+    if (g->guessers == NULL ||
         !kv_pool_init(&g->kv, &m->config, g->options.kv_type, pages * KERN_ATTN_TILE * n_seqs, e)) {
         goto fail;
     }
@@ -80,6 +82,7 @@ void engine_finish(struct engine *g)
     forward_finish(&g->forward);
     sampler_scratch_finish(&g->scratch);
     kv_pool_finish(&g->kv);
+    mem_free(g->guessers);
     mem_free(g->picked);
     mem_free(g->items);
     mem_free(g->seqs);
@@ -104,11 +107,10 @@ struct engine_seq *engine_open(struct engine *g, const struct sampler_params *pa
     }
     s->tokens = mem_alloc(g->options.n_ctx, sizeof *s->tokens, "tokens of a sequence", e);
     if (s->tokens == NULL || !kv_seq_init(&s->kv, g->options.n_ctx, e) ||
-        (g->options.max_guesses > 0 && !ngram_init(&s->ngram, g->options.n_ctx, e))) {
+        !speculation_open(&g->speculation, &s->guesses, g->options.n_ctx, e)) {
         engine_close(g, s);
         return NULL;
     }
-    s->guesses = (struct engine_guesses){.length = g->options.max_guesses, .match = NGRAM_ORDER};
     return s;
 }
 
@@ -119,7 +121,7 @@ void engine_close(struct engine *g, struct engine_seq *s)
     }
     kv_seq_finish(&s->kv, &g->kv);
     sampler_finish(&s->sampler);
-    ngram_finish(&s->ngram);
+    speculation_close(&s->guesses);
     mem_free(s->tokens);
     *s = (struct engine_seq){0};
 }
@@ -142,35 +144,21 @@ static void sample(struct engine *g, struct engine_seq *s, uint32_t row)
                                   &s->token, &s->error);
 }
 
-/* Forgets the guesses that are left, and learns from how many were right: the more, the longer the
- * next ones; none, and a longer match is asked for. */
 static void drop_guesses(struct engine *g, struct engine_seq *s)
 {
-    struct engine_guesses *guess = &s->guesses;
-    if (guess->n == 0) {
-        return;
+    if (s->guesses.n > 0) {
+        speculation_drop(&g->speculation, &s->guesses);
+        kv_seq_truncate(&s->kv, &g->kv, s->n_tokens);
     }
-    uint32_t right = guess->n - guess->left;
-    if (right == 0) {
-        guess->match = guess->match < NGRAM_MAX_MATCH / 2 ? 2 * guess->match : NGRAM_MAX_MATCH;
-    } else {
-        guess->match = guess->match > 2 * NGRAM_ORDER ? guess->match / 2 : NGRAM_ORDER;
-    }
-    uint32_t length = right == guess->n ? 2 * guess->n : right + 1;
-    guess->length = length < g->options.max_guesses ? length : g->options.max_guesses;
-    guess->n = guess->left = 0;
-    kv_seq_truncate(&s->kv, &g->kv, s->n_tokens);
 }
 
 /* The token behind s's own was guessed and computed: makes it s's own and samples the next. */
 static void confirm_guess(struct engine *g, struct engine_seq *s)
 {
     uint32_t token = s->tokens[s->n_tokens++];
-    ngram_add(&s->ngram, s->tokens, s->n_tokens - 1, s->n_tokens);
+    speculation_add(&g->speculation, &s->guesses, s->tokens, s->n_tokens - 1, s->n_tokens);
     sampler_accept(&s->sampler, token);
-    s->guesses.left--;
-    g->n_confirmed++;
-    sample(g, s, s->guesses.row++);
+    sample(g, s, speculation_confirm(&g->speculation, &s->guesses));
     if (s->guesses.left == 0) {
         drop_guesses(g, s);
     }
@@ -198,9 +186,7 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
     }
     memcpy(s->tokens + s->n_tokens, tokens, n_tokens * sizeof *tokens);
     s->n_tokens += n_tokens;
-    if (g->options.max_guesses > 0) {
-        ngram_add(&s->ngram, s->tokens, s->n_tokens - n_tokens, s->n_tokens);
-    }
+    speculation_add(&g->speculation, &s->guesses, s->tokens, s->n_tokens - n_tokens, s->n_tokens);
     for (uint32_t i = 0; i < n_tokens; i++) {
         sampler_accept(&s->sampler, tokens[i]);
     }
@@ -228,50 +214,55 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
     return engine_feed(g, s, tokens, n_tokens, e);
 }
 
-/* Puts the first n waiting tokens of s into the step, and n_guesses behind them. */
-static void pick(struct engine *g, uint32_t *n_items, struct engine_seq *s, uint32_t n,
-                 uint32_t n_guesses)
+/* Puts the first n waiting tokens of s into the step. */
+static void pick(struct engine *g, uint32_t *n_items, struct engine_seq *s, uint32_t n)
 {
     uint32_t waiting = s->n_tokens - s->kv.n_tokens;
-    s->guesses.n = s->guesses.left = n_guesses;
-    g->n_guessed += n_guesses;
     g->picked[*n_items] = s;
     g->items[(*n_items)++] = (struct forward_item){.seq = &s->kv,
                                                    .tokens = s->tokens + s->kv.n_tokens,
-                                                   .n_tokens = n + n_guesses,
-                                                   .n_logits = n == waiting ? 1 + n_guesses : 0};
+                                                   .n_tokens = n,
+                                                   .n_logits = n == waiting ? 1 : 0};
 }
 
-/* Guesses at most `most` tokens behind the one that waits in s. */
-static uint32_t guess_tokens(const struct engine *g, struct engine_seq *s, uint32_t most)
+/* Puts guesses behind the tokens of a step that are all decodes. */
+static void add_guesses(struct engine *g, uint32_t n_items)
 {
-    uint32_t room = g->options.n_ctx - s->n_tokens;
-    uint32_t n = s->guesses.length < most ? s->guesses.length : most;
-    n = n < room ? n : room;
-    return n > 0 ? ngram_guess(&s->ngram, s->tokens, s->n_tokens, n, s->guesses.match) : 0;
+    for (uint32_t i = 0; i < n_items; i++) {
+        struct engine_seq *s = g->picked[i];
+        g->guessers[i] = (struct speculation_item){.seq = &s->guesses,
+                                                   .tokens = s->tokens,
+                                                   .n_tokens = s->n_tokens,
+                                                   .room = g->options.n_ctx - s->n_tokens};
+    }
+    speculation_guess(&g->speculation, g->guessers, n_items);
+    for (uint32_t i = 0; i < n_items; i++) {
+        g->items[i].n_tokens += g->guessers[i].n_guesses;
+        g->items[i].n_logits += g->guessers[i].n_guesses;
+    }
 }
 
 /* Decodes first, then prompts, in the order of the sequences, until the budget is spent. Guesses
  * have a budget of their own, and none while a prompt waits: they would hold it up. */
 static uint32_t plan_step(struct engine *g)
 {
-    uint32_t n_items = 0, budget = g->budget, guesses = g->options.max_guesses;
-    for (uint32_t i = 0; i < g->options.max_sequences; i++) {
-        drop_guesses(g, &g->seqs[i]);
-        guesses = g->seqs[i].n_tokens - g->seqs[i].kv.n_tokens > 1 ? 0 : guesses;
-    }
+    uint32_t n_items = 0, budget = g->budget;
+    bool prompt_waits = false;
     for (int prompts = 0; prompts <= 1; prompts++) {
         for (uint32_t i = 0; i < g->options.max_sequences && budget > 0; i++) {
             struct engine_seq *s = &g->seqs[i];
-            uint32_t waiting = s->in_use ? s->n_tokens - s->kv.n_tokens : 0;
+            drop_guesses(g, s);
+            uint32_t waiting = s->n_tokens - s->kv.n_tokens;
+            prompt_waits = prompt_waits || waiting > 1;
             if (waiting > 0 && (waiting > 1) == prompts) {
                 uint32_t n = waiting < budget ? waiting : budget;
-                uint32_t n_guesses = prompts ? 0 : guess_tokens(g, s, guesses);
-                pick(g, &n_items, s, n, n_guesses);
+                pick(g, &n_items, s, n);
                 budget -= n;
-                guesses -= n_guesses;
             }
         }
+    }
+    if (!prompt_waits) {
+        add_guesses(g, n_items);
     }
     return n_items;
 }
@@ -289,7 +280,7 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
     uint32_t n_items = plan_step(g);
     if (!forward_batch(&g->forward, g->items, n_items, e)) {
         for (uint32_t i = 0; i < n_items; i++) {
-            g->picked[i]->guesses.n = g->picked[i]->guesses.left = 0;
+            speculation_forget(&g->picked[i]->guesses);
         }
         return false;
     }

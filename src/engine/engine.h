@@ -16,8 +16,8 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
-#include "engine/ngram.h"
 #include "engine/sampler.h"
+#include "engine/speculation.h"
 #include "model/forward.h"
 
 struct engine_options {
@@ -36,22 +36,13 @@ enum {
     ENGINE_MAX_GUESSES = 64
 };
 
-/* Tokens behind a sequence's own that the last step computed. */
-struct engine_guesses {
-    uint32_t n, left; /* made, and not yet confirmed */
-    uint32_t row;     /* of the logits behind the next one to confirm */
-    uint32_t length;  /* how many to make next time */
-    uint32_t match;   /* how many tokens must agree with an earlier place for that */
-};
-
 struct engine_seq {
     bool in_use;
     struct kv_seq kv;
     struct sampler sampler;
     uint32_t *tokens; /* (n_ctx) all tokens: kv.n_tokens computed, the rest waiting; then guesses */
     uint32_t n_tokens;
-    struct ngram ngram; /* with speculation only */
-    struct engine_guesses guesses;
+    struct speculation_seq guesses;
     bool has_token; /* `token` was sampled and not taken yet */
     uint32_t token;
     struct error error; /* why the last step gave no token; ERROR_NONE when it did */
@@ -64,10 +55,11 @@ struct engine {
     struct kv_pool kv;
     struct forward forward;
     struct sampler_scratch scratch;
-    struct engine_seq *seqs;         /* (max_sequences) */
-    struct forward_item *items;      /* (max_sequences) of the running step */
-    struct engine_seq **picked;      /* (max_sequences) sequence of each item */
-    uint64_t n_guessed, n_confirmed; /* guesses made, and found right */
+    struct engine_seq *seqs;           /* (max_sequences) */
+    struct forward_item *items;        /* (max_sequences) of the running step */
+    struct engine_seq **picked;        /* (max_sequences) sequence of each item */
+    struct speculation_item *guessers; /* (max_sequences) likewise */
+    struct speculation speculation;
 };
 
 /* m and pool must outlive the engine. ERROR_MEMORY, ERROR_USAGE (context too long for the model),

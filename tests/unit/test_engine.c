@@ -268,12 +268,12 @@ static uint64_t answer_repeating(const struct setting *setting, const struct sam
         }
     }
     assert_int_equal(s->n_tokens, N_CTX);
-    assert_true(w.engine.n_confirmed <= w.engine.n_guessed);
+    assert_true(w.engine.speculation.n_confirmed <= w.engine.speculation.n_guessed);
     for (uint32_t i = 0; i < w.engine.options.max_sequences; i++) {
         engine_close(&w.engine, &w.engine.seqs[i]);
     }
     assert_int_equal(w.engine.kv.n_free, w.engine.kv.n_pages);
-    uint64_t n_confirmed = w.engine.n_confirmed;
+    uint64_t n_confirmed = w.engine.speculation.n_confirmed;
     close_world(&w);
     return n_confirmed;
 }
