@@ -123,6 +123,48 @@ bool tokenizer_is_end(const struct tokenizer *t, uint32_t id)
     return (t->vocab.flags[id] & VOCAB_END) != 0;
 }
 
+static const char *role(const struct tokenizer *t, uint32_t id)
+{
+    static const char *const kinds[] = {
+        [TOKEN_NORMAL] = "normal",   [TOKEN_UNKNOWN] = "unknown",
+        [TOKEN_CONTROL] = "control", [TOKEN_USER_DEFINED] = "user-defined",
+        [TOKEN_UNUSED] = "unused",   [TOKEN_BYTE] = "byte"};
+    return tokenizer_is_end(t, id) ? "an end of turn" : kinds[tokenizer_kind(t, id)];
+}
+
+static bool same_token(const struct tokenizer *a, const struct tokenizer *b, uint32_t id)
+{
+    return str_eq(a->vocab.texts[id], b->vocab.texts[id]) &&
+           a->vocab.kinds[id] == b->vocab.kinds[id] &&
+           tokenizer_is_end(a, id) == tokenizer_is_end(b, id);
+}
+
+/* At most so many bytes of a text go into an error. */
+static int shown_bytes(struct str text)
+{
+    return text.n < 40 ? (int)text.n : 40;
+}
+
+bool tokenizer_check_same(const struct tokenizer *a, const struct tokenizer *b, struct error *e)
+{
+    static const char *const models[] = {[TOKEN_MODEL_BPE] = "BPE", [TOKEN_MODEL_SPM] = "SPM"};
+    const struct token_info *ai = &a->vocab.info, *bi = &b->vocab.info;
+    if (ai->model != bi->model || ai->n_tokens != bi->n_tokens) {
+        return error_set(e, ERROR_USAGE, "a vocabulary of %u tokens (%s), not of %u (%s)",
+                         bi->n_tokens, models[bi->model], ai->n_tokens, models[ai->model]);
+    }
+    uint32_t id = 0;
+    while (id < ai->n_tokens && same_token(a, b, id)) {
+        id++;
+    }
+    if (id < ai->n_tokens) {
+        struct str at = a->vocab.texts[id], bt = b->vocab.texts[id];
+        return error_set(e, ERROR_USAGE, "token %u is '%.*s' (%s), not '%.*s' (%s)", id,
+                         shown_bytes(bt), bt.p, role(b, id), shown_bytes(at), at.p, role(a, id));
+    }
+    return true;
+}
+
 size_t tokenizer_split(const struct tokenizer *t, struct str text, size_t *ends)
 {
     size_t n = 0;

@@ -92,6 +92,10 @@ uint32_t tokenizer_find(const struct tokenizer *t, struct str text);
 /* True for tokens that end a turn: eos, eot, eom and the names that model families use for them. */
 bool tokenizer_is_end(const struct tokenizer *t, uint32_t id);
 
+/* Checks that an id means the same to both: as many tokens, of the same text and kind, and the same
+ * of them end a turn. ERROR_USAGE naming the first id that differs and how b and a have it. */
+bool tokenizer_check_same(const struct tokenizer *a, const struct tokenizer *b, struct error *e);
+
 /* Text of all ids (each < n_tokens), as one string: the inverse of encode. SPM: a space is removed
  * where encode adds one, at the start and after a special token. Bytes come out as they are. On
  * failure *out is as before. */

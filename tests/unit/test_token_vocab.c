@@ -417,6 +417,42 @@ static void ids_that_the_file_names_end_turns(void **state)
     }
 }
 
+/* --- two vocabularies */
+
+static void vocabularies_differ_by_the_first_token_that_does(void **state)
+{
+    (void)state;
+    static const struct {
+        struct vocab_spec spec;
+        const char *message; /* NULL: the same */
+    } rows[] = {
+        {{BPE, .tokens = "a,b,ab,<u>", .merges = "a b", .kinds = "1114"}, NULL},
+        {{BPE, .tokens = "a,b,ab,<u>", .merges = "a b", .kinds = "1114",
+          .u32_key = "padding_token_id"},
+         NULL},
+        {{BPE, .tokens = "a,b,ab", .merges = "a b", .kinds = "111"},
+         "3 tokens (BPE), not of 4 (BPE)"},
+        {{BPE, .tokens = "a,b,ab,<u>,c", .merges = "a b", .kinds = "11141"}, "5 tokens"},
+        {{.model = "llama", .tokens = "a,b,ab,<u>", .scores = "0000", .kinds = "1114"}, "(SPM)"},
+        {{BPE, .tokens = "a,c,ac,<u>", .merges = "a c", .kinds = "1114"},
+         "token 1 is 'c' (normal), not 'b' (normal)"},
+        {{BPE, .tokens = "a,b,ab,<u>", .merges = "a b", .kinds = "1113"},
+         "token 3 is '<u>' (control), not '<u>' (user-defined)"},
+        {{BPE, .tokens = "a,b,ab,<u>", .merges = "a b", .kinds = "1114", .u32_key = "eos_token_id"},
+         "token 0 is 'a' (an end of turn), not 'a' (normal)"},
+    };
+    struct made first = make_good(&rows[0].spec);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct made m = make_good(&rows[i].spec);
+        struct error e = {0};
+        assert_int_equal(tokenizer_check_same(first.t, m.t, &e), rows[i].message == NULL);
+        assert_int_equal(e.code, rows[i].message == NULL ? ERROR_NONE : ERROR_USAGE);
+        assert_non_null(strstr(e.text, rows[i].message != NULL ? rows[i].message : ""));
+        finish(&m);
+    }
+    finish(&first);
+}
+
 /* --- memory */
 
 static const struct vocab_spec memory_specs[] = {
@@ -512,6 +548,7 @@ int main(void)
         cmocka_unit_test(eos_comes_last_when_the_file_and_the_caller_say_so),
         cmocka_unit_test(names_of_end_tokens_end_turns),
         cmocka_unit_test(ids_that_the_file_names_end_turns),
+        cmocka_unit_test(vocabularies_differ_by_the_first_token_that_does),
         cmocka_unit_test(creation_survives_every_failing_allocation),
         cmocka_unit_test(encoding_leaves_the_list_alone_when_memory_runs_out),
         cmocka_unit_test(decoding_leaves_the_text_alone_when_it_is_full),
