@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 
+#include <string.h>
+
 enum { MAX_PIECE_BYTES = 1 << 20 };
 
 struct answer {
@@ -85,7 +87,8 @@ bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokeni
                      struct error *e)
 {
     struct generate_stats stats = {0};
-    uint64_t n_guessed = g->speculation.n_guessed, n_confirmed = g->speculation.n_confirmed;
+    struct speculation_count before[SPECULATION_SOURCES];
+    memcpy(before, g->speculation.counts, sizeof before);
     if (r->n_tokens >= g->options.n_ctx) {
         return error_set(e, ERROR_CONTEXT,
                          "the prompt has %zu tokens, the context holds %u and one must stay free "
@@ -104,8 +107,10 @@ bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokeni
     bool ok = answer_loop(g, s, &a, &stats, e) && token_stream_flush(&a.stream, &a.text, e) &&
               emit(&a, e);
     buf_finish(&a.text);
-    stats.n_guessed = (uint32_t)(g->speculation.n_guessed - n_guessed);
-    stats.n_confirmed = (uint32_t)(g->speculation.n_confirmed - n_confirmed);
+    for (int i = 0; i < SPECULATION_SOURCES; i++) {
+        stats.guesses[i].made = g->speculation.counts[i].made - before[i].made;
+        stats.guesses[i].right = g->speculation.counts[i].right - before[i].right;
+    }
     if (ok) {
         *out_stats = stats;
     }

@@ -10,10 +10,10 @@
 enum generate_end { GENERATE_END_OF_TURN, GENERATE_LENGTH, GENERATE_CONTEXT, GENERATE_STOPPED };
 
 struct generate_stats {
-    uint32_t n_prompt;               /* tokens of the prompt that had to be computed */
-    uint32_t n_kept;                 /* tokens that were in the cache from before */
-    uint32_t n_answer;               /* sampled tokens, the end token included */
-    uint32_t n_guessed, n_confirmed; /* of the engine's guesses (engine.h) */
+    uint32_t n_prompt; /* tokens of the prompt that had to be computed */
+    uint32_t n_kept;   /* tokens that were in the cache from before */
+    uint32_t n_answer; /* sampled tokens, the end token included */
+    struct speculation_count guesses[SPECULATION_SOURCES];
     double prompt_seconds, answer_seconds;
     enum generate_end end;
 };

@@ -215,6 +215,13 @@ static void print_share(const struct limit *limit, uint32_t n, double speed)
     putc('\n', stderr);
 }
 
+static void print_guesses(const char *name, const struct speculation_count *c)
+{
+    if (c->made > 0) {
+        fprintf(stderr, "%-11s %6" PRIu64 " of %" PRIu64 " came true\n", name, c->right, c->made);
+    }
+}
+
 void run_print_stats(struct run *r, const struct generate_stats *s)
 {
     double prompt_speed = s->prompt_seconds > 0 ? s->n_prompt / s->prompt_seconds : 0.0;
@@ -232,9 +239,8 @@ void run_print_stats(struct run *r, const struct generate_stats *s)
     print_share(&prompt, s->n_prompt, prompt_speed);
     print_speed("generation", s->n_answer, answer_speed);
     print_share(&answer, n_decoded, answer_speed);
-    if (s->n_guessed > 0) {
-        fprintf(stderr, "guesses     %6u of %u came true\n", s->n_confirmed, s->n_guessed);
-    }
+    print_guesses("guesses", &s->guesses[SPECULATION_NGRAM]);
+    print_guesses("draft", &s->guesses[SPECULATION_DRAFT]);
 }
 
 /* ---- one answer ---- */

@@ -20,6 +20,7 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
         .batch = or_default(o->batch, ENGINE_DEFAULT_BATCH),
         .n_choices = or_default(o->n_choices, c->n_vocab),
         .max_guesses = o->max_guesses,
+        .draft = o->draft,
         .kv_type = o->kv_type,
     };
     if (g->options.n_ctx > c->ctx_train) {
@@ -48,7 +49,6 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     if (!set_options(g, options, e)) {
         return false;
     }
-    g->speculation.max_guesses = g->options.max_guesses;
     uint32_t n_seqs = g->options.max_sequences;
     uint64_t pages = ((uint64_t)g->options.n_ctx + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE;
     uint32_t batch = g->options.batch < g->options.n_ctx ? g->options.batch : g->options.n_ctx;
@@ -64,8 +64,15 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
         !kv_pool_init(&g->kv, &m->config, g->options.kv_type, pages * KERN_ATTN_TILE * n_seqs, e)) {
         goto fail;
     }
+    struct speculation_options speculation = {.max_guesses = g->options.max_guesses,
+                                              .draft = g->options.draft,
+                                              .draft_options = {.n_ctx = g->options.n_ctx,
+                                                                .max_sequences = n_seqs,
+                                                                .n_choices = g->options.n_choices,
+                                                                .kv_type = g->options.kv_type}};
     if (!sampler_scratch_init(&g->scratch, g->options.n_choices, e) ||
-        !forward_init(&g->forward, m, &g->kv, pool, limits, e)) {
+        !forward_init(&g->forward, m, &g->kv, pool, limits, e) ||
+        !speculation_init(&g->speculation, &speculation, pool, e)) {
         goto fail;
     }
     return true;
@@ -79,6 +86,7 @@ void engine_finish(struct engine *g)
     for (uint32_t i = 0; g->seqs != NULL && i < g->options.max_sequences; i++) {
         engine_close(g, &g->seqs[i]);
     }
+    speculation_finish(&g->speculation);
     forward_finish(&g->forward);
     sampler_scratch_finish(&g->scratch);
     kv_pool_finish(&g->kv);
@@ -121,7 +129,7 @@ void engine_close(struct engine *g, struct engine_seq *s)
     }
     kv_seq_finish(&s->kv, &g->kv);
     sampler_finish(&s->sampler);
-    speculation_close(&s->guesses);
+    speculation_close(&g->speculation, &s->guesses);
     mem_free(s->tokens);
     *s = (struct engine_seq){0};
 }
@@ -147,7 +155,7 @@ static void sample(struct engine *g, struct engine_seq *s, uint32_t row)
 static void drop_guesses(struct engine *g, struct engine_seq *s)
 {
     if (s->guesses.n > 0) {
-        speculation_drop(&g->speculation, &s->guesses);
+        speculation_drop(&g->speculation, &s->guesses, s->n_tokens);
         kv_seq_truncate(&s->kv, &g->kv, s->n_tokens);
     }
 }
@@ -209,6 +217,7 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
         kept++;
     }
     kv_seq_truncate(&s->kv, &g->kv, kept);
+    speculation_truncate(&g->speculation, &s->guesses, kept);
     s->n_tokens = 0;
     sampler_forget(&s->sampler);
     return engine_feed(g, s, tokens, n_tokens, e);
@@ -280,7 +289,7 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
     uint32_t n_items = plan_step(g);
     if (!forward_batch(&g->forward, g->items, n_items, e)) {
         for (uint32_t i = 0; i < n_items; i++) {
-            speculation_forget(&g->picked[i]->guesses);
+            speculation_truncate(&g->speculation, &g->picked[i]->guesses, g->picked[i]->n_tokens);
         }
         return false;
     }

@@ -5,7 +5,8 @@
  * chunks of longer ones (prompts), computes them in one forward pass, and samples a token for every
  * sequence that has nothing left waiting. The owner takes the token and, to go on, feeds it back.
  *
- * Speculation: beside a single waiting token the step may compute guesses of what follows it. When
+ * Speculation: beside a single waiting token the step may compute guesses of what follows it, by
+ * n-grams and by a draft model (speculation.h). When
  * the owner feeds back the token that was guessed, its logits are there already and the next token
  * is sampled at once, with the same numbers drawn in the same order: guesses change the speed and
  * nothing else. So an owner takes and feeds until there is no token, and then steps.
@@ -21,12 +22,13 @@
 #include "model/forward.h"
 
 struct engine_options {
-    uint32_t n_ctx;         /* tokens a sequence may have; 0: the model's, at most 8192 */
-    uint32_t max_sequences; /* 0: 1 */
-    uint32_t batch;         /* tokens of a step, guesses apart; 0: 512 */
-    uint32_t n_choices;     /* ids below this may be sampled (the tokenizer's); 0: all */
-    uint32_t max_guesses;   /* of a step, all sequences together; 0: no speculation */
-    enum kern_kv kv_type;   /* of the keys and values */
+    uint32_t n_ctx;            /* tokens a sequence may have; 0: the model's, at most 8192 */
+    uint32_t max_sequences;    /* 0: 1 */
+    uint32_t batch;            /* tokens of a step, guesses apart; 0: 512 */
+    uint32_t n_choices;        /* ids below this may be sampled (the tokenizer's); 0: all */
+    uint32_t max_guesses;      /* of a step, all sequences together; 0: no speculation */
+    enum kern_kv kv_type;      /* of the keys and values, the draft's too */
+    const struct model *draft; /* guesses where n-grams do not; same vocabulary; NULL: none */
 };
 
 enum {

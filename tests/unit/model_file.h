@@ -65,6 +65,7 @@ struct model_spec {
     const char *poked;               /* an F32 tensor whose item poked_at is poked_value */
     uint64_t poked_at;
     float poked_value;
+    uint32_t seed; /* other values */
 };
 
 struct model_file {
@@ -159,7 +160,7 @@ static void model_file_write(struct buf *b, const struct model_spec *s)
     }
     model_file_pad(b);
     for (size_t i = 0; i < n; i++) {
-        model_file_data(b, s, &tensors[i], (uint32_t)i + 1);
+        model_file_data(b, s, &tensors[i], s->seed + (uint32_t)i + 1);
         model_file_pad(b);
     }
 }
