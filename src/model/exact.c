@@ -10,14 +10,25 @@
 #include <string.h>
 
 /* Keys and values of every page in f32, laid out plainly:
- * (n_pages, KERN_ATTN_TILE, n_layers, n_kv_heads, dim). */
+ * (n_pages, KERN_ATTN_TILE, n_layers, n_kv_heads, dim). They are found by page, so that a shared
+ * page is shared here, too, and a copy of one is copied. */
 struct exact_cache {
     float *k, *v;
     size_t k_bytes, v_bytes;
     float *rows;    /* (threads, widest) one dequantised row a thread */
     double *scores; /* (threads, longest context) */
     uint32_t widest, longest;
+    uint32_t n_pages;
 };
+
+static void copy_page(void *argument, uint32_t from, uint32_t to)
+{
+    const struct exact_cache *x = argument;
+    size_t k_floats = x->k_bytes / x->n_pages / sizeof(float);
+    size_t v_floats = x->v_bytes / x->n_pages / sizeof(float);
+    memcpy(x->k + to * k_floats, x->k + from * k_floats, k_floats * sizeof(float));
+    memcpy(x->v + to * v_floats, x->v + from * v_floats, v_floats * sizeof(float));
+}
 
 bool exact_cache_init(struct forward *f, struct error *e)
 {
@@ -31,6 +42,7 @@ bool exact_cache_init(struct forward *f, struct error *e)
     x->widest = c->n_ff > c->n_embd ? c->n_ff : c->n_embd;
     x->widest = x->widest > o_cols ? x->widest : o_cols;
     x->longest = (uint32_t)tokens;
+    x->n_pages = f->kv->n_pages;
     x->k_bytes = tokens * c->n_layers * c->n_kv_heads * c->dim_k * sizeof(float);
     x->v_bytes = tokens * c->n_layers * c->n_kv_heads * c->dim_v * sizeof(float);
     size_t n_threads = pool_n_threads(f->pool);
@@ -39,6 +51,8 @@ bool exact_cache_init(struct forward *f, struct error *e)
     x->rows = x->v != NULL ? mem_alloc(n_threads * x->widest, sizeof *x->rows, "row", e) : NULL;
     x->scores =
         x->rows != NULL ? mem_alloc(n_threads * x->longest, sizeof *x->scores, "scores", e) : NULL;
+    f->kv->copied = copy_page;
+    f->kv->copied_argument = x;
     return x->scores != NULL;
 }
 
@@ -51,6 +65,7 @@ void exact_cache_finish(struct forward *f)
         mem_free(x->rows);
         mem_free(x->scores);
         mem_free(x);
+        f->kv->copied = NULL;
     }
     f->exact = NULL;
 }

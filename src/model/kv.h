@@ -4,6 +4,10 @@
  * other, each starting at a multiple of 64 bytes. f16: k, v; q8_0: k, v, kd, vd, so that a token
  * takes (dim_k + dim_v) * 2 bytes or dim_k + dim_v + 8 of every tile. q8_0 has one scale for a row of
  * dim_k or dim_v items, where a block of the file format of that name has 32.
+ *
+ * Pages are counted: several sequences, and the prefix cache (engine/prefix.h), may hold the same
+ * one, as keys and values depend on the tokens before them alone. A sequence writes only to pages
+ * that nobody else holds; kv_seq_reserve() copies the partly filled last one where it is shared.
  * Owner/threads: one thread (the engine's) takes and gives pages; kernels read and write tiles of
  * different heads and tokens at the same time. */
 #ifndef MODEL_KV_H
@@ -17,9 +21,13 @@ struct kv_pool {
     uint32_t n_layers, n_kv_heads, dim_k, dim_v;
     uint32_t n_pages, n_free;
     size_t tile_bytes;
-    size_t page_bytes; /* n_layers * n_kv_heads * tile_bytes */
-    char *data;        /* (n_pages, n_layers, n_kv_heads, tile_bytes) */
-    uint32_t *free_pages;
+    size_t page_bytes;    /* n_layers * n_kv_heads * tile_bytes */
+    char *data;           /* (n_pages, n_layers, n_kv_heads, tile_bytes) */
+    uint32_t *free_pages; /* (n_free) */
+    uint32_t *n_users;    /* (n_pages) holders of each page; 0: it is free */
+    /* Called behind the copy of a page, for what else is kept by page (exact mode); NULL: none. */
+    void (*copied)(void *argument, uint32_t from, uint32_t to);
+    void *copied_argument;
 };
 
 /* Tokens of one conversation that are in the cache. */
@@ -44,6 +52,16 @@ static inline size_t kv_row_bytes(enum kern_kv type, size_t dim_k, size_t dim_v)
     return (dim_k + dim_v) * kern_kv_item_bytes(type) + 2 * scale_bytes;
 }
 
+/* Pages that n_tokens tokens take. */
+static inline uint64_t kv_pages_for(uint64_t n_tokens)
+{
+    return n_tokens / KERN_ATTN_TILE + (n_tokens % KERN_ATTN_TILE > 0);
+}
+
+/* One holder more, or less, of a page that is held. The last one frees it. */
+void kv_page_hold(struct kv_pool *p, uint32_t page);
+void kv_page_release(struct kv_pool *p, uint32_t page);
+
 /* "f16", "q8_0" -> type; false for any other name. */
 bool kv_type_parse(const char *name, enum kern_kv *out);
 const char *kv_type_name(enum kern_kv type);
@@ -51,11 +69,21 @@ const char *kv_type_name(enum kern_kv type);
 bool kv_seq_init(struct kv_seq *s, uint32_t max_tokens, struct error *e);
 void kv_seq_finish(struct kv_seq *s, struct kv_pool *p);
 
-/* Gives s pages for n_more tokens beyond n_tokens. ERROR_CONTEXT, with the numbers, when s may not
- * grow so long or no page is free; then s is as before. */
+/* Makes s, which must hold nothing, the first n_tokens tokens of `pages`: of another sequence (a
+ * fork: pages = from->pages) or of the prefix cache. s holds the pages, too, from now on. */
+void kv_seq_share(struct kv_seq *s, struct kv_pool *p, const uint32_t *pages, uint32_t n_tokens);
+
+/* The page that the next token goes to is partly filled, and others hold it, too. */
+bool kv_seq_must_copy(const struct kv_seq *s, const struct kv_pool *p);
+
+/* Free pages that kv_seq_reserve takes for n_more tokens, one for a copy among them. */
+uint32_t kv_seq_needs(const struct kv_seq *s, const struct kv_pool *p, uint32_t n_more);
+
+/* Gives s pages for n_more tokens beyond n_tokens, all of them its own to write to. ERROR_CONTEXT,
+ * with the numbers, when s may not grow so long or too few pages are free; then s is as before. */
 bool kv_seq_reserve(struct kv_seq *s, struct kv_pool *p, uint32_t n_more, struct error *e);
 
-/* Forgets all tokens from position n_tokens on and gives back pages that are empty then. */
+/* Forgets all tokens from position n_tokens on and lets go of pages that are empty then. */
 void kv_seq_truncate(struct kv_seq *s, struct kv_pool *p, uint32_t n_tokens);
 
 static inline struct kern_kv_tile kv_tile(const struct kv_pool *p, uint32_t page, uint32_t layer,

@@ -527,6 +527,57 @@ static void sequences_take_and_give_back_pages(void **state)
     kv_pool_finish(&p);
 }
 
+static void note_copy(void *argument, uint32_t from, uint32_t to)
+{
+    uint32_t *noted = argument;
+    noted[0]++;
+    noted[1] = from;
+    noted[2] = to;
+}
+
+static void a_fork_shares_pages_and_copies_the_one_it_writes_to(void **state)
+{
+    (void)state;
+    struct kv_pool p;
+    struct kv_seq a, b, c;
+    struct error e = {0};
+    uint32_t noted[3] = {0};
+    assert_true(kv_pool_init(&p, &kv_config, KERN_KV_Q8_0, 5 * KERN_ATTN_TILE, &e));
+    p.copied = note_copy;
+    p.copied_argument = noted;
+    assert_true(kv_seq_init(&a, 5 * KERN_ATTN_TILE, &e) &&
+                kv_seq_init(&b, 5 * KERN_ATTN_TILE, &e) && kv_seq_init(&c, KERN_ATTN_TILE, &e));
+    assert_true(kv_seq_reserve(&a, &p, KERN_ATTN_TILE + 9, &e));
+    a.n_tokens = KERN_ATTN_TILE + 9;
+    for (size_t i = 0; i < p.page_bytes; i++) {
+        p.data[a.pages[1] * p.page_bytes + i] = (char)(i * 7);
+    }
+    kv_seq_share(&b, &p, a.pages, a.n_tokens);
+    kv_seq_share(&c, &p, a.pages, KERN_ATTN_TILE); /* a whole page: nothing to copy */
+    assert_true(p.n_free == 3 && b.n_pages == 2 && b.pages[1] == a.pages[1]);
+    assert_true(p.n_users[a.pages[0]] == 3 && p.n_users[a.pages[1]] == 2);
+    assert_true(kv_seq_must_copy(&a, &p) && kv_seq_must_copy(&b, &p) && !kv_seq_must_copy(&c, &p));
+    assert_int_equal(kv_seq_needs(&b, &p, 1), 1);
+    assert_int_equal(kv_seq_needs(&b, &p, 0), 0);
+    assert_int_equal(kv_seq_needs(&b, &p, KERN_ATTN_TILE), 2);
+    assert_true(kv_seq_reserve(&b, &p, 1, &e));
+    assert_true(b.pages[0] == a.pages[0] && b.pages[1] != a.pages[1] && p.n_free == 2);
+    assert_true(noted[0] == 1 && noted[1] == a.pages[1] && noted[2] == b.pages[1]);
+    assert_memory_equal(p.data + a.pages[1] * p.page_bytes, p.data + b.pages[1] * p.page_bytes,
+                        p.page_bytes);
+    assert_true(!kv_seq_must_copy(&a, &p) && kv_seq_reserve(&a, &p, 1, &e) && noted[0] == 1);
+    kv_seq_truncate(&b, &p, 5); /* into a page that all three hold */
+    assert_true(kv_seq_needs(&b, &p, 4 * KERN_ATTN_TILE) == 5 && p.n_free == 3);
+    assert_false(kv_seq_reserve(&b, &p, 4 * KERN_ATTN_TILE, &e));
+    assert_true(b.pages[0] == a.pages[0] && p.n_users[a.pages[0]] == 3);
+    kv_seq_finish(&a, &p);
+    kv_seq_finish(&b, &p);
+    assert_int_equal(p.n_free, 4);
+    kv_seq_finish(&c, &p);
+    assert_int_equal(p.n_free, 5);
+    kv_pool_finish(&p);
+}
+
 static void the_arrays_of_tiles_fill_the_pages(void **state)
 {
     (void)state;
@@ -662,6 +713,7 @@ int main(void)
         cmocka_unit_test(the_attention_factor_counts_with_every_scaling),
         cmocka_unit_test(pairs_turn_by_powers_of_the_base),
         cmocka_unit_test(sequences_take_and_give_back_pages),
+        cmocka_unit_test(a_fork_shares_pages_and_copies_the_one_it_writes_to),
         cmocka_unit_test(the_arrays_of_tiles_fill_the_pages),
         cmocka_unit_test(a_cache_that_memory_cannot_hold_is_an_error),
         cmocka_unit_test(the_exact_pass_agrees_with_the_packed_one),
