@@ -336,7 +336,7 @@ static bool open_run(struct run *r, const char *model, struct error *e)
     r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);
     struct sampler_params params = sampler_params_of(&r->options);
     r->seq = r->has_engine && check_sampler(&params, options.n_choices, e)
-                 ? engine_open(&r->engine, &params, e)
+                 ? engine_open(&r->engine, &(struct engine_request){.sampler = &params}, e)
                  : NULL;
     if (r->seq == NULL) {
         return false;

@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include "base/mem.h"
+#include "engine/schedule.h"
 
 #include <string.h>
 
@@ -22,6 +23,9 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
         .max_guesses = o->max_guesses,
         .draft = o->draft,
         .kv_type = o->kv_type,
+        .kv_bytes = o->kv_bytes,
+        .prefix_pages = o->prefix_pages,
+        .prompt_tokens_beside_decodes = o->prompt_tokens_beside_decodes,
     };
     if (g->options.n_ctx > c->ctx_train) {
         return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
@@ -42,6 +46,21 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
     return true;
 }
 
+/* Tokens that fit the memory for keys and values. */
+static bool choose_kv_tokens(const struct engine *g, uint64_t *out, struct error *e)
+{
+    const struct model_config *c = &g->model->config;
+    uint64_t pages = kv_pages_for(g->options.n_ctx), wanted = g->options.kv_bytes;
+    uint64_t page_bytes = kv_bytes(c, g->options.kv_type, KERN_ATTN_TILE);
+    if (wanted > 0 && wanted / page_bytes < pages) {
+        return error_set(
+            e, ERROR_USAGE, "%llu bytes for keys and values: a context of %u tokens takes %llu",
+            (unsigned long long)wanted, g->options.n_ctx, (unsigned long long)(pages * page_bytes));
+    }
+    *out = (wanted > 0 ? wanted / page_bytes : pages * g->options.max_sequences) * KERN_ATTN_TILE;
+    return true;
+}
+
 bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
                  const struct engine_options *options, struct error *e)
 {
@@ -50,7 +69,7 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
         return false;
     }
     uint32_t n_seqs = g->options.max_sequences;
-    uint64_t pages = ((uint64_t)g->options.n_ctx + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE;
+    uint64_t kv_tokens = 0;
     uint32_t batch = g->options.batch < g->options.n_ctx ? g->options.batch : g->options.n_ctx;
     g->budget = batch > n_seqs ? batch : n_seqs;
     uint32_t most_logits = n_seqs + g->options.max_guesses;
@@ -58,10 +77,12 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
                                     .max_logits = most_logits};
     g->seqs = mem_alloc(n_seqs, sizeof *g->seqs, "sequences", e);
     g->items = g->seqs ? mem_alloc(n_seqs, sizeof *g->items, "batch items", e) : NULL;
-    g->picked = g->items ? mem_alloc(n_seqs, sizeof(void *), "batch items", e) : NULL;
+    g->order = g->items ? mem_alloc(n_seqs, sizeof(void *), "sequences", e) : NULL;
+    g->picked = g->order ? mem_alloc(n_seqs, sizeof(void *), "batch items", e) : NULL;
     g->guessers = g->picked ? mem_alloc(n_seqs, sizeof *g->guessers, "batch items", e) : NULL;
-    if (g->guessers == NULL ||
-        !kv_pool_init(&g->kv, &m->config, g->options.kv_type, pages * KERN_ATTN_TILE * n_seqs, e)) {
+    if (g->guessers == NULL || !choose_kv_tokens(g, &kv_tokens, e) ||
+        !kv_pool_init(&g->kv, &m->config, g->options.kv_type, kv_tokens, e) ||
+        !prefix_init(&g->prefix, &g->kv, g->options.prefix_pages, e)) {
         goto fail;
     }
     struct speculation_options speculation = {.max_guesses = g->options.max_guesses,
@@ -89,16 +110,17 @@ void engine_finish(struct engine *g)
     speculation_finish(&g->speculation);
     forward_finish(&g->forward);
     sampler_scratch_finish(&g->scratch);
+    prefix_finish(&g->prefix);
     kv_pool_finish(&g->kv);
     mem_free(g->guessers);
     mem_free(g->picked);
+    mem_free(g->order);
     mem_free(g->items);
     mem_free(g->seqs);
     *g = (struct engine){0};
 }
 
-struct engine_seq *engine_open(struct engine *g, const struct sampler_params *params,
-                               struct error *e)
+struct engine_seq *engine_open(struct engine *g, const struct engine_request *r, struct error *e)
 {
     struct engine_seq *s = g->seqs;
     while (s < g->seqs + g->options.max_sequences && s->in_use) {
@@ -108,18 +130,38 @@ struct engine_seq *engine_open(struct engine *g, const struct sampler_params *pa
         error_set(e, ERROR_USAGE, "all %u sequences are in use", g->options.max_sequences);
         return NULL;
     }
-    *s = (struct engine_seq){.in_use = true};
-    if (!sampler_init(&s->sampler, params, g->options.n_choices, e)) {
+    *s = (struct engine_seq){
+        .in_use = true, .priority = r->priority, .number = g->n_opened, .salt = r->salt};
+    if (!sampler_init(&s->sampler, r->sampler, g->options.n_choices, e)) {
         *s = (struct engine_seq){0};
         return NULL;
     }
     s->tokens = mem_alloc(g->options.n_ctx, sizeof *s->tokens, "tokens of a sequence", e);
     if (s->tokens == NULL || !kv_seq_init(&s->kv, g->options.n_ctx, e) ||
-        !speculation_open(&g->speculation, &s->guesses, g->options.n_ctx, e)) {
+        !speculation_open(&g->speculation, &s->guesses, g->options.n_ctx, e) ||
+        !engine_feed(g, s, r->tokens, r->n_tokens, e)) {
         engine_close(g, s);
         return NULL;
     }
+    g->n_opened++;
+    schedule_add(g, s);
     return s;
+}
+
+struct engine_seq *engine_fork(struct engine *g, struct engine_seq *s,
+                               const struct sampler_params *params, struct error *e)
+{
+    struct engine_request r = {.sampler = params,
+                               .tokens = s->tokens,
+                               .n_tokens = s->n_tokens,
+                               .priority = s->priority,
+                               .salt = s->salt};
+    struct engine_seq *fork = engine_open(g, &r, e);
+    if (fork != NULL && fork->n_tokens > 0) {
+        fork->fork_of = s;
+        fork->n_fork = fork->n_tokens;
+    }
+    return fork;
 }
 
 void engine_close(struct engine *g, struct engine_seq *s)
@@ -127,6 +169,8 @@ void engine_close(struct engine *g, struct engine_seq *s)
     if (s == NULL || !s->in_use) {
         return;
     }
+    schedule_truncate(g, s, 0);
+    schedule_remove(g, s);
     kv_seq_finish(&s->kv, &g->kv);
     sampler_finish(&s->sampler);
     speculation_close(&g->speculation, &s->guesses);
@@ -148,6 +192,7 @@ static bool check_ids(const struct engine *g, const uint32_t *tokens, uint32_t n
 
 static void sample(struct engine *g, struct engine_seq *s, uint32_t row)
 {
+    s->is_due = false;
     s->has_token = sampler_sample(&s->sampler, &g->scratch, forward_logits(&g->forward, row),
                                   &s->token, &s->error);
 }
@@ -192,12 +237,12 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
     if (n_tokens > 0) {
         drop_guesses(g, s);
     }
-    memcpy(s->tokens + s->n_tokens, tokens, n_tokens * sizeof *tokens);
-    s->n_tokens += n_tokens;
-    speculation_add(&g->speculation, &s->guesses, s->tokens, s->n_tokens - n_tokens, s->n_tokens);
     for (uint32_t i = 0; i < n_tokens; i++) {
+        s->tokens[s->n_tokens++] = tokens[i];
         sampler_accept(&s->sampler, tokens[i]);
     }
+    s->is_due = s->is_due || n_tokens > 0;
+    speculation_add(&g->speculation, &s->guesses, s->tokens, s->n_tokens - n_tokens, s->n_tokens);
     return true;
 }
 
@@ -216,85 +261,68 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
     while (kept < s->kv.n_tokens && kept + 1 < n_tokens && s->tokens[kept] == tokens[kept]) {
         kept++;
     }
-    kv_seq_truncate(&s->kv, &g->kv, kept);
+    schedule_truncate(g, s, kept);
     speculation_truncate(&g->speculation, &s->guesses, kept);
+    s->fork_of = NULL;
+    s->has_begun = s->was_preempted = false;
+    s->n_cached = kept;
     s->n_tokens = 0;
     sampler_forget(&s->sampler);
     return engine_feed(g, s, tokens, n_tokens, e);
 }
 
-/* Puts the first n waiting tokens of s into the step. */
-static void pick(struct engine *g, uint32_t *n_items, struct engine_seq *s, uint32_t n)
-{
-    uint32_t waiting = s->n_tokens - s->kv.n_tokens;
-    g->picked[*n_items] = s;
-    g->items[(*n_items)++] = (struct forward_item){.seq = &s->kv,
-                                                   .tokens = s->tokens + s->kv.n_tokens,
-                                                   .n_tokens = n,
-                                                   .n_logits = n == waiting ? 1 : 0};
-}
-
 /* Puts guesses behind the tokens of a step that are all decodes. */
-static void add_guesses(struct engine *g, uint32_t n_items)
+static void add_guesses(struct engine *g)
 {
-    for (uint32_t i = 0; i < n_items; i++) {
+    uint32_t most = g->options.max_guesses;
+    for (uint32_t i = 0; i < g->n_items; i++) {
         struct engine_seq *s = g->picked[i];
-        g->guessers[i] = (struct speculation_item){.seq = &s->guesses,
-                                                   .tokens = s->tokens,
-                                                   .n_tokens = s->n_tokens,
-                                                   .room = g->options.n_ctx - s->n_tokens};
+        uint32_t room = g->options.n_ctx - s->n_tokens;
+        room = schedule_guess_room(g, s, room < most ? room : most);
+        g->guessers[i] = (struct speculation_item){
+            .seq = &s->guesses, .tokens = s->tokens, .n_tokens = s->n_tokens, .room = room};
     }
-    speculation_guess(&g->speculation, g->guessers, n_items);
-    for (uint32_t i = 0; i < n_items; i++) {
+    speculation_guess(&g->speculation, g->guessers, g->n_items);
+    for (uint32_t i = 0; i < g->n_items; i++) {
         g->items[i].n_tokens += g->guessers[i].n_guesses;
         g->items[i].n_logits += g->guessers[i].n_guesses;
     }
 }
 
-/* Decodes first, then prompts, in the order of the sequences, until the budget is spent. Guesses
- * have a budget of their own, and none while a prompt waits: they would hold it up. */
-static uint32_t plan_step(struct engine *g)
+/* Guesses have a budget of their own, and none while a prompt waits: they would hold it up. */
+static void plan_step(struct engine *g)
 {
-    uint32_t n_items = 0, budget = g->budget;
-    bool prompt_waits = false;
-    for (int prompts = 0; prompts <= 1; prompts++) {
-        for (uint32_t i = 0; i < g->options.max_sequences && budget > 0; i++) {
-            struct engine_seq *s = &g->seqs[i];
-            drop_guesses(g, s);
-            uint32_t waiting = s->n_tokens - s->kv.n_tokens;
-            prompt_waits = prompt_waits || waiting > 1;
-            if (waiting > 0 && (waiting > 1) == prompts) {
-                uint32_t n = waiting < budget ? waiting : budget;
-                pick(g, &n_items, s, n);
-                budget -= n;
-            }
-        }
+    for (uint32_t i = 0; i < g->n_open; i++) {
+        drop_guesses(g, g->order[i]);
     }
-    if (!prompt_waits) {
-        add_guesses(g, n_items);
+    if (!schedule_plan(g)) {
+        add_guesses(g);
     }
-    return n_items;
 }
 
 bool engine_step(struct engine *g, bool *out_busy, struct error *e)
 {
     bool waits = false;
-    for (uint32_t i = 0; i < g->options.max_sequences; i++) {
-        waits = waits || g->seqs[i].n_tokens > g->seqs[i].kv.n_tokens;
+    for (uint32_t i = 0; i < g->n_open; i++) {
+        waits = waits || g->order[i]->is_due;
     }
     *out_busy = waits;
     if (!waits) {
         return true;
     }
-    uint32_t n_items = plan_step(g);
-    if (!forward_batch(&g->forward, g->items, n_items, e)) {
-        for (uint32_t i = 0; i < n_items; i++) {
+    plan_step(g);
+    if (g->n_items == 0) {
+        return error_set(e, ERROR_INTERNAL, "no sequence has room in %u KV pages", g->kv.n_pages);
+    }
+    if (!forward_batch(&g->forward, g->items, g->n_items, e)) {
+        for (uint32_t i = 0; i < g->n_items; i++) {
             speculation_truncate(&g->speculation, &g->picked[i]->guesses, g->picked[i]->n_tokens);
         }
         return false;
     }
     uint32_t row = 0;
-    for (uint32_t i = 0; i < n_items; i++) {
+    for (uint32_t i = 0; i < g->n_items; i++) {
+        schedule_keep_pages(g, g->picked[i]);
         if (g->items[i].n_logits > 0) {
             g->picked[i]->guesses.row = row + 1;
             sample(g, g->picked[i], row);
@@ -321,4 +349,39 @@ bool engine_take(struct engine_seq *s, uint32_t *out_token)
     s->has_token = false;
     *out_token = s->token;
     return true;
+}
+
+struct engine_pages engine_count_pages(const struct engine *g)
+{
+    struct engine_pages n = {
+        .total = g->kv.n_pages, .free = g->kv.n_free, .cached = g->prefix.n_pages};
+    for (uint32_t i = 0; g->prefix.n_pages > 0 && i < g->kv.n_pages; i++) {
+        n.cached -= g->prefix.nodes[i].n_tokens > 0 && g->kv.n_users[i] > 1;
+    }
+    n.in_use = n.total - n.free - n.cached;
+    return n;
+}
+
+bool engine_check_pages(const struct engine *g, struct error *e)
+{
+    uint32_t *n =
+        mem_alloc(g->kv.n_pages, sizeof *n, "holders of pages", e); /* and free: a million */
+    for (uint32_t i = 0; n != NULL && i < g->kv.n_free; i++) {
+        n[g->kv.free_pages[i]] += 1000000;
+    }
+    for (uint32_t i = 0; n != NULL && i < g->options.max_sequences; i++) {
+        for (uint32_t k = 0; k < g->seqs[i].kv.n_pages; k++) {
+            n[g->seqs[i].kv.pages[k]]++;
+        }
+    }
+    bool ok = n != NULL;
+    for (uint32_t i = 0; ok && i < g->kv.n_pages; i++) {
+        n[i] += g->prefix.n_pages > 0 && g->prefix.nodes[i].n_tokens > 0;
+        uint32_t expected = g->kv.n_users[i] > 0 ? g->kv.n_users[i] : 1000000;
+        ok = n[i] == expected ||
+             error_set(e, ERROR_INTERNAL, "KV page %u is held %u times, counted %u", i, n[i],
+                       g->kv.n_users[i]);
+    }
+    mem_free(n);
+    return ok;
 }

@@ -1,22 +1,38 @@
 /* engine.h - sequences, and the step that computes them together.
  *
  * A sequence holds tokens that are computed (in the KV cache) and tokens that wait. engine_step()
- * picks {sequence, n tokens} pairs under a token budget, single waiting tokens (decodes) first, then
- * chunks of longer ones (prompts), computes them in one forward pass, and samples a token for every
- * sequence that has nothing left waiting. The owner takes the token and, to go on, feeds it back.
+ * picks {sequence, n tokens} pairs under a token budget, single waiting tokens (decodes) first,
+ * then chunks of longer ones (prompts), computes them in one forward pass, and samples a token for
+ * every sequence that has nothing left waiting. The owner takes the token and, to go on, feeds it
+ * back.
+ *
+ * Order: by priority, the lowest first, then by the time of opening. Prompts begin in this order,
+ * each when there are KV pages for all of its tokens; one that waits for pages holds up those
+ * behind it.
+ *
+ * Prefix cache: pages of what was computed are kept, as long as nobody else needs them, and a
+ * prompt takes from there what it can (never its last token, whose logits are wanted). Sequences
+ * that begin together wait for no other: only engine_fork() does.
+ *
+ * Preemption: when pages run out the cache gives up its own, least recently used first; then a
+ * sequence gives up its: an idle one (its owner has not fed what it took), or the last in the order
+ * that comes behind the one that needs them. It stays open with all its tokens and is computed
+ * again when pages are free. Its owner sees nothing of this but time: no step fails for lack of
+ * pages.
  *
  * Speculation: beside a single waiting token the step may compute guesses of what follows it, by
- * n-grams and by a draft model (speculation.h). When
- * the owner feeds back the token that was guessed, its logits are there already and the next token
- * is sampled at once, with the same numbers drawn in the same order: guesses change the speed and
- * nothing else. So an owner takes and feeds until there is no token, and then steps.
+ * n-grams and by a draft model (speculation.h). When the owner feeds back the token that was
+ * guessed, its logits are there already and the next token is sampled at once, with the same
+ * numbers drawn in the same order: guesses change the speed and nothing else. So an owner takes and
+ * feeds until there is no token, and then steps.
  *
- * The tokens of a sequence do not depend on the other sequences, the budget or the threads. They do
- * on kv_type, which is arithmetic.
+ * The tokens of a sequence do not depend on the other sequences, the budget, the threads, the cache
+ * or preemption. They do on kv_type, which is arithmetic.
  * Owner/threads: one thread owns an engine and all its sequences. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "engine/prefix.h"
 #include "engine/sampler.h"
 #include "engine/speculation.h"
 #include "model/forward.h"
@@ -29,6 +45,11 @@ struct engine_options {
     uint32_t max_guesses;      /* of a step, all sequences together; 0: no speculation */
     enum kern_kv kv_type;      /* of the keys and values, the draft's too */
     const struct model *draft; /* guesses where n-grams do not; same vocabulary; NULL: none */
+    uint64_t kv_bytes;         /* memory for keys and values in all; 0: n_ctx a sequence */
+    uint32_t prefix_pages;     /* that the prefix cache may hold, UINT32_MAX: all; 0: no cache */
+    /* Tokens of prompts in a step that decodes, too; 0: what the batch has room for. The fewer, the
+     * steadier the pace of running answers, and the later the first token of new ones. */
+    uint32_t prompt_tokens_beside_decodes;
 };
 
 enum {
@@ -38,6 +59,14 @@ enum {
     ENGINE_MAX_GUESSES = 64
 };
 
+struct engine_request {
+    const struct sampler_params *sampler; /* borrowed until engine_open returns */
+    const uint32_t *tokens;               /* (n_tokens) that wait from the start; may be none */
+    uint32_t n_tokens;
+    int32_t priority; /* lower is earlier */
+    uint64_t salt;    /* entries of the prefix cache made with another salt are not seen */
+};
+
 struct engine_seq {
     bool in_use;
     struct kv_seq kv;
@@ -45,9 +74,21 @@ struct engine_seq {
     uint32_t *tokens; /* (n_ctx) all tokens: kv.n_tokens computed, the rest waiting; then guesses */
     uint32_t n_tokens;
     struct speculation_seq guesses;
+    bool is_due;    /* has tokens that were fed behind the last one sampled */
     bool has_token; /* `token` was sampled and not taken yet */
     uint32_t token;
     struct error error; /* why the last step gave no token; ERROR_NONE when it did */
+
+    int32_t priority;
+    uint64_t number; /* of opening */
+    uint64_t salt;
+    struct engine_seq *fork_of; /* computes the first n_fork tokens, which this one waits for */
+    uint32_t n_fork;
+    uint32_t n_cached;         /* tokens that were not computed for this sequence, but shared */
+    enum prefix_end cache_end; /* why n_cached is not more; set when the prompt begins */
+    bool has_begun;            /* ... which was counted as a look-up */
+    bool was_preempted;        /* what is taken from the cache since is no news */
+    uint32_t n_kept;           /* whole pages that the cache was given */
 };
 
 struct engine {
@@ -55,30 +96,49 @@ struct engine {
     struct engine_options options;
     uint32_t budget; /* tokens of a step: batch, but at least one a sequence */
     struct kv_pool kv;
+    struct prefix prefix;
     struct forward forward;
     struct sampler_scratch scratch;
-    struct engine_seq *seqs;           /* (max_sequences) */
-    struct forward_item *items;        /* (max_sequences) of the running step */
-    struct engine_seq **picked;        /* (max_sequences) sequence of each item */
+    struct engine_seq *seqs;   /* (max_sequences) */
+    struct engine_seq **order; /* (n_open) */
+    uint32_t n_open;
+    uint64_t n_opened, n_preempted; /* since the start */
+    struct forward_item *items;     /* (n_items) of the running step, at most max_sequences */
+    struct engine_seq **picked;     /* (n_items) sequence of each item */
+    uint32_t n_items;
     struct speculation_item *guessers; /* (max_sequences) likewise */
     struct speculation speculation;
 };
 
-/* m and pool must outlive the engine. ERROR_MEMORY, ERROR_USAGE (context too long for the model),
- * ERROR_UNSUPPORTED (longer than RoPE has angles for). */
+/* KV pages by who holds them. */
+struct engine_pages {
+    uint32_t total, free, cached; /* cached: by the prefix cache alone */
+    uint32_t in_use;              /* by sequences */
+};
+
+/* m and pool must outlive the engine. ERROR_MEMORY, ERROR_USAGE (context too long for the model,
+ * kv_bytes too few for one context), ERROR_UNSUPPORTED (longer than RoPE has angles for). */
 bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
                  const struct engine_options *options, struct error *e);
 void engine_finish(struct engine *g);
 
-/* A new empty sequence with its own random stream. Released with engine_close (NULL is allowed).
- * ERROR_USAGE from the sampler's parameters or when max_sequences are open. */
-struct engine_seq *engine_open(struct engine *g, const struct sampler_params *params,
-                               struct error *e);
+/* A new sequence with its own random stream. Released with engine_close (NULL is allowed).
+ * ERROR_USAGE from the sampler's parameters or when max_sequences are open; the errors of
+ * engine_feed for its tokens. */
+struct engine_seq *engine_open(struct engine *g, const struct engine_request *r, struct error *e);
+
+/* A second sequence with the tokens that s has now, its priority and its salt, and a random stream
+ * of its own; all those tokens are its prompt. It shares the pages of s once s has computed them,
+ * and then goes its own way: s may be fed, set or closed at any time. Errors as engine_open. */
+struct engine_seq *engine_fork(struct engine *g, struct engine_seq *s,
+                               const struct sampler_params *params, struct error *e);
+
+/* What s has computed stays in the prefix cache; pages that nobody holds are free. */
 void engine_close(struct engine *g, struct engine_seq *s);
 
 /* Appends tokens, which wait for the next steps; a single one that was guessed is computed already,
- * and the next token can be taken. ERROR_CONTEXT, naming the numbers, when they do
- * not fit n_ctx: nothing is cut and s is unchanged. ERROR_USAGE for an id outside the vocabulary. */
+ * and the next token can be taken. ERROR_CONTEXT, naming the numbers, when they do not fit n_ctx:
+ * nothing is cut and s is unchanged. ERROR_USAGE for an id outside the vocabulary. */
 bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens, uint32_t n_tokens,
                  struct error *e);
 
@@ -87,16 +147,22 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
 bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
                        uint32_t n_tokens, struct error *e);
 
-/* One forward pass over whatever waits. False with *e when the pass failed; true, with *out_busy
- * false, when nothing waited. A sequence whose token cannot be sampled does not stop the others: see
- * engine_failed. */
+/* One forward pass over whatever waits and has room. False with *e when the pass failed; true, with
+ * *out_busy false, when nothing waited. A sequence whose token cannot be sampled does not stop the
+ * others: see engine_failed. */
 bool engine_step(struct engine *g, bool *out_busy, struct error *e);
 
 /* The sampled token, once: true when there was one. */
 bool engine_take(struct engine_seq *s, uint32_t *out_token);
 
-/* True, with the reason in *e, when the last step of s gave logits that no token can be sampled from.
- * Nothing of s waits then; feeding it again, or setting its tokens, clears the failure. */
+/* True, with the reason in *e, when the last step of s gave logits that no token can be sampled
+ * from. Nothing of s waits then; feeding it again, or setting its tokens, clears the failure. */
 bool engine_failed(const struct engine_seq *s, struct error *e);
+
+struct engine_pages engine_count_pages(const struct engine *g);
+
+/* For tests, slow: every page is free, or held by as many sequences and nodes of the prefix cache
+ * as its count says. ERROR_INTERNAL naming the page, ERROR_MEMORY. */
+bool engine_check_pages(const struct engine *g, struct error *e);
 
 #endif

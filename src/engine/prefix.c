@@ -1,8 +1,8 @@
 /* prefix.c - the tree of cached pages, their order of use, and ghosts of what was evicted.
  *
- * Siblings are free of prefixes: none is the beginning of another, so at most one of them can be the
- * way on. A use moves the nodes of its way to the new end, the deepest first: a node is always newer
- * than what is below it, and the old end is a leaf. */
+ * Siblings are free of prefixes: none is the beginning of another, so at most one of them can be
+ * the way on. A use moves the nodes of its way to the new end, the deepest first: a node is always
+ * newer than what is below it, and the old end is a leaf. */
 #include "engine/prefix.h"
 
 #include "base/mem.h"
@@ -153,7 +153,8 @@ static uint32_t n_equal(const uint32_t *a, const uint32_t *b, uint32_t n)
     return i;
 }
 
-/* The child that agrees longest with the tokens, at least with the first; the root when none does. */
+/* The child that agrees longest with the tokens, at least with the first; the root when none does.
+ */
 static uint32_t find_child(const struct prefix *c, uint32_t parent, uint64_t salt,
                            const uint32_t *tokens, uint32_t n, uint32_t *out_n)
 {

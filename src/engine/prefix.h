@@ -1,8 +1,9 @@
 /* prefix.h - the prefix cache: which tokens' keys and values lie in which KV pages.
  *
- * A tree whose nodes are pages: the way from the root to a node spells tokens, KERN_ATTN_TILE a node.
- * A leaf may hold fewer, and a match may end inside of a node: whoever goes on from there writes to a
- * copy (kv.h), so hits are exact to the token. Pages in the tree are held by it as by a sequence.
+ * A tree whose nodes are pages: the way from the root to a node spells tokens, KERN_ATTN_TILE a
+ * node. A leaf may hold fewer, and a match may end inside of a node: whoever goes on from there
+ * writes to a copy (kv.h), so hits are exact to the token. Pages in the tree are held by it as by a
+ * sequence.
  *
  * Eviction takes the least recently used leaves that the tree alone holds. A salt is a namespace:
  * entries of different salt never match (the caller hashes; two salts with one hash would share).
@@ -31,8 +32,8 @@ struct prefix_match {
 };
 
 /* Numbers of nodes are those of pages; the root is n_pages. To write entries elsewhere: go over all
- * nodes with n_tokens > 0 and up to the root by `parent`; to bring one back, fill pages of a sequence
- * and call prefix_insert. */
+ * nodes with n_tokens > 0 and up to the root by `parent`; to bring one back, fill pages of a
+ * sequence and call prefix_insert. */
 struct prefix_node {
     uint64_t salt, path; /* path: hash of the salt and all tokens down to the node's end */
     uint32_t n_tokens;   /* 0: the page is not in the tree */
@@ -51,8 +52,8 @@ struct prefix {
     uint32_t ghost_mask;
 };
 
-/* For at most max_pages pages of kv, which must outlive the cache; 0: nothing is ever kept, and every
- * other call is allowed. 350 bytes a page of kv. ERROR_MEMORY leaves nothing to release. */
+/* For at most max_pages pages of kv, which must outlive the cache; 0: nothing is ever kept, and
+ * every other call is allowed. 350 bytes a page of kv. ERROR_MEMORY leaves nothing to release. */
 bool prefix_init(struct prefix *c, struct kv_pool *kv, uint32_t max_pages, struct error *e);
 
 /* Lets go of all pages. */
@@ -62,10 +63,10 @@ void prefix_finish(struct prefix *c);
 struct prefix_match prefix_find(struct prefix *c, uint64_t salt, const uint32_t *tokens,
                                 uint32_t n_tokens);
 
-/* Keeps the pages that hold the tokens, the last one even if partly filled; nobody may write to them
- * any more without a copy. Where a whole page's tokens are cached already, the caller's page is let
- * go and the cached one held and written to `pages` in its place. When the cache is full others go,
- * least recently used first, or the rest is not kept.
+/* Keeps the pages that hold the tokens, the last one even if partly filled; nobody may write to
+ * them any more without a copy. Where a whole page's tokens are cached already, the caller's page
+ * is let go and the cached one held and written to `pages` in its place. When the cache is full
+ * others go, least recently used first, or the rest is not kept.
  * needs   the caller holds the pages
  * shapes  pages (kv_pages_for(n_tokens)) */
 void prefix_insert(struct prefix *c, uint64_t salt, const uint32_t *tokens, uint32_t n_tokens,
@@ -77,8 +78,8 @@ uint32_t prefix_n_idle(const struct prefix *c);
 /* Frees up to n pages, least recently used first; returns how many. */
 uint32_t prefix_evict(struct prefix *c, uint32_t n);
 
-/* Lets go of a page, though others hold it, and of all below it: so that the only other one may write
- * to it. False when it is not in the tree, or something below it is held. */
+/* Lets go of a page, though others hold it, and of all below it: so that the only other one may
+ * write to it. False when it is not in the tree, or something below it is held. */
 bool prefix_forget(struct prefix *c, uint32_t page);
 
 /* "cold", ... for messages and metrics. */

@@ -50,7 +50,7 @@ static void compute(const struct model *m, struct pool *pool)
     if (options.n_ctx < 2 || !engine_init(&g, m, pool, &options, NULL)) {
         return;
     }
-    struct engine_seq *s = engine_open(&g, &params, NULL);
+    struct engine_seq *s = engine_open(&g, &(struct engine_request){.sampler = &params}, NULL);
     const uint32_t tokens[] = {0, m->config.n_vocab - 1};
     bool busy = false;
     uint32_t token = 0;

@@ -122,7 +122,7 @@ static struct engine_seq *open_sequence(struct engine *g, const struct sampler_p
 {
     uint32_t prompt[N_CTX];
     make_prompt(prompt, n, salt);
-    struct engine_seq *s = engine_open(g, p, NULL);
+    struct engine_seq *s = engine_open(g, &(struct engine_request){.sampler = p}, NULL);
     assert_non_null(s);
     assert_true(engine_feed(g, s, prompt, n, NULL));
     return s;
@@ -403,7 +403,7 @@ static void a_token_that_the_draft_does_not_know_is_a_matter_of_its_own(void **s
         struct sampler_params p = warm();
         struct engine g;
         open_engine(&g, &options);
-        struct engine_seq *s = engine_open(&g, &p, NULL);
+        struct engine_seq *s = engine_open(&g, &(struct engine_request){.sampler = &p}, NULL);
         assert_true(engine_feed(&g, s, (const uint32_t[]){1, i == 1 ? 11 : 12, 2}, 3, NULL));
         answer(&g, s, 30, i == 0 ? expected : tokens);
         assert_int_equal(drafted(&g).made > 0, i == 1);
@@ -436,7 +436,8 @@ static bool open_with_failure(size_t n)
     uint32_t tokens[20];
     mem_fail_nth(n);
     bool is_open = engine_init(&g, &models[TARGET], pool, &options, &e);
-    s = is_open && engine_open(&g, &p, &e) != NULL ? engine_open(&g, &p, &e) : NULL;
+    const struct engine_request r = {.sampler = &p};
+    s = is_open && engine_open(&g, &r, &e) != NULL ? engine_open(&g, &r, &e) : NULL;
     if (s != NULL) {
         size_t n_opening = mem_count();
         assert_true(engine_feed(&g, s, (const uint32_t[]){1, 2, 3}, 3, &e));

@@ -87,7 +87,7 @@ static struct engine_seq *open_with_prompt(struct world *w, uint32_t n, uint32_t
     uint32_t tokens[N_PROMPT];
     make_prompt(tokens, n, salt);
     struct sampler_params p = params_with_seed(salt);
-    struct engine_seq *s = engine_open(&w->engine, &p, NULL);
+    struct engine_seq *s = engine_open(&w->engine, &(struct engine_request){.sampler = &p}, NULL);
     assert_non_null(s);
     assert_true(engine_feed(&w->engine, s, tokens, n, NULL));
     return s;
@@ -200,7 +200,8 @@ static void tokens_behind_a_long_prompt_do_not_depend_on_threads(void **state)
         struct sampler_params p = params_with_seed(4);
         struct world w;
         open_world(&w, &setting);
-        struct engine_seq *s = engine_open(&w.engine, &p, NULL);
+        struct engine_seq *s =
+            engine_open(&w.engine, &(struct engine_request){.sampler = &p}, NULL);
         assert_true(engine_feed(&w.engine, s, prompt, N_LONG, NULL));
         for (int k = 0; k < N_SHORT_ANSWER; k++) {
             tokens[i][k] = next_token(&w, s);
@@ -246,9 +247,10 @@ static uint64_t answer_repeating(const struct setting *setting, const struct sam
     for (; n < N_PATTERN * N_COPIES; n++) {
         make_prompt(&prompt[n], 1, n % N_PATTERN);
     }
-    struct engine_seq *mates[N_MATES], *s = engine_open(&w.engine, p, NULL);
+    struct engine_seq *mates[N_MATES],
+        *s = engine_open(&w.engine, &(struct engine_request){.sampler = p}, NULL);
     for (uint32_t i = 0; i < (setting->mates ? N_MATES : 0); i++) {
-        mates[i] = engine_open(&w.engine, p, NULL);
+        mates[i] = engine_open(&w.engine, &(struct engine_request){.sampler = p}, NULL);
         assert_true(engine_feed(&w.engine, mates[i], prompt + i, n - 7 * i, NULL));
     }
     assert_true(engine_feed(&w.engine, s, prompt, n, NULL));
@@ -352,7 +354,7 @@ static void step_all(struct engine *g, bool poisoned, struct engine_seq **out)
     for (uint32_t i = 0; i < 1 + N_HARMLESS; i++) {
         struct sampler_params p = params_with_seed(i);
         const uint32_t prompt[] = {i, i == 0 && poisoned ? POISON : 7, 2 * i};
-        out[i] = engine_open(g, &p, NULL);
+        out[i] = engine_open(g, &(struct engine_request){.sampler = &p}, NULL);
         assert_non_null(out[i]);
         assert_true(engine_feed(g, out[i], prompt, 3, NULL));
     }
@@ -461,7 +463,7 @@ static struct engine_seq *open_sequence(struct engine *g, struct error *e)
     p.repeat_penalty = 1.1F;
     p.logit_bias = &bias;
     p.n_logit_bias = 1;
-    return engine_open(g, &p, e);
+    return engine_open(g, &(struct engine_request){.sampler = &p}, e);
 }
 
 /* Everything from the file to the first token, the n-th allocation failing; true when all went well. */
@@ -470,7 +472,8 @@ static bool open_with_failure(size_t n, bool exact)
     struct error e = {0};
     struct opened o = {0};
     struct model_load_options load = {.exact = exact};
-    struct engine_options options = {.n_ctx = 64, .max_sequences = 2, .max_guesses = 7};
+    struct engine_options options = {
+        .n_ctx = 64, .max_sequences = 2, .max_guesses = 7, .prefix_pages = UINT32_MAX};
     struct engine_seq *s = NULL;
     bool stepped = false, busy;
     mem_fail_nth(n);

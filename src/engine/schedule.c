@@ -1,0 +1,308 @@
+/* schedule.c - the plan of a step. Decodes come first and take a page now and then; a prompt
+ * reserves the pages of all its tokens when it begins, so that it never stops half-way for lack of
+ * them. The first sequence in the order can always go on: everybody else's pages are there to be
+ * taken. */
+#include "engine/schedule.h"
+
+enum { TILE = KERN_ATTN_TILE };
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- order ---- */
+
+static bool comes_before(const struct engine_seq *a, const struct engine_seq *b)
+{
+    return a->priority != b->priority ? a->priority < b->priority : a->number < b->number;
+}
+
+void schedule_add(struct engine *g, struct engine_seq *s)
+{
+    uint32_t i = g->n_open++;
+    for (; i > 0 && comes_before(s, g->order[i - 1]); i--) {
+        g->order[i] = g->order[i - 1];
+    }
+    g->order[i] = s;
+}
+
+void schedule_remove(struct engine *g, struct engine_seq *s)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < g->n_open; i++) {
+        if (g->order[i] != s) {
+            g->order[kept++] = g->order[i];
+        }
+    }
+    g->n_open = kept;
+}
+
+/* ---- what is computed, kept and let go ---- */
+
+static uint32_t n_computed(const struct engine_seq *s)
+{
+    return smaller(s->kv.n_tokens, s->n_tokens); /* guesses apart */
+}
+
+void schedule_keep_pages(struct engine *g, struct engine_seq *s)
+{
+    uint32_t n_pages = n_computed(s) / TILE;
+    if (n_pages > s->n_kept) {
+        prefix_insert(&g->prefix, s->salt, s->tokens, n_pages * TILE, s->kv.pages);
+        s->n_kept = n_pages;
+    }
+}
+
+void schedule_keep_all(struct engine *g, struct engine_seq *s)
+{
+    if (n_computed(s) > 0) {
+        prefix_insert(&g->prefix, s->salt, s->tokens, n_computed(s), s->kv.pages);
+    }
+}
+
+/* Tokens that a fork can share with the sequence it came from: all but its last. */
+static uint32_t n_to_share(const struct engine_seq *s)
+{
+    return smaller(s->n_fork, s->n_tokens - 1);
+}
+
+void schedule_truncate(struct engine *g, struct engine_seq *s, uint32_t n_tokens)
+{
+    for (uint32_t i = 0; i < g->n_open; i++) {
+        struct engine_seq *fork = g->order[i];
+        if (fork->fork_of == s) {
+            uint32_t n = smaller(n_to_share(fork), n_computed(s));
+            kv_seq_share(&fork->kv, &g->kv, s->kv.pages, n);
+            fork->n_cached += n;
+            fork->fork_of = NULL;
+        }
+    }
+    if (n_tokens < n_computed(s)) {
+        schedule_keep_all(g, s);
+    }
+    kv_seq_truncate(&s->kv, &g->kv, n_tokens);
+    s->n_kept = smaller(s->n_kept, n_tokens / TILE);
+}
+
+static void preempt(struct engine *g, struct engine_seq *s)
+{
+    for (uint32_t i = 0; i < g->n_open; i++) {
+        if (g->order[i]->fork_of == s) {
+            g->order[i]->fork_of = NULL; /* it finds in the cache what is left, as s does */
+        }
+    }
+    schedule_keep_all(g, s);
+    kv_seq_truncate(&s->kv, &g->kv, 0);
+    s->n_kept = 0;
+    s->was_preempted = true;
+    g->n_preempted++;
+}
+
+/* ---- room ---- */
+
+static bool is_picked(const struct engine *g, const struct engine_seq *s)
+{
+    uint32_t i = 0;
+    while (i < g->n_items && g->picked[i] != s) {
+        i++;
+    }
+    return i < g->n_items;
+}
+
+/* Who gives up its pages for s: the last idle one; else, if that is allowed, the last one behind s
+ * that is not in the step yet. */
+static struct engine_seq *find_victim(const struct engine *g, const struct engine_seq *s,
+                                      bool may_preempt)
+{
+    struct engine_seq *due = NULL;
+    for (uint32_t i = g->n_open; i > 0; i--) {
+        struct engine_seq *v = g->order[i - 1];
+        if (v == s || v->kv.n_pages == 0) {
+            continue;
+        }
+        if (!v->is_due) {
+            return v;
+        }
+        if (due == NULL && may_preempt && comes_before(s, v) && !is_picked(g, v)) {
+            due = v;
+        }
+    }
+    return due;
+}
+
+/* s must copy its last page because the cache holds it, too: makes the cache let go of it. */
+static bool forget_last_page(struct engine *g, const struct engine_seq *s)
+{
+    if (!kv_seq_must_copy(&s->kv, &g->kv)) {
+        return false;
+    }
+    uint32_t page = s->kv.pages[s->kv.n_tokens / TILE];
+    return g->kv.n_users[page] == 2 && prefix_forget(&g->prefix, page);
+}
+
+/* Reserves pages for n_more tokens of s, with `spare` more left free. */
+static bool make_room(struct engine *g, struct engine_seq *s, uint32_t n_more, uint32_t spare,
+                      bool may_preempt)
+{
+    for (;;) {
+        uint32_t needed = kv_seq_needs(&s->kv, &g->kv, n_more) + spare;
+        if (needed <= g->kv.n_free) {
+            return kv_seq_reserve(&s->kv, &g->kv, n_more, NULL);
+        }
+        uint32_t missing = needed - g->kv.n_free;
+        bool may_evict = may_preempt || missing <= prefix_n_idle(&g->prefix); /* else in vain */
+        if ((may_evict && prefix_evict(&g->prefix, missing) > 0) || forget_last_page(g, s)) {
+            continue;
+        }
+        struct engine_seq *victim = find_victim(g, s, may_preempt);
+        if (victim == NULL) {
+            return false;
+        }
+        preempt(g, victim);
+    }
+}
+
+uint32_t schedule_guess_room(struct engine *g, struct engine_seq *s, uint32_t most)
+{
+    uint32_t n_free = s->kv.n_pages * TILE - s->kv.n_tokens - 1; /* behind the token that waits */
+    if (n_free >= most) {
+        return most;
+    }
+    uint32_t needed = kv_seq_needs(&s->kv, &g->kv, 1 + most);
+    uint32_t missing = needed > g->kv.n_free ? needed - g->kv.n_free : 0;
+    if (missing > 0 && missing <= prefix_n_idle(&g->prefix)) {
+        prefix_evict(&g->prefix, missing);
+    }
+    return kv_seq_reserve(&s->kv, &g->kv, 1 + most, NULL) ? most : n_free;
+}
+
+/* ---- the plan ---- */
+
+static uint32_t n_waiting(const struct engine_seq *s)
+{
+    return s->is_due ? s->n_tokens - s->kv.n_tokens : 0;
+}
+
+/* Puts the first n waiting tokens of s into the step. */
+static void pick(struct engine *g, struct engine_seq *s, uint32_t n)
+{
+    g->picked[g->n_items] = s;
+    g->items[g->n_items++] = (struct forward_item){.seq = &s->kv,
+                                                   .tokens = s->tokens + s->kv.n_tokens,
+                                                   .n_tokens = n,
+                                                   .n_logits = n == n_waiting(s) ? 1 : 0};
+}
+
+static void plan_decodes(struct engine *g)
+{
+    for (uint32_t i = 0; i < g->n_open; i++) {
+        struct engine_seq *s = g->order[i];
+        if (n_waiting(s) > 1) {
+            continue;
+        }
+        kv_seq_truncate(&s->kv, &g->kv, s->n_tokens); /* pages that guesses did not fill */
+        if (n_waiting(s) == 1) {
+            if (make_room(g, s, 1, 0, true)) {
+                pick(g, s, 1);
+            } else {
+                preempt(g, s); /* those before it need all there is */
+            }
+        }
+    }
+}
+
+/* Gives s what others have computed of its tokens, if that is more than it has itself. */
+static uint32_t share_pages(struct engine *g, struct engine_seq *s, enum prefix_end *out_end)
+{
+    uint32_t had = s->kv.n_tokens, n = n_to_share(s);
+    const uint32_t *pages = s->fork_of != NULL ? s->fork_of->kv.pages : NULL;
+    *out_end = PREFIX_COMPLETE;
+    if (s->fork_of == NULL) {
+        struct prefix_match m = prefix_find(&g->prefix, s->salt, s->tokens, s->n_tokens - 1);
+        pages = m.pages;
+        n = m.n_tokens;
+        *out_end = m.end;
+    }
+    if (n <= had) {
+        return 0;
+    }
+    kv_seq_truncate(&s->kv, &g->kv, 0);
+    kv_seq_share(&s->kv, &g->kv, pages, n);
+    return n - had;
+}
+
+static void count_shared(struct engine *g, struct engine_seq *s, uint32_t n, enum prefix_end end)
+{
+    bool is_lookup = s->fork_of == NULL && g->prefix.max_pages > 0;
+    s->fork_of = NULL;
+    if (s->was_preempted) {
+        return;
+    }
+    s->n_cached += n;
+    g->prefix.n_reused += is_lookup ? n : 0;
+    if (!s->has_begun) {
+        g->prefix.n_lookups += is_lookup;
+        g->prefix.n_hits += is_lookup && n > 0;
+        s->cache_end = end;
+        s->has_begun = true;
+    }
+}
+
+/* Pages for all waiting tokens of s, those of others as far as they go. While others decode a
+ * prompt begins only if a page for each of them stays free: else it might be preempted at once. */
+static bool prepare_prompt(struct engine *g, struct engine_seq *s)
+{
+    bool begins = s->kv.n_pages == 0;
+    enum prefix_end end;
+    uint32_t n_shared = share_pages(g, s, &end);
+    if (!make_room(g, s, n_waiting(s), begins ? g->n_items : 0, g->n_items == 0)) {
+        if (begins) {
+            kv_seq_truncate(&s->kv, &g->kv, 0);
+        }
+        return false;
+    }
+    count_shared(g, s, n_shared, end);
+    return true;
+}
+
+static bool is_waiting_for_parent(const struct engine_seq *s)
+{
+    return s->fork_of != NULL && s->fork_of->kv.n_tokens < n_to_share(s);
+}
+
+/* Returns whether a prompt is in the step or waits for its budget alone. */
+static bool plan_prompts(struct engine *g, uint32_t budget)
+{
+    bool is_blocked = false, has_prompts = false;
+    for (uint32_t i = 0; i < g->n_open; i++) {
+        struct engine_seq *s = g->order[i];
+        bool begins = s->kv.n_pages == 0;
+        if (n_waiting(s) <= 1 || is_waiting_for_parent(s) || (begins && is_blocked)) {
+            continue;
+        }
+        if (budget == 0) {
+            return true;
+        }
+        if (!prepare_prompt(g, s)) {
+            is_blocked = true;
+            continue;
+        }
+        uint32_t n = smaller(n_waiting(s), budget);
+        has_prompts = true;
+        pick(g, s, n);
+        budget -= n;
+    }
+    return has_prompts;
+}
+
+bool schedule_plan(struct engine *g)
+{
+    g->n_items = 0;
+    plan_decodes(g);
+    uint32_t budget = g->budget - g->n_items, beside = g->options.prompt_tokens_beside_decodes;
+    if (g->n_items > 0 && beside > 0) {
+        budget = smaller(budget, beside);
+    }
+    return plan_prompts(g, budget);
+}
