@@ -84,6 +84,7 @@ struct options_model {
     uint32_t batch;         /* tokens of a prefill step; the command's default before parsing */
     const char *cpu;        /* "ref", "avx2", "avx512", "neon" or NULL for the best */
     const char *cache_type; /* "f16", "q8_0" or NULL for f16 */
+    const char *draft;      /* a second model that guesses for the first; NULL for none */
     bool exact;
 };
 

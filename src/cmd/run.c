@@ -320,11 +320,23 @@ static uint32_t max_guesses(const struct run_options *o)
                                              : o->draft_max;
 }
 
+static void warn_short_draft(const struct session *s)
+{
+    uint32_t n = s->draft != NULL ? s->draft->model.config.ctx_train : s->n_ctx;
+    if (n < s->n_ctx) {
+        fprintf(stderr,
+                "puna run: warning: the draft model was made for %u tokens, the context has %u: "
+                "beyond those it guesses nothing\n",
+                n, s->n_ctx);
+    }
+}
+
 static bool open_run(struct run *r, const char *model, struct error *e)
 {
     if (!session_open(&r->session, r->env, model, &r->options.model, e)) {
         return false;
     }
+    warn_short_draft(&r->session);
     if (r->options.ignore_eos && !forbid_ends(&r->options.biases, r->session.tokenizer, e)) {
         return false;
     }
@@ -332,7 +344,8 @@ static bool open_run(struct run *r, const char *model, struct error *e)
                                      .batch = r->options.model.batch,
                                      .kv_type = r->session.kv_type,
                                      .n_choices = tokenizer_info(r->session.tokenizer)->n_tokens,
-                                     .max_guesses = max_guesses(&r->options)};
+                                     .max_guesses = max_guesses(&r->options),
+                                     .draft = r->session.draft ? &r->session.draft->model : NULL};
     r->has_engine = engine_init(&r->engine, &r->session.model, r->session.pool, &options, e);
     struct sampler_params params = sampler_params_of(&r->options);
     r->seq = r->has_engine && check_sampler(&params, options.n_choices, e)
@@ -379,8 +392,14 @@ static bool check_options(const struct run_options *o, struct error *e)
     if (!o->raw && (o->special || o->no_bos)) {
         return error_set(e, ERROR_USAGE, "%s needs --raw", o->special ? "--special" : "--no-bos");
     }
-    if (o->model.exact && o->draft_max != RUN_DRAFT_UNSET) {
-        return error_set(e, ERROR_USAGE, "--draft-max changes nothing with --exact");
+    const char *draft_option = o->draft_max != RUN_DRAFT_UNSET ? "--draft-max"
+                               : o->model.draft != NULL        ? "--draft"
+                                                               : NULL;
+    if (o->model.exact && draft_option != NULL) {
+        return error_set(e, ERROR_USAGE, "%s changes nothing with --exact", draft_option);
+    }
+    if (o->model.draft != NULL && o->draft_max == 0) {
+        return error_set(e, ERROR_USAGE, "--draft changes nothing with --draft-max 0");
     }
     return true;
 }
@@ -457,9 +476,14 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
          NULL},
         {OPTION_FLAG, "ignore-eos", 0, NULL, NULL, &o->ignore_eos, 0, 0,
          "never end the turn: its end tokens are forbidden", NULL},
-        {OPTION_U32, "draft-max", 0, "draft", "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,
+        {OPTION_U32, "draft-max", 0, NULL, "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,
          "tokens guessed beside each of the answer, from what\nfollowed the same words before; "
          "never changes the result\n(default: 7; 0: none)",
+         NULL},
+        {OPTION_TEXT, "draft", 0, NULL, "MODEL", &o->model.draft, 0, 0,
+         "a smaller model of the same vocabulary, which guesses\nwhere those words give none; "
+         "never "
+         "changes the result\n(default: none)",
          NULL},
         {OPTION_FLAG, "stats", 0, NULL, NULL, &o->stats, 0, 0,
          "tokens/s and their share of the machine's limit, on\nstandard error", NULL},

@@ -100,25 +100,57 @@ static struct pool *create_pool(uint32_t threads, struct error *e)
     return pool;
 }
 
-/* Everything after the file is open. */
-static bool load(struct session *s, const struct options_model *options,
-                 const struct kern_table *kern, struct error *e)
+/* Opens the file at s->path, all but its weights. Its errors name the file. */
+static bool open_file(struct session *s, uint32_t ctx, struct error *e)
 {
-    s->tokenizer = tokenizer_create(s->file, e);
-    s->pool = s->tokenizer != NULL && choose_ctx(s, options->ctx, e)
-                  ? create_pool(options->threads, e)
-                  : NULL;
-    if (s->pool == NULL) {
+    s->file = gguf_open(s->path, e);
+    if (s->file == NULL) {
         return false;
     }
+    s->tokenizer = tokenizer_create(s->file, e);
+    return (s->tokenizer != NULL && choose_ctx(s, ctx, e)) || error_prefix(e, "%s", s->path);
+}
+
+static bool load_weights(struct session *s, const struct options_model *options,
+                         const struct kern_table *kern, struct pool *pool, struct error *e)
+{
     struct progress progress = {0};
     struct model_load_options load_options = {.exact = options->exact};
     if (isatty(STDERR_FILENO)) {
         load_options.progress = show_progress;
         load_options.progress_argument = &progress;
     }
-    s->has_model = model_load(&s->model, s->file, kern, &load_options, s->pool, e);
-    return s->has_model;
+    s->has_model = model_load(&s->model, s->file, kern, &load_options, pool, e);
+    return s->has_model || error_prefix(e, "%s", s->path);
+}
+
+static bool find_draft(struct session *s, const struct cmd_env *env, const char *model,
+                       struct error *e)
+{
+    if (model == NULL) {
+        return true;
+    }
+    s->draft = mem_alloc(1, sizeof *s->draft, "draft model", e);
+    return s->draft != NULL && cmd_find_model(env, model, &s->draft->path, e);
+}
+
+static bool open_draft(struct session *s, struct error *e)
+{
+    struct session *draft = s->draft;
+    return draft == NULL || (open_file(draft, 0, e) &&
+                             (tokenizer_check_same(s->tokenizer, draft->tokenizer, e) ||
+                              error_prefix(e, "%s: no draft for %s", draft->path, s->path)));
+}
+
+static bool load(struct session *s, const struct options_model *options,
+                 const struct kern_table *kern, struct error *e)
+{
+    if (!open_file(s, options->ctx, e) || !open_draft(s, e)) {
+        return false;
+    }
+    s->pool = create_pool(options->threads, e);
+    return s->pool != NULL && load_weights(s, options, kern, s->pool, e) &&
+           (s->draft == NULL || load_weights(s->draft, options, kern, s->pool, e));
 }
 
 bool session_open(struct session *s, const struct cmd_env *env, const char *model,
@@ -126,13 +158,10 @@ bool session_open(struct session *s, const struct cmd_env *env, const char *mode
 {
     *s = (struct session){0};
     const struct kern_table *kern = NULL;
-    if (!choose_kernels(options, &kern, e) || !choose_cache_type(s, options, e) ||
-        !cmd_find_model(env, model, &s->path, e)) {
-        return false;
-    }
+    bool ok = choose_kernels(options, &kern, e) && choose_cache_type(s, options, e) &&
+              cmd_find_model(env, model, &s->path, e) && find_draft(s, env, options->draft, e);
     uint64_t start = clock_now_ns();
-    s->file = gguf_open(s->path, e); /* its errors name the file, those after it do not */
-    if (s->file == NULL || (!load(s, options, kern, e) && !error_prefix(e, "%s", s->path))) {
+    if (!ok || !load(s, options, kern, e)) {
         session_close(s);
         return false;
     }
@@ -142,6 +171,10 @@ bool session_open(struct session *s, const struct cmd_env *env, const char *mode
 
 void session_close(struct session *s)
 {
+    if (s->draft != NULL) {
+        session_close(s->draft);
+        mem_free(s->draft);
+    }
     if (s->has_model) {
         model_finish(&s->model);
     }

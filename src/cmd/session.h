@@ -21,6 +21,8 @@ struct session {
                        ENGINE_DEFAULT_CTX */
     enum kern_kv kv_type;
     double load_seconds;
+    struct session *draft; /* a model of the same vocabulary that guesses for this one; computed by
+                              this one's threads and kernels; NULL for none */
 };
 
 /* The type that --cache-type names; name NULL: f16. ERROR_USAGE for any other word. */
@@ -28,8 +30,8 @@ bool session_cache_type(const char *name, enum kern_kv *out, struct error *e);
 
 /* Checks the options, then finds (see cmd_find_model, which may fetch) and loads a model; a
  * progress bar goes to stderr when that is a terminal. Errors of the model begin with its path (a
- * context longer than it was made for, ERROR_USAGE, too), those of the other options do not. On
- * failure everything is released. */
+ * context longer than it was made for, or a draft of another vocabulary, ERROR_USAGE, too), those
+ * of the other options do not. On failure everything is released. */
 bool session_open(struct session *s, const struct cmd_env *env, const char *model,
                   const struct options_model *options, struct error *e);
 void session_close(struct session *s);

@@ -209,6 +209,51 @@ def test_bytes_without_a_token_are_said_of_messages_too(model):
     assert (done.returncode, done.stderr) == (0, b"puna tokenize" + LEFT_OUT)
 
 
+@pytest.fixture
+def draft(tmp_path):
+    """draft(...): path of another gguf_file.llama(...)."""
+    def make(*args, **changes):
+        path = tmp_path / "draft.gguf"
+        path.write_bytes(llama(*args, **changes))
+        return path
+    return make
+
+
+RAW = ["run", "--raw", "-p", "abcdefgh", "-n", "40"]
+
+
+def test_a_draft_of_another_vocabulary_is_refused_with_what_differs(model, draft):
+    other = LLAMA_TOKENS[:7] + ["<7>"] + LLAMA_TOKENS[8:]
+    for changes, text in [
+            ({"ggml__tokens": (STRING, other)}, "token 7 is '<7>' (normal), not '(' (normal)"),
+            ({"ggml__tokens": (STRING, LLAMA_TOKENS[:-1])}, "a vocabulary of 94 tokens (BPE), not of 95 (BPE)"),
+            ({"ggml__eos_token_id": (U32, 3)}, "token 3 is '$' (an end of turn), not '$' (normal)")]:
+        target, small = model(), draft(**changes)
+        assert failure(*RAW, "--draft", small, target) == (
+            2, f"puna run: {small}: no draft for {target}: {text}\n")
+
+
+def test_a_draft_that_cannot_be_is_named(model, draft):
+    code, line = failure(*RAW, "--draft", "no/such.gguf", model())
+    assert code == 3 and "no/such.gguf" in line
+    path = draft(llama__context_length=(U32, 0))
+    code, line = failure(*RAW, "--draft", path, model())
+    assert code == 5 and line.count(str(path)) == 1 and str(model()) not in line
+    for more, text in [(["--draft-max", "0"], "--draft changes nothing with --draft-max 0"),
+                       (["--exact"], "--draft changes nothing with --exact")]:
+        assert failure(*RAW, "--draft", draft(), *more, model()) == (2, f"puna run: {text}\n")
+
+
+def test_a_draft_of_less_context_is_warned_of_and_changes_nothing(model, draft):
+    path = model()
+    plain = run(*RAW, "--stats", path)
+    done = run(*RAW, "--draft", draft(llama__context_length=(U32, 32)), path)
+    assert (done.returncode, done.stdout) == (0, plain.stdout)
+    assert done.stderr == (b"puna run: warning: the draft model was made for 32 tokens, the context "
+                           b"has 64: beyond those it guesses nothing\n")
+    assert run(*RAW, "--draft", draft(), path).stderr == b""
+
+
 def test_end_tokens_are_forbidden_when_they_are_to_be_ignored(model):
     """All logits are equal, so that greedily the lowest id that is allowed comes."""
     path = model(ggml__eos_token_id=(U32, 0))

@@ -54,6 +54,19 @@ def test_guesses_change_the_speed_alone():
     assert 0 < right <= made
 
 
+@pytest.mark.parametrize("options", [["--temp", "0"], ["--temp", "0.9", "--seed", "5"]], ids=" ".join)
+def test_a_draft_changes_the_speed_alone(options):
+    """The model as its own draft: greedily all of its guesses are right, but those that the end of
+    the answer leaves over."""
+    options = ["-p", "Tell me a story.", "-n", "60", *options, "--stats"]
+    plain, drafted = run(*options), run(*options, "--draft", MODEL)
+    assert plain.returncode == drafted.returncode == 0 and plain.stdout == drafted.stdout
+    assert b"draft" not in plain.stderr
+    right, made = map(int, re.search(rb"draft +(\d+) of (\d+) came true", drafted.stderr).groups())
+    assert 0 < right <= made
+    assert "0.9" in options or (right > 30 and made - right < 7)
+
+
 class Chat:
     """A chat in a pseudo-terminal; standard output goes to a file of its own if `out` names one."""
 
