@@ -60,4 +60,14 @@ static inline float half_bf16_to_f32(uint16_t h)
     return half_from_bits((uint32_t)h << 16);
 }
 
+/* Rounds to nearest even, denormals too; a NaN becomes a quiet one. */
+static inline uint16_t half_f32_to_bf16(float f)
+{
+    uint32_t bits = half_to_bits(f);
+    if ((bits & 0x7FFFFFFF) > 0x7F800000) {
+        return (uint16_t)(bits >> 16 | 0x40);
+    }
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
 #endif

@@ -18,6 +18,7 @@ struct set {
     const char *name;
     unsigned needs;             /* bits of enum kern_cpu */
     kern_fill_fn *const *fills; /* up to a NULL */
+    kern_fill_fn *bf16;         /* what numerics bf16 change; NULL for sets that have none */
 };
 
 enum {
@@ -43,9 +44,11 @@ static kern_fill_fn *const fills_avx512[] = {kern_fill_store_act_avx512,
                                              kern_fill_matmul_q256_avx512,
                                              kern_fill_matmul_dense_avx512,
                                              NULL};
+#define BF16_AVX512 kern_fill_matmul_bf16_avx512
 #else
 static kern_fill_fn *const fills_avx2[] = {NULL};
 static kern_fill_fn *const fills_avx512[] = {NULL};
+#define BF16_AVX512 NULL
 #endif
 
 #if defined(__aarch64__)
@@ -61,11 +64,13 @@ static kern_fill_fn *const fills_neon[] = {NULL};
 #endif
 
 static const struct set sets[KERN_SET_COUNT] = {
-    [KERN_REF] = {"ref", 0, fills_ref},
-    [KERN_AVX2] = {"avx2", NEEDS_AVX2, fills_avx2},
-    [KERN_AVX512] = {"avx512", NEEDS_AVX512, fills_avx512},
-    [KERN_NEON] = {"neon", KERN_CPU_DOTPROD, fills_neon},
+    [KERN_REF] = {"ref", 0, fills_ref, kern_fill_matmul_bf16_ref},
+    [KERN_AVX2] = {"avx2", NEEDS_AVX2, fills_avx2, NULL},
+    [KERN_AVX512] = {"avx512", NEEDS_AVX512, fills_avx512, BF16_AVX512},
+    [KERN_NEON] = {"neon", KERN_CPU_DOTPROD, fills_neon, NULL},
 };
+
+static const char *const numerics_names[KERN_NUMERICS_COUNT] = {"portable", "bf16"};
 
 static const struct {
     unsigned bit;
@@ -91,6 +96,12 @@ const char *kern_cpu_missing(enum kern_set set, unsigned cpu)
         }
     }
     return NULL;
+}
+
+bool kern_cpu_has_bf16(enum kern_set set, unsigned cpu)
+{
+    return kern_cpu_missing(set, cpu) == NULL && sets[set].bf16 != NULL &&
+           (set == KERN_REF || (cpu & KERN_CPU_AVX512BF16) != 0);
 }
 
 #if defined(__x86_64__)
@@ -131,7 +142,8 @@ static unsigned detect_cpu(void)
     }
     cpu |= bit_if(b, 16, KERN_CPU_AVX512F) | bit_if(b, 17, KERN_CPU_AVX512DQ);
     cpu |= bit_if(b, 30, KERN_CPU_AVX512BW) | bit_if(b, 31, KERN_CPU_AVX512VL);
-    return cpu | bit_if(c, 11, KERN_CPU_AVX512VNNI);
+    cpu |= bit_if(c, 11, KERN_CPU_AVX512VNNI);
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) ? cpu | bit_if(a, 5, KERN_CPU_AVX512BF16) : cpu;
 }
 
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -161,7 +173,7 @@ static unsigned detect_cpu(void)
 
 #endif
 
-static struct kern_table tables[KERN_SET_COUNT];
+static struct kern_table tables[KERN_SET_COUNT], bf16_tables[KERN_SET_COUNT];
 static unsigned cpu_features;
 static pthread_once_t tables_built = PTHREAD_ONCE_INIT;
 
@@ -179,6 +191,11 @@ static void build_tables(void)
         for (int i = 0; runs && sets[s].fills[i]; i++) {
             sets[s].fills[i](&tables[s]);
         }
+        if (kern_cpu_has_bf16((enum kern_set)s, cpu_features)) {
+            bf16_tables[s] = tables[s];
+            bf16_tables[s].numerics = KERN_BF16;
+            sets[s].bf16(&bf16_tables[s]);
+        }
     }
 }
 
@@ -192,6 +209,22 @@ const struct kern_table *kern_get(enum kern_set set, struct error *e)
         return NULL;
     }
     return &tables[set];
+}
+
+const struct kern_table *kern_get_bf16(enum kern_set set, struct error *e)
+{
+    if (kern_get(set, e) == NULL) {
+        return NULL;
+    }
+    if (!kern_cpu_has_bf16(set, cpu_features)) {
+        error_set(
+            e, ERROR_UNSUPPORTED,
+            "numerics 'bf16' with kernel set '%s': they take avx512 on a CPU with the feature "
+            "AVX512_BF16, or ref, which is slow",
+            sets[set].name);
+        return NULL;
+    }
+    return &bf16_tables[set];
 }
 
 enum kern_set kern_best(void)
@@ -221,9 +254,25 @@ const char *kern_name(enum kern_set set)
     return sets[set].name;
 }
 
+bool kern_numerics_parse(const char *name, enum kern_numerics *out)
+{
+    for (int i = 0; i < KERN_NUMERICS_COUNT; i++) {
+        if (strcmp(name, numerics_names[i]) == 0) {
+            *out = (enum kern_numerics)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *kern_numerics_name(enum kern_numerics numerics)
+{
+    return numerics_names[numerics];
+}
+
 /* Bytes of the arrays of an activation matrix, each rounded up to 64. */
 struct act_sizes {
-    size_t f, q, d, s, n, n16, n32;
+    size_t f, q, d, s, n, n16, n32, b;
 };
 
 static size_t round_up_64(size_t n_bytes)
@@ -251,6 +300,9 @@ static struct act_sizes act_sizes(enum pack_act form, uint32_t n_tokens, uint32_
         sizes.n16 = round_up_64(tokens * (cols / 16) * sizeof(int16_t));
         sizes.n32 = round_up_64(tokens * (cols / 32) * sizeof(int16_t));
         break;
+    case PACK_ACT_BF16:
+        sizes.b = round_up_64(tokens * cols * sizeof(uint16_t));
+        break;
     case PACK_ACT_COUNT:
         break;
     }
@@ -260,7 +312,7 @@ static struct act_sizes act_sizes(enum pack_act form, uint32_t n_tokens, uint32_
 size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols)
 {
     struct act_sizes sizes = act_sizes(form, n_tokens, cols);
-    return sizes.f + sizes.q + sizes.d + sizes.s + sizes.n + sizes.n16 + sizes.n32;
+    return sizes.f + sizes.q + sizes.d + sizes.s + sizes.n + sizes.n16 + sizes.n32 + sizes.b;
 }
 
 /* The next array of n_bytes, NULL for none; *next moves on. */
@@ -284,6 +336,7 @@ void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, ui
     a->n = take(&next, sizes.n);
     a->n16 = take(&next, sizes.n16);
     a->n32 = take(&next, sizes.n32);
+    a->b = take(&next, sizes.b);
 }
 
 struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t col_begin,
@@ -302,6 +355,9 @@ struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t 
         part.d = a->d + n / 32;
         part.s = a->s + n / 32;
         part.n = a->n + n / 32;
+        break;
+    case PACK_ACT_BF16:
+        part.b = a->b + n;
         break;
     default:
         part.q = a->q + n;

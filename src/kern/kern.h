@@ -3,6 +3,8 @@
  * Every set returns the same bits as `ref` (kern_ref.c, the specification): a lane is an output, so
  * no horizontal float sum exists; integers are exact; blocks are folded in order with one fused
  * multiply-add; exp is our own (base/fmath.h). NaN results compare equal to any NaN.
+ * Those are the numerics `portable`. In the numerics `bf16`, which only some sets have, BF16 weights
+ * are multiplied by dot products of bf16 pairs: other bits, again the same with every set.
  * Owner/threads: tables are immutable once kern_get() has returned them; every kernel is pure and
  * thread-safe. */
 #ifndef KERN_KERN_H
@@ -15,6 +17,7 @@
 #include <stdint.h>
 
 enum kern_set { KERN_REF, KERN_AVX2, KERN_AVX512, KERN_NEON, KERN_SET_COUNT };
+enum kern_numerics { KERN_PORTABLE, KERN_BF16, KERN_NUMERICS_COUNT };
 
 enum {
     KERN_TILE = 12,      /* tokens of an activation tile */
@@ -35,6 +38,7 @@ enum {
  *         d[cols/256][T] f32             scales
  *         n16[cols/32][T][2] int16       -(sum of 16 q): the two halves of a block of 32
  *         n32[cols/64][T][2] int16       -(sum of 32 q): two neighbouring blocks of 32
+ *   BF16  b[cols/2][T][2] bf16           values rounded to nearest even; a NaN stays one
  * Quantisation of a block, with m = max |x|: m not finite (a NaN in the block, too) -> d = NaN,
  * q = 0; m < 2^-100 -> d = 0, q = 0; else d = m / 127, q = round-to-nearest-even(x * (127 / m)). */
 struct kern_act {
@@ -45,6 +49,7 @@ struct kern_act {
     float *d, *s;
     int32_t *n;         /* Q32 */
     int16_t *n16, *n32; /* Q256: the 4-byte operand of a 16-bit pair product */
+    uint16_t *b;        /* BF16: likewise */
 };
 
 static inline uint32_t kern_act_tiles(uint32_t n_tokens)
@@ -53,14 +58,15 @@ static inline uint32_t kern_act_tiles(uint32_t n_tokens)
 }
 
 /* Bytes (a multiple of 64) of one activation matrix, and its pointers laid into `memory` (64-byte
- * aligned, that many bytes). cols must suit the form: a multiple of 32 for Q32, of 256 for Q256. */
+ * aligned, that many bytes). cols must suit the form: a multiple of 32 for Q32, of 256 for Q256, of 2
+ * for BF16. */
 size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols);
 void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, uint32_t cols,
                    void *memory);
 
 /* Columns [col_begin, col_end) of one tile, as a matrix of one tile that shares a's memory: storing
  * the parts one by one stores the same bytes as storing the tile. Both must be multiples of the
- * form's block (any number for F32). */
+ * form's block (any number for F32, 2 for BF16). */
 struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t col_begin,
                               uint32_t col_end);
 
@@ -69,14 +75,21 @@ typedef void kern_store_act_fn(const struct kern_act *a, const float *x, size_t 
                                uint32_t tile_begin, uint32_t tile_end);
 
 /* y[t][r] = sum over k of W[r][k] * a[t][k] for rows of groups [group_begin, group_end).
- * shapes  w (rows, cols) packed; a (n_tokens, cols) in the form of w's type; y + t * y_stride
- *         (rows), of which only rows < w->rows are written
+ * shapes  w (rows, cols) packed; a (n_tokens, cols) in the form that the table's `act` has for w's
+ *         type; y + t * y_stride (rows), of which only rows < w->rows are written
  * order   Q32:  f = 0; per block, ascending: f = fmaf(dw * da, (float)isum, f), with isum the exact
  *         sum of (q - zero) * qa; then, types with a minimum: f = fmaf(mw, s, f)
  *         Q256: f = 0; per super-block, ascending: f = fmaf(dw * da, (float)isum, f), isum the
  *         exact sum of sub-scale * (q - zero) * qa over 256 items; then, types with a minimum:
  *         f = fmaf(-(dminw * da), (float)msum, f), msum the exact sum of sub-minimum * sum of qa
- *         dense: f = 0; per k, ascending: f = fmaf(W[r][k], a[t][k], f) */
+ *         dense: f = 0; per k, ascending: f = fmaf(W[r][k], a[t][k], f)
+ *         BF16 in numerics bf16: f = 0; per pair (k, k + 1), k even, ascending:
+ *         f = fma(W[r][k+1], a[t][k+1], f), then f = fma(W[r][k], a[t][k], f), where each fma takes
+ *         denormal operands as zeros of their sign, rounds once, to nearest even, and gives a zero
+ *         of its sign when the result, rounded as if exponents had no limit, is below 2^-126
+ * source  for the last: vdpbf16ps in Intel's SDM, volume 2, which leaves open when a result counts as
+ *         denormal; that was measured on AMD Zen 4, which agrees in all else. Arm's BFDOT adds the
+ *         two products first, and so is no kernel of these numerics. */
 typedef void kern_matmul_fn(const struct pack_matrix *w, uint32_t group_begin, uint32_t group_end,
                             const struct kern_act *a, float *y, size_t y_stride);
 
@@ -147,6 +160,8 @@ typedef void kern_merge_fn(float *ma, float *la, float *oa, const float *mb, con
 
 struct kern_table {
     const char *name;
+    enum kern_numerics numerics;
+    enum pack_act act[QUANT_TYPE_COUNT]; /* form of the activations that matmul[type] reads */
     kern_store_act_fn *store_act[PACK_ACT_COUNT];
     kern_matmul_fn *matmul[QUANT_TYPE_COUNT]; /* NULL for ids that are no type */
     kern_rmsnorm_fn *rmsnorm;
@@ -163,11 +178,18 @@ struct kern_table {
  * missing CPU feature, when this CPU (or this build) cannot run it. */
 const struct kern_table *kern_get(enum kern_set set, struct error *e);
 
+/* The same in numerics bf16. ERROR_UNSUPPORTED, naming what it takes, where the set has none. */
+const struct kern_table *kern_get_bf16(enum kern_set set, struct error *e);
+
 /* The fastest set this CPU runs. */
 enum kern_set kern_best(void);
 
 /* "ref", "avx2", "avx512", "neon" -> set; false for any other name. */
 bool kern_parse(const char *name, enum kern_set *out);
 const char *kern_name(enum kern_set set);
+
+/* "portable", "bf16" -> numerics; false for any other name. */
+bool kern_numerics_parse(const char *name, enum kern_numerics *out);
+const char *kern_numerics_name(enum kern_numerics numerics);
 
 #endif

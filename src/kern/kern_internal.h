@@ -3,7 +3,8 @@
  * How a set is built: kern.c copies the table of the next simpler set (ref <- avx2 <- avx512, and
  * ref <- neon) and runs the fill functions of its own files over it. A fill function overwrites the slots that its
  * file has and leaves the others, so a kernel that does not exist yet falls back by itself. A new
- * file adds its fill function here and to the list of its set in kern.c. */
+ * file adds its fill function here and to the list of its set in kern.c. A set's table in numerics
+ * bf16 is its own one with one more fill function run over it. */
 #ifndef KERN_KERN_INTERNAL_H
 #define KERN_KERN_INTERNAL_H
 
@@ -13,7 +14,7 @@
 typedef void kern_fill_fn(struct kern_table *t);
 
 /* Portable C, the specification. */
-kern_fill_fn kern_fill_ref, kern_fill_matmul_ref;
+kern_fill_fn kern_fill_ref, kern_fill_matmul_ref, kern_fill_matmul_bf16_ref;
 
 /* x86-64 only. */
 kern_fill_fn kern_fill_store_act_avx2, kern_fill_store_act_avx512;
@@ -22,7 +23,7 @@ kern_fill_fn kern_fill_float_avx512, kern_fill_attend_avx512;
 
 kern_fill_fn kern_fill_matmul_q32_avx2, kern_fill_matmul_q256_avx2, kern_fill_matmul_dense_avx2;
 kern_fill_fn kern_fill_matmul_q32_avx512, kern_fill_matmul_q256_avx512,
-    kern_fill_matmul_dense_avx512;
+    kern_fill_matmul_dense_avx512, kern_fill_matmul_bf16_avx512;
 
 /* aarch64 only. */
 kern_fill_fn kern_fill_store_act_neon, kern_fill_float_neon, kern_fill_attend_neon;
@@ -38,11 +39,15 @@ enum kern_cpu {
     KERN_CPU_AVX512VL = 1 << 5,
     KERN_CPU_AVX512DQ = 1 << 6,
     KERN_CPU_AVX512VNNI = 1 << 7,
-    KERN_CPU_DOTPROD = 1 << 8
+    KERN_CPU_DOTPROD = 1 << 8,
+    KERN_CPU_AVX512BF16 = 1 << 9
 };
 
 /* The first feature that `set` needs and `cpu` (bits above) lacks; NULL when it can run. */
 const char *kern_cpu_missing(enum kern_set set, unsigned cpu);
+
+/* Whether such a CPU runs `set` in numerics bf16. */
+bool kern_cpu_has_bf16(enum kern_set set, unsigned cpu);
 
 /* First token of tile t and its width T. */
 static inline uint32_t kern_tile_begin(uint32_t tile)

@@ -3,6 +3,7 @@
  * Integer sums are exact in int32. Their bounds, with |qa| <= 127: a block of 32 of Q8_0 sums to
  * 128 * 127 * 32 < 2^19; a super-block to at most 128 * 32 * 127 * 256 < 2^27 (Q6_K), less in the
  * other types; minima to 63 * 127 * 256 < 2^21. */
+#include "base/half.h"
 #include "kern/matmul.h"
 
 #include <math.h>
@@ -149,8 +150,57 @@ void kern_fill_matmul_ref(struct kern_table *t)
 {
     for (uint32_t type = 0; type < QUANT_TYPE_COUNT; type++) {
         if (quant_type_info(type) != NULL) {
-            bool dense = pack_act_of((enum quant_type)type) == PACK_ACT_F32;
-            t->matmul[type] = dense ? matmul_dense : matmul_blocks;
+            t->act[type] = pack_act_of((enum quant_type)type);
+            t->matmul[type] = t->act[type] == PACK_ACT_F32 ? matmul_dense : matmul_blocks;
         }
     }
+}
+
+/* --- numerics bf16 ---------------------------------------------------------------------------- */
+
+static float without_denormals(float x)
+{
+    return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x;
+}
+
+/* w * a + f as kern.h says, for w and a of 8 bits of precision. What rounds up to 2^-126 begins at
+ * T = 2^-126 - 2^-151. The sum in double lies on the same side of T as the exact one: near T it is
+ * exact, as its last bit is 2^-179 there, unless the product is below 2^-163; but then f, a multiple
+ * of 2^-149, is at least 2^-151 away from T. */
+static float fma_bf16(float w, float a, float f)
+{
+    w = without_denormals(w);
+    a = without_denormals(a);
+    f = without_denormals(f);
+    double sum = (double)w * (double)a + (double)f;
+    return fabs(sum) < 0x1.ffffffp-127 ? copysignf(0.0f, (float)sum) : fmaf(w, a, f);
+}
+
+static void matmul_bf16(const struct pack_matrix *w, uint32_t group_begin, uint32_t group_end,
+                        const struct kern_act *a, float *y, size_t y_stride)
+{
+    for (uint32_t g = group_begin; g < group_end; g++) {
+        for (uint32_t i = 0; i < kern_act_tiles(a->n_tokens); i++) {
+            struct matmul_tile tile = matmul_tile_of(a, i);
+            struct sums sums = {0};
+            for (uint32_t k = 0; k < w->cols; k++) {
+                uint32_t item = k ^ 1; /* the odd one of a pair comes first */
+                const uint16_t *at = tile.b + (size_t)(item / 2) * tile.n * 2 + item % 2;
+                for (uint32_t r = 0; r < PACK_ROWS; r++) {
+                    float weight = pack_read_dense(w, g, r, item);
+                    for (uint32_t t = 0; t < tile.n; t++) {
+                        float *f = &sums.f[t][r];
+                        *f = fma_bf16(weight, half_bf16_to_f32(at[2 * t]), *f);
+                    }
+                }
+            }
+            store_sums(&sums, w, g, &tile, y, y_stride);
+        }
+    }
+}
+
+void kern_fill_matmul_bf16_ref(struct kern_table *t)
+{
+    t->act[QUANT_BF16] = PACK_ACT_BF16;
+    t->matmul[QUANT_BF16] = matmul_bf16;
 }

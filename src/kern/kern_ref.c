@@ -107,6 +107,21 @@ static void store_act_q256(const struct kern_act *a, const float *x, size_t x_st
     }
 }
 
+static void store_act_bf16(const struct kern_act *a, const float *x, size_t x_stride,
+                           uint32_t tile_begin, uint32_t tile_end)
+{
+    for (uint32_t tile = tile_begin; tile < tile_end; tile++) {
+        uint32_t width = kern_tile_width(a, tile);
+        uint16_t *b = a->b + (size_t)kern_tile_begin(tile) * a->cols;
+        for (uint32_t t = 0; t < width; t++) {
+            const float *row = x + (kern_tile_begin(tile) + t) * x_stride;
+            for (uint32_t k = 0; k < a->cols; k++) {
+                b[((size_t)(k / 2) * width + t) * 2 + k % 2] = half_f32_to_bf16(row[k]);
+            }
+        }
+    }
+}
+
 static void rmsnorm(float *y, const float *x, const float *w, uint32_t n, float eps)
 {
     float lanes[KERN_LANES] = {0};
@@ -233,6 +248,7 @@ void kern_fill_ref(struct kern_table *t)
     t->store_act[PACK_ACT_F32] = store_act_f32;
     t->store_act[PACK_ACT_Q32] = store_act_q32;
     t->store_act[PACK_ACT_Q256] = store_act_q256;
+    t->store_act[PACK_ACT_BF16] = store_act_bf16;
     t->rmsnorm = rmsnorm;
     t->rope = rope;
     t->silu_mul = silu_mul;

@@ -39,6 +39,7 @@ struct matmul_tile {
     const float *d, *s;
     const int32_t *n_sum;     /* Q32: n */
     const int16_t *n16, *n32; /* Q256 */
+    const uint16_t *b;        /* BF16 */
 };
 
 static inline struct matmul_tile matmul_tile_of(const struct kern_act *a, uint32_t tile)
@@ -54,6 +55,9 @@ static inline struct matmul_tile matmul_tile_of(const struct kern_act *a, uint32
         t.d = a->d + first * (cols / 32);
         t.s = a->s + first * (cols / 32);
         t.n_sum = a->n + first * (cols / 32);
+        break;
+    case PACK_ACT_BF16:
+        t.b = a->b + first * cols;
         break;
     default:
         t.q = a->q + first * cols;
@@ -87,6 +91,7 @@ static inline struct matmul_tile matmul_tile_skip(struct matmul_tile t, uint32_t
     t.n_sum = t.n_sum != NULL ? t.n_sum + n_tokens : NULL;
     t.n16 = t.n16 != NULL ? t.n16 + 2 * n_tokens : NULL;
     t.n32 = t.n32 != NULL ? t.n32 + 2 * n_tokens : NULL;
+    t.b = t.b != NULL ? t.b + 2 * n_tokens : NULL;
     return t;
 }
 

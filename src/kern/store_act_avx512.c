@@ -1,4 +1,5 @@
-/* store_act_avx512.c - quantises activations as store_act.h says; values are stored by avx2. */
+/* store_act_avx512.c - quantises activations as store_act.h says, and rounds them to bf16; f32 values
+ * are stored by avx2. */
 #include "kern/simd_avx512.h"
 #include "kern/store_act.h"
 
@@ -214,8 +215,94 @@ static void store_act_q256(const struct kern_act *a, const float *x, size_t x_st
     store_act_tiles(a, x, x_stride, tile_begin, tile_end, 256, store_four_q256);
 }
 
+/* --- bf16 */
+
+/* half_f32_to_bf16 of 16 lanes, in the high words. */
+static inline __m512i round_to_bf16(__m512 x)
+{
+    __m512i bits = _mm512_castps_si512(x);
+    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
+    return _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+}
+
+/* 16 pairs of one token from its items on, of which n exist, n even. */
+static inline __m512i bf16_pairs(const float *x, uint32_t n)
+{
+    static const _Alignas(64)
+        uint16_t high_words[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                   33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    __m512 low = _mm512_maskz_loadu_ps(simd512_first(n < 16 ? n : 16), x);
+    __m512 high = _mm512_maskz_loadu_ps(simd512_first(n < 16 ? 0 : n - 16), x + 16);
+    return _mm512_permutex2var_epi16(round_to_bf16(low), _mm512_load_si512(high_words),
+                                     round_to_bf16(high));
+}
+
+/* Pairs of four tokens, n_pairs of each: rows of the four's side by side, `width` pairs apart. */
+static inline void store_pair_rows(uint16_t *dst, size_t width, const __m512i p[4],
+                                   uint32_t n_pairs)
+{
+    __m512i ab[2] = {_mm512_unpacklo_epi32(p[0], p[1]), _mm512_unpackhi_epi32(p[0], p[1])};
+    __m512i cd[2] = {_mm512_unpacklo_epi32(p[2], p[3]), _mm512_unpackhi_epi32(p[2], p[3])};
+    _Alignas(64) uint16_t rows[4][4][8]; /* [i][j]: row i + 4 j */
+    for (int i = 0; i < 2; i++) {
+        _mm512_store_si512(rows[2 * i], _mm512_unpacklo_epi64(ab[i], cd[i]));
+        _mm512_store_si512(rows[2 * i + 1], _mm512_unpackhi_epi64(ab[i], cd[i]));
+    }
+    for (uint32_t i = 0; i < n_pairs; i++) {
+        memcpy(dst + i * width * 2, rows[i % 4][i / 4], sizeof rows[0][0]);
+    }
+}
+
+/* Token t and those behind it, at most four, of a tile of several. */
+static inline void store_tokens_bf16(uint16_t *dst, size_t width, const float *x, size_t x_stride,
+                                     uint32_t cols, uint32_t n)
+{
+    for (uint32_t k = 0; k < cols; k += 32, dst += 32 * width) {
+        uint32_t left = cols - k < 32 ? cols - k : 32;
+        __m512i pairs[4];
+        for (uint32_t i = 0; i < 4; i++) {
+            pairs[i] = i < n ? bf16_pairs(x + i * x_stride + k, left) : _mm512_setzero_si512();
+        }
+        if (n == 4) {
+            store_pair_rows(dst, width, pairs, left / 2);
+            continue;
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t each[16];
+            _mm512_storeu_si512(each, pairs[i]);
+            for (uint32_t pair = 0; pair < left / 2; pair++) {
+                memcpy(dst + (pair * width + i) * 2, &each[pair], sizeof each[pair]);
+            }
+        }
+    }
+}
+
+static void store_act_bf16(const struct kern_act *a, const float *x, size_t x_stride,
+                           uint32_t tile_begin, uint32_t tile_end)
+{
+    for (uint32_t tile = tile_begin; tile < tile_end; tile++) {
+        uint32_t width = kern_tile_width(a, tile);
+        const float *row = x + kern_tile_begin(tile) * x_stride;
+        uint16_t *b = a->b + (size_t)kern_tile_begin(tile) * a->cols;
+        if (width == 1) {
+            for (uint32_t k = 0; k < a->cols; k += 32) {
+                uint32_t left = a->cols - k < 32 ? a->cols - k : 32;
+                _mm512_mask_storeu_epi32(b + k, simd512_first(left / 2), bf16_pairs(row + k, left));
+            }
+            continue;
+        }
+        for (uint32_t t = 0; t < width; t += 4) {
+            store_tokens_bf16(b + 2 * t, width, row + t * x_stride, x_stride, a->cols,
+                              width - t < 4 ? width - t : 4);
+        }
+    }
+}
+
 void kern_fill_store_act_avx512(struct kern_table *t)
 {
     t->store_act[PACK_ACT_Q32] = store_act_q32;
     t->store_act[PACK_ACT_Q256] = store_act_q256;
+    t->store_act[PACK_ACT_BF16] = store_act_bf16;
 }

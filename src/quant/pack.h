@@ -25,6 +25,7 @@ enum pack_act {
     PACK_ACT_F32,  /* dense types: f32 arithmetic */
     PACK_ACT_Q32,  /* blocks of 32 with a float scale: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL */
     PACK_ACT_Q256, /* super-blocks of 256 with integer sub-scales: Q2_K .. Q6_K, IQ4_XS */
+    PACK_ACT_BF16, /* of no type by itself: BF16 weights in numerics bf16 (kern/kern.h) */
     PACK_ACT_COUNT
 };
 
@@ -36,7 +37,7 @@ struct pack_matrix {
     const uint8_t *data; /* n_groups * group_bytes, 64-byte aligned; the allocator owns it */
 };
 
-/* Activation form of a supported type. */
+/* Activation form of a supported type in portable numerics. */
 enum pack_act pack_act_of(enum quant_type type);
 
 /* Fills all of *out but data. ERROR_UNSUPPORTED when cols is no multiple of the type's block (dense

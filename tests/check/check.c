@@ -237,6 +237,19 @@ static bool parse_options(struct check *c, int argc, char **argv)
     return true;
 }
 
+/* Numerics bf16, of ref and avx512. */
+static void check_bf16(struct check *c, enum kern_set s)
+{
+    struct error e;
+    const struct kern_table *set = kern_get_bf16(s, &e);
+    if (set) {
+        check_matmul(c, kern_get_bf16(KERN_REF, NULL), set);
+    } else if (s == KERN_AVX512) {
+        printf("SKIPPED %s\n", e.text);
+        c->n_skipped++;
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct check c = {.seed = clock_now_ns() % 1000000};
@@ -257,6 +270,7 @@ int main(int argc, char **argv)
         check_float(&c, ref, set);
         check_attend(&c, ref, set);
         check_matmul(&c, ref, set);
+        check_bf16(&c, (enum kern_set)s);
     }
     if (c.n_passed + c.n_failed == 0 && c.only && !c.bench) {
         printf("no slot is called '%s'\n", c.only);

@@ -328,6 +328,9 @@ static bool same_act(const struct kern_act *a, const struct kern_act *b)
     if (a->form == PACK_ACT_F32) {
         return check_same_f32(a->f, b->f, n);
     }
+    if (a->form == PACK_ACT_BF16) {
+        return memcmp(a->b, b->b, n * sizeof *a->b) == 0;
+    }
     if (memcmp(a->q, b->q, n) != 0) {
         return false;
     }
@@ -394,11 +397,15 @@ static void check_store(struct check *c, const char *slot, enum pack_act form,
     static const uint32_t tokens[] = {0, 1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 24, 29};
     static const uint32_t blocks[] = {1, 2, 3, 6, 18, 48};
     struct check_slot s;
-    if (check_begin(c, &s, slot, sets[1])) {
-        uint32_t block = form == PACK_ACT_Q256 ? 256 : form == PACK_ACT_Q32 ? 32 : 1;
+    bool is_own = sets[1]->store_act[form] != sets[0]->store_act[form];
+    if (is_own && check_begin(c, &s, slot, sets[1])) {
+        uint32_t block = form == PACK_ACT_Q256   ? 256
+                         : form == PACK_ACT_Q32  ? 32
+                         : form == PACK_ACT_BF16 ? 2
+                                                 : 1;
         for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
             for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++) {
-                uint32_t cols = blocks[b] * block + (block == 1) * check_random(c, 70);
+                uint32_t cols = blocks[b] * block + (block <= 2) * block * check_random(c, 70);
                 struct kern_act shape = {.form = form, .n_tokens = tokens[i], .cols = cols};
                 for (int fill = 0; fill < CHECK_FILL_COUNT; fill++) {
                     store_case(c, &s, sets, &shape, (enum check_fill)fill);
@@ -418,6 +425,7 @@ void check_float(struct check *c, const struct kern_table *ref, const struct ker
     check_store(c, "store_act F32", PACK_ACT_F32, sets);
     check_store(c, "store_act Q32", PACK_ACT_Q32, sets);
     check_store(c, "store_act Q256", PACK_ACT_Q256, sets);
+    check_store(c, "store_act BF16", PACK_ACT_BF16, sets);
     check_vectors(c, "rmsnorm", call_rmsnorm, sets, 3);
     check_vectors(c, "silu_mul", call_silu_mul, sets, 3);
     check_vectors(c, "add", call_add, sets, 3);

@@ -51,10 +51,11 @@ enum data {
     DATA_RANDOM,  /* random quants, ordinary scales */
     DATA_EXTREME, /* runs of smallest or largest quants and sub-scales, activations +-127 */
     DATA_FLOATS,  /* random quants, scales of every kind: huge, denormal, zero, infinite, NaN */
+    DATA_SMALL,   /* dense types: products round the smallest normal number */
     DATA_COUNT
 };
 
-static const char *const data_names[DATA_COUNT] = {"random", "extreme", "floats"};
+static const char *const data_names[DATA_COUNT] = {"random", "extreme", "floats", "small"};
 
 /* A matrix in both forms, and activations for it. */
 struct problem {
@@ -80,6 +81,9 @@ static float any_scale(struct check *c, enum data data, float ordinary)
 {
     float x;
     check_fill_f32(c, &x, 1, data == DATA_FLOATS ? CHECK_MIXED : CHECK_NORMAL);
+    if (data == DATA_SMALL) {
+        return x * ldexpf(0x1p-63f, (int)check_random(c, 8) - 6);
+    }
     return data == DATA_FLOATS ? x : x * ordinary;
 }
 
@@ -166,12 +170,21 @@ static void fill_act_sums(struct check *c, enum data data, const struct kern_act
     }
 }
 
+/* Item k of a token of a BF16 form. */
+static uint16_t *act_bf16(const struct kern_act *a, uint32_t token, uint32_t k)
+{
+    return a->b + 2 * act_index(a, token, a->cols / 2, k / 2) + k % 2;
+}
+
 static void fill_act(struct check *c, enum data data, const struct kern_act *a)
 {
+    bool dense = a->form == PACK_ACT_F32 || a->form == PACK_ACT_BF16;
     for (uint32_t token = 0; token < a->n_tokens; token++) {
         for (uint32_t k = 0; k < a->cols; k++) {
             if (a->form == PACK_ACT_F32) {
                 a->f[act_index(a, token, a->cols, k)] = any_scale(c, data, 1.0f);
+            } else if (a->form == PACK_ACT_BF16) {
+                *act_bf16(a, token, k) = (uint16_t)(half_to_bits(any_scale(c, data, 1.0f)) >> 16);
             } else {
                 int q = (int)check_random(c, 255) - 127;
                 if (data == DATA_EXTREME) {
@@ -181,14 +194,16 @@ static void fill_act(struct check *c, enum data data, const struct kern_act *a)
                 *act_quant(a, token, k) = (int8_t)q;
             }
         }
-        if (a->form != PACK_ACT_F32) {
+        if (!dense) {
             fill_act_sums(c, data, a, token);
         }
     }
 }
 
-static void problem_init(struct check *c, struct problem *p, enum data data, enum quant_type type,
-                         uint32_t rows, uint32_t cols, uint32_t n_tokens)
+/* For a set in the numerics of `set`. */
+static void problem_init(struct check *c, struct problem *p, enum data data,
+                         const struct kern_table *set, enum quant_type type, uint32_t rows,
+                         uint32_t cols, uint32_t n_tokens)
 {
     struct error e;
     if (!pack_matrix_init(&p->w, type, rows, cols, &e)) {
@@ -208,7 +223,7 @@ static void problem_init(struct check *c, struct problem *p, enum data data, enu
     uint8_t *packed = check_buf_init(&p->packed, pack_matrix_bytes(&p->w), 0);
     pack_groups(&p->w, p->file, packed, 0, p->w.n_groups);
     p->w.data = packed;
-    enum pack_act form = pack_act_of(type);
+    enum pack_act form = set->act[type];
     void *memory = check_buf_init(&p->act_memory, kern_act_bytes(form, n_tokens, cols), 0);
     kern_act_init(&p->a, form, n_tokens, cols, memory);
     fill_act(c, data, &p->a);
@@ -257,7 +272,9 @@ static double magnitude(const struct problem *p, uint32_t row, uint32_t token, d
     struct pack_block block;
     for (uint32_t k = 0; k < p->w.cols; k++) {
         double a, m = 0;
-        if (dense) {
+        if (p->a.form == PACK_ACT_BF16) {
+            a = (double)half_bf16_to_f32(*act_bf16(&p->a, token, k));
+        } else if (dense) {
             a = (double)p->a.f[act_index(&p->a, token, p->a.cols, k)];
         } else {
             uint32_t n = l->block_items, r = row % PACK_ROWS;
@@ -275,13 +292,24 @@ static double magnitude(const struct problem *p, uint32_t row, uint32_t token, d
     return sum;
 }
 
+enum { SLOT_NAME_BYTES = 32 };
+
+static const char *slot_name(char name[SLOT_NAME_BYTES], const struct kern_table *set,
+                             enum quant_type type)
+{
+    snprintf(name, SLOT_NAME_BYTES, "matmul %s%s", quant_type_info(type)->name,
+             set->numerics == KERN_BF16 ? " in bf16" : "");
+    return name;
+}
+
 /* The ref kernel against a product in double of quant_dequantize's weights and the activations.
  * Bound: with u = 2^-24, a term passes at most n chained fused multiply-adds (n: two a block with
  * a minimum, cols for dense types), each off by u of a partial sum that the magnitude bounds; dw *
  * da, (float)isum, s and the three operations of quant_dequantize add at most 6 u a term. */
 static void check_ref(struct check *c, const struct kern_table *ref, enum quant_type type)
 {
-    struct check_slot s = {.slot = quant_type_info(type)->name, .set = "ref against double"};
+    char name[SLOT_NAME_BYTES];
+    struct check_slot s = {.slot = slot_name(name, ref, type), .set = "ref against double"};
     uint32_t block = pack_layout_of(type)->block_items;
     if (c->only && !strstr("matmul", c->only)) {
         return;
@@ -289,7 +317,8 @@ static void check_ref(struct check *c, const struct kern_table *ref, enum quant_
     for (uint32_t n_blocks = 1; n_blocks <= 5; n_blocks += 2) {
         struct problem p;
         uint32_t rows = 17, n_tokens = 14, cols = n_blocks * block;
-        problem_init(c, &p, n_blocks == 5 ? DATA_EXTREME : DATA_RANDOM, type, rows, cols, n_tokens);
+        problem_init(c, &p, n_blocks == 5 ? DATA_EXTREME : DATA_RANDOM, ref, type, rows, cols,
+                     n_tokens);
         float *y = allocate(sizeof(float) * n_tokens * rows);
         float *weights = allocate(sizeof(float) * cols);
         run_into(ref, &p, 0, p.w.n_groups, y, rows);
@@ -320,18 +349,19 @@ static void check_type(struct check *c, const struct kern_table *ref, const stru
                                             41, 42, 43, 44, 45, 46, 47, 48, 580};
     static const uint32_t row_counts[] = {1, 15, 16, 17, 33, 128};
     struct check_slot s;
-    char name[32];
-    snprintf(name, sizeof name, "matmul %s", quant_type_info(type)->name);
+    char name[SLOT_NAME_BYTES];
+    slot_name(name, set, type);
     if (set->matmul[type] == ref->matmul[type] || !check_begin(c, &s, name, set)) {
         return;
     }
     uint32_t block = pack_layout_of(type)->block_items;
-    for (enum data data = 0; data < DATA_COUNT; data++) {
+    enum data n_data = block == 2 ? DATA_COUNT : DATA_SMALL;
+    for (enum data data = 0; data < n_data; data++) {
         for (size_t i = 0; i < sizeof token_counts / sizeof token_counts[0]; i++) {
             uint32_t n_tokens = token_counts[i], n_blocks = (uint32_t[]){1, 2, 3, 5}[i % 4];
             uint32_t rows = row_counts[(i + data) % 6];
             struct problem p;
-            problem_init(c, &p, data, type, rows, n_blocks * block, n_tokens);
+            problem_init(c, &p, data, set, type, rows, n_blocks * block, n_tokens);
             check_case(&s, same_as_ref(ref, set, &p, 0, p.w.n_groups),
                        "%s: %u tokens, %u rows, %u columns", data_names[data], n_tokens, rows,
                        p.w.cols);
@@ -370,13 +400,14 @@ static void bench_type(struct check *c, const struct kern_table *set, enum quant
         }
         for (int j = 0; j < (is_ref ? 1 : 5); j++) {
             struct problem p;
-            char name[48];
-            snprintf(name, sizeof name, "matmul %s %ux%u, %u", quant_type_info(type)->name,
-                     shapes[i].rows, shapes[i].cols, token_counts[j]);
+            char slot[SLOT_NAME_BYTES], name[64];
+            snprintf(name, sizeof name, "%s %ux%u, %u", slot_name(slot, set, type), shapes[i].rows,
+                     shapes[i].cols, token_counts[j]);
             if (!check_wants_bench(c, name)) {
                 continue;
             }
-            problem_init(c, &p, DATA_RANDOM, type, shapes[i].rows, shapes[i].cols, token_counts[j]);
+            problem_init(c, &p, DATA_RANDOM, set, type, shapes[i].rows, shapes[i].cols,
+                         token_counts[j]);
             size_t bytes = pack_matrix_bytes(&p.w);
             uint8_t *pages = mem_alloc_pages(bytes, "weights", NULL); /* as at run time: huge */
             memcpy(pages, p.w.data, bytes);
@@ -395,6 +426,9 @@ static void bench_type(struct check *c, const struct kern_table *set, enum quant
 void check_matmul(struct check *c, const struct kern_table *ref, const struct kern_table *set)
 {
     for (int i = 0; i < N_TYPES; i++) {
+        if (set->numerics == KERN_BF16 && types[i] != QUANT_BF16) {
+            continue; /* the same slots as in portable numerics */
+        }
         if (set == ref) {
             check_ref(c, ref, types[i]);
         }

@@ -80,6 +80,140 @@ static void a_set_is_refused_for_each_feature_it_needs(void **state)
     assert_string_equal(kern_cpu_missing(KERN_NEON, ~(unsigned)KERN_CPU_DOTPROD), "FEAT_DotProd");
 }
 
+static void numerics_have_names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KERN_NUMERICS_COUNT; i++) {
+        enum kern_numerics parsed = KERN_NUMERICS_COUNT;
+        assert_true(kern_numerics_parse(kern_numerics_name((enum kern_numerics)i), &parsed));
+        assert_int_equal(parsed, i);
+    }
+    enum kern_numerics untouched = KERN_BF16;
+    assert_false(kern_numerics_parse("bf", &untouched));
+    assert_int_equal(untouched, KERN_BF16);
+}
+
+static void numerics_bf16_take_ref_or_the_instructions_of_avx512(void **state)
+{
+    (void)state;
+    assert_true(kern_cpu_has_bf16(KERN_REF, 0));
+#if defined(__x86_64__)
+    assert_true(kern_cpu_has_bf16(KERN_AVX512, ~0u));
+#endif
+    assert_false(kern_cpu_has_bf16(KERN_AVX512, ~(unsigned)KERN_CPU_AVX512BF16));
+    assert_false(kern_cpu_has_bf16(KERN_AVX512, KERN_CPU_AVX512BF16));
+    assert_false(kern_cpu_has_bf16(KERN_AVX2, ~0u));
+    assert_false(kern_cpu_has_bf16(KERN_NEON, ~0u));
+    struct error e = {0};
+    for (int i = 0; i < KERN_SET_COUNT; i++) {
+        const struct kern_table *plain = kern_get(all_sets[i], &e);
+        const struct kern_table *bf16 = kern_get_bf16(all_sets[i], &e);
+        if (bf16 == NULL) {
+            assert_int_equal(e.code, ERROR_UNSUPPORTED);
+            assert_non_null(strstr(e.text, kern_name(all_sets[i])));
+            assert_non_null(strstr(e.text, plain == NULL ? "feature" : "AVX512_BF16"));
+            continue;
+        }
+        assert_true(plain->numerics == KERN_PORTABLE && bf16->numerics == KERN_BF16);
+        assert_string_equal(bf16->name, plain->name);
+        for (uint32_t type = 0; type < QUANT_TYPE_COUNT; type++) {
+            bool is_bf16 = type == QUANT_BF16;
+            assert_int_equal(bf16->matmul[type] == plain->matmul[type], !is_bf16);
+            assert_int_equal(bf16->act[type],
+                             is_bf16 ? PACK_ACT_BF16 : pack_act_of((enum quant_type)type));
+        }
+    }
+}
+
+/* One product of a pair by every set that has numerics bf16: W = (even, odd), a likewise. The chain
+ * starts at f by a pair before, f as a product of 1. */
+struct pair_case {
+    uint32_t f[2]; /* bf16 of a weight and an activation */
+    uint32_t w_even, w_odd, a_even, a_odd;
+    uint32_t want; /* bits of f32 */
+};
+
+static float bf16_product(const struct kern_table *set, const struct pair_case *p)
+{
+    enum { COLS = 4 };
+    _Alignas(64) uint8_t packed[64 * COLS / 2] = {0}, memory[64];
+    const uint32_t weights[2] = {p->f[0], p->w_even | p->w_odd << 16};
+    memcpy(packed, &weights[0], 4);
+    memcpy(packed + 64, &weights[1], 4);
+    struct pack_matrix w;
+    assert_true(pack_matrix_init(&w, QUANT_BF16, 1, COLS, NULL));
+    w.data = packed;
+    struct kern_act a;
+    kern_act_init(&a, PACK_ACT_BF16, 1, COLS, memory);
+    const uint16_t items[COLS] = {(uint16_t)p->f[1], 0, (uint16_t)p->a_even, (uint16_t)p->a_odd};
+    memcpy(a.b, items, sizeof items);
+    float y;
+    set->matmul[QUANT_BF16](&w, 0, 1, &a, &y, 1);
+    return y;
+}
+
+/* Worked by hand from the description of vdpbf16ps: see kern.h. */
+static void a_bf16_pair_adds_its_odd_product_first_and_knows_no_denormals(void **state)
+{
+    (void)state;
+    static const struct pair_case cases[] = {
+        /* 1 + 2 * 4 + 3 * 5 */
+        {{0x3F80, 0x3F80}, 0x4000, 0x4040, 0x4080, 0x40A0, 0x41C00000},
+        /* -2^30 + 2^30 (odd) + 1 (even) = 1; the other way round 1 would be lost, and the sum 0 */
+        {{0xCE80, 0x3F80}, 0x3F80, 0x4E80, 0x3F80, 0x3F80, 0x3F800000},
+        /* 2^30 + 1 (odd) - 2^30 (even): 1 is lost, exact would be 1 */
+        {{0x4E80, 0x3F80}, 0xCE80, 0x3F80, 0x3F80, 0x3F80, 0x00000000},
+        /* 2^24 + 1 (odd) is a tie, rounded to even: 2^24; + 3 (even): 2^24 + 3 is a tie: 2^24 + 4 */
+        {{0x4B80, 0x3F80}, 0x4040, 0x3F80, 0x3F80, 0x3F80, 0x4B800002},
+        /* denormal operands are zeros: 2^-127 * 2^100 */
+        {{0, 0}, 0x0040, 0, 0x7180, 0, 0x00000000},
+        {{0, 0}, 0x7180, 0, 0x0040, 0, 0x00000000},
+        /* denormal results, too: 2^-63 * 2^-64, of either sign; 2^-63 * 2^-63 is normal */
+        {{0, 0}, 0x2000, 0, 0x1F80, 0, 0x00000000},
+        {{0x8000, 0x3F80}, 0xA000, 0x8000, 0x1F80, 0x3F80, 0x80000000},
+        {{0, 0}, 0x2000, 0, 0x2000, 0, 0x00800000},
+        /* 2^-126 - 2^-150 has 24 bits and is too small; 2^-126 - 2^-151 rounds to 2^-126 */
+        {{0x0080, 0x3F80}, 0x9280, 0, 0x2180, 0, 0x00000000},
+        {{0x0080, 0x3F80}, 0x9200, 0, 0x2180, 0, 0x00800000},
+        /* after the odd product, too: (2^-126 - 2^-150) + 2^-126 is 2^-126 */
+        {{0x0080, 0x3F80}, 0x2000, 0x9280, 0x2000, 0x2180, 0x00800000},
+        /* largest bf16 squared; infinity stays */
+        {{0, 0}, 0x7F7F, 0, 0x7F7F, 0, 0x7F800000},
+        {{0xFF80, 0x3F80}, 0x7F7F, 0x7F7F, 0x3F80, 0x3F80, 0xFF800000},
+    };
+    for (int s = 0; s < KERN_SET_COUNT; s++) {
+        const struct kern_table *set = kern_get_bf16((enum kern_set)s, NULL);
+        for (size_t i = 0; set != NULL && i < sizeof cases / sizeof cases[0]; i++) {
+            uint32_t got = half_to_bits(bf16_product(set, &cases[i]));
+            if (got != cases[i].want) {
+                fail_msg("%s, case %zu: %08x, expected %08x", set->name, i, got, cases[i].want);
+            }
+        }
+        if (set != NULL) { /* infinity times 0, and infinity - infinity */
+            assert_true(isnan(bf16_product(set, &(struct pair_case){.w_odd = 0x7F80})));
+            const struct pair_case less = {{0xFF80, 0x3F80}, 0x7F80, 0, 0x3F80, 0, 0};
+            assert_true(isnan(bf16_product(set, &less)));
+        }
+    }
+}
+
+static void bf16_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t f32;
+        uint16_t want;
+    } cases[] = {
+        {0x3F800000, 0x3F80}, {0x3F808000, 0x3F80}, {0x3F818000, 0x3F82}, {0x3F808001, 0x3F81},
+        {0xBF817FFF, 0xBF81}, {0x7F7F7FFF, 0x7F7F}, {0x7F7F8000, 0x7F80}, {0xFF800000, 0xFF80},
+        {0x00008000, 0x0000}, {0x00008001, 0x0001}, {0x007FFFFF, 0x0080}, {0x80000000, 0x8000},
+        {0x7F800001, 0x7FC0}, {0xFFFFFFFF, 0xFFFF}, {0x7FA12345, 0x7FE1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(half_f32_to_bf16(half_from_bits(cases[i].f32)), cases[i].want);
+    }
+}
+
 static void activation_arrays_follow_each_other_on_64_bytes(void **state)
 {
     (void)state;
@@ -96,6 +230,7 @@ static void activation_arrays_follow_each_other_on_64_bytes(void **state)
     assert_null(a.n);
     assert_int_equal(kern_act_bytes(PACK_ACT_Q256, 13, 512), 6656 + 128 + 832 + 448);
     assert_int_equal(kern_act_bytes(PACK_ACT_F32, 3, 5), 64);
+    assert_int_equal(kern_act_bytes(PACK_ACT_BF16, 5, 10), 2 * 64);
     assert_int_equal(kern_act_bytes(PACK_ACT_Q32, 1, 32), 4 * 64);
     assert_int_equal(kern_act_bytes(PACK_ACT_Q32, 0, 32), 0);
     assert_int_equal(kern_act_tiles(0), 0);
@@ -144,6 +279,33 @@ static void quantised_activations_are_within_half_a_step(void **state)
                 assert_true(fabs(stored_value(&a, t, k) - (double)x[t][k]) <= bound);
             }
         }
+    }
+}
+
+static void activations_stored_in_parts_are_those_stored_whole(void **state)
+{
+    (void)state;
+    enum { TOKENS = 14, COLS = 512, MEMORY = 65536 };
+    static float x[TOKENS][COLS];
+    _Alignas(64) static char whole[MEMORY], parts[MEMORY];
+    for (uint32_t i = 0; i < TOKENS * COLS; i++) {
+        x[i / COLS][i % COLS] = sinf((float)i);
+    }
+    const struct kern_table *set = kern_get(kern_best(), NULL);
+    for (int form = 0; form < PACK_ACT_COUNT; form++) {
+        struct kern_act a, b;
+        memset(whole, 0, MEMORY);
+        memset(parts, 0, MEMORY);
+        kern_act_init(&a, (enum pack_act)form, TOKENS, COLS, whole);
+        kern_act_init(&b, (enum pack_act)form, TOKENS, COLS, parts);
+        set->store_act[form](&a, x[0], COLS, 0, kern_act_tiles(TOKENS));
+        for (uint32_t tile = 0; tile < kern_act_tiles(TOKENS); tile++) {
+            for (uint32_t begin = 0; begin < COLS; begin += 256) {
+                struct kern_act part = kern_act_part(&b, tile, begin, begin + 256);
+                set->store_act[form](&part, x[kern_tile_begin(tile)] + begin, COLS, 0, 1);
+            }
+        }
+        assert_memory_equal(whole, parts, MEMORY);
     }
 }
 
@@ -276,8 +438,13 @@ int main(void)
         cmocka_unit_test(every_slot_of_every_set_is_filled),
         cmocka_unit_test(the_best_set_runs_and_none_behind_it_does),
         cmocka_unit_test(a_set_is_refused_for_each_feature_it_needs),
+        cmocka_unit_test(numerics_have_names),
+        cmocka_unit_test(numerics_bf16_take_ref_or_the_instructions_of_avx512),
+        cmocka_unit_test(a_bf16_pair_adds_its_odd_product_first_and_knows_no_denormals),
+        cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(activation_arrays_follow_each_other_on_64_bytes),
         cmocka_unit_test(quantised_activations_are_within_half_a_step),
+        cmocka_unit_test(activations_stored_in_parts_are_those_stored_whole),
         cmocka_unit_test(the_float_kernels_of_ref_compute_their_formulas),
         cmocka_unit_test(attention_over_tiles_and_merged_spans_is_attention),
     };
