@@ -15,7 +15,7 @@ enum {
     BENCH_MAX_TESTS = 24,
     BENCH_MAX_REPETITIONS = 100,
     BENCH_MAX_LIST = 8,
-    BENCH_PROBES = ROOFLINE_BOUND_COUNT /* read, int8, f32 */
+    BENCH_PROBES = ROOFLINE_BOUND_COUNT
 };
 
 /* Numbers of an option that says which tests to run. */
@@ -71,7 +71,13 @@ void bench_buffers_finish(struct bench *b);
  * 0 when there was none; a test that would take several times --seconds by it is skipped. */
 bool bench_measure(struct bench *b, struct bench_test *t, double rate, struct error *e);
 
-/* Best and median of every probe of the run. */
+/* How many of the kinds of probes are measured: bf16, the last one, in these numerics alone. */
+static inline int bench_n_probes(const struct bench *b)
+{
+    return b->session.model.kern->numerics == KERN_BF16 ? BENCH_PROBES : ROOFLINE_BF16;
+}
+
+/* Best and median of every probe of the run, of the kinds that are measured. */
 void bench_probe_summaries(struct bench *b, struct probe_summary out[BENCH_PROBES]);
 
 /* Text: the head before the tests, a line after each test, the machine at the end. */

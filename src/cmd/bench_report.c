@@ -16,6 +16,7 @@ static const struct {
     [ROOFLINE_READ] = {"read_bytes_per_second", "read", "GB/s"},
     [ROOFLINE_INT8] = {"int8_ops_per_second", "int8", "GOP/s"},
     [ROOFLINE_F32] = {"f32_ops_per_second", "f32", "GFLOP/s"},
+    [ROOFLINE_BF16] = {"bf16_ops_per_second", "bf16", "GFLOP/s"},
 };
 
 static uint64_t count_weights(const struct gguf *g)
@@ -93,7 +94,7 @@ void bench_print_machine(struct bench *b)
     struct probe_summary summaries[BENCH_PROBES];
     bench_probe_summaries(b, summaries);
     printf("\nmachine, measured between the repetitions; median (best)\n");
-    for (int i = 0; i < BENCH_PROBES; i++) {
+    for (int i = 0; i < bench_n_probes(b); i++) {
         printf("  %-6s %8.1f (%.1f) %s%s\n", probe_texts[i].text, summaries[i].median * 1e-9,
                summaries[i].best * 1e-9, probe_texts[i].unit,
                i == ROOFLINE_READ ? " of the packed weights" : "");
@@ -117,6 +118,9 @@ static json_t *json_test(const struct bench_test *t)
         probe_texts[ROOFLINE_READ].name, t->machine.read, probe_texts[ROOFLINE_INT8].name,
         t->machine.int8, probe_texts[ROOFLINE_F32].name, t->machine.f32);
     json_object_update_new(entry, rest);
+    if (t->machine.bf16 > 0) {
+        json_object_set_new(entry, probe_texts[ROOFLINE_BF16].name, json_real(t->machine.bf16));
+    }
     return entry;
 }
 
@@ -125,7 +129,7 @@ static json_t *json_machine(struct bench *b)
     struct probe_summary summaries[BENCH_PROBES];
     bench_probe_summaries(b, summaries);
     json_t *machine = json_object();
-    for (int i = 0; i < BENCH_PROBES; i++) {
+    for (int i = 0; i < bench_n_probes(b); i++) {
         json_object_set_new(
             machine, probe_texts[i].name,
             json_pack("{s:f,s:f}", "median", summaries[i].median, "best", summaries[i].best));

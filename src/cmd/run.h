@@ -85,7 +85,7 @@ bool run_conversation(struct run *r, const struct conversation *c, struct buf *o
                       struct generate_stats *out_stats, struct error *e);
 
 /* Prints tokens and tokens/s on stderr, beside the most that this machine could do, measured now,
- * and what holds it back: read, int8 or f32 (model/roofline.h). */
+ * and what holds it back: read, int8, f32 or bf16 (model/roofline.h). */
 void run_print_stats(struct run *r, const struct generate_stats *stats);
 
 /* repl.c: a chat in the terminal until the user leaves. */

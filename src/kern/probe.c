@@ -75,8 +75,8 @@ static uint32_t f32_ref(uint32_t n_rounds)
     return (uint32_t)sum;
 }
 
-const struct probe_loops probe_loops_ref = {read_ref, int8_ref, f32_ref, 2 * REF_LANES,
-                                            2 * REF_LANES};
+const struct probe_loops probe_loops_ref = {read_ref,      int8_ref, f32_ref, 2 * REF_LANES,
+                                            2 * REF_LANES, NULL,     0};
 
 static const struct probe_loops *best_loops(void)
 {
@@ -177,6 +177,15 @@ double probe_f32(struct pool *p)
 {
     const struct probe_loops *loops = best_loops();
     return measure_compute(p, loops->f32, loops->f32_ops);
+}
+
+double probe_bf16(struct pool *p)
+{
+    const struct probe_loops *loops = best_loops();
+    if (loops->bf16 == NULL || kern_get_bf16(kern_best(), NULL) == NULL) {
+        return probe_f32(p);
+    }
+    return measure_compute(p, loops->bf16, loops->bf16_ops);
 }
 
 static int compare_doubles(const void *a, const void *b)

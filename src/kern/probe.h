@@ -29,6 +29,9 @@ double probe_int8(struct pool *p);
 /* Float operations a second: multiplications and additions of fused multiply-adds on f32. */
 double probe_f32(struct pool *p);
 
+/* The same on pairs of bf16 in f32 sums; without instructions for that, what probe_f32 measures. */
+double probe_bf16(struct pool *p);
+
 struct probe_summary {
     double best;   /* largest */
     double median; /* of an even number: the mean of the two in the middle */

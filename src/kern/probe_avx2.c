@@ -75,5 +75,5 @@ static uint32_t f32_avx2(uint32_t n_rounds)
     return (uint32_t)sum;
 }
 
-const struct probe_loops probe_loops_avx2 = {read_avx2, int8_avx2, f32_avx2, 2 * N_PAIRS * 64,
-                                             N_SUMS * 16};
+const struct probe_loops probe_loops_avx2 = {read_avx2,   int8_avx2, f32_avx2, 2 * N_PAIRS * 64,
+                                             N_SUMS * 16, NULL,      0};

@@ -10,7 +10,7 @@
 typedef uint64_t probe_read_fn(const void *data, size_t n_lines);
 
 /* Does n_rounds rounds of multiply-adds on registers; returns the sum of all products, modulo 2^32.
- * Each product is PROBE_PRODUCT (integers) or PROBE_FACTOR squared (floats; the sum is cut). */
+ * Each product is PROBE_PRODUCT (integers) or PROBE_FACTOR squared (floats, bf16; the sum is cut). */
 typedef uint32_t probe_compute_fn(uint32_t n_rounds);
 
 enum { PROBE_WEIGHT = 3, PROBE_ACTIVATION = 5, PROBE_PRODUCT = 15 };
@@ -20,6 +20,8 @@ struct probe_loops {
     probe_read_fn *read;
     probe_compute_fn *int8, *f32;
     uint32_t int8_ops, f32_ops; /* of a round: twice the products */
+    probe_compute_fn *bf16;     /* NULL where no instruction of the set multiplies bf16 */
+    uint32_t bf16_ops;
 };
 
 extern const struct probe_loops probe_loops_ref;

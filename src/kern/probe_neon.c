@@ -58,5 +58,5 @@ static uint32_t f32_neon(uint32_t n_rounds)
 }
 
 /* 16 products and 16 additions, 4 fused multiply-adds an instruction */
-const struct probe_loops probe_loops_neon = {read_neon, int8_neon, f32_neon, N_SUMS * 32,
-                                             N_SUMS * 8};
+const struct probe_loops probe_loops_neon = {read_neon,  int8_neon, f32_neon, N_SUMS * 32,
+                                             N_SUMS * 8, NULL,      0};

@@ -3,18 +3,27 @@
 
 #include "model/kv.h"
 
+#include <math.h>
+
 enum { OPS_PER_PRODUCT = 2 };
 
 /* W times n_rows activations; the weights are read once. */
-static void add_matrix(struct roofline_work *w, const struct model_matrix *m, double n_rows)
+static void add_matrix(struct roofline_work *w, const struct kern_table *kern,
+                       const struct model_matrix *m, double n_rows)
 {
     const struct pack_matrix *p = &m->packed;
     double ops = OPS_PER_PRODUCT * (double)p->rows * (double)p->cols * n_rows;
     w->bytes += (double)pack_matrix_bytes(p);
-    if (pack_act_of(p->type) == PACK_ACT_F32) {
+    switch (kern->act[p->type]) {
+    case PACK_ACT_F32:
         w->f32_ops += ops;
-    } else {
+        break;
+    case PACK_ACT_BF16:
+        w->bf16_ops += ops;
+        break;
+    default:
         w->int8_ops += ops;
+        break;
     }
 }
 
@@ -25,7 +34,7 @@ static void add_layers(struct roofline_work *w, const struct model *m, double n_
         const struct model_matrix *matrices[] = {&l->q,    &l->k,  &l->v,   &l->o,
                                                  &l->gate, &l->up, &l->down};
         for (size_t k = 0; k < sizeof matrices / sizeof matrices[0]; k++) {
-            add_matrix(w, matrices[k], n_tokens);
+            add_matrix(w, m->kern, matrices[k], n_tokens);
         }
     }
 }
@@ -36,7 +45,7 @@ struct roofline_work roofline_work(const struct model *m, const struct roofline_
     struct roofline_work w = {0};
     add_layers(&w, m, (double)s->n_tokens);
     if (s->n_logits > 0) {
-        add_matrix(&w, &m->weights.output, (double)s->n_logits);
+        add_matrix(&w, m->kern, &m->weights.output, (double)s->n_logits);
     }
     double row_bytes = (double)kv_row_bytes(s->kv_type, c->dim_k, c->dim_v);
     w.bytes += row_bytes * c->n_layers * c->n_kv_heads * (double)s->n_cached;
@@ -51,12 +60,15 @@ double roofline_seconds(const struct roofline_work *w, const struct roofline_mac
     double read = w->bytes / machine->read;
     double int8 = w->int8_ops / machine->int8;
     double f32 = w->f32_ops / machine->f32;
+    double bf16 = w->bf16_ops > 0 ? w->bf16_ops / machine->bf16 : 0;
+    double computing = int8 + f32 + bf16;
     if (out_bound != NULL) {
-        *out_bound = read >= int8 + f32 ? ROOFLINE_READ
-                     : int8 >= f32      ? ROOFLINE_INT8
-                                        : ROOFLINE_F32;
+        *out_bound = read >= computing         ? ROOFLINE_READ
+                     : int8 >= fmax(f32, bf16) ? ROOFLINE_INT8
+                     : f32 >= bf16             ? ROOFLINE_F32
+                                               : ROOFLINE_BF16;
     }
-    return read >= int8 + f32 ? read : int8 + f32;
+    return fmax(read, computing);
 }
 
 double roofline_weight_bytes(const struct model *m)
@@ -67,6 +79,6 @@ double roofline_weight_bytes(const struct model *m)
 
 const char *roofline_bound_name(enum roofline_bound bound)
 {
-    static const char *const names[ROOFLINE_BOUND_COUNT] = {"read", "int8", "f32"};
+    static const char *const names[ROOFLINE_BOUND_COUNT] = {"read", "int8", "f32", "bf16"};
     return names[bound];
 }

@@ -10,9 +10,9 @@
 
 #include "model/model.h"
 
-/* Bytes or operations a second. */
+/* Bytes or operations a second; bf16 counts in these numerics alone. */
 struct roofline_machine {
-    double read, int8, f32;
+    double read, int8, f32, bf16;
 };
 
 /* One forward pass. */
@@ -25,15 +25,21 @@ struct roofline_step {
 };
 
 struct roofline_work {
-    double bytes, int8_ops, f32_ops;
+    double bytes, int8_ops, f32_ops, bf16_ops;
 };
 
-enum roofline_bound { ROOFLINE_READ, ROOFLINE_INT8, ROOFLINE_F32, ROOFLINE_BOUND_COUNT };
+enum roofline_bound {
+    ROOFLINE_READ,
+    ROOFLINE_INT8,
+    ROOFLINE_F32,
+    ROOFLINE_BF16,
+    ROOFLINE_BOUND_COUNT
+};
 
 /* m is loaded and packed (not exact). */
 struct roofline_work roofline_work(const struct model *m, const struct roofline_step *s);
 
-/* Reading and computing go on at the same time, the two kinds of computing do not. *out_bound says
+/* Reading and computing go on at the same time, the kinds of computing do not. *out_bound says
  * what takes longest; NULL is allowed. */
 double roofline_seconds(const struct roofline_work *w, const struct roofline_machine *machine,
                         enum roofline_bound *out_bound);
@@ -41,6 +47,6 @@ double roofline_seconds(const struct roofline_work *w, const struct roofline_mac
 /* Bytes of packed weights that every decode step reads. */
 double roofline_weight_bytes(const struct model *m);
 
-const char *roofline_bound_name(enum roofline_bound bound); /* "read", "int8", "f32" */
+const char *roofline_bound_name(enum roofline_bound bound); /* "read", "int8", "f32", "bf16" */
 
 #endif

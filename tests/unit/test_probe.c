@@ -47,6 +47,11 @@ static void compute_loops_add_as_many_products_as_they_count(void **state)
         /* so many rounds that a lane's products add up to exactly 1 */
         assert_int_equal(loops[i]->f32(1 << 20), loops[i]->f32_ops / 2);
     }
+#if defined(__x86_64__)
+    if (kern_get_bf16(KERN_AVX512, NULL) != NULL) {
+        assert_int_equal(probe_loops_avx512.bf16(1 << 20), probe_loops_avx512.bf16_ops / 2);
+    }
+#endif
 }
 
 static void read_loops_see_every_byte(void **state)
@@ -97,8 +102,10 @@ static void every_probe_gives_a_rate_for_any_size(void **state)
         double rate = probe_read(p, data, sizes[i]);
         assert_true(isfinite(rate) && rate > 0);
     }
-    double int8 = probe_int8(p), f32 = probe_f32(p);
-    assert_true(isfinite(int8) && int8 > 0 && isfinite(f32) && f32 > 0);
+    double rates[] = {probe_int8(p), probe_f32(p), probe_bf16(p)};
+    for (int i = 0; i < 3; i++) {
+        assert_true(isfinite(rates[i]) && rates[i] > 0);
+    }
     mem_free_pages(data, 3 << 20);
     pool_destroy(p);
 }

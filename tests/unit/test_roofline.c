@@ -11,7 +11,7 @@
 /* One layer: width 64, 2 heads and 1 KV head of 32, feed-forward 128, 48 tokens. */
 static void make_model(struct model *m, struct model_layer *l)
 {
-    *m = (struct model){0};
+    *m = (struct model){.kern = kern_get(KERN_REF, NULL)};
     *l = (struct model_layer){0};
     m->config = (struct model_config){.n_layers = 1,
                                       .n_embd = 64,
@@ -62,6 +62,21 @@ static void a_pass_without_logits_leaves_the_output_alone(void **state)
     assert_true(w.f32_ops == 0 && w.bytes == 36864.0 / 32 * 34);
 }
 
+static void work_of_bf16_weights_counts_as_such_in_their_numerics_alone(void **state)
+{
+    (void)state;
+    struct model m;
+    struct model_layer l;
+    make_model(&m, &l);
+    assert_true(pack_matrix_init(&m.weights.output.packed, QUANT_BF16, 48, 64, NULL));
+    struct roofline_step step = {.n_logits = 2};
+    struct roofline_work w = roofline_work(&m, &step);
+    assert_true(w.f32_ops == 2.0 * 3072 * 2 && w.bf16_ops == 0);
+    m.kern = kern_get_bf16(KERN_REF, NULL);
+    w = roofline_work(&m, &step);
+    assert_true(w.f32_ops == 0 && w.bf16_ops == 2.0 * 3072 * 2);
+}
+
 static void the_longer_of_reading_and_computing_is_the_bound(void **state)
 {
     (void)state;
@@ -73,6 +88,9 @@ static void the_longer_of_reading_and_computing_is_the_bound(void **state)
     assert_true(roofline_seconds(&w, &machine, &bound) == 5 && bound == ROOFLINE_INT8);
     w.f32_ops = 120;
     assert_true(roofline_seconds(&w, &machine, &bound) == 10 && bound == ROOFLINE_F32);
+    w.bf16_ops = 350;
+    machine.bf16 = 50;
+    assert_true(roofline_seconds(&w, &machine, &bound) == 17 && bound == ROOFLINE_BF16);
 }
 
 int main(void)
@@ -80,6 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(work_is_what_the_matrices_and_the_attention_need),
         cmocka_unit_test(a_pass_without_logits_leaves_the_output_alone),
+        cmocka_unit_test(work_of_bf16_weights_counts_as_such_in_their_numerics_alone),
         cmocka_unit_test(the_longer_of_reading_and_computing_is_the_bound),
     };
     return cmocka_run_group_tests_name("roofline", tests, NULL, NULL);
