@@ -101,12 +101,15 @@ build/release/gen_gguf: $(wildcard bench/gen*.[ch])
 endif
 build/tiny.gguf: build/release/gen_gguf
 	build/release/gen_gguf --shape tiny --type Q4_K_M -o $@
-$(B)/tests/tiny.gguf: build/tiny.gguf
+build/tiny-bf16.gguf: build/release/gen_gguf
+	build/release/gen_gguf --shape tiny --type BF16 -o $@
+TINY := $(B)/tests/tiny.gguf $(B)/tests/tiny-bf16.gguf
+$(TINY): $(B)/tests/%: build/%
 	@mkdir -p $(@D)
 	cp $< $@
 
 .PHONY: unit check
-unit: $(UNIT) $(B)/tests/tiny.gguf
+unit: $(UNIT) $(TINY)
 	@for t in $(UNIT); do $$t || exit 1; done
 check: $(B)/tests/check
 	$(B)/tests/check
@@ -158,7 +161,7 @@ oracle: ## the comparisons that take long or need torch
 	tools/fetch-default-model
 	build/venv/bin/python tests/run --oracle
 
-tests: $(UNIT) $(B)/tests/tiny.gguf $(B)/tests/check $(FUZZ) $(B)/gen_gguf ## build every test program
+tests: $(UNIT) $(TINY) $(B)/tests/check $(FUZZ) $(B)/gen_gguf ## build every test program
 
 asan: ## the program and all tests with address and undefined-behaviour sanitizers
 	$(MAKE) MODE=asan all tests

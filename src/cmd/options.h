@@ -83,6 +83,7 @@ struct options_model {
     uint32_t ctx;           /* 0: the model's own, at most 8192 (session.h) */
     uint32_t batch;         /* tokens of a prefill step; the command's default before parsing */
     const char *cpu;        /* "ref", "avx2", "avx512", "neon" or NULL for the best */
+    const char *numerics;   /* "portable", "bf16" or NULL for portable */
     const char *cache_type; /* "f16", "q8_0" or NULL for f16 */
     const char *draft;      /* a second model that guesses for the first; NULL for none */
     bool exact;
@@ -102,6 +103,10 @@ struct options_model {
      NULL},                                                                                        \
     {OPTION_TEXT, "cpu", 0, NULL, "SET", &(o).cpu, 0, 0,                                           \
      "kernels: ref, avx2 or avx512 (default: the fastest);\nsame bytes with each", NULL},           \
+    {OPTION_TEXT, "numerics", 0, NULL, "NAME", &(o).numerics, 0, 0,                                \
+     "portable: the same bytes on every CPU (default);\nbf16: BF16 weights by the CPU's bf16 "     \
+     "products: faster\nprompts, other bytes",                                                     \
+     NULL},                                                                                        \
     OPTION_CACHE_TYPE((o).cache_type)
 
 #define OPTION_CACHE_TYPE(target)                                                                  \

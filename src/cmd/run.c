@@ -238,6 +238,8 @@ void run_print_stats(struct run *r, const struct generate_stats *s)
         answer = limit_of(r, &machine, s->n_kept + s->n_prompt, n_decoded, 1, true);
     }
     fprintf(stderr, "seed        %" PRIu64 "\n", r->options.sampler.seed);
+    fprintf(stderr, "numerics    %s\n",
+            r->options.model.exact ? "exact" : kern_numerics_name(r->session.model.kern->numerics));
     print_speed("prompt", s->n_prompt, prompt_speed);
     print_share(&prompt, s->n_prompt, prompt_speed);
     print_speed("generation", s->n_answer, answer_speed);

@@ -45,7 +45,16 @@ static bool choose_kernels(const struct options_model *options, const struct ker
         return error_set(e, ERROR_USAGE, "option --cpu: '%s' is not ref, avx2, avx512 or neon",
                          options->cpu);
     }
-    *out = kern_get(set, e);
+    enum kern_numerics numerics = KERN_PORTABLE;
+    if (options->numerics != NULL && !kern_numerics_parse(options->numerics, &numerics)) {
+        return error_set(e, ERROR_USAGE, "option --numerics: '%s' is not portable or bf16",
+                         options->numerics);
+    }
+    if (options->numerics != NULL && options->exact) {
+        return error_set(e, ERROR_USAGE,
+                         "option --numerics: with --exact products are summed in double precision");
+    }
+    *out = numerics == KERN_BF16 ? kern_get_bf16(set, e) : kern_get(set, e);
     return *out != NULL;
 }
 

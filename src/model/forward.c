@@ -148,7 +148,7 @@ static void matmul(struct forward *f, uint32_t n_rows, void *const *act, const s
     p.chunk_groups = (n_units > 0 ? n_units : 1) * unit;
     for (uint32_t i = 0; i < n_jobs; i++) {
         const struct pack_matrix *w = &jobs[i].m->packed;
-        enum pack_act form = pack_act_of(w->type);
+        enum pack_act form = f->model->kern->act[w->type];
         p.jobs[i] = jobs[i];
         kern_act_init(&p.act[i], form, n_rows, w->cols, act[form]);
         uint32_t n_chunks = (w->n_groups + p.chunk_groups - 1) / p.chunk_groups;
@@ -170,9 +170,9 @@ static void store_act(struct forward *f, const float *x, uint32_t n_rows, uint32
     }
 }
 
-static unsigned form_of(const struct model_matrix *m)
+static unsigned form_of(const struct forward *f, const struct model_matrix *m)
 {
-    return 1u << pack_act_of(m->packed.type);
+    return 1u << f->model->kern->act[m->packed.type];
 }
 
 /* ---- the parts of a layer that work token by token ---- */
@@ -246,7 +246,7 @@ static void attended_tile(struct forward *f, const void *argument, uint32_t tile
     (void)begin;
     (void)end;
     const struct model_matrix *o = argument;
-    store_act(f, f->attended, f->n_tokens, o->packed.cols, form_of(o), tile);
+    store_act(f, f->attended, f->n_tokens, o->packed.cols, form_of(f, o), tile);
 }
 
 /* Last norm and quantised input for the rows whose logits are wanted. */
@@ -261,7 +261,7 @@ static void logits_tile(struct forward *f, const void *argument, uint32_t tile, 
         m->kern->rmsnorm(f->normed + (size_t)row * n, f->x + at, m->weights.output_norm, n,
                          m->config.rms_eps);
     }
-    store_act(f, f->normed, f->n_logits, n, form_of(&m->weights.output), tile);
+    store_act(f, f->normed, f->n_logits, n, form_of(f, &m->weights.output), tile);
 }
 
 /* ---- epilogues: what is done to rows of a product where they were computed ---- */
@@ -297,7 +297,7 @@ static void gate_silu(struct forward *f, const void *argument, uint32_t begin, u
         }
         kern->silu_mul(f->gate + at, f->gate + at, f->up + at, n);
     }
-    enum pack_act form = pack_act_of(l->down.packed.type);
+    enum pack_act form = kern->act[l->down.packed.type];
     struct kern_act act;
     kern_act_init(&act, form, f->n_tokens, n_ff, f->act_ff[form]);
     for (uint32_t tile = 0; tile < kern_act_tiles(f->n_tokens); tile++) {
@@ -323,7 +323,8 @@ static void run_layers(struct forward *f)
     for_tiles(f, n, embed_tile, NULL);
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         const struct model_layer *l = &m->weights.layers[i];
-        struct norm attn_norm = {l->attn_norm, form_of(&l->q) | form_of(&l->k) | form_of(&l->v)};
+        struct norm attn_norm = {l->attn_norm,
+                                 form_of(f, &l->q) | form_of(f, &l->k) | form_of(f, &l->v)};
         for_tiles(f, n, norm_tile, &attn_norm);
         matmul(f, n, f->act, (struct job[]){{&l->q, f->q, 0}, {&l->k, f->k, 0}, {&l->v, f->v, 0}},
                3, NULL);
@@ -333,7 +334,7 @@ static void run_layers(struct forward *f)
         matmul(f, n, f->act, (struct job[]){{&l->o, f->y, padded(n_embd)}}, 1,
                &(struct epilogue){add_residual, &l->o, 1});
 
-        struct norm ffn_norm = {l->ffn_norm, form_of(&l->gate) | form_of(&l->up)};
+        struct norm ffn_norm = {l->ffn_norm, form_of(f, &l->gate) | form_of(f, &l->up)};
         for_tiles(f, n, norm_tile, &ffn_norm);
         matmul(f, n, f->act,
                (struct job[]){{&l->gate, f->gate, padded(n_ff)}, {&l->up, f->up, padded(n_ff)}}, 2,
@@ -448,7 +449,8 @@ static size_t most_parts(const struct forward *f)
 /* Rounded up so that any narrower matrix fits, whatever its form needs beside the quants. */
 static size_t act_bytes(const struct forward *f, enum pack_act form, uint32_t cols)
 {
-    return kern_act_bytes(form, f->limits.max_tokens, (cols + 255) / 256 * 256);
+    bool is_read = form != PACK_ACT_BF16 || f->model->kern->numerics == KERN_BF16;
+    return is_read ? kern_act_bytes(form, f->limits.max_tokens, (cols + 255) / 256 * 256) : 0;
 }
 
 static void carve_all(struct forward *f, struct carver *c)

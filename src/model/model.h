@@ -16,7 +16,8 @@ struct model {
 };
 
 /* Reads, checks and packs the model in g (which must outlive it) with all threads of pool.
- * On failure nothing is left allocated. Errors as model_config_read and model_weights_load. */
+ * On failure nothing is left allocated. Errors as model_config_read and model_weights_load;
+ * ERROR_USAGE when kern's numerics would change nothing, as no matrix is BF16. */
 bool model_load(struct model *m, const struct gguf *g, const struct kern_table *kern,
                 const struct model_load_options *options, struct pool *pool, struct error *e);
 void model_finish(struct model *m);

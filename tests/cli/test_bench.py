@@ -39,6 +39,20 @@ def test_the_type_of_keys_and_values_is_used_and_reported(tmp_path):
     assert q8_0["kv_pool_bytes"] < f16["kv_pool_bytes"]
 
 
+def test_numerics_are_used_and_reported(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(llama(tensors=[("blk.0.ffn_up.weight", "BF16", [32, 32])]))
+    options = ["-p", "4", "-d", "none", "--parallel", "none"]
+    plain = document(*options, path)
+    assert plain["numerics"] == "portable" and "bf16_ops_per_second" not in plain["machine"]
+    options += ["--cpu", "ref", "--numerics", "bf16"]
+    bf16 = document(*options, path)
+    assert bf16["numerics"] == "bf16" and bf16["machine"]["bf16_ops_per_second"]["median"] > 0
+    assert bf16["tests"][0]["bf16_ops_per_second"] > 0
+    text = run(*SHORT, *options, path).stdout.decode()
+    assert "kernels ref, numerics bf16\n" in text and "  bf16 " in text
+
+
 def test_lists_say_which_tests_run(tmp_path):
     path = tmp_path / "m.gguf"
     path.write_bytes(llama())

@@ -96,6 +96,40 @@ def test_exact_takes_no_type_of_keys(command):
 
 
 @pytest.mark.parametrize("command", COMPUTING)
+def test_numerics_that_do_not_exist_are_refused_by_name(model, command):
+    line = f"puna {command}: option --numerics: 'bf' is not portable or bf16\n"
+    assert failure(command, "--numerics", "bf", *PROMPT.get(command, []), env={}) == (2, line)
+
+
+@pytest.mark.parametrize("command", [c for c in COMPUTING if c != "bench"])
+def test_exact_takes_no_numerics(command):
+    code, line = failure(command, "--exact", "--numerics", "bf16", *PROMPT.get(command, []), env={})
+    assert code == 2 and "--numerics" in line and "--exact" in line
+
+
+@pytest.mark.parametrize("command", COMPUTING)
+def test_numerics_that_a_kernel_set_lacks_are_an_error_that_says_what_they_take(command):
+    """neon or avx2 has none; a CPU that has neither says that first."""
+    for name in ("avx2", "neon"):
+        code, line = failure(command, "--cpu", name, "--numerics", "bf16", *PROMPT.get(command, []), env={})
+        assert code == 6 and f"kernel set '{name}'" in line and ("AVX512_BF16" in line) != ("needs" in line)
+
+
+@pytest.mark.parametrize("command", COMPUTING)
+@pytest.mark.parametrize("name", ["blk.0.attn_norm.weight", "token_embd.weight"])
+def test_numerics_that_would_change_nothing_are_refused(model, command, name):
+    """The embedding multiplies where it is the output, too; a norm never does."""
+    dims = [32] if "norm" in name else [32, len(LLAMA_TOKENS)]
+    tied = model(tensors=[(name, "BF16", dims)])
+    options = ["--cpu", "ref", "--numerics", "bf16", *PROMPT.get(command, [])]
+    if name == "token_embd.weight" and command == "score":
+        assert run(command, *options, tied, data=b"ab").returncode == 0
+    path = model(tensors=[(name, "BF16", dims), ("output.weight", "F32", [32, len(LLAMA_TOKENS)])])
+    code, line = failure(command, *options, path, data=b"ab")
+    assert code == 2 and "no matrix of the model is BF16" in line and line.count(str(path)) == 1
+
+
+@pytest.mark.parametrize("command", COMPUTING)
 def test_a_context_longer_than_the_models_is_refused(model, command):
     code, line = failure(command, "--ctx", "65", *PROMPT.get(command, []), model(), data=b"ab")
     assert code == 2 and "a context of 65 tokens: the model was made for 64" in line
@@ -180,8 +214,8 @@ def test_run_compares_its_speed_with_the_machine_as_bench_does(model, kind, boun
     done = run("run", "--raw", "-p", "abcdefgh", "-n", "8", "--stats", "-t", "1", model(tensors=rows))
     lines = done.stderr.decode().splitlines()
     assert done.returncode == 0 and [line.split()[:2] for line in lines] == [
-        ["seed", "0"], ["prompt", "8"], ["generation", "8"]]
-    for line in lines[1:]:
+        ["seed", "0"], ["numerics", "portable"], ["prompt", "8"], ["generation", "8"]]
+    for line in lines[2:]:
         speed, share, most = map(float, re.search(
             rf" ([\d.]+) tokens/s +([\d.]+) % of this machine's ([\d.]+) \((?:{bounds})\)$", line).groups())
         assert share == pytest.approx(100 * speed / most, abs=0.1)
@@ -275,7 +309,23 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(model):
 def test_version_names_the_kernel_sets_that_score_runs(model):
     lines = run("version").stdout.decode().splitlines()
     assert run("--version").stdout.decode().splitlines() == lines
-    assert [line.split()[0] for line in lines] == ["puna", "compiler", "kernels"]
+    assert [line.split()[0] for line in lines] == ["puna", "compiler", "kernels", "numerics"]
     usable = [name for name in ("ref", "avx2", "avx512", "neon")
               if run("score", "--cpu", name, model(), data=b"ab").returncode == 0]
     assert lines[2].split()[1:] == usable
+
+
+def test_version_names_the_numerics_that_score_computes_in(model):
+    path = model(tensors=[("blk.0.ffn_up.weight", "BF16", [32, 32])])
+    usable = [name for name in ("portable", "bf16")
+              if run("score", "--numerics", name, path, data=b"ab").returncode == 0]
+    assert run("version").stdout.decode().splitlines()[3].split()[1:] == usable
+
+
+@pytest.mark.parametrize("options, numerics", [([], "portable"), (["--cpu", "ref", "--numerics", "bf16"], "bf16")])
+def test_stats_say_the_numerics(model, options, numerics):
+    path = model(tensors=[("blk.0.ffn_up.weight", "BF16", [32, 32])])
+    done = run("run", "--raw", "-p", "ab", "-n", "2", "--stats", "-t", "1", *options, path)
+    assert re.search(rf"^numerics +{numerics}$", done.stderr.decode(), re.M)
+    done = run("run", "--raw", "-p", "ab", "-n", "2", "--stats", "-t", "1", "--exact", path)
+    assert re.search(r"^numerics +exact$", done.stderr.decode(), re.M)

@@ -117,7 +117,30 @@ def test_scores_do_not_depend_on_the_architecture(shape_type, tmp_path):
     assert output([*EMULATED, *command], ids) == output([PUNA, *command], ids)
 
 
+def test_scores_in_numerics_bf16_are_those_of_ref_whatever_computes_them(tmp_path):
+    if not GENERATOR.exists():
+        pytest.skip("build/release/gen_gguf is not built")
+    model = tmp_path / "model.gguf"
+    subprocess.run([GENERATOR, "--shape", "tiny", "--type", "BF16", "-o", model], check=True,
+                   capture_output=True)
+    ids = " ".join(str(i * i % 250 + 3) for i in range(40))
+    portable = ["score", "--ids", "--json", "--top", "3", model]
+    command = [*portable, "--numerics", "bf16"]
+    expected = output([PUNA, *command, "--cpu", "ref"], ids)
+    assert expected != output([PUNA, *portable], ids)
+    code, _, message = run([PUNA, *command, "--cpu", "avx512"], ids)
+    for way in WAYS if code == 0 else []:
+        assert output([PUNA, *command, *way], ids) == expected
+    assert code == 0 or "AVX512" in message
+    for build in ([CLANG], EMULATED):
+        if build[-1].exists():
+            assert output([*build, *command, "--cpu", "ref"], ids) == expected
+    if CLANG.exists() and code == 0:
+        assert output([CLANG, *command], ids) == expected
+
+
 def test_the_aarch64_build_computes_with_neon():
     if not AARCH64.exists():
         pytest.skip("build/cross/puna is not built")
-    assert output([*EMULATED, "version"], "").split()[-1] == b"neon"  # the last one is the default
+    kernels = output([*EMULATED, "version"], "").splitlines()[2].split()
+    assert kernels[0] == b"kernels" and kernels[-1] == b"neon"  # the last one is the default

@@ -1,5 +1,6 @@
 /* test_engine.c - the tokens of a sequence depend on its own tokens, parameters and seed alone.
- * The model is tiny.gguf beside this program (random weights, made by gen_gguf). */
+ * The models are tiny.gguf and tiny-bf16.gguf beside this program (random weights, made by
+ * gen_gguf). */
 #include "base/mem.h"
 #include "engine/engine.h"
 #include "model_file.h"
@@ -16,7 +17,7 @@
 
 enum { N_CTX = 256, N_PROMPT = 90, N_ANSWER = 12, N_MATES = 3, MAX_STEPS = 400 };
 
-static char model_path[4096];
+static char model_path[4096], bf16_model_path[4096];
 
 struct setting {
     enum kern_set set;
@@ -26,6 +27,12 @@ struct setting {
     enum kern_kv kv_type;
     uint32_t n_ctx; /* 0: N_CTX */
 };
+
+/* What all settings of a test share. */
+static struct {
+    bool is_bf16; /* the model */
+    enum kern_numerics numerics;
+} common;
 
 struct world {
     struct gguf *file;
@@ -38,12 +45,13 @@ static void open_world(struct world *w, const struct setting *s)
 {
     struct error e = {0};
     *w = (struct world){0};
-    w->file = gguf_open(model_path, &e);
+    w->file = gguf_open(common.is_bf16 ? bf16_model_path : model_path, &e);
     if (w->file == NULL) {
-        fail_msg("%s: %s", model_path, e.text);
+        fail_msg("%s", e.text);
     }
     w->pool = pool_create(s->threads, &e);
-    const struct kern_table *kern = kern_get(s->set, &e);
+    const struct kern_table *kern =
+        common.numerics == KERN_BF16 ? kern_get_bf16(s->set, &e) : kern_get(s->set, &e);
     assert_non_null(w->pool);
     assert_non_null(kern);
     if (!model_load(&w->model, w->file, kern, &(struct model_load_options){0}, w->pool, &e)) {
@@ -182,6 +190,23 @@ static void tokens_of_neon_are_those_of_ref(void **state)
 {
     (void)state;
     check_set(KERN_NEON);
+}
+
+/* That they differ from the portable ones is seen in logits: tests/cli/test_same_bytes.py. */
+static void tokens_in_numerics_bf16_do_not_depend_on_anything_else(void **state)
+{
+    (void)state;
+    uint32_t expected[N_ANSWER];
+    struct error e = {0};
+    bool has_avx512 = kern_get_bf16(KERN_AVX512, &e) != NULL;
+    if (!has_avx512) {
+        print_message("ref alone: %s\n", e.text);
+    }
+    common.is_bf16 = true;
+    common.numerics = KERN_BF16;
+    check_set_with(has_avx512 ? KERN_AVX512 : KERN_REF, KERN_KV_F16, expected);
+    common.numerics = KERN_PORTABLE;
+    common.is_bf16 = false;
 }
 
 /* Keys of more than two spans, which the threads share when they decode. */
@@ -530,13 +555,15 @@ int main(int argc, char **argv)
 {
     (void)argc;
     const char *slash = strrchr(argv[0], '/');
-    snprintf(model_path, sizeof model_path, "%.*stiny.gguf",
-             slash != NULL ? (int)(slash - argv[0] + 1) : 0, argv[0]);
+    int folder_bytes = slash != NULL ? (int)(slash - argv[0] + 1) : 0;
+    snprintf(model_path, sizeof model_path, "%.*stiny.gguf", folder_bytes, argv[0]);
+    snprintf(bf16_model_path, sizeof bf16_model_path, "%.*stiny-bf16.gguf", folder_bytes, argv[0]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_do_not_depend_on_anything_else),
         cmocka_unit_test(tokens_of_avx2_are_those_of_ref),
         cmocka_unit_test(tokens_of_avx512_are_those_of_ref),
         cmocka_unit_test(tokens_of_neon_are_those_of_ref),
+        cmocka_unit_test(tokens_in_numerics_bf16_do_not_depend_on_anything_else),
         cmocka_unit_test(tokens_behind_a_long_prompt_do_not_depend_on_threads),
         cmocka_unit_test(a_kept_prefix_changes_nothing),
         cmocka_unit_test(guesses_change_no_token),
