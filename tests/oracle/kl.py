@@ -1,7 +1,8 @@
 """Quantised arithmetic against --exact on the LICENSE text (over 2,000 tokens): perplexities and the
-mean KL divergence over all positions, with each type of keys and values.
+mean KL divergence over all positions, with each type of keys and values; and, of the default model with
+its weights as BF16, with each kind of numerics.
 
-Usage: kl.py [MODEL [OTHER.f32]...]   Needs numpy; writes about 900 MB below $TMPDIR while it runs.
+Usage: kl.py [MODEL [OTHER.f32]...]   Needs numpy; writes about 1.2 GB below $TMPDIR while it runs.
 MODEL is the default model unless given. Each OTHER is another program's logits for the same tokens
 (f32 rows, as `puna score --logits` writes them), reported beside Puna's; llamacpp_logits.py makes
 llama.cpp's.
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import gguf
 import numpy as np
 
 import token_common as common
@@ -50,6 +52,26 @@ def compare(name, reference, other, ids):
     return kl.mean()
 
 
+def write_bf16(model, path):
+    """The model with all its matrices as BF16."""
+    reader = gguf.GGUFReader(model)
+    w = gguf.GGUFWriter(path, "llama")
+    for field in reader.fields.values():
+        if not field.name.startswith("GGUF.") and field.name != "general.architecture":
+            w.add_key_value(field.name, field.contents(), field.types[0], sub_type=field.types[-1])
+    bf16 = gguf.GGMLQuantizationType.BF16
+    for t in reader.tensors:
+        values = gguf.quants.dequantize(t.data, t.tensor_type)
+        if len(t.shape) > 1:
+            w.add_tensor(t.name, gguf.quants.quantize(values, bf16), raw_dtype=bf16)
+        else:
+            w.add_tensor(t.name, values)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 def main():
     model, *others = sys.argv[1:] or [common.find_default_model()]
     if model is None:
@@ -64,6 +86,13 @@ def main():
             means[cache_type] = compare(f"puna, {cache_type} keys", exact, packed, ids)
         for other in others:
             compare(other, exact, other, ids)
+        if len(sys.argv) < 2:
+            bf16_model = pathlib.Path(folder, "bf16.gguf")
+            write_bf16(model, bf16_model)
+            run(bf16_model, exact, "--exact")
+            for numerics in ("portable", "bf16"):
+                run(bf16_model, packed, "--numerics", numerics)
+                means[numerics] = compare(f"BF16 weights, {numerics} numerics", exact, packed, ids)
     assert max(means.values()) < 0.01, "the quantised path is further from the exact one than it should be"
 
 

@@ -3,11 +3,13 @@
 Every shape of the Llama family (tests/golden/logits/shapes.json) and the default model
 (default_model.json), both made by make_logits_golden.py: largest difference of a log-probability
 <= 1e-3, and the 64 greedy tokens equal. The packed path is compared with the same goldens under
-bounds for its f16 keys and values and, with the default model, its int8 activations.
+bounds for its f16 keys and values and, with the default model, its int8 activations; numerics bf16
+under one for its bf16 activations.
 """
 import json
 import subprocess
 
+import gguf
 import pytest
 
 import shapes
@@ -84,6 +86,28 @@ def test_packed_path_stays_near(name, model_path):
     assert largest_difference(score(model_path(name), golden["ids"]), golden["logprobs"]) <= 2e-2
 
 
+def rms(values):
+    return (sum(x * x for x in values) / len(values)) ** 0.5
+
+
+@pytest.mark.parametrize("name", shapes.SHAPES)
+def test_bf16_activations_cost_no_more_than_bf16_weights(name, tmp_path):
+    """In a product, weights and activations rounded to bf16 err alike: what --numerics bf16 does to a file
+    of BF16 weights is held against what storing them so did to transformers' logits of the F32 weights."""
+    golden, path = GOLDEN[name], tmp_path / "model.gguf"
+    shapes.write_gguf(name, path, gguf.GGMLQuantizationType.BF16)
+    exact = [t["logprob"] for t in score(path, golden["ids"], "--exact")[1:]]
+    weights = rms([x - y for x, y in zip(exact, golden["logprobs"], strict=True)])
+    set_name = [] if "bf16" in versions() else ["--cpu", "ref"]
+    portable, bf16 = (rms(differences(score(path, golden["ids"], *options), exact))
+                      for options in ([], [*set_name, "--numerics", "bf16"]))
+    assert portable < bf16 <= weights
+
+
+def versions():
+    return subprocess.run([PUNA, "version"], check=True, capture_output=True, text=True).stdout.split()
+
+
 def test_exact_logprobs_of_the_default_model_equal_transformers(default_model):
     tokens = score(default_model, DEFAULT["ids"], "--exact")
     assert largest_difference(tokens, DEFAULT["logprobs"]) <= 1e-3
@@ -95,5 +119,5 @@ def test_exact_greedy_tokens_of_the_default_model_equal_transformers(default_mod
 
 def test_packed_path_of_the_default_model_is_as_near_as_llama_cpp(default_model):
     d = differences(score(default_model, DEFAULT["ids"]), DEFAULT["logprobs"])
-    assert (sum(x * x for x in d) / len(d)) ** 0.5 <= LLAMA_CPP_RMS
+    assert rms(d) <= LLAMA_CPP_RMS
     assert max(map(abs, d)) <= LLAMA_CPP_LARGEST
