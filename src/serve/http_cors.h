@@ -1,0 +1,22 @@
+/* http_cors.h - what web pages of other origins need to read answers (the Fetch standard's CORS).
+ * Every origin may, unless a list names those that may: keys, not origins, guard a server. */
+#ifndef SERVE_HTTP_CORS_H
+#define SERVE_HTTP_CORS_H
+
+#include "base/buf.h"
+#include "serve/http_head.h"
+
+struct http_cors {
+    const struct str *origins; /* none: all */
+    size_t n_origins;
+};
+
+/* Whether the head asks, before a request of a page, if that may be sent. */
+bool http_cors_is_preflight(const struct http_head *head);
+
+/* Appends the fields of an answer to `head` ("Name: value\r\n"...): those of a preflight when it is
+ * one. head NULL: of a request that could not be read. */
+bool http_cors_append(const struct http_cors *cors, const struct http_head *head, struct buf *out,
+                      struct error *e);
+
+#endif

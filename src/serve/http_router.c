@@ -1,0 +1,130 @@
+/* http_router.c - a table searched from its top: routes are few. */
+#include "serve/http_router.h"
+
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool match_pattern(const char *pattern, struct str path, struct str *parameter)
+{
+    const char *brace = strchr(pattern, '{');
+    *parameter = (struct str){path.p + path.n, 0};
+    if (brace == NULL) {
+        return str_eq(path, str_from(pattern));
+    }
+    struct str fixed = {pattern, (size_t)(brace - pattern)};
+    if (path.n <= fixed.n || !str_starts_with(path, fixed)) {
+        return false;
+    }
+    *parameter = str_skip(path, fixed.n);
+    return true;
+}
+
+static bool match(const struct http_router *r, const struct http_route *route, struct str path,
+                  struct str *parameter)
+{
+    if (route->bare && match_pattern(route->pattern, path, parameter)) {
+        return true;
+    }
+    for (size_t i = 0; route->prefixed && i < r->n_prefixes; i++) {
+        struct str prefix = str_from(r->prefixes[i]);
+        if (str_starts_with(path, prefix) &&
+            match_pattern(route->pattern, str_skip(path, prefix.n), parameter)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool method_fits(const struct http_route *route, struct str method)
+{
+    struct str own = str_from(route->method);
+    return str_eq(own, method) || (str_eq(own, STR("GET")) && str_eq(method, STR("HEAD")));
+}
+
+/* "GET, HEAD, OPTIONS": of all routes with that path; empty when there is none. */
+static void list_methods(const struct http_router *r, struct str path, char *out, size_t capacity)
+{
+    struct str parameter;
+    size_t n = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < r->n_routes; i++) {
+        const struct http_route *route = &r->routes[i];
+        if (match(r, route, path, &parameter) && strstr(out, route->method) == NULL) {
+            bool is_get = strcmp(route->method, "GET") == 0;
+            int more =
+                snprintf(out + n, capacity - n, "%s%s, ", route->method, is_get ? ", HEAD" : "");
+            n += more > 0 && (size_t)more < capacity - n ? (size_t)more : 0;
+        }
+    }
+    if (n > 0) {
+        snprintf(out + n, capacity - n, "OPTIONS");
+    }
+}
+
+static const struct http_route *find(const struct http_router *r, const struct http_exchange *x,
+                                     struct str *parameter)
+{
+    for (size_t i = 0; i < r->n_routes; i++) {
+        if (method_fits(&r->routes[i], http_method(x)) &&
+            match(r, &r->routes[i], http_path(x), parameter)) {
+            return &r->routes[i];
+        }
+    }
+    return NULL;
+}
+
+enum { SHOWN_PATH = 200 };
+
+static void refuse(struct http_exchange *x, int status, const char *why)
+{
+    char message[SHOWN_PATH + 200];
+    struct str path = http_path(x);
+    if (path.n > SHOWN_PATH) {
+        path.n = str_complete_utf8((struct str){path.p, SHOWN_PATH});
+    }
+    snprintf(message, sizeof message, "%s: %.*s %.*s", why, STR_ARG(http_method(x)), STR_ARG(path));
+    http_reply_error(
+        x, &(struct http_error){.status = status,
+                                .type = "invalid_request_error",
+                                .code = status == 404 ? "unknown_url" : "method_not_supported",
+                                .message = message});
+}
+
+static bool answer_without_handler(const struct http_router *r, struct http_exchange *x)
+{
+    struct str path = http_path(x);
+    bool is_options = str_eq(http_method(x), STR("OPTIONS"));
+    bool is_star = str_eq(path, STR("*"));
+    char methods[64];
+    list_methods(r, path, methods, sizeof methods);
+    if (methods[0] == '\0' && !is_star) {
+        refuse(x, 404, "there is nothing at this address");
+    } else {
+        http_add_header(x, "Allow", is_star ? "GET, HEAD, POST, DELETE, OPTIONS" : methods);
+        if (is_options) {
+            http_reply(x, 204, NULL, (struct str){NULL, 0});
+        } else {
+            refuse(x, 405, "this address does not take that method");
+        }
+    }
+    return false;
+}
+
+bool http_router_check(const struct http_router *r, struct http_exchange *x)
+{
+    struct str parameter;
+    return find(r, x, &parameter) != NULL || answer_without_handler(r, x);
+}
+
+void http_router_dispatch(const struct http_router *r, struct http_exchange *x)
+{
+    struct str parameter;
+    const struct http_route *route = find(r, x, &parameter);
+    if (route == NULL) {
+        answer_without_handler(r, x);
+    } else {
+        route->handler(r->context, x, parameter);
+    }
+}

@@ -1,0 +1,35 @@
+/* http_router.h - from method and path to a handler. One thread. */
+#ifndef SERVE_HTTP_ROUTER_H
+#define SERVE_HTTP_ROUTER_H
+
+#include "serve/http.h"
+
+/* parameter: what stands for {...} in the pattern, empty where it has none; valid as long as x. */
+typedef void http_route_fn(void *context, struct http_exchange *x, struct str parameter);
+
+struct http_route {
+    const char *method; /* GET answers HEAD too */
+    /* "/models", or with one parameter at the end, "/models/{id}": one character or more of
+     * whatever comes, '/' too. The first pattern that fits counts. */
+    const char *pattern;
+    http_route_fn *handler;
+    bool bare;     /* exists as it stands */
+    bool prefixed; /* exists below each prefix */
+};
+
+struct http_router {
+    const struct http_route *routes;
+    size_t n_routes;
+    const char *const *prefixes; /* "/v1", ... */
+    size_t n_prefixes;
+    void *context; /* of all handlers */
+};
+
+/* Ends the exchange (404, 405 with Allow, 204 for OPTIONS) when no handler would take it, and
+ * returns false: to be called before the body is read. */
+bool http_router_check(const struct http_router *r, struct http_exchange *x);
+
+/* The same, and calls the handler. */
+void http_router_dispatch(const struct http_router *r, struct http_exchange *x);
+
+#endif
