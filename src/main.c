@@ -16,6 +16,7 @@ static const struct {
     {"tokenize", cmd_tokenize, "print the token ids of a text"},
     {"detokenize", cmd_detokenize, "print the text of token ids"},
     {"score", cmd_score, "log-probability of each token of a text, perplexity"},
+    {"serve", cmd_serve, "serve a model to programs, over OpenAI's HTTP API"},
     {"bench", cmd_bench, "speed of a model and its share of the machine's limit"},
     {"version", cmd_version, "print version, compiler and kernel sets"},
 };

@@ -23,7 +23,8 @@ struct cmd_env {
 /* argv[0] is the subcommand's name; returns the exit code. */
 typedef int cmd_fn(const struct cmd_env *env, int argc, char **argv);
 
-cmd_fn cmd_run, cmd_inspect, cmd_tokenize, cmd_detokenize, cmd_score, cmd_bench, cmd_version;
+cmd_fn cmd_run, cmd_inspect, cmd_tokenize, cmd_detokenize, cmd_score, cmd_bench, cmd_serve,
+    cmd_version;
 
 /* Prints "puna COMMAND: TEXT" on stderr, one line whatever file or person the text quotes (see
  * print_escaped), and returns the code's exit status (error.h). */

@@ -61,8 +61,8 @@ def test_whatever_lies_here_under_the_name_is_meant(tmp_path):
     assert code != 3 and "folder.gguf" in line and "no model" not in line
 
 
-COMPUTING = ["run", "score", "bench"]
-PROMPT = {"run": ["--raw", "-p", "x"]}
+COMPUTING = ["run", "score", "bench", "serve"]
+PROMPT = {"run": ["--raw", "-p", "x"], "serve": ["--port", "0"]}
 
 
 @pytest.mark.parametrize("command", COMPUTING)
@@ -89,7 +89,7 @@ def test_a_type_of_keys_that_does_not_exist_is_refused_by_name(model, command):
     assert failure(command, "--cache-type", "q8", *PROMPT.get(command, []), env={}) == (2, line)
 
 
-@pytest.mark.parametrize("command", [c for c in COMPUTING if c != "bench"])
+@pytest.mark.parametrize("command", ["run", "score"])
 def test_exact_takes_no_type_of_keys(command):
     code, line = failure(command, "--exact", "--cache-type", "f16", *PROMPT.get(command, []), env={})
     assert code == 2 and "--cache-type" in line and "--exact" in line
@@ -155,7 +155,7 @@ def test_a_bad_option_is_named_with_what_it_takes(args, message):
     assert code == 2 and message in line
 
 
-COMMANDS = ["run", "inspect", "tokenize", "detokenize", "score", "bench", "version"]
+COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "score", "bench", "version"]
 
 
 def test_help_is_asked_for_in_any_form():
@@ -201,7 +201,7 @@ def test_bench_does_not_list_what_it_refuses(model):
     assert failure("bench", "--exact", model())[0] == 2
 
 
-@pytest.mark.parametrize("command, size", [("run", 512), ("bench", 512), ("score", 128)])
+@pytest.mark.parametrize("command, size", [("run", 512), ("bench", 512), ("serve", 512), ("score", 128)])
 def test_help_says_the_batch_of_the_command(command, size):
     assert f"computed together (default: {size});".encode() in run(command, "--help").stdout
 

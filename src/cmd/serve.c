@@ -1,0 +1,215 @@
+/* serve.c - `puna serve`: the model behind an HTTP API. This thread does the talking; another one
+ * loads the model. */
+#include "cmd/session.h"
+#include "serve/service.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DEFAULT_BATCH = 512, DRAIN_MS = 30000, MOST_FILES = 65536, NAME_BYTES = 256 };
+
+struct serve_options {
+    struct options_model model;
+    struct http_options http;
+    uint32_t port;
+    uint32_t parallel; /* sequences at once */
+    bool no_auth;
+};
+
+struct serve {
+    const struct cmd_env *env;
+    const char *model; /* as named on the command line */
+    struct serve_options options;
+    struct service service;
+    struct http_server *server;
+    char name[NAME_BYTES]; /* of the model: its file's, without ".gguf" */
+
+    pthread_t loader; /* owns session and error until `loaded` runs on the I/O thread */
+    struct http_task loaded;
+    struct session session;
+    struct error error;
+    bool failed;
+    bool is_loaded;
+    bool is_ending; /* one signal came */
+};
+
+/* --- loading */
+
+static void *load(void *argument)
+{
+    struct serve *s = argument;
+    s->failed = !session_open(&s->session, s->env, s->model, &s->options.model, &s->error);
+    http_server_post(s->server, &s->loaded);
+    return NULL;
+}
+
+static void take_name(struct serve *s)
+{
+    const char *slash = strrchr(s->session.path, '/');
+    const char *base = slash != NULL ? slash + 1 : s->session.path;
+    size_t n = strlen(base);
+    if (n > 5 && strcmp(base + n - 5, ".gguf") == 0) {
+        n -= 5;
+    }
+    snprintf(s->name, sizeof s->name, "%.*s", (int)(n < NAME_BYTES ? n : NAME_BYTES - 1), base);
+    s->service.model.names[0] = s->name;
+    struct stat file;
+    s->service.model.created = stat(s->session.path, &file) == 0 ? (int64_t)file.st_mtime : 0;
+}
+
+static void on_loaded(void *argument)
+{
+    struct serve *s = argument;
+    s->is_loaded = true;
+    if (s->failed) {
+        http_server_stop(s->server);
+        return;
+    }
+    take_name(s);
+    s->service.ready = true;
+    printf("listening on %s\n", http_server_url(s->server));
+    fflush(stdout);
+}
+
+/* --- the end */
+
+/* What runs is finished; who asks twice does not want to wait for that. */
+static void on_signal(void *argument)
+{
+    struct serve *s = argument;
+    if (s->is_ending) {
+        _exit(error_meaning(ERROR_INTERRUPTED)->exit_code);
+    }
+    s->is_ending = true;
+    http_server_drain(s->server, DRAIN_MS);
+}
+
+/* Loading cannot be interrupted, and nothing of it needs an end. */
+static void wait_for_loader(struct serve *s)
+{
+    if (!s->is_loaded && s->is_ending) {
+        _exit(cmd_finish_output("serve", 0));
+    }
+    pthread_join(s->loader, NULL);
+}
+
+/* --- the beginning */
+
+/* Every connection is a file, and the usual limit of 1024 is for programs that use select(). */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        rlim_t most = limit.rlim_max < MOST_FILES ? limit.rlim_max : MOST_FILES;
+        limit.rlim_cur = limit.rlim_cur < most ? most : limit.rlim_cur;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static bool create_server(struct serve *s, struct error *e)
+{
+    struct http_options *o = &s->options.http;
+    o->port = (uint16_t)s->options.port;
+    o->only_loopback = !s->options.no_auth;
+    o->on_head = service_on_head;
+    o->on_request = service_on_request;
+    o->context = &s->service;
+    s->server = http_server_create(o, e);
+    if (s->server == NULL) {
+        if (e->code == ERROR_USAGE) {
+            error_prefix(e, "option --host");
+            size_t n = strlen(e->text);
+            snprintf(e->text + n, sizeof e->text - n,
+                     ", and there are no keys: give --no-auth if all of them may use the model");
+        }
+        return false;
+    }
+    return http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
+           http_server_on_signal(s->server, SIGTERM, on_signal, s, e);
+}
+
+static bool run(struct serve *s, struct error *e)
+{
+    raise_file_limit();
+    if (!create_server(s, e)) {
+        return false;
+    }
+    s->loaded = (struct http_task){.run = on_loaded, .argument = s};
+    int code = pthread_create(&s->loader, NULL, load, s);
+    if (code != 0) {
+        return error_set(e, ERROR_IO, "no thread to load the model: %s", strerror(code));
+    }
+    bool ok = http_server_run(s->server, e);
+    wait_for_loader(s);
+    if (s->failed) {
+        *e = s->error;
+        return false;
+    }
+    return ok;
+}
+
+static bool add_alias(void *target, const char *value, struct error *e)
+{
+    struct service_model *m = target;
+    if (value[0] == '\0') {
+        return error_set(e, ERROR_USAGE, "a name must not be empty");
+    }
+    if (m->n_names == SERVICE_MAX_NAMES) {
+        return error_set(e, ERROR_USAGE, "more than %d names", SERVICE_MAX_NAMES - 1);
+    }
+    for (struct str rest = str_from(value); rest.n > 0;) {
+        uint32_t code_point;
+        size_t step = str_decode_utf8(rest, &code_point);
+        if (step == 0) {
+            return error_set(e, ERROR_USAGE, "'%s' is not UTF-8", value);
+        }
+        rest = str_skip(rest, step);
+    }
+    m->names[m->n_names++] = value;
+    return true;
+}
+
+int cmd_serve(const struct cmd_env *env, int argc, char **argv)
+{
+    static const struct options_usage usage = {
+        .command = "serve",
+        .synopsis = "[OPTION]... [MODEL]",
+        .about = "Serve a model to programs that speak OpenAI's HTTP API: give them the address\n"
+                 "that is printed when the model is loaded, with /v1 behind it. Ctrl-C or SIGTERM\n"
+                 "lets answers under way end, for 30 seconds at most; a second one does not.",
+    };
+    static struct serve s;
+    s = (struct serve){.env = env,
+                       .options.model.batch = DEFAULT_BATCH,
+                       .options.port = 8080,
+                       .options.parallel = 8};
+    http_options_init(&s.options.http);
+    service_init(&s.service);
+    s.service.model.n_names = 1; /* the file's own comes first, when it is known */
+    struct serve_options *o = &s.options;
+    const struct option_spec specs[] = {
+        {OPTION_HEADING, .help = "Options"},
+        {OPTION_TEXT, "host", 0, NULL, "NAME", &o->http.host, 0, 0,
+         "address to listen on (default: 127.0.0.1)", NULL},
+        {OPTION_U32, "port", 0, NULL, "N", &o->port, 0, 65535,
+         "port to listen on (default: 8080; 0: any that is free)", NULL},
+        {OPTION_FLAG, "no-auth", 0, NULL, NULL, &o->no_auth, 0, 0,
+         "allow a host that other machines can reach, though\nno key guards the model", NULL},
+        {OPTION_CALL, "alias", 0, NULL, "NAME", &s.service.model, 0, 0,
+         "a further name of the model; may be given many times", add_alias},
+        {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
+         "sequences computed together (default: 8)", NULL},
+        OPTIONS_MODEL(o->model, "512"),
+    };
+    OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
+    struct error e = {0};
+    bool ok = run(&s, &e);
+    http_server_destroy(s.server);
+    session_close(&s.session);
+    return ok ? cmd_finish_output("serve", 0) : cmd_fail("serve", &e);
+}
