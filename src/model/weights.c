@@ -1,13 +1,14 @@
-/* weights.c - binding, checking and packing of a model's tensors. */
+/* weights.c - binding and checking of a model's tensors. */
 #include "model/weights.h"
 
 #include "base/mem.h"
+#include "model/packing.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PACK_CHUNK_GROUPS = 16, NAME_BYTES = 64, NAME_SHOWN_BYTES = 96 };
+enum { NAME_BYTES = 64, NAME_SHOWN_BYTES = 96 };
 
 /* Collects what is needed in two passes: with floats == NULL sizes are summed, else filled. */
 struct binder {
@@ -186,74 +187,13 @@ static bool check_surplus(const struct binder *b, const struct model_config *c)
                      STR_ARG(shown), shape);
 }
 
-struct pack_phase {
-    const struct model_matrix *m;
-    uint8_t *data;
-    _Atomic uint32_t next_group;
-};
-
-static void pack_phase(void *argument, unsigned thread)
-{
-    (void)thread;
-    struct pack_phase *p = argument;
-    uint32_t begin, end;
-    while (
-        pool_next_chunk(&p->next_group, p->m->packed.n_groups, PACK_CHUNK_GROUPS, &begin, &end)) {
-        pack_groups(&p->m->packed, p->m->tensor->data, p->data, begin, end);
-    }
-}
-
-/* All matrices of a model in a fixed order: index 0 is the output, then 7 a layer. */
-enum { MATRICES_PER_LAYER = 7 };
-static struct model_matrix *matrix_at(struct model_weights *w, size_t index)
-{
-    if (index == 0) {
-        return &w->output;
-    }
-    struct model_layer *l = &w->layers[(index - 1) / MATRICES_PER_LAYER];
-    struct model_matrix *in_layer[MATRICES_PER_LAYER] = {&l->q,    &l->k,  &l->v,   &l->o,
-                                                         &l->gate, &l->up, &l->down};
-    return in_layer[(index - 1) % MATRICES_PER_LAYER];
-}
-
-static bool pack_all(struct model_weights *w, const struct gguf *g, const struct model_config *c,
-                     const struct model_load_options *options, struct pool *pool, struct error *e)
-{
-    size_t n = 1 + (size_t)c->n_layers * MATRICES_PER_LAYER;
-    size_t total = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!mem_add(total, pack_matrix_bytes(&matrix_at(w, i)->packed), &total)) {
-            return error_set(e, ERROR_FORMAT, "the packed weights do not fit the address space");
-        }
-    }
-    w->packed = mem_alloc_pages(total, "packed weights", e);
-    if (w->packed == NULL) {
-        return false;
-    }
-    w->packed_bytes = total;
-    size_t done = 0;
-    for (size_t i = 0; i < n; i++) {
-        struct model_matrix *m = matrix_at(w, i);
-        struct pack_phase phase = {.m = m, .data = w->packed + done};
-        pool_run(pool, pack_phase, &phase);
-        m->packed.data = phase.data;
-        done += pack_matrix_bytes(&m->packed);
-        if (m->tensor != w->embedding) {
-            gguf_release_tensor(g, m->tensor);
-        }
-        if (options->progress != NULL) {
-            options->progress(options->progress_argument, done, total);
-        }
-    }
-    return true;
-}
-
 bool model_weights_load(struct model_weights *w, const struct gguf *g, const struct model_config *c,
                         const struct model_load_options *options, struct pool *pool,
                         struct error *e)
 {
     *w = (struct model_weights){0};
     struct binder b = {.g = g, .w = w, .e = e};
+    const struct packing packing = {w, g, c->n_layers, options, pool};
     w->layers = mem_alloc(c->n_layers, sizeof *w->layers, "layers", e);
     b.is_bound = mem_alloc(gguf_n_tensors(g), sizeof *b.is_bound, "list of tensors", e);
     if (w->layers == NULL || b.is_bound == NULL || !bind_all(&b, c) || !check_surplus(&b, c)) {
@@ -264,7 +204,7 @@ bool model_weights_load(struct model_weights *w, const struct gguf *g, const str
         goto fail;
     }
     b.floats = w->floats;
-    if (!bind_all(&b, c) || (!options->exact && !pack_all(w, g, c, options, pool, e))) {
+    if (!bind_all(&b, c) || (!options->exact && !packing_run(&packing, e))) {
         goto fail;
     }
     mem_free(b.is_bound);
