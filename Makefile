@@ -5,7 +5,7 @@ B := build/$(MODE)
 PREFIX ?= /usr/local
 
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
-PACKAGES := jansson libedit libevent_core
+PACKAGES := jansson libedit libevent_core libxxhash
 OPT_release := -O3
 OPT_debug := -O0
 OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -170,7 +170,7 @@ asan: ## the program and all tests with address and undefined-behaviour sanitize
 SYSROOT := build/sysroot-aarch64
 cross-check: ## everything for aarch64, with the kernel set `neon`
 	$(MAKE) MODE=cross CC=aarch64-linux-gnu-gcc PKG_CFLAGS=-I$(SYSROOT)/usr/include \
-	PKG_LIBS="-ljansson -ledit -levent_core" LDFLAGS="-L$(SYSROOT)/usr/lib/aarch64-linux-gnu \
+	PKG_LIBS="-ljansson -ledit -levent_core -lxxhash" LDFLAGS="-L$(SYSROOT)/usr/lib/aarch64-linux-gnu \
 	-Wl,-rpath-link,$(SYSROOT)/usr/lib/aarch64-linux-gnu:$(SYSROOT)/lib/aarch64-linux-gnu" all tests
 
 .PHONY: lint syntax report

@@ -15,6 +15,7 @@
 #ifndef QUANT_PACK_H
 #define QUANT_PACK_H
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "quant/quant.h"
 
@@ -57,5 +58,9 @@ void pack_groups(const struct pack_matrix *m, const uint8_t *src, uint8_t *dst,
 /* The inverse, for tests and for reading one embedding row: dst (cols) f32, bit-equal to
  * quant_dequantize of the file's row. */
 void pack_dequantize_row(const struct pack_matrix *m, uint32_t row, float *dst);
+
+/* A digest of what the packer makes of fixed bytes of every type: another one means another layout, so
+ * packed bytes that were kept are of no use. Takes about 1 ms; ERROR_MEMORY. */
+bool pack_layout_digest(struct digest *out, struct error *e);
 
 #endif

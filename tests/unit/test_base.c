@@ -1,5 +1,6 @@
-/* test_base.c - errors, strings, growing buffers and checked memory. */
+/* test_base.c - errors, strings, growing buffers, checked memory and digests. */
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/mem.h"
 
 #include <setjmp.h>
@@ -285,6 +286,24 @@ static void more_pages_than_the_machine_holds_are_an_error_with_the_numbers(void
     assert_true(mem_available() > 0 && mem_available() < n_bytes);
 }
 
+/* --- digests */
+
+/* What xxhsum -H2 prints. */
+static void a_digest_is_that_of_xxhsum(void **state)
+{
+    (void)state;
+    static const uint8_t of_nothing[16] = {0x99, 0xaa, 0x06, 0xd3, 0x01, 0x47, 0x98, 0xd8,
+                                           0x60, 0x01, 0xc3, 0x24, 0x46, 0x8d, 0x49, 0x7f};
+    static const uint8_t of_zeros[16] = {0x3f, 0xb9, 0x4a, 0xea, 0x6d, 0x09, 0xb9, 0x72,
+                                         0x24, 0xc1, 0xea, 0x60, 0x74, 0xdd, 0x58, 0x8c};
+    static const char zeros[1000];
+    struct digest nothing = digest_of("", 0), zero = digest_of(zeros, sizeof zeros);
+    assert_memory_equal(nothing.bytes, of_nothing, 16);
+    assert_memory_equal(zero.bytes, of_zeros, 16);
+    assert_false(digest_eq(nothing, zero));
+    assert_true(digest_eq(zero, digest_of(zeros, sizeof zeros)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +322,7 @@ int main(void)
         cmocka_unit_test(memory_is_zeroed_and_pages_are_aligned),
         cmocka_unit_test(the_nth_allocation_fails_once),
         cmocka_unit_test(more_pages_than_the_machine_holds_are_an_error_with_the_numbers),
+        cmocka_unit_test(a_digest_is_that_of_xxhsum),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

@@ -182,6 +182,21 @@ static void a_row_that_is_no_multiple_of_the_block_is_refused(void **state)
     assert_true(pack_matrix_init(&m, QUANT_Q8_0, 16, 32, NULL));
 }
 
+static void the_layout_has_one_digest(void **state)
+{
+    (void)state;
+    struct digest first, second;
+    struct error e = {0};
+    assert_true(pack_layout_digest(&first, &e) && pack_layout_digest(&second, &e));
+    assert_true(digest_eq(first, second));
+    assert_false(digest_eq(first, (struct digest){0}));
+    mem_fail_nth(1);
+    assert_false(pack_layout_digest(&second, &e));
+    mem_fail_nth(0);
+    assert_int_equal(e.code, ERROR_MEMORY);
+    assert_true(digest_eq(first, second));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +206,7 @@ int main(void)
         cmocka_unit_test(planes_lie_as_the_document_says),
         cmocka_unit_test(rows_past_the_last_are_zero),
         cmocka_unit_test(a_row_that_is_no_multiple_of_the_block_is_refused),
+        cmocka_unit_test(the_layout_has_one_digest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
