@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     HEADER_BYTES = 4 + 4 + 8 + 8, /* magic, version, number of tensors, number of keys */
-    PATH_SHOWN_BYTES = 200        /* of a path in an error text */
+    PATH_SHOWN_BYTES = 200,       /* of a path in an error text */
+    SETTLED_S = 2                 /* the coarsest times of a file system, those of FAT */
 };
 
 /* --- one file: header, metadata, tensor table */
@@ -240,6 +242,25 @@ static bool prefix_path(struct error *e, const char *path)
                         path + (is_long ? n - PATH_SHOWN_BYTES : 0));
 }
 
+static struct gguf_file_state state_of(const struct stat *s)
+{
+    return (struct gguf_file_state){.device = (uint64_t)s->st_dev,
+                                    .inode = (uint64_t)s->st_ino,
+                                    .n_bytes = (uint64_t)s->st_size,
+                                    .written_s = s->st_mtim.tv_sec,
+                                    .written_ns = s->st_mtim.tv_nsec,
+                                    .changed_s = s->st_ctim.tv_sec,
+                                    .changed_ns = s->st_ctim.tv_nsec};
+}
+
+static bool is_settled(const struct stat *s)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    time_t newest = s->st_mtim.tv_sec > s->st_ctim.tv_sec ? s->st_mtim.tv_sec : s->st_ctim.tv_sec;
+    return newest < now.tv_sec - SETTLED_S;
+}
+
 static bool map_open_file(int fd, struct gguf_shard *out, struct error *e)
 {
     struct stat s;
@@ -262,7 +283,11 @@ static bool map_open_file(int fd, struct gguf_shard *out, struct error *e)
     if (p == MAP_FAILED) {
         return error_set(e, ERROR_IO, "%zu bytes cannot be mapped: %s", n_bytes, strerror(errno));
     }
-    *out = (struct gguf_shard){.data = p, .n_bytes = n_bytes, .is_mapped = true};
+    *out = (struct gguf_shard){.data = p,
+                               .n_bytes = n_bytes,
+                               .is_mapped = true,
+                               .is_settled = is_settled(&s),
+                               .state = state_of(&s)};
     return true;
 }
 
@@ -424,6 +449,24 @@ uint64_t gguf_file_bytes(const struct gguf *g)
 uint32_t gguf_n_splits(const struct gguf *g)
 {
     return g->n_shards;
+}
+
+bool gguf_identity(const struct gguf *g, struct digest *out)
+{
+    struct digest all = {0};
+    for (uint32_t i = 0; i < g->n_shards; i++) {
+        const struct gguf_shard *shard = &g->shards[i];
+        if (!shard->is_mapped || !shard->is_settled) {
+            return false;
+        }
+        struct {
+            struct digest before;
+            struct gguf_file_state state;
+        } chain = {all, shard->state};
+        all = digest_of(&chain, sizeof chain);
+    }
+    *out = all;
+    return true;
 }
 
 /* Whole pages, also those shared with a neighbour: what is still needed is read again. */

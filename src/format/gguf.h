@@ -7,6 +7,7 @@
 #ifndef FORMAT_GGUF_H
 #define FORMAT_GGUF_H
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/str.h"
 
@@ -85,6 +86,12 @@ void gguf_destroy(struct gguf *g);
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all splits */
 uint32_t gguf_n_splits(const struct gguf *g);
+
+/* A digest of what the file system said of the files when they were opened: device, inode, size, time
+ * of the last write and of the last change. As long as it is the same, nobody has written to them.
+ * False where that cannot be relied on: after gguf_parse, or when a file was written to within the two
+ * seconds before, as a later write might leave the same times (they are that coarse on FAT). */
+bool gguf_identity(const struct gguf *g, struct digest *out);
 
 size_t gguf_n_values(const struct gguf *g);
 const struct gguf_value *gguf_value_at(const struct gguf *g, size_t index);

@@ -80,11 +80,19 @@ void gguf_metadata_finish(struct gguf_metadata *m);
 bool gguf_metadata_get_u32(const struct gguf_metadata *m, const char *key, bool required,
                            uint32_t *out, struct error *e);
 
+/* What the file system said of a file when it was opened. All of 64 bits: no padding. */
+struct gguf_file_state {
+    uint64_t device, inode, n_bytes;
+    int64_t written_s, written_ns, changed_s, changed_ns;
+};
+
 /* One file of a model. */
 struct gguf_shard {
     const uint8_t *data;
     size_t n_bytes;
-    bool is_mapped; /* ours to unmap */
+    bool is_mapped;  /* ours to unmap */
+    bool is_settled; /* when it was opened, the last write was long enough ago */
+    struct gguf_file_state state;
 };
 
 struct gguf {

@@ -185,7 +185,7 @@ static void a_row_that_is_no_multiple_of_the_block_is_refused(void **state)
 static void the_layout_has_one_digest(void **state)
 {
     (void)state;
-    struct digest first, second;
+    struct digest first = {0}, second = {0};
     struct error e = {0};
     assert_true(pack_layout_digest(&first, &e) && pack_layout_digest(&second, &e));
     assert_true(digest_eq(first, second));
