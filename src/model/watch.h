@@ -1,0 +1,24 @@
+/* watch.h - who is told how a load goes. Everything is called on the thread that loads. */
+#ifndef MODEL_WATCH_H
+#define MODEL_WATCH_H
+
+#include <stdint.h>
+
+/* A function that is NULL is not called. */
+struct model_watch {
+    /* what: "loading", "checking" or "storing"; ends with bytes_done == bytes_total when nothing fails */
+    void (*progress)(void *argument, const char *what, uint64_t bytes_done, uint64_t bytes_total);
+    /* One line, without its newline: something went wrong that costs time and nothing else. */
+    void (*note)(void *argument, const char *text);
+    void *argument;
+};
+
+static inline void model_watch_progress(const struct model_watch *w, const char *what,
+                                        uint64_t bytes_done, uint64_t bytes_total)
+{
+    if (w->progress != NULL) {
+        w->progress(w->argument, what, bytes_done, bytes_total);
+    }
+}
+
+#endif
