@@ -39,6 +39,7 @@ int main(int argc, char **argv)
         .home = getenv("HOME"),
         .xdg_data_home = getenv("XDG_DATA_HOME"),
         .xdg_state_home = getenv("XDG_STATE_HOME"),
+        .xdg_cache_home = getenv("XDG_CACHE_HOME"),
         .models_dir = getenv("PUNA_MODELS"),
         .no_color = getenv("NO_COLOR"),
         .term = getenv("TERM"),

@@ -139,12 +139,17 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
         {OPTION_CALL, "parallel", 0, NULL, "N,...", &o->parallel, 0, 0,
          "decode of so many sequences together, at depth 512\n(default: 2,4,8,16)", set_list},
         OPTIONS_MODEL(o->model, "512"),
+        OPTIONS_CACHE(o->model),
     };
     const char *model;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
     struct error e = {0};
     bool ok = run(&b, env, model, &e);
+    int code = ok ? cmd_finish_output("bench", 0) : cmd_fail("bench", &e);
+    if (code == 0) {
+        session_keep(&b.session); /* the output is out: nobody waits for this */
+    }
     bench_buffers_finish(&b);
     session_close(&b.session);
-    return ok ? cmd_finish_output("bench", 0) : cmd_fail("bench", &e);
+    return code;
 }

@@ -57,6 +57,11 @@ static double mb(double bytes)
     return bytes * 1e-6;
 }
 
+static const char *source_of(const struct session *s)
+{
+    return s->model.weights.from_cache ? "cache" : "model";
+}
+
 void bench_print_head(const struct bench *b)
 {
     const struct session *s = &b->session;
@@ -69,7 +74,8 @@ void bench_print_head(const struct bench *b)
     printf("compute  %u thread%s, kernels %s, numerics %s\n", pool_n_threads(s->pool),
            pool_n_threads(s->pool) == 1 ? "" : "s", s->model.kern->name,
            kern_numerics_name(s->model.kern->numerics));
-    printf("load     %.2f s, %.0f MB/s\n", s->load_seconds, mb(file_bytes) / s->load_seconds);
+    printf("load     %.2f s, %.0f MB/s, from the %s\n", s->load_seconds,
+           mb(file_bytes) / s->load_seconds, source_of(s));
     printf("memory   weights %.1f MB, KV cache (%s) %.1f kB a token, buffers %.1f MB\n\n",
            mb((double)s->model.weights.packed_bytes), kv_type_name(b->kv.type),
            (double)kv_bytes_per_token(b) * 1e-3, mb((double)b->forward.memory_bytes));
@@ -151,12 +157,12 @@ bool bench_print_json(struct bench *b, struct error *e)
                   "kv_bytes_per_token", (json_int_t)kv_bytes_per_token(b), "kv_pool_bytes",
                   (json_int_t)kv_pool_bytes(b), "buffer_bytes", (json_int_t)b->forward.memory_bytes,
                   "process_peak_bytes", (json_int_t)peak_bytes());
-    json_t *root = json_pack("{s:o,s:I,s:I,s:s,s:s,s:i,s:f,s:o,s:o,s:o}", "model",
-                             print_json_string(str_from(s->path)), "file_bytes",
-                             (json_int_t)gguf_file_bytes(s->file), "n_weights",
-                             (json_int_t)count_weights(s->file), "kernels", s->model.kern->name,
-                             "numerics", kern_numerics_name(s->model.kern->numerics), "threads",
-                             (int)pool_n_threads(s->pool), "load_seconds", s->load_seconds,
-                             "memory", memory, "machine", json_machine(b), "tests", tests);
+    json_t *root = json_pack(
+        "{s:o,s:I,s:I,s:s,s:s,s:i,s:f,s:s,s:o,s:o,s:o}", "model",
+        print_json_string(str_from(s->path)), "file_bytes", (json_int_t)gguf_file_bytes(s->file),
+        "n_weights", (json_int_t)count_weights(s->file), "kernels", s->model.kern->name, "numerics",
+        kern_numerics_name(s->model.kern->numerics), "threads", (int)pool_n_threads(s->pool),
+        "load_seconds", s->load_seconds, "load_from", source_of(s), "memory", memory, "machine",
+        json_machine(b), "tests", tests);
     return print_json_document(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9), e);
 }

@@ -15,6 +15,7 @@ struct cmd_env {
     const char *home;           /* HOME */
     const char *xdg_data_home;  /* models: $XDG_DATA_HOME/puna/models */
     const char *xdg_state_home; /* history: $XDG_STATE_HOME/puna/history */
+    const char *xdg_cache_home; /* packed weights: $XDG_CACHE_HOME/puna/packed */
     const char *models_dir;     /* PUNA_MODELS overrides the model folder */
     const char *no_color;       /* NO_COLOR */
     const char *term;           /* TERM */

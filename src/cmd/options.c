@@ -339,3 +339,23 @@ enum options_result options_parse(const struct options_usage *usage,
     }
     return result;
 }
+
+bool options_parse_size(const char *text, uint64_t *out, struct error *e)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    const char *unit = *end != '\0' ? strchr(units, *end) : NULL;
+    unsigned shift = unit != NULL ? 10 * (unsigned)(unit - units + 1) : 0;
+    if (*text < '0' || *text > '9' || errno != 0 || end[unit != NULL] != '\0' ||
+        n > UINT64_MAX >> shift) {
+        return error_set(
+            e, ERROR_USAGE,
+            "'%s' is not a number of bytes below 2^64, with K, M, G or T for powers of "
+            "1024",
+            text);
+    }
+    *out = (uint64_t)n << shift;
+    return true;
+}

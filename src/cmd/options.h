@@ -87,7 +87,13 @@ struct options_model {
     const char *cache_type; /* "f16", "q8_0" or NULL for f16 */
     const char *draft;      /* a second model that guesses for the first; NULL for none */
     bool exact;
+    bool no_cache;           /* keep no packed weights */
+    const char *cache_limit; /* size, see options_parse_size; NULL: session.c's */
+    const char *cache_min;
 };
+
+/* A number of bytes: digits, and K, M, G or T for powers of 1024. ERROR_USAGE quotes the text. */
+bool options_parse_size(const char *text, uint64_t *out, struct error *e);
 
 /* clang-format off */
 /* default_batch: as a string literal */
@@ -113,6 +119,17 @@ struct options_model {
     {OPTION_TEXT, "cache-type", 0, NULL, "TYPE", &(target), 0, 0,                                  \
      "keys and values in memory: f16 or q8_0 (default: f16);\nq8_0 takes about half the space",     \
      NULL}
+
+/* Behind the other options of a command that computes. */
+#define OPTIONS_CACHE(o)                                                                           \
+    {OPTION_HEADING, .help = "Packed weights that are kept for the next start"},                   \
+    {OPTION_FLAG, "no-cache", 0, NULL, NULL, &(o).no_cache, 0, 0,                                  \
+     "neither read nor keep any", NULL},                                                           \
+    {OPTION_TEXT, "cache-limit", 0, NULL, "SIZE", &(o).cache_limit, 0, 0,                          \
+     "bytes of all models together, with K, M, G or T\n(default: 64G); those not used for longest go", \
+     NULL},                                                                                        \
+    {OPTION_TEXT, "cache-min", 0, NULL, "SIZE", &(o).cache_min, 0, 0,                              \
+     "smaller models are packed at every start\n(default: 512M)", NULL}
 
 /* For commands that offer it. */
 #define OPTION_EXACT(o)                                                                            \

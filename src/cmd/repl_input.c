@@ -2,6 +2,7 @@
 #include "cmd/repl_input.h"
 
 #include "base/mem.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -96,21 +97,12 @@ static char *show_prompt(EditLine *editor)
     return (char *)in->prompt;
 }
 
-static void make_parents(char *path)
-{
-    for (char *p = strchr(path + 1, '/'); p != NULL; p = strchr(p + 1, '/')) {
-        *p = '\0';
-        mkdir(path, 0700);
-        *p = '/';
-    }
-}
-
 static void load_history(struct repl_input *in, const struct cmd_env *env)
 {
     HistEvent event;
     in->history_path = cmd_user_path(env, env->xdg_state_home, ".local/state", "history", NULL);
     if (in->history_path != NULL) {
-        make_parents(in->history_path);
+        path_make_parents(in->history_path);
         history(in->history, &event, H_LOAD, in->history_path);
     }
 }

@@ -495,11 +495,16 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
         RUN_OPTIONS_SAMPLING(*o),
         OPTIONS_MODEL(o->model, "512"),
         OPTION_EXACT(o->model),
+        OPTIONS_CACHE(o->model),
     };
     const char *model;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
     struct error e = {0};
     bool ok = run(&r, model, &e);
+    int code = ok ? cmd_finish_output("run", 0) : cmd_fail("run", &e);
+    if (code == 0) {
+        session_keep(&r.session); /* the output is out: nobody waits for this */
+    }
     close_run(&r);
-    return ok ? cmd_finish_output("run", 0) : cmd_fail("run", &e);
+    return code;
 }

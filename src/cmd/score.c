@@ -302,16 +302,21 @@ int cmd_score(const struct cmd_env *env, int argc, char **argv)
          "write all logits, f32, one row of the vocabulary a token", NULL},
         OPTIONS_MODEL(o->model, "128"),
         OPTION_EXACT(o->model),
+        OPTIONS_CACHE(o->model),
     };
     const char *model;
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &model, 1);
     struct error e = {0};
     bool ok = run(&s, env, model, &e);
+    int code = ok ? cmd_finish_output("score", 0) : cmd_fail("score", &e);
+    if (code == 0) {
+        session_keep(&s.session); /* the output is out: nobody waits for this */
+    }
     if (s.logits != NULL) {
         fclose(s.logits);
     }
     json_decref(s.json);
     token_list_finish(&s.tokens);
     session_close(&s.session);
-    return ok ? cmd_finish_output("score", 0) : cmd_fail("score", &e);
+    return code;
 }

@@ -3,7 +3,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cmd/print.h"
 #include "engine/engine.h"
+#include "model/packing.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -11,16 +13,26 @@
 
 enum { BAR_WIDTH = 40 };
 
-struct progress {
-    bool shown;
-    uint32_t percent;
-};
+static const char default_cache_limit[] = "64G", default_cache_min[] = "512M";
 
-static void show_progress(void *argument, uint64_t done, uint64_t total)
+static void clear_progress(struct session_progress *p)
 {
-    struct progress *p = argument;
+    if (p->shown) {
+        fprintf(stderr, "\r%*s\r", BAR_WIDTH + 20, "");
+        fflush(stderr);
+    }
+    p->shown = false;
+}
+
+static void show_progress(void *argument, const char *what, uint64_t done, uint64_t total)
+{
+    struct session_progress *p = argument;
     uint32_t percent = total > 0 ? (uint32_t)((double)done / (double)total * 100.0) : 100;
-    if (p->shown && percent == p->percent) {
+    if (!p->wanted || (p->shown && percent == p->percent)) {
+        return;
+    }
+    if (done == total) {
+        clear_progress(p);
         return;
     }
     p->shown = true;
@@ -30,11 +42,16 @@ static void show_progress(void *argument, uint64_t done, uint64_t total)
         bar[i] = i < percent * BAR_WIDTH / 100 ? '#' : '.';
     }
     bar[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\rloading [%s] %3u %%", bar, percent);
-    if (done == total) {
-        fprintf(stderr, "\r%*s\r", BAR_WIDTH + 18, "");
-    }
+    fprintf(stderr, "\r%s [%s] %3u %%", what, bar, percent);
     fflush(stderr);
+}
+
+static void show_note(void *argument, const char *text)
+{
+    clear_progress(argument);
+    fputs("puna: warning: ", stderr);
+    print_escaped(stderr, str_from(text), SIZE_MAX);
+    putc('\n', stderr);
 }
 
 static bool choose_kernels(const struct options_model *options, const struct kern_table **out,
@@ -75,6 +92,29 @@ static bool choose_cache_type(struct session *s, const struct options_model *opt
                          "option --cache-type: with --exact keys and values are f32");
     }
     return session_cache_type(options->cache_type, &s->kv_type, e);
+}
+
+static bool parse_size(const char *name, const char *text, uint64_t *out, struct error *e)
+{
+    return options_parse_size(text, out, e) || error_prefix(e, "option --%s", name);
+}
+
+/* Also refuses what would change nothing. */
+static bool choose_cache(const struct options_model *options, struct packed_cache_options *out,
+                         struct error *e)
+{
+    const char *limit = options->cache_limit, *min = options->cache_min;
+    const char *size = limit != NULL ? "--cache-limit" : min != NULL ? "--cache-min" : NULL;
+    if (options->exact && (options->no_cache || size != NULL)) {
+        return error_set(e, ERROR_USAGE, "option %s: with --exact no weights are packed",
+                         options->no_cache ? "--no-cache" : size);
+    }
+    if (options->no_cache && size != NULL) {
+        return error_set(e, ERROR_USAGE, "option %s changes nothing with --no-cache", size);
+    }
+    return parse_size("cache-limit", limit != NULL ? limit : default_cache_limit, &out->limit_bytes,
+                      e) &&
+           parse_size("cache-min", min != NULL ? min : default_cache_min, &out->min_bytes, e);
 }
 
 /* Reads the configuration alone, so that a context that cannot be is said before the weights are
@@ -120,17 +160,38 @@ static bool open_file(struct session *s, uint32_t ctx, struct error *e)
     return (s->tokenizer != NULL && choose_ctx(s, ctx, e)) || error_prefix(e, "%s", s->path);
 }
 
-static bool load_weights(struct session *s, const struct options_model *options,
-                         const struct kern_table *kern, struct pool *pool, struct error *e)
+/* What loading needs beside the file. */
+struct loading {
+    const struct options_model *options;
+    const struct kern_table *kern;
+    struct packed_cache_options cache;
+    struct pool *pool;
+};
+
+/* Loads with what is kept in the user's cache folder. */
+static bool load_weights(struct session *s, struct loading *l, const char *cache_folder,
+                         struct error *e)
 {
-    struct progress progress = {0};
-    struct model_load_options load_options = {.exact = options->exact};
-    if (isatty(STDERR_FILENO)) {
-        load_options.progress = show_progress;
-        load_options.progress_argument = &progress;
-    }
-    s->has_model = model_load(&s->model, s->file, kern, &load_options, pool, e);
+    s->progress.wanted = isatty(STDERR_FILENO);
+    l->cache.folder = cache_folder;
+    l->cache.model_path = s->path;
+    struct model_load_options load_options = {
+        .exact = l->options->exact,
+        .watch = {.progress = show_progress, .note = show_note, .argument = &s->progress},
+        .cache = l->options->no_cache ? NULL : &l->cache};
+    s->has_model = model_load(&s->model, s->file, l->kern, &load_options, l->pool, e);
     return s->has_model || error_prefix(e, "%s", s->path);
+}
+
+static bool find_cache_folder(struct session *s, const struct cmd_env *env, struct error *e)
+{
+    struct error no_folder = {0};
+    s->cache_folder = cmd_user_path(env, env->xdg_cache_home, ".cache", "packed", &no_folder);
+    if (no_folder.code == ERROR_MEMORY) {
+        *e = no_folder;
+        return false;
+    }
+    return true;
 }
 
 static bool find_draft(struct session *s, const struct cmd_env *env, const char *model,
@@ -151,31 +212,39 @@ static bool open_draft(struct session *s, struct error *e)
                               error_prefix(e, "%s: no draft for %s", draft->path, s->path)));
 }
 
-static bool load(struct session *s, const struct options_model *options,
-                 const struct kern_table *kern, struct error *e)
+static bool load(struct session *s, struct loading *l, struct error *e)
 {
-    if (!open_file(s, options->ctx, e) || !open_draft(s, e)) {
+    if (!open_file(s, l->options->ctx, e) || !open_draft(s, e)) {
         return false;
     }
-    s->pool = create_pool(options->threads, e);
-    return s->pool != NULL && load_weights(s, options, kern, s->pool, e) &&
-           (s->draft == NULL || load_weights(s->draft, options, kern, s->pool, e));
+    l->pool = s->pool = create_pool(l->options->threads, e);
+    return s->pool != NULL && load_weights(s, l, s->cache_folder, e) &&
+           (s->draft == NULL || load_weights(s->draft, l, s->cache_folder, e));
 }
 
 bool session_open(struct session *s, const struct cmd_env *env, const char *model,
                   const struct options_model *options, struct error *e)
 {
     *s = (struct session){0};
-    const struct kern_table *kern = NULL;
-    bool ok = choose_kernels(options, &kern, e) && choose_cache_type(s, options, e) &&
-              cmd_find_model(env, model, &s->path, e) && find_draft(s, env, options->draft, e);
+    struct loading loading = {.options = options};
+    bool ok = choose_kernels(options, &loading.kern, e) && choose_cache_type(s, options, e) &&
+              choose_cache(options, &loading.cache, e) && cmd_find_model(env, model, &s->path, e) &&
+              find_draft(s, env, options->draft, e) && find_cache_folder(s, env, e);
     uint64_t start = clock_now_ns();
-    if (!ok || !load(s, options, kern, e)) {
+    if (!ok || !load(s, &loading, e)) {
         session_close(s);
         return false;
     }
     s->load_seconds = clock_seconds_since(start);
     return true;
+}
+
+void session_keep(struct session *s)
+{
+    packing_store(&s->model.weights, s->pool);
+    if (s->draft != NULL) {
+        packing_store(&s->draft->model.weights, s->pool);
+    }
 }
 
 void session_close(struct session *s)
@@ -190,6 +259,7 @@ void session_close(struct session *s)
     pool_destroy(s->pool);
     tokenizer_destroy(s->tokenizer);
     gguf_destroy(s->file);
+    mem_free(s->cache_folder);
     mem_free(s->path);
     *s = (struct session){0};
 }

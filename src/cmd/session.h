@@ -10,6 +10,12 @@
 #include "model/model.h"
 #include "token/token.h"
 
+/* A bar on stderr, when that is a terminal. */
+struct session_progress {
+    bool wanted, shown;
+    uint32_t percent;
+};
+
 struct session {
     char *path;
     struct gguf *file;
@@ -23,6 +29,8 @@ struct session {
     double load_seconds;
     struct session *draft; /* a model of the same vocabulary that guesses for this one; computed by
                               this one's threads and kernels; NULL for none */
+    char *cache_folder; /* where packed weights are kept, NULL when there is no place */
+    struct session_progress progress;
 };
 
 /* The type that --cache-type names; name NULL: f16. ERROR_USAGE for any other word. */
@@ -35,5 +43,9 @@ bool session_cache_type(const char *name, enum kern_kv *out, struct error *e);
 bool session_open(struct session *s, const struct cmd_env *env, const char *model,
                   const struct options_model *options, struct error *e);
 void session_close(struct session *s);
+
+/* When the work is done: keeps the packed weights for the next start, see packed_cache.h. A progress bar
+ * goes to stderr, and a warning when that does not work. */
+void session_keep(struct session *s);
 
 #endif

@@ -2,6 +2,7 @@
 #include "model/packing.h"
 
 #include "base/mem.h"
+#include "model/packed_cache.h"
 
 enum { CHUNK_GROUPS = 16, MATRICES_PER_LAYER = 7 };
 
@@ -34,45 +35,169 @@ static bool add_sizes(const struct packing *p, size_t *out_total, struct error *
     return true;
 }
 
+/* --- a pass over all matrices: packs them, or tells what they are made of, or both --------------- */
+
+/* A digest of its type and shape, then one for each CHUNK_GROUPS of its groups. */
+static size_t n_digests_of(const struct model_matrix *m)
+{
+    return 1 + ((size_t)m->packed.n_groups + CHUNK_GROUPS - 1) / CHUNK_GROUPS;
+}
+
+static size_t n_digests(const struct packing *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_matrices(p); i++) {
+        n += n_digests_of(matrix_at(p, i));
+    }
+    return n;
+}
+
+static struct digest digest_of_shape(const struct pack_matrix *m)
+{
+    uint32_t shape[3] = {(uint32_t)m->type, m->rows, m->cols};
+    return digest_of(shape, sizeof shape);
+}
+
 struct phase {
     const struct model_matrix *m;
-    uint8_t *data;
+    uint8_t *data;          /* where it is packed, NULL: it is not */
+    struct digest *digests; /* of its rows, CHUNK_GROUPS groups each; NULL: not wanted */
     _Atomic uint32_t next_group;
 };
 
-static void pack_phase(void *argument, unsigned thread)
+static struct digest digest_of_groups(const struct model_matrix *m, uint32_t begin, uint32_t end)
+{
+    size_t rows = m->packed.rows, row_bytes = m->tensor->n_bytes / rows;
+    size_t first = (size_t)begin * PACK_ROWS, last = (size_t)end * PACK_ROWS;
+    return digest_of(m->tensor->data + first * row_bytes,
+                     ((last < rows ? last : rows) - first) * row_bytes);
+}
+
+/* A chunk is hashed right before it is packed, so that it comes from memory once. */
+static void run_phase(void *argument, unsigned thread)
 {
     (void)thread;
     struct phase *p = argument;
     uint32_t begin, end;
     while (pool_next_chunk(&p->next_group, p->m->packed.n_groups, CHUNK_GROUPS, &begin, &end)) {
-        pack_groups(&p->m->packed, p->m->tensor->data, p->data, begin, end);
+        if (p->digests != NULL) {
+            p->digests[begin / CHUNK_GROUPS] = digest_of_groups(p->m, begin, end);
+        }
+        if (p->data != NULL) {
+            pack_groups(&p->m->packed, p->m->tensor->data, p->data, begin, end);
+        }
     }
 }
 
-static void pack_all(const struct packing *p)
+/* dst: the packed weights or NULL; digests (n_digests) or NULL. */
+static void run_pass(const struct packing *p, uint8_t *dst, struct digest *digests)
 {
-    struct model_weights *w = p->weights;
+    const struct model_weights *w = p->weights;
     size_t done = 0;
     for (size_t i = 0; i < n_matrices(p); i++) {
-        struct model_matrix *m = matrix_at(p, i);
-        struct phase phase = {.m = m, .data = w->packed + done};
-        pool_run(p->pool, pack_phase, &phase);
-        m->packed.data = phase.data;
+        const struct model_matrix *m = matrix_at(p, i);
+        struct phase phase = {.m = m, .data = dst != NULL ? dst + done : NULL};
+        if (digests != NULL) {
+            digests[0] = digest_of_shape(&m->packed);
+            phase.digests = digests + 1;
+            digests += n_digests_of(m);
+        }
+        pool_run(p->pool, run_phase, &phase);
         done += pack_matrix_bytes(&m->packed);
         if (m->tensor != w->embedding) {
             gguf_release_tensor(p->gguf, m->tensor);
         }
-        if (p->options->progress != NULL) {
-            p->options->progress(p->options->progress_argument, done, w->packed_bytes);
-        }
+        model_watch_progress(&p->options->watch, dst != NULL ? "loading" : "checking", done,
+                             w->packed_bytes);
     }
+}
+
+/* --- with the cache ----------------------------------------------------------------------------- */
+
+struct packing_cache {
+    struct packed_cache cache;
+    struct digest content; /* of the matrices, once they were hashed */
+    struct digest *digests;
+};
+
+/* NULL where nothing is kept. What goes wrong is told, and the model is packed. */
+static struct packing_cache *open_cache(const struct packing *p)
+{
+    const struct model_watch *watch = &p->options->watch;
+    struct error e = {0};
+    if (p->options->cache == NULL) {
+        return NULL;
+    }
+    struct packing_cache *c = mem_alloc(1, sizeof *c, "cache of packed weights", &e);
+    if (c != NULL) {
+        packed_cache_open(&c->cache, p->options->cache, watch, p->gguf, p->weights->packed_bytes);
+        if (c->cache.state == PACKED_CACHE_OFF) {
+            packing_cache_destroy(c);
+            return NULL;
+        }
+        c->digests = mem_alloc(n_digests(p), sizeof *c->digests, "digests of the weights", &e);
+    }
+    if (c == NULL || c->digests == NULL) {
+        model_watch_note(watch, e.text);
+        packing_cache_destroy(c);
+        return NULL;
+    }
+    return c;
+}
+
+void packing_cache_destroy(struct packing_cache *c)
+{
+    if (c != NULL) {
+        packed_cache_close(&c->cache);
+        mem_free(c->digests);
+        mem_free(c);
+    }
+}
+
+static void run_hashing_pass(const struct packing *p, struct packing_cache *c, uint8_t *dst)
+{
+    run_pass(p, dst, c->digests);
+    c->content = digest_of(c->digests, n_digests(p) * sizeof *c->digests);
+}
+
+static bool read_cache(const struct packing *p, struct packing_cache *c)
+{
+    if (c->cache.state == PACKED_CACHE_UNSURE) {
+        run_hashing_pass(p, c, NULL);
+        packed_cache_confirm(&c->cache, &c->content);
+    }
+    return c->cache.state == PACKED_CACHE_VALID &&
+           packed_cache_read(&c->cache, p->weights->packed, p->pool);
+}
+
+static void fill(const struct packing *p)
+{
+    struct model_weights *w = p->weights;
+    struct packing_cache *c = open_cache(p);
+    if (c == NULL) {
+        run_pass(p, w->packed, NULL);
+    } else if (read_cache(p, c)) {
+        w->from_cache = true;
+        packing_cache_destroy(c);
+    } else {
+        run_hashing_pass(p, c, w->packed);
+        w->cache = c;
+    }
+}
+
+void packing_store(struct model_weights *w, struct pool *pool)
+{
+    if (w->cache != NULL) {
+        packed_cache_store(&w->cache->cache, &w->cache->content, w->packed, pool);
+    }
+    packing_cache_destroy(w->cache);
+    w->cache = NULL;
 }
 
 bool packing_run(const struct packing *p, struct error *e)
 {
     struct model_weights *w = p->weights;
-    size_t total = 0;
+    size_t total = 0, at = 0;
     if (!add_sizes(p, &total, e)) {
         return false;
     }
@@ -81,6 +206,11 @@ bool packing_run(const struct packing *p, struct error *e)
         return false;
     }
     w->packed_bytes = total;
-    pack_all(p);
+    for (size_t i = 0; i < n_matrices(p); i++) {
+        struct pack_matrix *m = &matrix_at(p, i)->packed;
+        m->data = w->packed + at;
+        at += pack_matrix_bytes(m);
+    }
+    fill(p);
     return true;
 }

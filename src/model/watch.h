@@ -2,6 +2,7 @@
 #ifndef MODEL_WATCH_H
 #define MODEL_WATCH_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* A function that is NULL is not called. */
@@ -18,6 +19,13 @@ static inline void model_watch_progress(const struct model_watch *w, const char 
 {
     if (w->progress != NULL) {
         w->progress(w->argument, what, bytes_done, bytes_total);
+    }
+}
+
+static inline void model_watch_note(const struct model_watch *w, const char *text)
+{
+    if (w->note != NULL) {
+        w->note(w->argument, text);
     }
 }
 

@@ -217,6 +217,7 @@ fail:
 
 void model_weights_finish(struct model_weights *w)
 {
+    packing_cache_destroy(w->cache);
     mem_free(w->layers);
     mem_free(w->floats);
     mem_free_pages(w->packed, w->packed_bytes);

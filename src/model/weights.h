@@ -5,6 +5,8 @@
 #include "base/pool.h"
 #include "format/gguf.h"
 #include "model/config.h"
+#include "model/packed_cache.h"
+#include "model/watch.h"
 #include "quant/pack.h"
 
 /* A matrix (rows = outputs, cols = inputs). packed.data is NULL in exact mode. */
@@ -30,20 +32,19 @@ struct model_weights {
     float *floats;                       /* one block for all norms, biases, factors */
     uint8_t *packed;                     /* one block for all packed matrices */
     size_t packed_bytes;
+    bool from_cache;             /* read packed, not packed now */
+    struct packing_cache *cache; /* what packing_store() has to keep, or NULL */
 };
-
-/* Called from time to time while packing, on the calling thread; NULL for none. */
-typedef void model_progress_fn(void *argument, uint64_t bytes_done, uint64_t bytes_total);
 
 struct model_load_options {
     bool exact; /* keep the file's tensors, do not pack */
-    model_progress_fn *progress;
-    void *progress_argument;
+    struct model_watch watch;
+    const struct packed_cache_options *cache; /* where packed weights are kept; NULL: nowhere */
 };
 
 /* Binds every tensor that the architecture has (name, shape and type checked; missing and surplus
  * ones, and norms, biases and RoPE divisors that are no finite numbers, are ERROR_FORMAT with names
- * and numbers) and packs the matrices on all threads of pool.
+ * and numbers) and packs the matrices on all threads of pool, or reads them packed.
  * g must outlive the weights. On failure nothing is left allocated. */
 bool model_weights_load(struct model_weights *w, const struct gguf *g, const struct model_config *c,
                         const struct model_load_options *options, struct pool *pool,

@@ -166,7 +166,8 @@ static void model_file_write(struct buf *b, const struct model_spec *s)
 }
 
 /* f->gguf is NULL, with the error in *e, when the reader refuses the file. */
-static void model_file_open(struct model_file *f, const struct model_spec *s, struct error *e)
+static inline void model_file_open(struct model_file *f, const struct model_spec *s,
+                                   struct error *e)
 {
     *f = (struct model_file){0};
     buf_init(&f->bytes, 1 << 20);
@@ -180,7 +181,7 @@ static void model_file_open(struct model_file *f, const struct model_spec *s, st
     f->gguf = gguf_parse(f->aligned, f->bytes.n, e);
 }
 
-static void model_file_close(struct model_file *f)
+static inline void model_file_close(struct model_file *f)
 {
     gguf_destroy(f->gguf);
     free(f->aligned);

@@ -330,7 +330,7 @@ static void a_full_disk_is_an_error(void **state)
     signal(SIGXFSZ, SIG_IGN);
     char path[] = "/tmp/puna-packed-XXXXXX";
     int fd = mkstemp(path);
-    struct rlimit before, low;
+    struct rlimit before = {0}, low;
     assert_true(fd >= 0 && unlink(path) == 0 && getrlimit(RLIMIT_FSIZE, &before) == 0);
     low = before;
     low.rlim_cur = DATA_AT + PACKED_FILE_CHUNK + 10;
