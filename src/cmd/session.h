@@ -29,7 +29,7 @@ struct session {
     double load_seconds;
     struct session *draft; /* a model of the same vocabulary that guesses for this one; computed by
                               this one's threads and kernels; NULL for none */
-    char *cache_folder; /* where packed weights are kept, NULL when there is no place */
+    char *cache_folder;    /* where packed weights are kept, NULL when there is no place */
     struct session_progress progress;
 };
 
