@@ -66,7 +66,8 @@ const struct error_meaning *error_meaning(enum error_code code)
         [ERROR_UNSUPPORTED] = {6, 400, "invalid_request_error"},
         [ERROR_CONTEXT] = {7, 400, "invalid_request_error"},
         [ERROR_MEMORY] = {8, 503, "server_error"},
-        [ERROR_INTERRUPTED] = {130, 499, "server_error"},
+        [ERROR_INTERRUPTED] = {130, 503, "server_error"},
+        [ERROR_BUSY] = {75, 429, "rate_limit_exceeded"},
         [ERROR_INTERNAL] = {70, 500, "server_error"},
     };
     return &table[code < ERROR_CODE_COUNT ? code : ERROR_INTERNAL];

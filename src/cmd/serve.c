@@ -1,5 +1,6 @@
 /* serve.c - `puna serve`: the model behind an HTTP API. This thread does the talking; another one
  * loads the model. */
+#include "base/mem.h"
 #include "cmd/session.h"
 #include "serve/service.h"
 
@@ -7,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,8 +19,11 @@ struct serve_options {
     struct options_model model;
     struct http_options http;
     uint32_t port;
-    uint32_t parallel; /* sequences at once */
-    bool no_auth;
+    uint32_t parallel;   /* sequences at once */
+    uint32_t queue;      /* requests that wait */
+    uint32_t draft_max;  /* guesses of a step */
+    const char *kv_size; /* of the memory for keys and values; NULL: see kv_bytes() */
+    bool no_auth, no_prefix_cache;
 };
 
 struct serve {
@@ -34,6 +39,9 @@ struct serve {
     struct session session;
     struct error error;
     bool failed;
+    struct worker *worker;
+    struct chat_template chat;
+    bool has_chat;
     bool is_loaded;
     bool is_ending; /* one signal came */
 };
@@ -62,16 +70,85 @@ static void take_name(struct serve *s)
     s->service.model.created = stat(s->session.path, &file) == 0 ? (int64_t)file.st_mtime : 0;
 }
 
+/* Memory for keys and values: as asked for, else a context for every sequence, but no more than half of
+ * what is free, and room for one. */
+static bool choose_kv_bytes(const struct serve *s, uint64_t *out, struct error *e)
+{
+    if (s->options.kv_size != NULL) {
+        return options_parse_size(s->options.kv_size, out, e) ||
+               error_prefix(e, "option --kv-size");
+    }
+    const struct model_config *c = &s->session.model.config;
+    uint64_t one = kv_bytes(c, s->session.kv_type, s->session.n_ctx);
+    uint64_t all = one * s->options.parallel, half = mem_available() / 2;
+    *out = all < half ? all : half > one ? half : one;
+    return true;
+}
+
+/* What the bytes of an answer depend on beside the request: the weights and the arithmetic. */
+static uint64_t digest(const struct serve *s)
+{
+    uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */
+    char text[512];
+    int n = snprintf(text, sizeof text, "%s %llu %lld %s %s %s", s->name,
+                     (unsigned long long)gguf_file_bytes(s->session.file),
+                     (long long)s->service.model.created, PUNA_VERSION,
+                     kern_numerics_name(s->session.model.kern->numerics),
+                     kv_type_name(s->session.kv_type));
+    for (int i = 0; i < n && i < (int)sizeof text - 1; i++) {
+        hash = (hash ^ (unsigned char)text[i]) * 0x100000001B3u;
+    }
+    return hash;
+}
+
+static bool start_worker(struct serve *s, struct error *e)
+{
+    const struct session *session = &s->session;
+    struct worker_options options = {
+        .engine = {.n_ctx = session->n_ctx,
+                   .max_sequences = s->options.parallel,
+                   .batch = s->options.model.batch,
+                   .n_choices = tokenizer_info(session->tokenizer)->n_tokens,
+                   .max_guesses = s->options.draft_max,
+                   .kv_type = session->kv_type,
+                   .prefix_pages = s->options.no_prefix_cache ? 0 : UINT32_MAX},
+        .max_queue = s->options.queue};
+    if (!choose_kv_bytes(s, &options.engine.kv_bytes, e)) {
+        return false;
+    }
+    s->worker = worker_create(&session->model, session->pool, &options, e);
+    return s->worker != NULL;
+}
+
+static bool start_service(struct serve *s, struct error *e)
+{
+    struct service_engine engine = {.server = s->server,
+                                    .worker = s->worker,
+                                    .model = &s->session.model,
+                                    .tokenizer = s->session.tokenizer,
+                                    .n_ctx = s->session.n_ctx,
+                                    .digest = digest(s)};
+    s->has_chat =
+        chat_template_init(&s->chat, s->session.file, s->session.tokenizer, NULL, &engine.no_chat);
+    engine.chat = s->has_chat ? &s->chat : NULL;
+    if (getrandom(&engine.seed, sizeof engine.seed, 0) != (ssize_t)sizeof engine.seed) {
+        return error_set(e, ERROR_IO, "no random numbers");
+    }
+    return service_start(&s->service, &engine, e);
+}
+
 static void on_loaded(void *argument)
 {
     struct serve *s = argument;
     s->is_loaded = true;
+    if (!s->failed) {
+        take_name(s);
+        s->failed = !start_worker(s, &s->error) || !start_service(s, &s->error);
+    }
     if (s->failed) {
         http_server_stop(s->server);
         return;
     }
-    take_name(s);
-    s->service.ready = true;
     printf("listening on %s\n", http_server_url(s->server));
     fflush(stdout);
 }
@@ -187,7 +264,10 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     s = (struct serve){.env = env,
                        .options.model.batch = DEFAULT_BATCH,
                        .options.port = 8080,
-                       .options.parallel = 8};
+                       .options.parallel = 8,
+                       .options.queue = WORKER_DEFAULT_QUEUE,
+                       .options.draft_max = ENGINE_DEFAULT_GUESSES};
+    api_init();
     http_options_init(&s.options.http);
     service_init(&s.service);
     s.service.model.n_names = 1; /* the file's own comes first, when it is known */
@@ -204,12 +284,29 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "a further name of the model; may be given many times", add_alias},
         {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
          "sequences computed together (default: 8)", NULL},
+        {OPTION_U32, "queue", 0, NULL, "N", &o->queue, 1, 1 << 20,
+         "requests that may wait; more are refused (default: 64)", NULL},
+        {OPTION_TEXT, "kv-size", 0, NULL, "SIZE", &o->kv_size, 0, 0,
+         "memory for keys and values, of the prefix cache too\n(default: a context for each "
+         "sequence, at most half of\nwhat is free)",
+         NULL},
+        {OPTION_FLAG, "no-prefix-cache", 0, NULL, NULL, &o->no_prefix_cache, 0, 0,
+         "compute every prompt from its first token", NULL},
+        {OPTION_U32, "draft-max", 0, NULL, "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,
+         "tokens guessed ahead in a step where the text repeats;\n0 turns it off (default: 7); "
+         "never changes the result",
+         NULL},
         OPTIONS_MODEL(o->model, "512"),
     };
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
     struct error e = {0};
     bool ok = run(&s, &e);
+    worker_destroy(s.worker);
+    service_finish(&s.service);
     http_server_destroy(s.server);
+    if (s.has_chat) {
+        chat_template_finish(&s.chat);
+    }
     session_close(&s.session);
     return ok ? cmd_finish_output("serve", 0) : cmd_fail("serve", &e);
 }

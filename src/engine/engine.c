@@ -193,6 +193,7 @@ static bool check_ids(const struct engine *g, const uint32_t *tokens, uint32_t n
 static void sample(struct engine *g, struct engine_seq *s, uint32_t row)
 {
     s->is_due = false;
+    s->row = row;
     s->has_token = sampler_sample(&s->sampler, &g->scratch, forward_logits(&g->forward, row),
                                   &s->token, &s->error);
 }
@@ -330,6 +331,11 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
         }
     }
     return true;
+}
+
+const float *engine_logits(const struct engine *g, const struct engine_seq *s)
+{
+    return forward_logits(&g->forward, s->row);
 }
 
 bool engine_failed(const struct engine_seq *s, struct error *e)

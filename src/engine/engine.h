@@ -77,6 +77,7 @@ struct engine_seq {
     bool is_due;    /* has tokens that were fed behind the last one sampled */
     bool has_token; /* `token` was sampled and not taken yet */
     uint32_t token;
+    uint32_t row;       /* of the logits it was sampled from */
     struct error error; /* why the last step gave no token; ERROR_NONE when it did */
 
     int32_t priority;
@@ -154,6 +155,9 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e);
 
 /* The sampled token, once: true when there was one. */
 bool engine_take(struct engine_seq *s, uint32_t *out_token);
+
+/* The logits that the last token of s was sampled from: (n_vocab), until the next step. */
+const float *engine_logits(const struct engine *g, const struct engine_seq *s);
 
 /* True, with the reason in *e, when the last step of s gave logits that no token can be sampled
  * from. Nothing of s waits then; feeding it again, or setting its tokens, clears the failure. */

@@ -68,7 +68,8 @@ bool api_error_from(struct api_error *out, const struct error *e, const char *pa
         [ERROR_UNSUPPORTED] = API_ERROR_UNSUPPORTED_VALUE,
         [ERROR_CONTEXT] = API_ERROR_CONTEXT_LENGTH,
         [ERROR_MEMORY] = API_ERROR_OVERLOADED,
-        [ERROR_INTERRUPTED] = API_ERROR_CANCELLED,
+        [ERROR_INTERRUPTED] = API_ERROR_NOT_READY,
+        [ERROR_BUSY] = API_ERROR_RATE_LIMIT,
         [ERROR_INTERNAL] = API_ERROR_SERVER,
     };
     enum api_error_kind kind = e->code < ERROR_CODE_COUNT ? kinds[e->code] : API_ERROR_SERVER;

@@ -10,7 +10,8 @@ void api_options_default(struct api_options *out)
                     .top_p = 1.0F,
                     .typical_p = 1.0F,
                     .repeat_penalty = 1.0F,
-                    .repeat_last_n = SAMPLER_MAX_LAST_N},
+                    .repeat_last_n = SAMPLER_MAX_LAST_N,
+                    .answer_only = true},
         .chat_max_tokens = API_TO_CONTEXT_END,
         .completion_max_tokens = 16,
         .max_n = 16,
@@ -245,25 +246,12 @@ static bool fail_at(struct api_reader *r, const char *name, const char *why)
     return api_fail(r, API_ERROR_INVALID_VALUE, "%s", why);
 }
 
-/* One window of the sampler serves all three penalties. */
 static bool check_penalties(struct api_reader *r)
 {
-    static const char *const names[] = {"frequency_penalty", "presence_penalty"};
-    struct api_generation *g = generation(r);
     const json_t *a = api_member(r->root, "repetition_penalty");
     const json_t *b = api_member(r->root, "repeat_penalty");
     if (a != NULL && b != NULL && (float)json_number_value(a) != (float)json_number_value(b)) {
         return fail_at(r, "repeat_penalty", "differs from repetition_penalty, which is the same");
-    }
-    g->penalize_prompt = g->sampler.repeat_penalty != 1.0F;
-    const float values[] = {g->sampler.frequency_penalty, g->sampler.presence_penalty};
-    for (size_t i = 0; i < 2 && g->penalize_prompt; i++) {
-        size_t before = api_enter_key(r, names[i]);
-        if (values[i] != 0.0F &&
-            !api_warn(r, "counts the prompt's tokens too, because repetition_penalty is given")) {
-            return false;
-        }
-        api_leave(r, before);
     }
     return true;
 }

@@ -96,8 +96,6 @@ struct api_generation {
 
     struct sampler_params sampler; /* all but token ids' upper end checked when n_vocab was 0 */
     bool has_seed;                 /* else sampler.seed is the option's: draw one */
-    bool penalize_prompt;          /* the penalties count the prompt's tokens too: only with
-                                      repetition_penalty, which is defined so; OpenAI's are not */
     uint32_t n;                    /* answers to a prompt, >= 1 */
     uint32_t best_of;              /* >= n: so many are made, the n likeliest are answered */
     uint32_t max_tokens;           /* API_TO_CONTEXT_END, or a number; 0 in completions alone */

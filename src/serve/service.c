@@ -1,43 +1,46 @@
 /* service.c - addresses of the server, and answers about itself. */
-#include "serve/service.h"
+#include "serve/api_openapi.h"
+#include "serve/service_internal.h"
 
-#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
-enum { MAX_JSON = 1 << 20 };
+enum { MAX_JSON_BYTES = 1 << 20, ALIVE_MS = 5000, QUIET_S = 10, STALLED_S = 120 };
 
 static const char type_json[] = "application/json";
 
-static int append_json(const char *text, size_t n, void *out)
+void service_reply_json(struct http_exchange *x, const struct buf *body)
 {
-    return buf_append(out, (struct str){text, n}, NULL) ? 0 : -1;
+    http_reply(x, 200, type_json, buf_str(body));
 }
 
-/* Takes root over; NULL stands for memory that ran out. */
-static void reply_json(struct http_exchange *x, json_t *root)
+/* Who is told to wait is told how long. */
+void service_reply_error(struct http_exchange *x, const struct api_error *error)
 {
+    const struct api_error_meaning *meaning = api_error_meaning(error->kind);
     struct buf body;
-    buf_init(&body, MAX_JSON);
-    if (root != NULL && json_dump_callback(root, append_json, &body, JSON_COMPACT) == 0) {
-        http_reply(x, 200, type_json, buf_str(&body));
+    buf_init(&body, MAX_JSON_BYTES);
+    if (meaning->http_status == 429 || meaning->http_status == 503) {
+        http_add_header(x, "Retry-After", "1");
+    }
+    if (api_error_print(error, &body, NULL)) {
+        http_reply(x, meaning->http_status, type_json, buf_str(&body));
     } else {
-        struct error e;
-        error_set(&e, ERROR_MEMORY, "no memory for the answer");
-        http_reply_failure(x, &e);
+        http_reply_failure(x, &(struct error){ERROR_MEMORY, "no memory for the answer"});
     }
     buf_finish(&body);
-    json_decref(root);
 }
 
-static void reply_unavailable(struct http_exchange *x, const char *code, const char *message)
+static void reply_printed(struct http_exchange *x, bool ok, const struct buf *body,
+                          const struct error *e)
 {
-    http_add_header(x, "Retry-After", "1");
-    http_reply_error(x, &(struct http_error){.status = 503,
-                                             .type = "service_unavailable_error",
-                                             .code = code,
-                                             .message = message});
+    if (ok) {
+        service_reply_json(x, body);
+    } else {
+        http_reply_failure(x, e);
+    }
 }
 
 static void answer_root(void *service, struct http_exchange *x, struct str parameter)
@@ -45,114 +48,190 @@ static void answer_root(void *service, struct http_exchange *x, struct str param
     (void)service;
     (void)parameter;
     http_reply(x, 200, "text/plain; charset=utf-8",
-               STR("Puna serves a language model here.\n"
+               STR("Puna serves a language model here, to programs that speak OpenAI's API.\n"
                    "\n"
-                   "GET /health          whether the server works\n"
-                   "GET /ready           whether the model is loaded\n"
-                   "GET /v1/models       the names of the model\n"
+                   "POST /v1/chat/completions   a chat goes on\n"
+                   "POST /v1/completions        a text goes on\n"
+                   "GET  /v1/models             the names of the model\n"
+                   "POST /v1/tokenize           also /v1/detokenize, /v1/apply-template\n"
+                   "GET  /v1/capabilities       what this server offers\n"
+                   "GET  /openapi.json          all of this, for programs\n"
+                   "GET  /health, /ready        whether the server works, and the model is loaded\n"
+                   "GET  /metrics               for Prometheus\n"
                    "\n"
                    "/v3/openai and /openai/v1 stand for /v1 too.\n"));
 }
 
+/* A step of the engine that does not end is no health. */
 static void answer_health(void *service, struct http_exchange *x, struct str parameter)
 {
-    (void)service;
     (void)parameter;
+    const struct service *s = service;
+    struct worker_status status = {0};
+    if (s->ready) {
+        worker_status(s->answers.worker, &status);
+    }
+    if (status.step_seconds > STALLED_S) {
+        struct api_error error = {0};
+        api_error_set(&error, API_ERROR_SERVER, NULL, "a step of the engine runs for %.0f seconds",
+                      status.step_seconds);
+        service_reply_error(x, &error);
+        return;
+    }
     http_reply(x, 200, type_json, STR("{\"status\":\"ok\"}"));
 }
 
-/* Says why not, unless requests for the model can be answered. */
-static bool check_ready(const struct service *s, struct http_exchange *x)
+bool service_check_ready(const struct service *s, struct http_exchange *x)
 {
+    struct api_error error = {0};
     if (http_server_is_draining(http_exchange_server(x))) {
-        reply_unavailable(x, "shutting_down", "the server is shutting down");
-        return false;
+        api_error_set(&error, API_ERROR_NOT_READY, NULL, "the server is shutting down");
+    } else if (!s->ready) {
+        api_error_set(&error, API_ERROR_NOT_READY, NULL, "the model is being loaded");
+    } else {
+        return true;
     }
-    if (!s->ready) {
-        reply_unavailable(x, "model_loading", "the model is being loaded");
-        return false;
-    }
-    return true;
+    service_reply_error(x, &error);
+    return false;
 }
 
 static void answer_ready(void *service, struct http_exchange *x, struct str parameter)
 {
     (void)parameter;
-    if (check_ready(service, x)) {
+    if (service_check_ready(service, x)) {
         http_reply(x, 200, type_json, STR("{\"status\":\"ready\"}"));
     }
 }
 
-static json_t *model_object(const struct service *s, const char *name)
+static struct api_model model_of(const struct service *s, size_t i)
 {
-    return json_pack("{s:s,s:s,s:I,s:s}", "id", name, "object", "model", "created",
-                     (json_int_t)s->model.created, "owned_by", "puna");
+    return (struct api_model){str_from(s->model.names[i]), s->model.created, STR("puna")};
 }
 
 static void answer_models(void *service, struct http_exchange *x, struct str parameter)
 {
     (void)parameter;
     const struct service *s = service;
-    if (!check_ready(s, x)) {
+    if (!service_check_ready(s, x)) {
         return;
     }
-    json_t *data = json_array();
-    json_t *root = json_pack("{s:s,s:O*}", "object", "list", "data", data);
+    struct api_model models[SERVICE_MAX_NAMES];
+    struct error e = {0};
+    struct buf body;
     for (size_t i = 0; i < s->model.n_names; i++) {
-        if (json_array_append_new(data, model_object(s, s->model.names[i])) != 0) {
-            json_decref(root);
-            root = NULL;
-            break;
-        }
+        models[i] = model_of(s, i);
     }
-    json_decref(data);
-    reply_json(x, root);
+    buf_init(&body, MAX_JSON_BYTES);
+    reply_printed(x, api_models_print(models, s->model.n_names, &body, &e), &body, &e);
+    buf_finish(&body);
 }
 
-static const char *find_name(const struct service *s, struct str name)
+/* n_names when there is none. */
+static size_t find_name(const struct service *s, struct str name)
 {
-    for (size_t i = 0; i < s->model.n_names; i++) {
-        if (str_eq(str_from(s->model.names[i]), name)) {
-            return s->model.names[i];
-        }
+    size_t i = 0;
+    while (i < s->model.n_names && !str_eq(str_from(s->model.names[i]), name)) {
+        i++;
     }
-    return NULL;
+    return i;
 }
 
-bool service_knows_model(const struct service *s, struct str name)
+bool service_check_model(const struct service *s, struct str name, struct api_error *error)
 {
-    return find_name(s, name) != NULL;
+    enum { SHOWN = 200 };
+    if (find_name(s, name) < s->model.n_names) {
+        return true;
+    }
+    name.n = str_complete_utf8((struct str){name.p, name.n < SHOWN ? name.n : SHOWN});
+    return api_error_set(error, API_ERROR_MODEL_NOT_FOUND, "model",
+                         "The model '%.*s' does not exist; this server has '%s'", STR_ARG(name),
+                         s->model.names[0]);
 }
 
 static void answer_model(void *service, struct http_exchange *x, struct str parameter)
 {
-    enum { SHOWN = 200 };
     const struct service *s = service;
-    if (!check_ready(s, x)) {
+    struct api_error error = {0};
+    struct error e = {0};
+    if (!service_check_ready(s, x)) {
         return;
     }
-    const char *name = find_name(s, parameter);
-    if (name != NULL) {
-        reply_json(x, model_object(s, name));
+    if (!service_check_model(s, parameter, &error)) {
+        service_reply_error(x, &error);
         return;
     }
-    char message[SHOWN + 64];
-    parameter.n =
-        str_complete_utf8((struct str){parameter.p, parameter.n < SHOWN ? parameter.n : SHOWN});
-    snprintf(message, sizeof message, "The model '%.*s' does not exist", STR_ARG(parameter));
-    http_reply_error(x, &(struct http_error){.status = 404,
-                                             .type = "invalid_request_error",
-                                             .param = "model",
-                                             .code = "model_not_found",
-                                             .message = message});
+    struct api_model model = model_of(s, find_name(s, parameter));
+    struct buf body;
+    buf_init(&body, MAX_JSON_BYTES);
+    reply_printed(x, api_model_print(&model, &body, &e), &body, &e);
+    buf_finish(&body);
+}
+
+static void answer_openapi(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)service;
+    (void)parameter;
+    http_reply(x, 200, type_json, api_openapi_json());
+}
+
+static void answer_metrics(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    const struct service *s = service;
+    struct worker_status w = {0};
+    if (s->ready) {
+        worker_status(s->answers.worker, &w);
+    }
+    const struct {
+        const char *name, *type, *help;
+        double value;
+    } lines[] = {
+        {"puna_ready", "gauge", "1 when the model is loaded.", s->ready},
+        {"puna_requests_running", "gauge", "Choices computed together.", w.n_running},
+        {"puna_requests_waiting", "gauge", "Requests in the queue.", w.n_queued},
+        {"puna_prompt_tokens_total", "counter", "Tokens of prompts.", (double)w.n_prompt},
+        {"puna_prompt_tokens_cached_total", "counter", "Those found in the prefix cache.",
+         (double)w.n_cached},
+        {"puna_generation_tokens_total", "counter", "Tokens of answers.", (double)w.n_answer},
+        {"puna_steps_total", "counter", "Steps of the engine.", (double)w.n_steps},
+        {"puna_preemptions_total", "counter", "Sequences that gave up their pages.",
+         (double)w.n_preempted},
+        {"puna_guesses_total", "counter", "Tokens guessed.", (double)w.n_guessed},
+        {"puna_guesses_right_total", "counter", "Guesses that came true.", (double)w.n_confirmed},
+        {"puna_kv_pages", "gauge", "KV pages in all.", w.pages.total},
+        {"puna_kv_pages_in_use", "gauge", "KV pages held by sequences.", w.pages.in_use},
+        {"puna_kv_pages_cached", "gauge", "KV pages held by the prefix cache alone.",
+         w.pages.cached},
+    };
+    struct error e = {0};
+    struct buf body;
+    buf_init(&body, MAX_JSON_BYTES);
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof lines / sizeof lines[0]; i++) {
+        ok = buf_printf(&body, &e, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", lines[i].name,
+                        lines[i].help, lines[i].name, lines[i].type, lines[i].name, lines[i].value);
+    }
+    if (ok) {
+        http_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&body));
+    } else {
+        http_reply_failure(x, &e);
+    }
+    buf_finish(&body);
 }
 
 static const struct http_route routes[] = {
     {"GET", "/", answer_root, .bare = true},
     {"GET", "/health", answer_health, .bare = true},
     {"GET", "/ready", answer_ready, .bare = true},
+    {"GET", "/metrics", answer_metrics, .bare = true},
+    {"GET", "/openapi.json", answer_openapi, .bare = true},
     {"GET", "/models", answer_models, .prefixed = true},
     {"GET", "/models/{id}", answer_model, .prefixed = true},
+    {"POST", "/chat/completions", service_chat, .prefixed = true},
+    {"POST", "/completions", service_completion, .prefixed = true},
+    {"POST", "/tokenize", service_tokenize, .bare = true, .prefixed = true},
+    {"POST", "/detokenize", service_detokenize, .bare = true, .prefixed = true},
+    {"POST", "/apply-template", service_apply_template, .bare = true, .prefixed = true},
 };
 
 static const char *const prefixes[] = {"/v1", "/v3/openai", "/openai/v1"};
@@ -164,6 +243,55 @@ void service_init(struct service *s)
                                      .prefixes = prefixes,
                                      .n_prefixes = sizeof prefixes / sizeof prefixes[0],
                                      .context = s}};
+}
+
+static void keep_alive(void *argument)
+{
+    struct service *s = argument;
+    answers_keep_alive(&s->answers, QUIET_S);
+    http_timer_start(s->alive, ALIVE_MS);
+}
+
+static void find_ends(struct answer_list *answers)
+{
+    uint32_t n = tokenizer_info(answers->tokenizer)->n_tokens;
+    for (uint32_t id = 0; id < n && answers->n_ends < SAMPLER_MAX_ENDS; id++) {
+        if (tokenizer_is_end(answers->tokenizer, id)) {
+            answers->ends[answers->n_ends++] = id;
+        }
+    }
+}
+
+bool service_start(struct service *s, const struct service_engine *engine, struct error *e)
+{
+    s->chat = engine->chat;
+    s->no_chat = engine->no_chat;
+    s->n_ctx = engine->n_ctx;
+    api_options_default(&s->api);
+    s->api.n_vocab = tokenizer_info(engine->tokenizer)->n_tokens;
+    s->api.n_embd = engine->model->config.n_embd;
+    rng_init(&s->seeds, engine->seed);
+    snprintf(s->fingerprint, sizeof s->fingerprint, "fp_%016llx",
+             (unsigned long long)engine->digest);
+    s->answers = (struct answer_list){.server = engine->server,
+                                      .worker = engine->worker,
+                                      .tokenizer = engine->tokenizer,
+                                      .fingerprint = str_from(s->fingerprint)};
+    find_ends(&s->answers);
+    s->alive = http_timer_create(engine->server, keep_alive, s, e);
+    if (s->alive == NULL) {
+        return false;
+    }
+    http_timer_start(s->alive, ALIVE_MS);
+    s->ready = true;
+    return true;
+}
+
+void service_finish(struct service *s)
+{
+    http_timer_destroy(s->alive);
+    s->alive = NULL;
+    answers_finish(&s->answers);
 }
 
 void service_on_head(void *service, struct http_exchange *x)

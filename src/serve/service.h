@@ -1,8 +1,11 @@
-/* service.h - what the server answers: the table of addresses, and those that need no engine.
- * One thread, the I/O thread. */
+/* service.h - what the server answers: the table of addresses and their handlers.
+ * One thread, the I/O thread; the engine's is behind worker.h. */
 #ifndef SERVE_SERVICE_H
 #define SERVE_SERVICE_H
 
+#include "base/rng.h"
+#include "chat/template.h"
+#include "serve/answer.h"
 #include "serve/http_router.h"
 
 enum { SERVICE_MAX_NAMES = 65 };
@@ -18,15 +21,42 @@ struct service {
     struct http_router router;
     struct service_model model;
     bool ready; /* the model is loaded; until then requests for it are 503 */
+
+    /* what follows is set by service_start() */
+    const struct chat_template *chat; /* NULL: the model has none that is known */
+    struct error no_chat;             /* why chat is NULL */
+    uint32_t n_ctx;
+    struct api_options api;
+    struct answer_list answers;
+    struct rng seeds; /* for requests that name none */
+    struct http_timer *alive;
+    char fingerprint[32];
+};
+
+/* What requests are answered with; all of it must outlive the service. */
+struct service_engine {
+    struct http_server *server;
+    struct worker *worker;
+    const struct model *model;
+    const struct tokenizer *tokenizer;
+    const struct chat_template *chat; /* or NULL, with the reason in no_chat */
+    struct error no_chat;
+    uint32_t n_ctx;
+    uint64_t seed; /* of the seeds that requests get */
+    uint64_t
+        digest; /* of what makes the bytes of an answer, beside the request: for fingerprints */
 };
 
 void service_init(struct service *s);
 
+/* The model is there: from now on requests for it are answered. ERROR_MEMORY. */
+bool service_start(struct service *s, const struct service_engine *engine, struct error *e);
+
+/* After the worker's end. A service that never started is allowed. */
+void service_finish(struct service *s);
+
 /* For http_options: on_head and on_request, with the service as context. */
 void service_on_head(void *service, struct http_exchange *x);
 void service_on_request(void *service, struct http_exchange *x);
-
-/* Whether a request may name the model so. */
-bool service_knows_model(const struct service *s, struct str name);
 
 #endif

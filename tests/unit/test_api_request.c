@@ -262,7 +262,7 @@ static void a_silent_chat_has_openais_defaults(void **state)
     assert_true(str_eq(q.model, STR("m")));
     assert_true(g->sampler.temperature == 1 && g->sampler.top_p == 1 && g->sampler.top_k == 0);
     assert_true(g->sampler.min_p == 0 && g->sampler.typical_p == 1);
-    assert_true(g->sampler.repeat_penalty == 1 && !g->penalize_prompt && !g->has_seed);
+    assert_true(g->sampler.repeat_penalty == 1 && g->sampler.answer_only && !g->has_seed);
     assert_int_equal(g->sampler.repeat_last_n, SAMPLER_MAX_LAST_N);
     assert_true(sampler_params_check(&g->sampler, 32, NULL));
     assert_int_equal(g->n, 1);
@@ -393,20 +393,6 @@ static void max_completion_tokens_wins_and_says_so(void **state)
     api_request_finish(&q);
     parse_with(API_CHAT, "\"max_tokens\":9,\"max_completion_tokens\":9", &q);
     assert_int_equal(q.n_warnings, 0);
-    api_request_finish(&q);
-}
-
-static void the_prompt_is_penalised_only_where_repetition_penalty_says_so(void **state)
-{
-    (void)state;
-    struct api_request q;
-    parse_with(API_CHAT, "\"frequency_penalty\":1", &q);
-    assert_false(q.generation.penalize_prompt);
-    api_request_finish(&q);
-    parse_with(API_CHAT, "\"frequency_penalty\":1,\"repeat_penalty\":1.5", &q);
-    assert_true(q.generation.penalize_prompt && q.generation.sampler.repeat_penalty == 1.5F);
-    assert_int_equal(q.n_warnings, 1);
-    assert_true(str_eq(q.warnings[0].param, STR("frequency_penalty")));
     api_request_finish(&q);
 }
 
@@ -614,7 +600,6 @@ int main(void)
         cmocka_unit_test(prompts_come_as_text_texts_ids_or_lists_of_ids),
         cmocka_unit_test(parameters_that_contradict_each_other_are_named),
         cmocka_unit_test(max_completion_tokens_wins_and_says_so),
-        cmocka_unit_test(the_prompt_is_penalised_only_where_repetition_penalty_says_so),
         cmocka_unit_test(what_is_not_offered_is_refused_by_name),
         cmocka_unit_test(what_has_no_effect_is_a_warning_and_an_error_when_strict),
         cmocka_unit_test(contents_are_strings_or_parts_and_developers_are_the_system),

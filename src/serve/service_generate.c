@@ -1,0 +1,197 @@
+/* service_generate.c - chats and completions: from the body of a request to work for the engine. */
+#include "base/mem.h"
+#include "serve/service_internal.h"
+
+/* ---- prompts ---- */
+
+bool service_render(const struct service *s, const struct api_generation *r, size_t n_system,
+                    size_t n_dropped, struct token_list *out, struct error *e)
+{
+    size_t n = r->n_messages - n_dropped;
+    if (s->chat == NULL) {
+        return error_set(e, s->no_chat.code, "%s", s->no_chat.text);
+    }
+    struct chat_message *kept = mem_alloc(n, sizeof *kept, "messages", e);
+    if (kept == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        kept[i] = r->messages[i < n_system ? i : i + n_dropped];
+    }
+    bool ok = chat_template_render(s->chat, kept, n, r->add_generation_prompt, out, e);
+    mem_free(kept);
+    return ok;
+}
+
+/* Messages from `from` on up to the next user's, which begins a turn. */
+static size_t turn_end(const struct api_generation *r, size_t from)
+{
+    size_t i = from + 1;
+    while (i < r->n_messages && r->messages[i].role != CHAT_USER) {
+        i++;
+    }
+    return i;
+}
+
+/* Drops the oldest turns until at most `room` tokens are left; the system's messages in front and the
+ * last turn stay, however long they are. */
+static bool truncate_chat(const struct service *s, struct answer_job *job, uint32_t room,
+                          struct token_list *prompt, struct error *e)
+{
+    const struct api_generation *r = &job->request.generation;
+    size_t n_system = 0, n_full = prompt->n;
+    while (n_system < r->n_messages && r->messages[n_system].role == CHAT_SYSTEM) {
+        n_system++;
+    }
+    for (size_t end = n_system; prompt->n > room;) {
+        end = turn_end(r, end);
+        if (end >= r->n_messages) {
+            return true;
+        }
+        prompt->n = 0;
+        if (!service_render(s, r, n_system, end - n_system, prompt, e)) {
+            return false;
+        }
+        job->truncated = (struct api_truncated){
+            .n_messages = end - n_system, .n_tokens = n_full - prompt->n, .first = n_system};
+    }
+    return true;
+}
+
+static bool make_chat_prompt(const struct service *s, struct answer_job *job, struct error *e)
+{
+    const struct api_generation *r = &job->request.generation;
+    uint32_t answer = r->max_tokens == API_TO_CONTEXT_END ? 1 : r->max_tokens;
+    job->g = generation_create(1, r->best_of, e);
+    if (job->g == NULL || !service_render(s, r, 0, 0, &job->g->prompts[0], e)) {
+        return false;
+    }
+    return r->truncation != API_TRUNCATION_AUTO || answer >= s->n_ctx ||
+           truncate_chat(s, job, s->n_ctx - answer, &job->g->prompts[0], e);
+}
+
+/* Who sends a completion writes the whole prompt, control tokens included; an empty one is where texts
+ * begin. */
+static bool make_completion_prompts(const struct service *s, struct answer_job *job,
+                                    struct error *e)
+{
+    const struct api_generation *r = &job->request.generation;
+    const struct token_info *info = tokenizer_info(s->answers.tokenizer);
+    job->g = generation_create((uint32_t)r->n_prompts, r->best_of, e);
+    if (job->g == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < r->n_prompts; i++) {
+        const struct api_prompt *given = &r->prompts[i];
+        struct token_list *prompt = &job->g->prompts[i];
+        bool ok = given->is_ids || tokenizer_encode(s->answers.tokenizer, given->text,
+                                                    TOKEN_ADD_BOS | TOKEN_PARSE_SPECIAL, prompt, e);
+        for (size_t k = 0; ok && given->is_ids && k < given->n_ids; k++) {
+            ok = token_list_push(prompt, given->ids[k], e);
+        }
+        if (ok && prompt->n == 0) {
+            ok = token_list_push(prompt, info->bos != TOKEN_NONE ? info->bos : info->eos, e);
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- checks ---- */
+
+/* Every prompt and the answer asked for must fit the context. */
+static bool check_context(const struct service *s, struct answer_job *job, struct api_error *error)
+{
+    const struct api_generation *r = &job->request.generation;
+    const char *param = job->request.endpoint == API_CHAT ? "messages" : "prompt";
+    uint32_t n_ctx = s->n_ctx, longest = 0;
+    for (uint32_t i = 0; i < job->g->n_prompts; i++) {
+        size_t n = job->g->prompts[i].n;
+        if (n >= n_ctx && r->max_tokens > 0) {
+            return api_error_context(error, param, n_ctx, n, 0);
+        }
+        if (r->max_tokens != API_TO_CONTEXT_END && r->max_tokens > n_ctx - n) {
+            return api_error_context(error, param, n_ctx, n, r->max_tokens);
+        }
+        longest = n > longest ? (uint32_t)n : longest;
+    }
+    job->max_tokens = r->max_tokens == API_TO_CONTEXT_END ? n_ctx - longest : r->max_tokens;
+    return true;
+}
+
+/* Scoring a prompt is not offered, and neither is choosing among streams. */
+static bool check_offered(const struct answer_job *job, struct api_error *error)
+{
+    const struct api_generation *r = &job->request.generation;
+    if (r->echo && r->logprobs) {
+        return api_error_set(error, API_ERROR_UNSUPPORTED_VALUE, "logprobs",
+                             "echo with logprobs is not offered: leave out one of them");
+    }
+    return true;
+}
+
+static uint64_t hash_salt(struct str salt)
+{
+    uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */
+    for (size_t i = 0; i < salt.n; i++) {
+        hash = (hash ^ (unsigned char)salt.p[i]) * 0x100000001B3u;
+    }
+    return salt.n > 0 ? hash : 0;
+}
+
+/* A request without a seed asks for chance. */
+static void choose_seed(struct service *s, struct api_generation *r)
+{
+    if (!r->has_seed) {
+        r->sampler.seed = rng_next(&s->seeds);
+    }
+}
+
+static bool make_job(struct service *s, struct answer_job *job, struct api_error *error)
+{
+    struct error e = {0};
+    bool is_chat = job->request.endpoint == API_CHAT;
+    if (!service_check_model(s, job->request.model, error) || !check_offered(job, error)) {
+        return false;
+    }
+    if (!(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, &e)) {
+        return api_error_from(error, &e, is_chat ? "messages" : "prompt");
+    }
+    job->g->salt = hash_salt(job->request.generation.cache_salt);
+    choose_seed(s, &job->request.generation);
+    return check_context(s, job, error);
+}
+
+static void generate(struct service *s, struct http_exchange *x, enum api_endpoint endpoint)
+{
+    struct answer_job job = {0};
+    struct api_error error = {0};
+    struct error e = {0};
+    if (!service_check_ready(s, x)) {
+        return;
+    }
+    bool ok = api_request_parse(endpoint, http_body(x), &s->api, &job.request, &error) &&
+              make_job(s, &job, &error);
+    if (ok && !answer_begin(&s->answers, x, &job, &e)) {
+        ok = api_error_from(&error, &e, NULL);
+    }
+    if (!ok) {
+        generation_destroy(job.g);
+        api_request_finish(&job.request);
+        service_reply_error(x, &error);
+    }
+}
+
+void service_chat(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    generate(service, x, API_CHAT);
+}
+
+void service_completion(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    generate(service, x, API_COMPLETION);
+}

@@ -1,0 +1,26 @@
+/* service_internal.h - what the files of the service share. Handlers are of http_route_fn's form. */
+#ifndef SERVE_SERVICE_INTERNAL_H
+#define SERVE_SERVICE_INTERNAL_H
+
+#include "serve/service.h"
+
+/* service_generate.c */
+http_route_fn service_chat, service_completion;
+
+/* service_text.c */
+http_route_fn service_tokenize, service_detokenize, service_apply_template;
+
+void service_reply_error(struct http_exchange *x, const struct api_error *error);
+void service_reply_json(struct http_exchange *x, const struct buf *body);
+
+/* Answers 503 and returns false unless requests for the model can be answered. */
+bool service_check_ready(const struct service *s, struct http_exchange *x);
+
+/* True for a name of the model, and for none where that is allowed. */
+bool service_check_model(const struct service *s, struct str name, struct api_error *error);
+
+/* The prompt of a chat without n_dropped messages behind the first n_system. */
+bool service_render(const struct service *s, const struct api_generation *r, size_t n_system,
+                    size_t n_dropped, struct token_list *out, struct error *e);
+
+#endif

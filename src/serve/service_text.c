@@ -1,0 +1,112 @@
+/* service_text.c - tokenize, detokenize, apply-template, as llama-server has them: no engine needed. */
+#include "serve/service_internal.h"
+
+enum { MAX_JSON_BYTES = 256 << 20 };
+
+/* Ends the exchange with out, or with the error. */
+static void reply(struct http_exchange *x, bool ok, const struct buf *out,
+                  const struct api_error *error)
+{
+    if (ok) {
+        service_reply_json(x, out);
+    } else {
+        service_reply_error(x, error);
+    }
+}
+
+static bool tokenize_pieces(const struct service *s, const struct api_tokenize *r,
+                            struct token_list *out, struct error *e)
+{
+    unsigned special = r->parse_special ? TOKEN_PARSE_SPECIAL : 0;
+    for (size_t i = 0; i < r->n_pieces; i++) {
+        const struct api_prompt *piece = &r->pieces[i];
+        unsigned place = i > 0 ? TOKEN_CONTINUE : r->add_special ? TOKEN_ADD_BOS : 0;
+        if (!piece->is_ids &&
+            !tokenizer_encode(s->answers.tokenizer, piece->text, special | place, out, e)) {
+            return false;
+        }
+        for (size_t k = 0; piece->is_ids && k < piece->n_ids; k++) {
+            if (!token_list_push(out, piece->ids[k], e)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+void service_tokenize(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    const struct service *s = service;
+    struct api_request request = {0};
+    struct api_error error = {0};
+    struct error e = {0};
+    struct token_list ids = {0};
+    struct buf out;
+    if (!service_check_ready(s, x)) {
+        return;
+    }
+    buf_init(&out, MAX_JSON_BYTES);
+    bool ok = api_request_parse(API_TOKENIZE, http_body(x), &s->api, &request, &error);
+    if (ok && (!tokenize_pieces(s, &request.tokenize, &ids, &e) ||
+               !api_tokenize_print(s->answers.tokenizer, ids.ids, ids.n,
+                                   request.tokenize.with_pieces, &out, &e))) {
+        ok = api_error_from(&error, &e, "content");
+    }
+    reply(x, ok, &out, &error);
+    buf_finish(&out);
+    token_list_finish(&ids);
+    api_request_finish(&request);
+}
+
+void service_detokenize(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    const struct service *s = service;
+    struct api_request request = {0};
+    struct api_error error = {0};
+    struct error e = {0};
+    struct buf text, out;
+    if (!service_check_ready(s, x)) {
+        return;
+    }
+    buf_init(&text, MAX_JSON_BYTES);
+    buf_init(&out, MAX_JSON_BYTES);
+    bool ok = api_request_parse(API_DETOKENIZE, http_body(x), &s->api, &request, &error);
+    if (ok && (!tokenizer_decode(s->answers.tokenizer, request.detokenize.ids,
+                                 request.detokenize.n_ids, true, &text, &e) ||
+               !api_detokenize_print(buf_str(&text), &out, &e))) {
+        ok = api_error_from(&error, &e, "tokens");
+    }
+    reply(x, ok, &out, &error);
+    buf_finish(&out);
+    buf_finish(&text);
+    api_request_finish(&request);
+}
+
+void service_apply_template(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    const struct service *s = service;
+    struct api_request request = {0};
+    struct api_error error = {0};
+    struct error e = {0};
+    struct token_list ids = {0};
+    struct buf text, out;
+    if (!service_check_ready(s, x)) {
+        return;
+    }
+    buf_init(&text, MAX_JSON_BYTES);
+    buf_init(&out, MAX_JSON_BYTES);
+    bool ok = api_request_parse(API_APPLY_TEMPLATE, http_body(x), &s->api, &request, &error);
+    if (ok && (!service_render(s, &request.generation, 0, 0, &ids, &e) ||
+               !tokenizer_decode(s->answers.tokenizer, ids.ids, ids.n, true, &text, &e) ||
+               !api_apply_template_print(buf_str(&text), ids.ids, ids.n, &out, &e))) {
+        ok = api_error_from(&error, &e, "messages");
+    }
+    reply(x, ok, &out, &error);
+    buf_finish(&out);
+    buf_finish(&text);
+    token_list_finish(&ids);
+    api_request_finish(&request);
+}

@@ -1,0 +1,528 @@
+/* worker.c - the engine thread's loop: admit, drop, step, take, feed. */
+#include "serve/worker.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <time.h>
+
+/* How long to wait when all readers are slow; they wake the thread, this is a safeguard. */
+enum { PAUSE_MS = 100, MAX_PIECE_BYTES = 1 << 20 };
+
+/* Tokens of prompts beside decodes: at first, at least, at most. */
+enum { FIRST_CHUNK = 8, LEAST_CHUNK = 4, MOST_CHUNK = 256 };
+
+/* A choice that has a sequence. */
+struct active {
+    struct generation *g; /* NULL: free */
+    uint32_t index;       /* of the choice in g */
+    struct engine_seq *seq;
+    struct choice choice;
+    struct choice_logprob *waiting; /* (n_waiting) of tokens whose text is held back */
+    size_t n_waiting, max_waiting;
+    size_t released; /* bytes of text that are out */
+    bool started;    /* the prompt is computed */
+    bool has_token;  /* `token` is out, but not fed back yet */
+    uint32_t token;
+};
+
+struct worker {
+    struct engine engine;
+    const struct model *model;
+    uint32_t max_queue, max_active;
+    struct active *actives;      /* (max_active) */
+    struct buf text;             /* of the token in hand */
+    double decode_seconds;       /* of a step of decodes alone, lately; 0: none yet */
+    struct worker_status counts; /* what the engine thread has counted, see publish_status */
+    pthread_t thread;
+    bool has_thread;
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t changed;
+    struct generation *queue; /* in order of priority and arrival */
+    uint32_t n_queued;
+    bool stopping, woken;
+    struct worker_status status;
+    uint64_t step_began_ns; /* 0 between steps */
+};
+
+/* ---- the queue ---- */
+
+bool worker_submit(struct worker *w, struct generation *g, struct error *e)
+{
+    pthread_mutex_lock(&w->lock);
+    bool ok = w->n_queued < w->max_queue && !w->stopping;
+    if (ok) {
+        struct generation **at = &w->queue;
+        while (*at != NULL && (*at)->priority <= g->priority) {
+            at = &(*at)->next;
+        }
+        g->next = *at;
+        *at = g;
+        w->n_queued++;
+        pthread_cond_signal(&w->changed);
+    }
+    uint32_t n = w->n_queued;
+    pthread_mutex_unlock(&w->lock);
+    return ok || error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may", n);
+}
+
+void worker_wake(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->woken = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- choices come and go ---- */
+
+static struct active *free_active(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->max_active; i++) {
+        if (w->actives[i].g == NULL) {
+            return &w->actives[i];
+        }
+    }
+    return NULL;
+}
+
+static bool open_choice(struct worker *w, struct active *a, struct error *e)
+{
+    const struct generation *g = a->g;
+    const struct token_list *prompt = &g->prompts[a->index / g->n_per_prompt];
+    struct sampler_params sampling = g->sampling;
+    sampling.seed += a->index % g->n_per_prompt;
+    struct engine_request request = {.sampler = &sampling,
+                                     .tokens = prompt->ids,
+                                     .n_tokens = (uint32_t)prompt->n,
+                                     .priority = g->priority,
+                                     .salt = g->salt};
+    a->seq = engine_open(&w->engine, &request, e);
+    return a->seq != NULL;
+}
+
+/* Lets go of a sequence, and of the request when it was the last. */
+static void close_active(struct worker *w, struct active *a)
+{
+    engine_close(&w->engine, a->seq);
+    choice_finish(&a->choice);
+    a->seq = NULL;
+    a->n_waiting = 0;
+    struct generation *g = a->g;
+    a->g = NULL;
+    g->n_ended++;
+    if (g->n_ended == generation_n_choices(g)) {
+        generation_finish(g);
+    }
+}
+
+/* The request cannot go on: the choices that were not started never will be. */
+static void fail(struct worker *w, struct active *a, const struct error *why)
+{
+    struct generation *g = a->g;
+    generation_fail(g, why);
+    atomic_store(&g->cancelled, true);
+    close_active(w, a);
+}
+
+static void start_choice(struct worker *w, struct generation *g, struct active *a)
+{
+    struct error e = {0};
+    *a = (struct active){
+        .g = g, .index = g->n_started++, .waiting = a->waiting, .max_waiting = a->max_waiting};
+    choice_init(&a->choice, &g->rules);
+    if (!open_choice(w, a, &e)) {
+        fail(w, a, &e);
+    }
+}
+
+/* Whether the next choice of g may start: the first of a prompt, or one whose prompt is computed. */
+static bool may_start(const struct worker *w, const struct generation *g)
+{
+    for (uint32_t i = 0; i < w->max_active; i++) {
+        const struct active *a = &w->actives[i];
+        if (a->g == g && !a->started &&
+            a->index / g->n_per_prompt == g->n_started / g->n_per_prompt) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Takes g out of the queue; called with the lock held. */
+static void unlink_queued(struct worker *w, struct generation **at)
+{
+    struct generation *g = *at;
+    *at = g->next;
+    g->next = NULL;
+    w->n_queued--;
+}
+
+/* Choices that never start count as ended. */
+static void drop_rest(struct generation *g)
+{
+    g->n_ended += generation_n_choices(g) - g->n_started;
+    g->n_started = generation_n_choices(g);
+    if (g->n_ended == g->n_started) {
+        generation_finish(g);
+    }
+}
+
+/* Starts what may start, in the order of the queue; what was cancelled leaves it. */
+static void admit(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    struct generation **at = &w->queue;
+    while (*at != NULL) {
+        struct generation *g = *at;
+        struct active *a = free_active(w);
+        if (atomic_load(&g->cancelled)) {
+            unlink_queued(w, at);
+            drop_rest(g);
+        } else if (a != NULL && may_start(w, g)) {
+            bool last = g->n_started + 1 == generation_n_choices(g);
+            if (last) {
+                unlink_queued(w, at);
+            }
+            pthread_mutex_unlock(&w->lock);
+            start_choice(w, g, a);
+            pthread_mutex_lock(&w->lock);
+            at = &w->queue; /* others may have come */
+        } else if (a == NULL) {
+            break;
+        } else {
+            at = &g->next;
+        }
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void drop_cancelled(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->max_active; i++) {
+        struct active *a = &w->actives[i];
+        if (a->g != NULL && atomic_load(&a->g->cancelled)) {
+            close_active(w, a);
+        }
+    }
+}
+
+/* ---- tokens ---- */
+
+/* What the model said of the token in hand. */
+static void read_logprobs(const struct worker *w, const struct active *a, uint32_t token,
+                          struct choice_logprob *out)
+{
+    const float *logits = engine_logits(&w->engine, a->seq);
+    uint32_t n = w->engine.options.n_choices;
+    double log_sum = logprobs_log_sum(logits, n);
+    out->chosen = (struct logprob){token, (double)logits[token] - log_sum};
+    logprobs_top(logits, n, log_sum, out->top, a->g->rules.n_top);
+}
+
+static bool keep_logprob(struct active *a, const struct choice_logprob *entry, struct error *e)
+{
+    if (a->n_waiting == a->max_waiting) {
+        size_t n = a->max_waiting > 0 ? 2 * a->max_waiting : 16;
+        void *grown = mem_resize(a->waiting, n, sizeof *a->waiting, "logprobs of a choice", e);
+        if (grown == NULL) {
+            return false;
+        }
+        a->waiting = grown;
+        a->max_waiting = n;
+    }
+    a->waiting[a->n_waiting++] = *entry;
+    return true;
+}
+
+/* Passes on the text of the token in hand, and the entries whose text is out; behind a stop string
+ * there is none. */
+static bool pass_text(struct worker *w, struct active *a, struct error *e)
+{
+    size_t n = 0;
+    a->released += w->text.n;
+    while (n < a->n_waiting && a->waiting[n].text_end <= a->released) {
+        n++;
+    }
+    struct generation_part part = {buf_str(&w->text), a->waiting, n};
+    if (!generation_add(a->g, a->index, &a->choice, &part, e)) {
+        return false;
+    }
+    a->n_waiting -= n;
+    if (a->n_waiting > 0) {
+        memmove(a->waiting, a->waiting + n, a->n_waiting * sizeof *a->waiting);
+    }
+    return true;
+}
+
+/* One sampled token: to the choice, and its text to the output. */
+static bool pass_token(struct worker *w, struct active *a, uint32_t token, struct error *e)
+{
+    struct choice_logprob entry;
+    bool wants_entry = a->g->rules.logprobs;
+    if (wants_entry) {
+        read_logprobs(w, a, token, &entry);
+    }
+    size_t text_bytes = a->choice.text_bytes;
+    buf_clear(&w->text);
+    if (!choice_push(&a->choice, token, &w->text, e)) {
+        return false;
+    }
+    bool full = a->seq->n_tokens == w->engine.options.n_ctx;
+    if (a->choice.end == CHOICE_RUNS && full && !choice_cut(&a->choice, &w->text, e)) {
+        return false;
+    }
+    entry.text_end = a->choice.text_bytes;
+    bool is_text = a->choice.end != CHOICE_STOP || a->choice.text_bytes > text_bytes;
+    if (wants_entry && is_text && !keep_logprob(a, &entry, e)) {
+        return false;
+    }
+    return pass_text(w, a, e);
+}
+
+/* The prompt is computed. */
+static void start_answer(struct worker *w, struct active *a)
+{
+    a->started = true;
+    generation_start(a->g, a->index, a->seq->n_cached, a->seq->cache_end);
+    w->counts.n_prompt += a->g->prompts[a->index / a->g->n_per_prompt].n;
+    w->counts.n_cached += a->seq->n_cached;
+}
+
+/* All tokens that a choice can have without a step: the one that was sampled, and those behind it that
+ * were guessed. A slow reader's token is not fed back, and so nothing is computed behind it. */
+static bool take_tokens(struct worker *w, struct active *a, struct error *e)
+{
+    while (a->choice.end == CHOICE_RUNS) {
+        if (a->has_token && atomic_load(&a->g->paused)) {
+            return true;
+        }
+        if (a->has_token && !engine_feed(&w->engine, a->seq, &a->token, 1, e)) {
+            return false;
+        }
+        a->has_token = engine_take(a->seq, &a->token);
+        if (!a->has_token) {
+            return !engine_failed(a->seq, e);
+        }
+        if (!a->started) {
+            start_answer(w, a);
+        }
+        w->counts.n_answer++;
+        if (!pass_token(w, a, a->token, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the loop ---- */
+
+/* now 0: the step has ended. */
+static void set_step_clock(struct worker *w, uint64_t now)
+{
+    pthread_mutex_lock(&w->lock);
+    w->step_began_ns = now;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* What the last step took tells how many tokens of prompts the next one may take beside decodes: so
+ * many that a step takes less than twice as long as without. */
+static void keep_pace(struct worker *w, double seconds)
+{
+    const struct engine *g = &w->engine;
+    uint32_t n_decodes = 0, n_prompt = 0;
+    for (uint32_t i = 0; i < g->n_items; i++) {
+        bool decodes = g->items[i].n_logits == g->items[i].n_tokens;
+        n_decodes += decodes;
+        n_prompt += decodes ? 0 : g->items[i].n_tokens;
+    }
+    uint32_t *most = &w->engine.options.prompt_tokens_beside_decodes;
+    if (n_decodes > 0 && n_prompt == 0) {
+        w->decode_seconds += (seconds - w->decode_seconds) * (w->decode_seconds > 0 ? 0.25 : 1.0);
+    } else if (n_decodes > 0 && w->decode_seconds > 0 && seconds > 1.8 * w->decode_seconds) {
+        *most = *most * 3 / 4 > LEAST_CHUNK ? *most * 3 / 4 : LEAST_CHUNK;
+    } else if (n_decodes > 0 && n_prompt == *most && seconds < 1.6 * w->decode_seconds) {
+        *most += *most < MOST_CHUNK ? 1 : 0;
+    }
+}
+
+/* A step that fails ends the requests that are computed, and none that wait. */
+static bool step(struct worker *w)
+{
+    struct error e = {0};
+    bool busy = false;
+    uint64_t start = clock_now_ns();
+    set_step_clock(w, start);
+    bool ok = engine_step(&w->engine, &busy, &e);
+    set_step_clock(w, 0);
+    w->counts.n_steps += busy;
+    if (busy && ok) {
+        keep_pace(w, clock_seconds_since(start));
+    }
+    for (uint32_t i = 0; i < w->max_active; i++) {
+        struct active *a = &w->actives[i];
+        if (a->g == NULL) {
+            continue;
+        }
+        if (!ok || !take_tokens(w, a, &e)) {
+            fail(w, a, &e);
+        } else if (a->choice.end != CHOICE_RUNS) {
+            close_active(w, a);
+        }
+    }
+    return busy;
+}
+
+/* Sleeps until something changes: nothing waits, or all readers are slow. */
+static void wait_for_work(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool idle = true;
+    for (uint32_t i = 0; i < w->max_active; i++) {
+        idle = idle && w->actives[i].g == NULL;
+    }
+    while (!w->woken && !w->stopping && (idle ? w->queue == NULL : true)) {
+        if (idle) {
+            pthread_cond_wait(&w->changed, &w->lock);
+            continue;
+        }
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += PAUSE_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        pthread_cond_timedwait(&w->changed, &w->lock, &until);
+        break;
+    }
+    w->woken = false;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static bool is_stopping(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool stopping = w->stopping;
+    pthread_mutex_unlock(&w->lock);
+    return stopping;
+}
+
+static void publish_status(struct worker *w)
+{
+    struct worker_status *c = &w->counts;
+    c->n_running = 0;
+    for (uint32_t i = 0; i < w->max_active; i++) {
+        c->n_running += w->actives[i].g != NULL;
+    }
+    c->n_guessed = c->n_confirmed = 0;
+    for (int i = 0; i < SPECULATION_SOURCES; i++) {
+        c->n_guessed += w->engine.speculation.counts[i].made;
+        c->n_confirmed += w->engine.speculation.counts[i].right;
+    }
+    c->n_preempted = w->engine.n_preempted;
+    c->pages = engine_count_pages(&w->engine);
+    pthread_mutex_lock(&w->lock);
+    w->status = *c;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *w = argument;
+    while (!is_stopping(w)) {
+        admit(w);
+        drop_cancelled(w);
+        bool busy = step(w);
+        publish_status(w);
+        if (!busy) {
+            wait_for_work(w);
+        }
+    }
+    return NULL;
+}
+
+/* ---- life ---- */
+
+struct worker *worker_create(const struct model *m, struct pool *pool,
+                             const struct worker_options *options, struct error *e)
+{
+    struct worker *w = mem_alloc(1, sizeof *w, "engine thread", e);
+    if (w == NULL) {
+        return NULL;
+    }
+    w->model = m;
+    w->max_queue = options->max_queue > 0 ? options->max_queue : WORKER_DEFAULT_QUEUE;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    buf_init(&w->text, MAX_PIECE_BYTES);
+    struct engine_options engine = options->engine;
+    engine.prompt_tokens_beside_decodes = FIRST_CHUNK;
+    if (!engine_init(&w->engine, m, pool, &engine, e)) {
+        goto fail;
+    }
+    w->max_active = w->engine.options.max_sequences;
+    w->actives = mem_alloc(w->max_active, sizeof *w->actives, "choices that run", e);
+    if (w->actives == NULL) {
+        goto fail;
+    }
+    int failed = pthread_create(&w->thread, NULL, worker_main, w);
+    if (failed != 0) {
+        error_set(e, ERROR_MEMORY, "the engine thread could not be started (error %d)", failed);
+        goto fail;
+    }
+    w->has_thread = true;
+    return w;
+fail:
+    worker_destroy(w);
+    return NULL;
+}
+
+/* Nobody waits for the choices any more. */
+static void drop_all(struct worker *w)
+{
+    while (w->queue != NULL) {
+        struct generation *g = w->queue;
+        unlink_queued(w, &w->queue);
+        drop_rest(g);
+    }
+    for (uint32_t i = 0; w->actives != NULL && i < w->max_active; i++) {
+        if (w->actives[i].g != NULL) {
+            close_active(w, &w->actives[i]);
+        }
+        mem_free(w->actives[i].waiting);
+    }
+}
+
+void worker_destroy(struct worker *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&w->lock);
+    w->stopping = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    if (w->has_thread) {
+        pthread_join(w->thread, NULL);
+    }
+    drop_all(w);
+    engine_finish(&w->engine);
+    mem_free(w->actives);
+    buf_finish(&w->text);
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+    mem_free(w);
+}
+
+void worker_status(struct worker *w, struct worker_status *out)
+{
+    pthread_mutex_lock(&w->lock);
+    *out = w->status;
+    out->n_queued = w->n_queued;
+    out->step_seconds = w->step_began_ns > 0 ? clock_seconds_since(w->step_began_ns) : 0.0;
+    pthread_mutex_unlock(&w->lock);
+}

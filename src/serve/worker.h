@@ -1,0 +1,48 @@
+/* worker.h - the engine thread: takes requests from a bounded queue, steps the engine, fills outputs.
+ *
+ * First come, first served, by priority. A choice takes one of the engine's sequences; the choices of
+ * a prompt start when the first of them has computed it, so that they find it in the prefix cache.
+ * Owner/threads: created and destroyed by one thread; worker_submit, worker_wake and worker_status
+ * are for any thread. The engine, and from worker_create() on the pool, are the engine thread's. */
+#ifndef SERVE_WORKER_H
+#define SERVE_WORKER_H
+
+#include "engine/engine.h"
+#include "serve/generation.h"
+
+struct worker;
+
+struct worker_options {
+    struct engine_options engine;
+    uint32_t max_queue; /* requests that may wait; 0: WORKER_DEFAULT_QUEUE */
+};
+
+enum { WORKER_DEFAULT_QUEUE = 64 };
+
+/* m, t and pool must outlive the worker. Errors as engine_init; ERROR_MEMORY when no thread starts. */
+struct worker *worker_create(const struct model *m, struct pool *pool,
+                             const struct worker_options *options, struct error *e);
+
+/* Ends the thread, and lets go of what runs and waits (done, without an end or an error). NULL is
+ * allowed. */
+void worker_destroy(struct worker *w);
+
+/* Puts g into the queue and lends it to the engine thread until it is `done`. False, with g still the
+ * caller's, when the queue is full (ERROR_BUSY, naming the number that wait). */
+bool worker_submit(struct worker *w, struct generation *g, struct error *e);
+
+/* Makes the thread look again at cancelled and paused. */
+void worker_wake(struct worker *w);
+
+struct worker_status {
+    uint32_t n_running, n_queued;    /* choices computed together; requests that wait */
+    uint64_t n_prompt, n_cached;     /* tokens of prompts, and those of them that were cached */
+    uint64_t n_answer;               /* tokens of answers */
+    uint64_t n_guessed, n_confirmed; /* guesses made, and found right */
+    uint64_t n_preempted, n_steps;
+    struct engine_pages pages;
+    double step_seconds; /* since the running step began; 0 when none runs */
+};
+void worker_status(struct worker *w, struct worker_status *out);
+
+#endif
