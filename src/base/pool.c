@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,8 +28,10 @@ struct pool {
     pool_fn *fn;
     void *argument;
     _Atomic bool stopping;
-    unsigned n_threads;
+    unsigned n_threads, n_nodes;
     unsigned n_started;
+    struct numa numa; /* n_nodes of them; none has CPUs when they are imagined */
+    bool pins;
     struct worker {
         struct pool *pool;
         unsigned index;
@@ -94,6 +97,9 @@ static void *worker_main(void *argument)
 {
     struct worker *w = argument;
     struct pool *p = w->pool;
+    if (p->pins) {
+        numa_pin(&p->numa, pool_node_of(p, w->index)); /* refused: it is slower, and as right */
+    }
     for (uint32_t seen = 0;;) {
         wait_for_change(p, &p->epoch, seen);
         seen = atomic_load(&p->epoch);
@@ -108,6 +114,16 @@ static void *worker_main(void *argument)
     }
 }
 
+/* Thread 0 is whoever calls: held to its node's CPUs once. */
+static void pin_caller(struct pool *p)
+{
+    static _Thread_local const struct pool *pinned_for;
+    if (p->pins && pinned_for != p) {
+        pinned_for = p;
+        numa_pin(&p->numa, 0);
+    }
+}
+
 static void announce_phase(struct pool *p)
 {
     atomic_fetch_add(&p->epoch, 1);
@@ -118,6 +134,7 @@ static void announce_phase(struct pool *p)
 
 void pool_run(struct pool *p, pool_fn *fn, void *argument)
 {
+    pin_caller(p);
     if (p->n_started == 0) {
         fn(argument, 0);
         return;
@@ -136,11 +153,27 @@ void pool_run(struct pool *p, pool_fn *fn, void *argument)
 
 struct pool *pool_create(unsigned n_threads, struct error *e)
 {
+    struct numa numa;
+    numa_read("/sys/devices/system/node", &numa);
+    return pool_create_on(n_threads, &numa, e);
+}
+
+static bool has_cpus(const struct numa *numa)
+{
+    static const uint64_t none[NUMA_MAX_CPUS / 64];
+    return memcmp(numa->cpus[0], none, sizeof none) != 0;
+}
+
+struct pool *pool_create_on(unsigned n_threads, const struct numa *numa, struct error *e)
+{
     struct pool *p = mem_alloc(1, sizeof *p, "thread pool", e);
     if (p == NULL) {
         return NULL;
     }
     p->n_threads = n_threads;
+    p->numa = *numa;
+    p->n_nodes = numa->n_nodes < n_threads ? numa->n_nodes : n_threads;
+    p->pins = p->n_nodes > 1 && has_cpus(numa);
     p->workers = mem_alloc(n_threads, sizeof *p->workers, "thread pool", e);
     if (p->workers == NULL) {
         goto fail;
@@ -180,6 +213,16 @@ void pool_destroy(struct pool *p)
 unsigned pool_n_threads(const struct pool *p)
 {
     return p->n_threads;
+}
+
+unsigned pool_n_nodes(const struct pool *p)
+{
+    return p->n_nodes;
+}
+
+unsigned pool_node_of(const struct pool *p, unsigned thread)
+{
+    return (unsigned)((uint64_t)thread * p->n_nodes / p->n_threads);
 }
 
 /* cgroup v2 quota in whole CPUs rounded up, 0 when there is none. */

@@ -4,12 +4,14 @@
  * when all who came have finished. Work inside a phase is divided by pool_next_chunk(). So a thread
  * whose core was taken away costs a chunk at most, and nothing when it was away between phases: who
  * is late is not waited for. Between phases workers spin briefly, then sleep on a futex.
- * Owner/threads: one thread (the caller of pool_create) calls pool_run; it is thread 0 of the team.
+ * Where the machine's memory has nodes (numa.h), every node has its threads, which stay on its CPUs.
+ * Owner/threads: one thread at a time calls pool_run; it is thread 0 of the team.
  */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
 
 #include "base/error.h"
+#include "base/numa.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -20,10 +22,19 @@ struct pool;
 /* thread is 0 .. pool_n_threads-1 */
 typedef void pool_fn(void *argument, unsigned thread);
 
-/* n_threads >= 1 (1 starts no thread). On failure returns NULL with *e set. */
+/* n_threads >= 1 (1 starts no thread), shared out among the machine's NUMA nodes. On failure returns
+ * NULL with *e set. */
 struct pool *pool_create(unsigned n_threads, struct error *e);
+
+/* The same for nodes that the caller describes; without CPUs they are imagined, and no thread is held to
+ * any. For tests. */
+struct pool *pool_create_on(unsigned n_threads, const struct numa *numa, struct error *e);
 void pool_destroy(struct pool *p);
 unsigned pool_n_threads(const struct pool *p);
+
+/* Nodes that have threads, and the node of a thread. */
+unsigned pool_n_nodes(const struct pool *p);
+unsigned pool_node_of(const struct pool *p, unsigned thread);
 
 /* Runs fn(argument, 0) on the calling thread and fn(argument, t) on the threads t that come before it
  * has returned (once, or seldom twice in turn), and waits for them. fn must do all the work whoever
@@ -41,6 +52,27 @@ static inline bool pool_next_chunk(_Atomic uint32_t *counter, uint32_t n, uint32
     }
     *begin = first;
     *end = n - first < chunk ? n : first + chunk;
+    return true;
+}
+
+/* Items 0..n in a share for each node, given out in chunks to the threads of a phase. */
+struct pool_shares {
+    unsigned n_nodes;
+    uint32_t n, chunk;
+    _Atomic uint32_t taken[NUMA_MAX_NODES]; /* of each share; starts at 0 */
+};
+
+/* The next chunk of a node's share, false when none is left. */
+static inline bool pool_next_of_node(struct pool_shares *s, unsigned node, uint32_t *begin,
+                                     uint32_t *end)
+{
+    uint32_t first, last;
+    numa_share(s->n, node, s->n_nodes, &first, &last);
+    if (!pool_next_chunk(&s->taken[node], last - first, s->chunk, begin, end)) {
+        return false;
+    }
+    *begin += first;
+    *end += first;
     return true;
 }
 

@@ -7,10 +7,12 @@
 #include "base/mem.h"
 #include "model/forward_internal.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { ALIGNMENT = 64, MAX_JOBS = 3, MAX_PARTS = 4 << 20 };
 enum { CHUNKS_PER_THREAD = 6, EPILOGUE_GROUPS = 16 /* a multiple of every unit */ };
+static_assert(NUMA_UNIT % EPILOGUE_GROUPS == 0, "shares begin with whole units");
 
 /* ---- phases over activation tiles ---- */
 
@@ -79,9 +81,8 @@ struct matmul_phase {
     const struct epilogue *epilogue; /* NULL: none, and matrices are multiplied one by one */
     struct job jobs[MAX_JOBS];
     struct kern_act act[MAX_JOBS];
-    uint32_t first_chunk[MAX_JOBS + 1]; /* of each job, and the end */
-    uint32_t n_jobs, chunk_groups;
-    _Atomic uint32_t next;
+    struct pool_shares shares[MAX_JOBS]; /* with an epilogue the first stands for all */
+    uint32_t n_jobs;
 };
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -111,22 +112,23 @@ static void multiply_together(const struct matmul_phase *p, uint32_t begin, uint
     }
 }
 
+/* A node's threads multiply the rows of their own share first, of every matrix, and then help others. */
 static void matmul_worker(void *argument, unsigned thread)
 {
-    (void)thread;
     struct matmul_phase *p = argument;
-    uint32_t chunk, end;
-    while (pool_next_chunk(&p->next, p->first_chunk[p->n_jobs], 1, &chunk, &end)) {
-        uint32_t i = 0;
-        while (chunk >= p->first_chunk[i + 1]) {
-            i++;
-        }
-        uint32_t group = (chunk - p->first_chunk[i]) * p->chunk_groups;
-        uint32_t last = least(p->jobs[i].m->packed.n_groups, group + p->chunk_groups);
-        if (p->epilogue != NULL) {
-            multiply_together(p, group, last);
-        } else {
-            multiply(p, i, group, last);
+    unsigned n_nodes = pool_n_nodes(p->f->pool), own = pool_node_of(p->f->pool, thread);
+    uint32_t n_turns = p->epilogue != NULL ? 1 : p->n_jobs;
+    for (unsigned i = 0; i < n_nodes; i++) {
+        unsigned node = (own + i) % n_nodes;
+        for (uint32_t job = 0; job < n_turns; job++) {
+            uint32_t begin, end;
+            while (pool_next_of_node(&p->shares[job], node, &begin, &end)) {
+                if (p->epilogue != NULL) {
+                    multiply_together(p, begin, end);
+                } else {
+                    multiply(p, job, begin, end);
+                }
+            }
         }
     }
 }
@@ -145,14 +147,14 @@ static void matmul(struct forward *f, uint32_t n_rows, void *const *act, const s
     uint32_t unit = epilogue != NULL ? epilogue->unit : 1;
     n_groups = epilogue != NULL ? n_groups / n_jobs : n_groups;
     uint32_t n_units = n_groups / (pool_n_threads(f->pool) * CHUNKS_PER_THREAD * unit);
-    p.chunk_groups = (n_units > 0 ? n_units : 1) * unit;
+    uint32_t chunk = (n_units > 0 ? n_units : 1) * unit;
     for (uint32_t i = 0; i < n_jobs; i++) {
         const struct pack_matrix *w = &jobs[i].m->packed;
         enum pack_act form = f->model->kern->act[w->type];
         p.jobs[i] = jobs[i];
         kern_act_init(&p.act[i], form, n_rows, w->cols, act[form]);
-        uint32_t n_chunks = (w->n_groups + p.chunk_groups - 1) / p.chunk_groups;
-        p.first_chunk[i + 1] = p.first_chunk[i] + (i > 0 && epilogue != NULL ? 0 : n_chunks);
+        p.shares[i] = (struct pool_shares){
+            .n_nodes = pool_n_nodes(f->pool), .n = w->n_groups, .chunk = chunk};
     }
     pool_run(f->pool, matmul_worker, &p);
 }

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "model/packed_cache.h"
 
-enum { CHUNK_GROUPS = 16, MATRICES_PER_LAYER = 7 };
+enum { CHUNK_GROUPS = 16, MATRICES_PER_LAYER = 7, PAGE_BYTES = 4096 };
 
 /* The matrices in a fixed order: index 0 is the output, then 7 a layer. */
 static struct model_matrix *matrix_at(const struct packing *p, size_t index)
@@ -56,6 +56,53 @@ static struct digest digest_of_shape(const struct pack_matrix *m)
 {
     uint32_t shape[3] = {(uint32_t)m->type, m->rows, m->cols};
     return digest_of(shape, sizeof shape);
+}
+
+/* ---- where the packed rows lie on a machine whose memory has nodes ---- */
+
+struct placing {
+    const struct packing *p;
+    struct pool_shares *shares; /* (matrices) */
+};
+
+/* Touches every page of the groups that the thread's node will multiply. */
+static void place_groups(void *argument, unsigned thread)
+{
+    const struct placing *placing = argument;
+    const struct packing *p = placing->p;
+    unsigned node = pool_node_of(p->pool, thread);
+    volatile uint8_t *data = p->weights->packed;
+    for (size_t i = 0; i < n_matrices(p); i++) {
+        const struct pack_matrix *m = &matrix_at(p, i)->packed;
+        uint32_t begin, end;
+        while (pool_next_of_node(&placing->shares[i], node, &begin, &end)) {
+            for (size_t at = begin * m->group_bytes; at < end * m->group_bytes; at += PAGE_BYTES) {
+                data[at] = 0;
+            }
+        }
+        data += pack_matrix_bytes(m);
+    }
+}
+
+/* Before anything is written to the packed weights; what no thread came for is placed by whoever packs. */
+static bool place(const struct packing *p, struct error *e)
+{
+    if (pool_n_nodes(p->pool) == 1) {
+        return true;
+    }
+    struct placing placing = {
+        p, mem_alloc(n_matrices(p), sizeof *placing.shares, "shares of the nodes", e)};
+    if (placing.shares == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n_matrices(p); i++) {
+        placing.shares[i] = (struct pool_shares){.n_nodes = pool_n_nodes(p->pool),
+                                                 .n = matrix_at(p, i)->packed.n_groups,
+                                                 .chunk = CHUNK_GROUPS};
+    }
+    pool_run(p->pool, place_groups, &placing);
+    mem_free(placing.shares);
+    return true;
 }
 
 struct phase {
@@ -210,6 +257,9 @@ bool packing_run(const struct packing *p, struct error *e)
         struct pack_matrix *m = &matrix_at(p, i)->packed;
         m->data = w->packed + at;
         at += pack_matrix_bytes(m);
+    }
+    if (!place(p, e)) {
+        return false;
     }
     fill(p);
     return true;

@@ -25,7 +25,8 @@ struct setting {
     bool mates; /* other sequences compute beside */
     uint32_t max_guesses;
     enum kern_kv kv_type;
-    uint32_t n_ctx; /* 0: N_CTX */
+    uint32_t n_ctx;   /* 0: N_CTX */
+    unsigned n_nodes; /* that the machine's memory is imagined to have; 0: 1 */
 };
 
 /* What all settings of a test share. */
@@ -49,7 +50,8 @@ static void open_world(struct world *w, const struct setting *s)
     if (w->file == NULL) {
         fail_msg("%s", e.text);
     }
-    w->pool = pool_create(s->threads, &e);
+    struct numa numa = {.n_nodes = s->n_nodes > 0 ? s->n_nodes : 1};
+    w->pool = pool_create_on(s->threads, &numa, &e);
     const struct kern_table *kern =
         common.numerics == KERN_BF16 ? kern_get_bf16(s->set, &e) : kern_get(s->set, &e);
     assert_non_null(w->pool);
@@ -140,13 +142,13 @@ static void answer(const struct setting *setting, uint32_t *out)
 /* One table for both types of keys and values. */
 static void check_set_with(enum kern_set set, enum kern_kv type, uint32_t *out_expected)
 {
-    const struct setting plain = {KERN_REF, 1, 512, false, 0, type, 0};
+    const struct setting plain = {KERN_REF, 1, 512, false, 0, type, 0, 0};
     answer(&plain, out_expected);
-    const struct setting settings[] = {{set, 1, 512, false, 0, type, 0},
-                                       {set, 2, 512, false, 0, type, 0},
-                                       {set, 2, 7, false, 0, type, 0},
-                                       {set, 1, 13, true, 0, type, 0},
-                                       {set, 3, 512, true, 0, type, 0}};
+    const struct setting settings[] = {{set, 1, 512, false, 0, type, 0, 0},
+                                       {set, 2, 512, false, 0, type, 0, 0},
+                                       {set, 2, 7, false, 0, type, 0, 0},
+                                       {set, 1, 13, true, 0, type, 0, 0},
+                                       {set, 3, 512, true, 0, type, 0, 0}};
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         uint32_t tokens[N_ANSWER];
         answer(&settings[i], tokens);
@@ -172,6 +174,18 @@ static void tokens_do_not_depend_on_anything_else(void **state)
 {
     (void)state;
     check_set(KERN_REF);
+}
+
+static void tokens_do_not_depend_on_the_nodes_of_the_memory(void **state)
+{
+    (void)state;
+    struct setting setting = {.set = kern_best(), .threads = 3, .batch = 64};
+    uint32_t expected[N_ANSWER], tokens[N_ANSWER];
+    answer(&setting, expected);
+    for (setting.n_nodes = 2; setting.n_nodes <= 3; setting.n_nodes++) {
+        answer(&setting, tokens);
+        assert_memory_equal(tokens, expected, sizeof expected);
+    }
 }
 
 static void tokens_of_avx2_are_those_of_ref(void **state)
@@ -240,7 +254,7 @@ static void tokens_behind_a_long_prompt_do_not_depend_on_threads(void **state)
 static void a_kept_prefix_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 2, 64, false, 0, KERN_KV_F16, 0};
+    const struct setting setting = {kern_best(), 2, 64, false, 0, KERN_KV_F16, 0, 0};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -319,12 +333,17 @@ static void guesses_change_no_token(void **state)
     const struct sampler_params params[] = {greedy, warm};
     for (int i = 0; i < 2; i++) {
         uint32_t expected[N_LONG_ANSWER], tokens[N_LONG_ANSWER];
-        const struct setting plain = {kern_best(), 2, 64, false, 0, KERN_KV_F16, 0};
+        const struct setting plain = {kern_best(), 2, 64, false, 0, KERN_KV_F16, 0, 0};
         assert_int_equal(answer_repeating(&plain, &params[i], expected), 0);
         for (int k = 0; k < 8; k++) {
-            const struct setting guessing = {
-                kern_best(), 2, k % 2 ? 64 : 9, k / 2 % 2, k < 4 ? 7 : ENGINE_MAX_GUESSES,
-                KERN_KV_F16, 0};
+            const struct setting guessing = {kern_best(),
+                                             2,
+                                             k % 2 ? 64 : 9,
+                                             k / 2 % 2,
+                                             k < 4 ? 7 : ENGINE_MAX_GUESSES,
+                                             KERN_KV_F16,
+                                             0,
+                                             0};
             uint64_t n_confirmed = answer_repeating(&guessing, &params[i], tokens);
             assert_memory_equal(tokens, expected, sizeof expected);
             assert_true(n_confirmed > N_LONG_ANSWER / 10);
@@ -335,7 +354,7 @@ static void guesses_change_no_token(void **state)
 static void a_full_context_is_an_error_that_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16, 0};
+    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16, 0, 0};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -354,7 +373,7 @@ static void a_full_context_is_an_error_that_changes_nothing(void **state)
 static void pages_come_back_when_sequences_close(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16, 0};
+    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16, 0, 0};
     struct world w;
     open_world(&w, &setting);
     uint32_t n_free = w.engine.kv.n_free;
@@ -560,6 +579,7 @@ int main(int argc, char **argv)
     snprintf(bf16_model_path, sizeof bf16_model_path, "%.*stiny-bf16.gguf", folder_bytes, argv[0]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_do_not_depend_on_anything_else),
+        cmocka_unit_test(tokens_do_not_depend_on_the_nodes_of_the_memory),
         cmocka_unit_test(tokens_of_avx2_are_those_of_ref),
         cmocka_unit_test(tokens_of_avx512_are_those_of_ref),
         cmocka_unit_test(tokens_of_neon_are_those_of_ref),
