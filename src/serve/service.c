@@ -227,6 +227,7 @@ static const struct http_route routes[] = {
     {"GET", "/openapi.json", answer_openapi, .bare = true},
     {"GET", "/models", answer_models, .prefixed = true},
     {"GET", "/models/{id}", answer_model, .prefixed = true},
+    {"GET", "/capabilities", service_capabilities, .bare = true, .prefixed = true},
     {"POST", "/chat/completions", service_chat, .prefixed = true},
     {"POST", "/completions", service_completion, .prefixed = true},
     {"POST", "/tokenize", service_tokenize, .bare = true, .prefixed = true},

@@ -7,6 +7,9 @@
 /* service_generate.c */
 http_route_fn service_chat, service_completion;
 
+/* service_capabilities.c */
+http_route_fn service_capabilities;
+
 /* service_text.c */
 http_route_fn service_tokenize, service_detokenize, service_apply_template;
 

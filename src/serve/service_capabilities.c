@@ -1,0 +1,87 @@
+/* service_capabilities.c - /capabilities: what this server offers, and what it does not. */
+#include "serve/api_write.h"
+#include "serve/service_internal.h"
+
+enum { MAX_JSON_BYTES = 1 << 20 };
+
+static void write_names(struct api_writer *w, const struct service *s)
+{
+    api_write_raw(w, "\"models\":[");
+    for (size_t i = 0; i < s->model.n_names; i++) {
+        api_write_raw(w, i > 0 ? "," : "");
+        api_write_text(w, str_from(s->model.names[i]));
+    }
+    api_write_raw(w, "]");
+}
+
+/* Every parameter that is taken; those that are always refused are not among them. */
+static void write_parameters(struct api_writer *w, const char *address, enum api_endpoint endpoint)
+{
+    api_write_text(w, str_from(address));
+    api_write_raw(w, ":[");
+    const char *name;
+    for (size_t i = 0; (name = api_parameter_name(endpoint, i)) != NULL; i++) {
+        api_write_raw(w, i > 0 ? "," : "");
+        api_write_text(w, str_from(name));
+    }
+    api_write_raw(w, "]");
+}
+
+static void write_limits(struct api_writer *w, const struct service *s)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } limits[] = {
+        {"context_length", s->n_ctx},    {"n", s->api.max_n},
+        {"prompts", s->api.max_prompts}, {"messages", API_MAX_MESSAGES},
+        {"stop", API_MAX_STOPS},         {"stop_bytes", API_MAX_STOP_BYTES},
+        {"logit_bias", API_MAX_BIASES},  {"top_logprobs", API_MAX_TOP_LOGPROBS},
+        {"logprobs", API_MAX_LOGPROBS},
+    };
+    api_write_raw(w, "\"limits\":{");
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        api_write_raw(w, i > 0 ? "," : "");
+        api_write_text(w, str_from(limits[i].name));
+        api_write_raw(w, ":");
+        api_write_int(w, limits[i].value);
+    }
+    api_write_raw(w, "}");
+}
+
+void service_capabilities(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    const struct service *s = service;
+    struct error e = {0};
+    struct api_writer w;
+    struct buf body;
+    if (!service_check_ready(s, x)) {
+        return;
+    }
+    buf_init(&body, MAX_JSON_BYTES);
+    api_writer_init(&w, &body, &e);
+    api_write_raw(&w, "{\"object\":\"capabilities\",");
+    write_names(&w, s);
+    api_write_raw(&w, ",\"system_fingerprint\":");
+    api_write_text(&w, s->answers.fingerprint);
+    api_write_raw(&w, ",\"chat\":");
+    api_write_bool(&w, s->chat != NULL);
+    api_write_raw(&w, ",\"streaming\":true,\"tools\":false,\"structured_output\":false,"
+                      "\"embeddings\":false,\"images\":false,\"audio\":false,");
+    /* who judges what: nobody does, so no answer claims a result */
+    api_write_raw(&w, "\"content_filter\":{\"hate\":null,\"self_harm\":null,\"sexual\":null,"
+                      "\"violence\":null,\"jailbreak\":null,\"profanity\":null},");
+    write_limits(&w, s);
+    api_write_raw(&w, ",\"parameters\":{");
+    write_parameters(&w, "chat/completions", API_CHAT);
+    api_write_raw(&w, ",");
+    write_parameters(&w, "completions", API_COMPLETION);
+    api_write_raw(&w, "}}");
+    if (api_writer_end(&w)) {
+        service_reply_json(x, &body);
+    } else {
+        http_reply_failure(x, &e);
+    }
+    buf_finish(&body);
+}
