@@ -52,6 +52,9 @@ static void *load(void *argument)
 {
     struct serve *s = argument;
     s->failed = !session_open(&s->session, s->env, s->model, &s->options.model, &s->error);
+    if (!s->failed) {
+        session_keep(&s->session); /* once: the threads are free now, and never again */
+    }
     http_server_post(s->server, &s->loaded);
     return NULL;
 }
