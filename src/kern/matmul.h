@@ -292,4 +292,7 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
     PREFIX##1, PREFIX##2, PREFIX##3, PREFIX##4, PREFIX##5, PREFIX##6, PREFIX##7, PREFIX##8,        \
         PREFIX##9, PREFIX##10, PREFIX##11, PREFIX##12
 
+/* Puts slot matmul_NAME into the table t. */
+#define MATMUL_FILL(NAME, TYPE, FORM) t->matmul[TYPE] = matmul_##NAME;
+
 #endif

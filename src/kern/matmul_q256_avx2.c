@@ -3,15 +3,7 @@
  * The 16-bit sums of a sub-block are multiplied with its scale and widened by one vpmaddwd. Zeros
  * and minima are sums of sub-scale * (sum of qa), by vpmaddwd too. */
 #include "kern/matmul_avx2.h"
-
-struct q256_form {
-    struct line_form lines;
-    enum quant_type type;
-    int scale_bytes;
-    int sub_items;  /* 16 or 32 */
-    int zero_shift; /* of unsigned quants: zero = 1 << zero_shift; 0: nothing to take off */
-    bool minimum;
-};
+#include "kern/matmul_q256.h"
 
 /* Numbers of one super-block as 16-bit words, two a row; index [i][half]. */
 struct q256_scales {
@@ -20,13 +12,6 @@ struct q256_scales {
     __m256 d[HALVES], m[HALVES];
 };
 static_assert(sizeof(struct q256_scales) <= sizeof((struct matmul_panel){0}.scales), "");
-
-/* Activations of a super-block. */
-struct q256_act {
-    const int8_t *q;
-    const float *d;
-    const int16_t *n; /* n16 or n32 */
-};
 
 /* 8 bytes as int32. */
 TEMPLATE __m256i widen(const uint8_t *p, bool with_sign)
@@ -200,18 +185,12 @@ TEMPLATE __m256 add_super(struct q256_form form, const struct q256_scales *scale
     return f;
 }
 
-TEMPLATE struct q256_act first_act(const struct matmul_job *job, struct q256_form form)
-{
-    const struct matmul_tile *t = &job->tile;
-    return (struct q256_act){t->q, t->d, form.sub_items == 16 ? t->n16 : t->n32};
-}
-
 TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, const int n_groups,
                         const int n_tokens)
 {
     const size_t stride = job->tile.n;
     const uint8_t *scales = job->scales, *quants = job->quants;
-    struct q256_act a = first_act(job, form);
+    struct q256_act a = q256_first_act(job, form);
     __m256 f[AVX2_TOKENS][HALVES];
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
@@ -260,7 +239,7 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
 {
     const struct q256_scales *scales = (const void *)job->scales;
     const size_t stride = job->tile.n;
-    struct q256_act a = first_act(job, form);
+    struct q256_act a = q256_first_act(job, form);
     __m256i isum[AVX2_TOKENS][HALVES];
     form.lines.bytes = true;
     super_sums(form, job, scales, job->quants, &a, isum, n_tokens);
@@ -275,40 +254,19 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     }
 }
 
-#define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
-    ((struct q256_form){                                                                           \
-        {LOW, HIGH, TABLE, false}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
-
-#define Q256_PANEL(NAME, FORM, T)                                                                  \
-    static void NAME##_panel_##T(const struct matmul_job *job)                                     \
-    {                                                                                              \
-        q256_panel(job, FORM, T);                                                                  \
-    }
-#define Q256_SLOT(NAME, FORM)                                                                      \
-    static void NAME##_unpack(const struct matmul_job *job, struct matmul_panel *out)              \
-    {                                                                                              \
-        q256_unpack(job, FORM, out);                                                               \
-    }                                                                                              \
+#define Q256_SLOT(NAME, TYPE, FORM)                                                                \
+    Q256_UNPACK(NAME, FORM)                                                                        \
     Q256_PANEL(NAME, FORM, 1)                                                                      \
     Q256_PANEL(NAME, FORM, 2)                                                                      \
     Q256_PANEL(NAME, FORM, 3)                                                                      \
     Q256_PANEL(NAME, FORM, 4)                                                                      \
     MATMUL_SLOT(NAME, q256_tile, FORM, .unpack = NAME##_unpack,                                    \
                 .panel = {NAME##_panel_1, NAME##_panel_2, NAME##_panel_3, NAME##_panel_4})
-
-Q256_SLOT(q2_k, Q256_FORM(QUANT_Q2_K, 320, 2, 0, false, 16, 0, true))
-Q256_SLOT(q3_k, Q256_FORM(QUANT_Q3_K, 224, 2, 1, false, 16, 2, false))
-Q256_SLOT(q4_k, Q256_FORM(QUANT_Q4_K, 256, 4, 0, false, 32, 0, true))
-Q256_SLOT(q5_k, Q256_FORM(QUANT_Q5_K, 256, 4, 1, false, 32, 0, true))
-Q256_SLOT(q6_k, Q256_FORM(QUANT_Q6_K, 288, 4, 2, false, 16, 5, false))
-Q256_SLOT(iq4_xs, Q256_FORM(QUANT_IQ4_XS, 128, 4, 0, true, 32, 0, false))
+Q256_K_TYPES(Q256_SLOT)
+Q256_IQ4_XS(Q256_SLOT, 0)
 
 void kern_fill_matmul_q256_avx2(struct kern_table *t)
 {
-    t->matmul[QUANT_Q2_K] = matmul_q2_k;
-    t->matmul[QUANT_Q3_K] = matmul_q3_k;
-    t->matmul[QUANT_Q4_K] = matmul_q4_k;
-    t->matmul[QUANT_Q5_K] = matmul_q5_k;
-    t->matmul[QUANT_Q6_K] = matmul_q6_k;
-    t->matmul[QUANT_IQ4_XS] = matmul_iq4_xs;
+    Q256_K_TYPES(MATMUL_FILL)
+    Q256_IQ4_XS(MATMUL_FILL, 0)
 }

@@ -4,15 +4,7 @@
  * summed by byte products and folded with vpmulld; zeros and minima are sums of sub-scale * (sum of
  * qa), 16-bit pair products. Prompts go through panels (matmul.h). */
 #include "kern/matmul_avx512.h"
-
-struct q256_form {
-    struct line_form lines;
-    enum quant_type type;
-    int scale_bytes;
-    int sub_items;  /* 16 or 32 */
-    int zero_shift; /* zero = 1 << zero_shift; 0: the type has none */
-    bool minimum;
-};
+#include "kern/matmul_q256.h"
 
 /* Numbers of one super-block, ready for the products; line i is one number a row. */
 struct q256_scales {
@@ -21,13 +13,6 @@ struct q256_scales {
     __m512 d, m;
 };
 static_assert(sizeof(struct q256_scales) <= sizeof((struct matmul_panel){0}.scales), "");
-
-/* Activations of a super-block. */
-struct q256_act {
-    const int8_t *q;
-    const float *d;
-    const int16_t *n; /* n16 or n32 */
-};
 
 /* 16 unsigned or signed bytes as int32. */
 TEMPLATE __m512i widen_u8(const uint8_t *p)
@@ -206,17 +191,11 @@ TEMPLATE __m512 add_super(struct q256_form form, const struct q256_scales *scale
     return f;
 }
 
-TEMPLATE struct q256_act first_act(const struct matmul_job *job, struct q256_form form)
-{
-    const struct matmul_tile *t = &job->tile;
-    return (struct q256_act){t->q, t->d, form.sub_items == 16 ? t->n16 : t->n32};
-}
-
 TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, const int n_groups,
                         const int n_tokens)
 {
     const uint8_t *scales = job->scales, *quants = job->quants;
-    struct q256_act a = first_act(job, form);
+    struct q256_act a = q256_first_act(job, form);
     __m512 f[KERN_TILE];
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
@@ -261,7 +240,7 @@ TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
 TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, const int n_tokens)
 {
     form.lines.bytes = true;
-    struct q256_act a = first_act(job, form);
+    struct q256_act a = q256_first_act(job, form);
     const struct q256_scales *scales = (const void *)job->scales;
     __m512 sum[KERN_TILE];
     super_sums(job, form, scales, job->quants, &a, sum, n_tokens);
@@ -272,39 +251,18 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     }
 }
 
-#define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
-    ((struct q256_form){                                                                           \
-        {LOW, HIGH, TABLE, false}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
-
-#define Q256_PANEL(NAME, FORM, T)                                                                  \
-    static void NAME##_panel_##T(const struct matmul_job *job)                                     \
-    {                                                                                              \
-        q256_panel(job, FORM, T);                                                                  \
-    }
-#define Q256_SLOT(NAME, FORM)                                                                      \
-    static void NAME##_unpack(const struct matmul_job *job, struct matmul_panel *out)              \
-    {                                                                                              \
-        q256_unpack(job, FORM, out);                                                               \
-    }                                                                                              \
+#define Q256_SLOT(NAME, TYPE, FORM)                                                                \
+    Q256_UNPACK(NAME, FORM)                                                                        \
     FOR_TOKENS(Q256_PANEL, NAME, FORM)                                                             \
     MATMUL_SLOT(NAME, q256_tile, FORM, .panel = {LIST_TOKENS(NAME##_panel_)},                      \
                 .unpack = NAME##_unpack)
-
-Q256_SLOT(q2_k, Q256_FORM(QUANT_Q2_K, 320, 2, 0, false, 16, 0, true))
-Q256_SLOT(q3_k, Q256_FORM(QUANT_Q3_K, 224, 2, 1, false, 16, 2, false))
-Q256_SLOT(q4_k, Q256_FORM(QUANT_Q4_K, 256, 4, 0, false, 32, 0, true))
-Q256_SLOT(q5_k, Q256_FORM(QUANT_Q5_K, 256, 4, 1, false, 32, 0, true))
-Q256_SLOT(q6_k, Q256_FORM(QUANT_Q6_K, 288, 4, 2, false, 16, 5, false))
-/* IQ4_XS: unpacking is two instructions a line; panels gained nothing. */
-MATMUL_SLOT(iq4_xs, q256_tile, Q256_FORM(QUANT_IQ4_XS, 128, 4, 0, true, 32, 7, false),
-            .wide = {NULL})
+Q256_K_TYPES(Q256_SLOT)
+/* Unpacking is two instructions a line; panels gained nothing. */
+#define IQ4_XS_SLOT(NAME, TYPE, FORM) MATMUL_SLOT(NAME, q256_tile, FORM, .wide = {NULL})
+Q256_IQ4_XS(IQ4_XS_SLOT, 7)
 
 void kern_fill_matmul_q256_avx512(struct kern_table *t)
 {
-    t->matmul[QUANT_Q2_K] = matmul_q2_k;
-    t->matmul[QUANT_Q3_K] = matmul_q3_k;
-    t->matmul[QUANT_Q4_K] = matmul_q4_k;
-    t->matmul[QUANT_Q5_K] = matmul_q5_k;
-    t->matmul[QUANT_Q6_K] = matmul_q6_k;
-    t->matmul[QUANT_IQ4_XS] = matmul_iq4_xs;
+    Q256_K_TYPES(MATMUL_FILL)
+    Q256_IQ4_XS(MATMUL_FILL, 7)
 }

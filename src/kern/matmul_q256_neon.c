@@ -3,26 +3,11 @@
  * Sub-blocks are summed by byte products and folded with a 32-bit multiply-add; zeros and minima
  * are sums of sub-scale * (sum of qa), 16-bit products. */
 #include "kern/matmul_neon.h"
-
-struct q256_form {
-    struct line_form lines;
-    enum quant_type type;
-    int scale_bytes;
-    int sub_items;  /* 16 or 32 */
-    int zero_shift; /* of unsigned quants: zero = 1 << zero_shift; 0: nothing to take off */
-    bool minimum;
-};
+#include "kern/matmul_q256.h"
 
 /* Numbers of one super-block, (sub-block, row). */
 struct q256_scales {
     int16_t sub[16][PACK_ROWS], minimum[16][PACK_ROWS];
-};
-
-/* What a super-block is multiplied with: its part of a tile. */
-struct q256_act {
-    const int8_t *q;
-    const float *d;
-    const int16_t *n; /* n16 or n32 */
 };
 
 /* Quarters [first, first + n) of a super-block. */
@@ -202,8 +187,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
                         const int n_tokens)
 {
     const int n_quarters = quarters_at_once(n_tokens);
-    const struct matmul_tile *tile = &job->tile;
-    struct q256_act a = {tile->q, tile->d, form.sub_items == 16 ? tile->n16 : tile->n32};
+    struct q256_act a = q256_first_act(job, form);
     struct q256_scales numbers;
     struct q256_part part = {job->scales, job->quants, &numbers, 0};
     float32x4_t f[KERN_TILE][QUARTERS];
@@ -233,23 +217,12 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
     store_tokens(job, 0, n_groups, f, n_tokens);
 }
 
-#define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
-    ((struct q256_form){                                                                           \
-        {LOW, HIGH, TABLE, false}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
-
-MATMUL_SLOT(q2_k, q256_tile, Q256_FORM(QUANT_Q2_K, 320, 2, 0, false, 16, 0, true))
-MATMUL_SLOT(q3_k, q256_tile, Q256_FORM(QUANT_Q3_K, 224, 2, 1, false, 16, 2, false))
-MATMUL_SLOT(q4_k, q256_tile, Q256_FORM(QUANT_Q4_K, 256, 4, 0, false, 32, 0, true))
-MATMUL_SLOT(q5_k, q256_tile, Q256_FORM(QUANT_Q5_K, 256, 4, 1, false, 32, 0, true))
-MATMUL_SLOT(q6_k, q256_tile, Q256_FORM(QUANT_Q6_K, 288, 4, 2, false, 16, 5, false))
-MATMUL_SLOT(iq4_xs, q256_tile, Q256_FORM(QUANT_IQ4_XS, 128, 4, 0, true, 32, 0, false))
+#define Q256_SLOT(NAME, TYPE, FORM) MATMUL_SLOT(NAME, q256_tile, FORM)
+Q256_K_TYPES(Q256_SLOT)
+Q256_IQ4_XS(Q256_SLOT, 0)
 
 void kern_fill_matmul_q256_neon(struct kern_table *t)
 {
-    t->matmul[QUANT_Q2_K] = matmul_q2_k;
-    t->matmul[QUANT_Q3_K] = matmul_q3_k;
-    t->matmul[QUANT_Q4_K] = matmul_q4_k;
-    t->matmul[QUANT_Q5_K] = matmul_q5_k;
-    t->matmul[QUANT_Q6_K] = matmul_q6_k;
-    t->matmul[QUANT_IQ4_XS] = matmul_iq4_xs;
+    Q256_K_TYPES(MATMUL_FILL)
+    Q256_IQ4_XS(MATMUL_FILL, 0)
 }

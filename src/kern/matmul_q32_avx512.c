@@ -3,12 +3,7 @@
  * Per block and token: 8 byte products, one conversion, dw * da, one fused multiply-add. The zero
  * of a type costs nothing: integer sums start at zero * n, n = -(sum of qa). */
 #include "kern/matmul_avx512.h"
-
-struct q32_form {
-    struct line_form lines;
-    int zero_shift; /* zero = 1 << zero_shift; 0: the type has none */
-    bool minimum;
-};
+#include "kern/matmul_q32.h"
 
 TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const int n_groups,
                        const int n_tokens)
@@ -62,22 +57,10 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     store_tokens(job, 0, n_groups, f, n_tokens);
 }
 
-#define Q32_FORM(LOW, HIGH, TABLE, ZERO_SHIFT, MINIMUM)                                            \
-    ((struct q32_form){{LOW, HIGH, TABLE, false}, ZERO_SHIFT, MINIMUM})
-
-MATMUL_SLOT(q4_0, q32_tile, Q32_FORM(4, 0, false, 3, false), .wide = {NULL})
-MATMUL_SLOT(q4_1, q32_tile, Q32_FORM(4, 0, false, 0, true), .wide = {NULL})
-MATMUL_SLOT(q5_0, q32_tile, Q32_FORM(4, 1, false, 4, false), .wide = {NULL})
-MATMUL_SLOT(q5_1, q32_tile, Q32_FORM(4, 1, false, 0, true), .wide = {NULL})
-MATMUL_SLOT(q8_0, q32_tile, Q32_FORM(8, 0, false, 7, false), .wide = {NULL})
-MATMUL_SLOT(iq4_nl, q32_tile, Q32_FORM(4, 0, true, 7, false), .wide = {NULL})
+#define Q32_SLOT(NAME, TYPE, FORM) MATMUL_SLOT(NAME, q32_tile, FORM, .wide = {NULL})
+Q32_TYPES(Q32_SLOT, 7)
 
 void kern_fill_matmul_q32_avx512(struct kern_table *t)
 {
-    t->matmul[QUANT_Q4_0] = matmul_q4_0;
-    t->matmul[QUANT_Q4_1] = matmul_q4_1;
-    t->matmul[QUANT_Q5_0] = matmul_q5_0;
-    t->matmul[QUANT_Q5_1] = matmul_q5_1;
-    t->matmul[QUANT_Q8_0] = matmul_q8_0;
-    t->matmul[QUANT_IQ4_NL] = matmul_iq4_nl;
+    Q32_TYPES(MATMUL_FILL, 7)
 }
