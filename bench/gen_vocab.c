@@ -1,8 +1,8 @@
 /* gen_vocab.c - a small valid byte-level BPE vocabulary, padded to any size.
  *
- * Every byte is a token, so any text tokenises; a few merges make common words shorter; filler words
- * of three syllables make a random model's output readable. Special tokens have Llama 3's names and
- * distances from the end, so with 128256 tokens they have Llama 3's ids. */
+ * Every byte is a token, so any text tokenises; a few merges make common words shorter; filler
+ * words of three syllables make a random model's output readable. Special tokens have Llama 3's
+ * names and distances from the end, so with 128256 tokens they have Llama 3's ids. */
 #include "gen.h"
 
 #include "base/str.h"

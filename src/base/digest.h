@@ -1,5 +1,5 @@
-/* digest.h - 128 bits that tell contents apart: XXH3 (libxxhash), as fast as memory is read. Against
- * damage and mistakes; who wants to can make two contents of one digest. */
+/* digest.h - 128 bits that tell contents apart: XXH3 (libxxhash), as fast as memory is read.
+ * Against damage and mistakes; who wants to can make two contents of one digest. */
 #ifndef BASE_DIGEST_H
 #define BASE_DIGEST_H
 

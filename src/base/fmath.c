@@ -101,7 +101,8 @@ double fmath_log(double x)
     p = p * z + 0x1.2492492476a1ap-2;
     p = p * z + 0x1.9999999999a39p-2;
     p = p * z + 0x1.5555555555555p-1;
-    /* log m = f - s (f - z P) = f - (f^2/2 - s (f^2/2 + z P)), the halves as in fdlibm's analysis */
+    /* log m = f - s (f - z P) = f - (f^2/2 - s (f^2/2 + z P)), the halves as in
+     * fdlibm's analysis */
     double half_square = 0.5 * f * f;
     double k = (double)exponent;
     double low = s * (half_square + z * p) + k * LN2_LO;

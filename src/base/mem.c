@@ -1,4 +1,4 @@
-/* mem.c - checked allocation with a hook that fails the n-th call, and what the machine has left. */
+/* mem.c - checked allocation, a hook that fails the n-th call, and what the machine has left. */
 #include "base/mem.h"
 
 #include <stdatomic.h>

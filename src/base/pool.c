@@ -1,5 +1,5 @@
-/* pool.c - the thread team: an epoch counter tells of a phase, a gate lets workers in and is waited at
- * until all have left. Both are waited for by spinning shortly and then sleeping on a futex. */
+/* pool.c - the thread team: an epoch counter tells of a phase, a gate lets workers in and is waited
+ * at until all have left. Both are waited for by spinning shortly and then sleeping on a futex. */
 #include "base/pool.h"
 
 #include "base/mem.h"
@@ -238,8 +238,8 @@ static unsigned cgroup_quota_cpus(void)
     return n == 2 && period > 0 ? (unsigned)((quota + period - 1) / period) : 0;
 }
 
-/* CPUs of the affinity mask, 0 when it cannot be read. The kernel refuses a set that is smaller than
- * its own, whose size it does not tell, so the set grows until it is accepted. */
+/* CPUs of the affinity mask, 0 when it cannot be read. The kernel refuses a set that is smaller
+ * than its own, whose size it does not tell, so the set grows until it is accepted. */
 static unsigned affinity_cpus(void)
 {
     unsigned n = 0;

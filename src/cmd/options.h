@@ -102,13 +102,17 @@ bool options_parse_size(const char *text, uint64_t *out, struct error *e);
     {OPTION_U32, "threads", 't', NULL, "N", &(o).threads, 1, 1024,                                 \
      "threads to compute with (default: all CPUs of this process)", NULL},                         \
     {OPTION_U32, "ctx", 'c', "ctx-size", "N", &(o).ctx, 1, 1 << 24,                                \
-     "context size in tokens, no more than the model was made for\n(default: that, at most 8192)",   \
+     "context size in tokens, no more than the model was made for\n"                               \
+     "(default: that, at most 8192)",                                                              \
      NULL},                                                                                        \
     {OPTION_U32, "batch-size", 'b', NULL, "N", &(o).batch, 1, 8192,                                \
-     "prompt tokens computed together (default: " default_batch ");\nnever changes the result",     \
+     "prompt tokens computed together (default: " default_batch ");\n"                             \
+     "never changes the result",                                                                   \
      NULL},                                                                                        \
     {OPTION_TEXT, "cpu", 0, NULL, "SET", &(o).cpu, 0, 0,                                           \
-     "kernels: ref, avx2 or avx512 (default: the fastest);\nsame bytes with each", NULL},           \
+     "kernels: ref, avx2 or avx512 (default: the fastest);\n"                                      \
+     "same bytes with each",                                                                       \
+     NULL},                                                                                        \
     {OPTION_TEXT, "numerics", 0, NULL, "NAME", &(o).numerics, 0, 0,                                \
      "portable: the same bytes on every CPU (default);\nbf16: BF16 weights by the CPU's bf16 "     \
      "products: faster\nprompts, other bytes",                                                     \
@@ -117,7 +121,8 @@ bool options_parse_size(const char *text, uint64_t *out, struct error *e);
 
 #define OPTION_CACHE_TYPE(target)                                                                  \
     {OPTION_TEXT, "cache-type", 0, NULL, "TYPE", &(target), 0, 0,                                  \
-     "keys and values in memory: f16 or q8_0 (default: f16);\nq8_0 takes about half the space",     \
+     "keys and values in memory: f16 or q8_0 (default: f16);\n"                                    \
+     "q8_0 takes about half the space",                                                            \
      NULL}
 
 /* Behind the other options of a command that computes. */
@@ -126,7 +131,8 @@ bool options_parse_size(const char *text, uint64_t *out, struct error *e);
     {OPTION_FLAG, "no-cache", 0, NULL, NULL, &(o).no_cache, 0, 0,                                  \
      "neither read nor keep any", NULL},                                                           \
     {OPTION_TEXT, "cache-limit", 0, NULL, "SIZE", &(o).cache_limit, 0, 0,                          \
-     "bytes of all models together, with K, M, G or T\n(default: 64G); those not used for longest go", \
+     "bytes of all models together, with K, M, G or T\n"                                           \
+     "(default: 64G); those not used for longest go",                                              \
      NULL},                                                                                        \
     {OPTION_TEXT, "cache-min", 0, NULL, "SIZE", &(o).cache_min, 0, 0,                              \
      "smaller models are packed at every start\n(default: 512M)", NULL}

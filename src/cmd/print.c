@@ -5,9 +5,9 @@
 
 #include <inttypes.h>
 
-/* Control characters of ASCII and of Latin-1, line and paragraph separators, and the invisible marks
- * that turn the direction of writing or have no width: what could make a terminal or a reader see
- * something else than what is there. */
+/* Control characters of ASCII and of Latin-1, line and paragraph separators, and the invisible
+ * marks that turn the direction of writing or have no width: what could make a terminal or a reader
+ * see something else than what is there. */
 static bool is_hidden(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x200B && c <= 0x200F) ||
@@ -113,7 +113,7 @@ static size_t ill_formed_part(struct str text)
     return n;
 }
 
-/* Takes the next code point off *rest, its bytes and number to *c; U+FFFD for an ill-formed part. */
+/* Takes the next code point off *rest, bytes and number to *c; U+FFFD for an ill-formed part. */
 static struct str next_character(struct str *rest, uint32_t *c)
 {
     size_t n = str_decode_utf8(*rest, c);

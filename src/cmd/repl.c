@@ -89,7 +89,7 @@ static bool one_turn(struct repl *r, struct repl_input *in, bool *interrupted, s
     return !again || error_set(e, ERROR_INTERRUPTED, "interrupted");
 }
 
-/* Reading ends with EINTR and the chat goes on; between reading and answering it stops the answer. */
+/* Reading ends with EINTR and the chat goes on; after reading, it stops the answer. */
 static void on_interrupt(int number)
 {
     (void)number;

@@ -107,7 +107,7 @@ static bool is_harmless(unsigned char c)
     return (c >= 0x20 && c != 0x7F) || c == '\n' || c == '\t';
 }
 
-/* A model must not drive the terminal: C0 and C1 controls but newline and tab are left out there. */
+/* A model must not drive the terminal: C0 and C1 controls but newline and tab are left out. */
 static void put_visible(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -185,8 +185,8 @@ static struct roofline_machine probe_machine(const struct run *r)
     return best;
 }
 
-/* n tokens after `depth` others, in steps of at most `chunk`. Every token of an answer needs logits,
- * of a prompt the last alone. */
+/* n tokens after `depth` others, in steps of at most `chunk`. Every token of an answer needs
+ * logits, of a prompt the last alone. */
 static struct limit limit_of(const struct run *r, const struct roofline_machine *machine,
                              uint32_t depth, uint32_t n, uint32_t chunk, bool is_answer)
 {

@@ -33,7 +33,9 @@ bool run_parse_bias(void *biases, const char *value, struct error *e);
      "tokens of an answer at most (default: -1, no limit)", NULL},                                 \
     {OPTION_HEADING, .help = "Sampling, in this order (docs/SAMPLING.md)"},                        \
     {OPTION_CALL, "logit-bias", 'l', NULL, "ID+B", &(o).biases, 0, 0,                              \
-     "add B to the logit of token ID; ID-inf forbids it; may be\ngiven many times", run_parse_bias}, \
+     "add B to the logit of token ID; ID-inf forbids it; may be\n"                                 \
+     "given many times",                                                                           \
+     run_parse_bias},                                                                              \
     {OPTION_F32, "repeat-penalty", 0, NULL, "X", &(o).sampler.repeat_penalty, 0, 0,                \
      "divides logits of tokens seen lately (default: 1, off)", NULL},                              \
     {OPTION_F32, "frequency-penalty", 0, NULL, "X", &(o).sampler.frequency_penalty, 0, 0,          \
@@ -53,7 +55,9 @@ bool run_parse_bias(void *biases, const char *value, struct error *e);
     {OPTION_F32, "temp", 0, "temperature", "T", &(o).sampler.temperature, 0, 0,                    \
      "default: 0.8; 0 always takes the most probable", NULL},                                      \
     {OPTION_SEED, "seed", 's', NULL, "N", &(o).sampler.seed, 0, 0,                                 \
-     "of the random stream (default: 0; -1: a random one, which\n--stats tells); the same seed gives the same answer", NULL}
+     "of the random stream (default: 0; -1: a random one, which\n"                                 \
+     "--stats tells); the same seed gives the same answer",                                        \
+     NULL}
 /* clang-format on */
 
 struct run {

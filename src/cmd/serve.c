@@ -73,8 +73,8 @@ static void take_name(struct serve *s)
     s->service.model.created = stat(s->session.path, &file) == 0 ? (int64_t)file.st_mtime : 0;
 }
 
-/* Memory for keys and values: as asked for, else a context for every sequence, but no more than half of
- * what is free, and room for one. */
+/* Memory for keys and values: as asked for, else a context for every sequence, but no more than
+ * half of what is free, and room for one. */
 static bool choose_kv_bytes(const struct serve *s, uint64_t *out, struct error *e)
 {
     if (s->options.kv_size != NULL) {

@@ -134,7 +134,7 @@ static bool choose_ctx(struct session *s, uint32_t wanted, struct error *e)
     return true;
 }
 
-/* Signals of the terminal are for the calling thread: taken by another they would not end its read. */
+/* Signals of the terminal are for the calling thread: another's would not end its read. */
 static struct pool *create_pool(uint32_t threads, struct error *e)
 {
     static const int signals[] = {SIGINT, SIGQUIT, SIGTSTP, SIGCONT, SIGTERM, SIGHUP, SIGWINCH};

@@ -1,4 +1,5 @@
-/* version.c - `puna version`: version, compiler, kernel sets and numerics of this build on this CPU. */
+/* version.c - `puna version`: version, compiler, kernel sets and numerics of this build on this
+ * CPU. */
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "kern/kern.h"

@@ -2,16 +2,16 @@
  * greedily what comes next.
  *
  * It has its own KV pages, and of every sequence of the engine a kv_seq: the first n_tokens of the
- * sequence's tokens, as far as the draft has read them, guesses of its own included. Whoever changes
- * tokens truncates it. It falls behind while nobody asks the draft (prompts, guesses of others) and
- * catches up when asked, DRAFT_CHUNK tokens a step, so that the first guess behind a long prompt
- * comes some steps late and no step waits for the whole of it. Then the draft guesses token by
- * token, all sequences in one pass.
+ * sequence's tokens, as far as the draft has read them, guesses of its own included. Whoever
+ * changes tokens truncates it. It falls behind while nobody asks the draft (prompts, guesses of
+ * others) and catches up when asked, DRAFT_CHUNK tokens a step, so that the first guess behind a
+ * long prompt comes some steps late and no step waits for the whole of it. Then the draft guesses
+ * token by token, all sequences in one pass.
  *
  * A draft never fails an answer: a sequence longer than the draft's context, or with a token that
  * the draft has no embedding for, gets no guesses.
- * How sure the draft is, nobody asks: a threshold on its probabilities drops more right guesses than
- * wrong ones (docs/ARCHITECTURE.md, Guesses).
+ * How sure the draft is, nobody asks: a threshold on its probabilities drops more right guesses
+ * than wrong ones (docs/ARCHITECTURE.md, Guesses).
  * Owner/threads: the engine's thread; the pool's threads help. Nothing allocates between open and
  * close. */
 #ifndef ENGINE_DRAFT_H
@@ -55,8 +55,9 @@ bool draft_init(struct draft *d, const struct model *m, struct pool *pool,
                 const struct draft_options *options, struct error *e);
 void draft_finish(struct draft *d);
 
-/* Reads on in every item's sequence, and guesses `most` tokens for those that it has read to the end,
- * fewer where the draft's context ends. At most max_sequences items, each of another sequence. */
+/* Reads on in every item's sequence, and guesses `most` tokens for those that it has read to the
+ * end, fewer where the draft's context ends. At most max_sequences items, each of another
+ * sequence. */
 void draft_guess(struct draft *d, struct draft_item *items, uint32_t n_items);
 
 #endif

@@ -1,7 +1,7 @@
 /* logprobs.h - log-probabilities from logits: of one token, and the most probable ones.
  *
- * They are what the model says: before bias, penalties, filters and temperature, over all tokens that
- * may be chosen. In doubles, the maximum subtracted. Pure: any thread. */
+ * They are what the model says: before bias, penalties, filters and temperature, over all tokens
+ * that may be chosen. In doubles, the maximum subtracted. Pure: any thread. */
 #ifndef ENGINE_LOGPROBS_H
 #define ENGINE_LOGPROBS_H
 

@@ -1,5 +1,6 @@
 /* ngram.h - guesses the tokens that come next: those that followed the same NGRAM_ORDER tokens the
- * last time. Texts that quote their prompt (edits, summaries, code) are guessed well, others seldom.
+ * last time. Texts that quote their prompt (edits, summaries, code) are guessed well, others
+ * seldom.
  *
  * source  prompt lookup decoding (Saxena 2023)
  * Owner/threads: belongs to one sequence, not thread-safe. Nothing allocates after init. */
@@ -15,8 +16,8 @@ enum {
     NGRAM_MAX_MATCH = 32 /* how far back a match is followed */
 };
 
-/* Where the last occurrence of an n-gram ends, by its hash: a later one with the same hash takes the
- * place, and every look-up compares the tokens, so what is stored needs no upkeep. */
+/* Where the last occurrence of an n-gram ends, by its hash: a later one with the same hash takes
+ * the place, and every look-up compares the tokens, so what is stored needs no upkeep. */
 struct ngram {
     uint32_t *follower; /* (mask + 1) position behind the n-gram; 0: none yet */
     uint32_t mask;

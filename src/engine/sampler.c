@@ -267,8 +267,8 @@ static double penalized(const struct sampler_params *p, double logit, struct sam
                   : logit - (n * (double)p->frequency_penalty + (double)p->presence_penalty);
 }
 
-/* Visits each distinct recent token once: the first visit takes its whole count. The answer's tokens
- * are the last n_answer of the ring. */
+/* Visits each distinct recent token once: the first visit takes its whole count. The answer's
+ * tokens are the last n_answer of the ring. */
 static void apply_penalties(const struct sampler *s, struct sampler_scratch *w)
 {
     size_t capacity = (size_t)s->params.repeat_last_n;

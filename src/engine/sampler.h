@@ -71,8 +71,8 @@ bool sampler_init(struct sampler *s, const struct sampler_params *p, uint32_t n_
                   struct error *e);
 void sampler_finish(struct sampler *s);
 
-/* One token became part of the sequence: the penalties count it from now on. Before the first sample
- * it belongs to the prompt, then to the answer. */
+/* One token became part of the sequence: the penalties count it from now on. Before the first
+ * sample it belongs to the prompt, then to the answer. */
 void sampler_accept(struct sampler *s, uint32_t token);
 
 /* Forgets all accepted tokens, what follows is a prompt again; the random stream goes on. */

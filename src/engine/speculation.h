@@ -6,8 +6,8 @@
  * among them. A draft that is wrong sits out twice as many guesses as the time before,
  * until it is right again, so that a useless one costs next to nothing.
  *
- * The step that computes a sequence's guesses has its logits behind each of them, so that tokens are
- * confirmed one by one as the owner feeds them, and the rest is dropped.
+ * The step that computes a sequence's guesses has its logits behind each of them, so that tokens
+ * are confirmed one by one as the owner feeds them, and the rest is dropped.
  * Owner/threads: the engine's thread. Nothing allocates between open and close. */
 #ifndef ENGINE_SPECULATION_H
 #define ENGINE_SPECULATION_H
@@ -72,8 +72,8 @@ void speculation_close(struct speculation *g, struct speculation_seq *s);
 void speculation_add(const struct speculation *g, struct speculation_seq *s, const uint32_t *tokens,
                      uint32_t first, uint32_t n);
 
-/* Makes guesses for the sequences of a step, at most max_guesses in all. Those of earlier steps must
- * have been dropped. */
+/* Makes guesses for the sequences of a step, at most max_guesses in all. Those of earlier steps
+ * must have been dropped. */
 void speculation_guess(struct speculation *g, struct speculation_item *items, uint32_t n_items);
 
 /* The next guess came true: returns the row of the logits behind it. s->left must not be 0. */

@@ -87,10 +87,11 @@ uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all splits */
 uint32_t gguf_n_splits(const struct gguf *g);
 
-/* A digest of what the file system said of the files when they were opened: device, inode, size, time
- * of the last write and of the last change. As long as it is the same, nobody has written to them.
- * False where that cannot be relied on: after gguf_parse, or when a file was written to within the two
- * seconds before, as a later write might leave the same times (they are that coarse on FAT). */
+/* A digest of what the file system said of the files when they were opened: device, inode, size,
+ * time of the last write and of the last change. As long as it is the same, nobody has written to
+ * them. False where that cannot be relied on: after gguf_parse, or when a file was written to
+ * within the two seconds before, as a later write might leave the same times (they are that coarse
+ * on FAT). */
 bool gguf_identity(const struct gguf *g, struct digest *out);
 
 size_t gguf_n_values(const struct gguf *g);

@@ -5,7 +5,8 @@
  * groups of 16 floats, where step n adds factor[row][n] * m[n]. For scores a group is 16 keys and n
  * runs over the head's dimensions; for sums a group is 16 dimensions and n runs over the keys. A
  * block of rows times a few groups stays in registers over all steps, so a load is converted to
- * floats once for all rows of the block. Lanes never meet, so every sum has the order kern.h prescribes. */
+ * floats once for all rows of the block. Lanes never meet, so every sum has the order kern.h
+ * prescribes. */
 #ifndef KERN_ATTEND_H
 #define KERN_ATTEND_H
 
@@ -33,8 +34,8 @@ struct attend_product {
 typedef void attend_multiply_fn(const struct attend_product *p);
 
 /* p (KERN_ATTN_TILE) enters as the scores of keys 0..n_keys-1 and leaves as their weights, times vd
- * (KERN_ATTN_TILE) unless that is NULL; m and l as kern.h says. Items of p behind n_keys may take any
- * value. Returns c. */
+ * (KERN_ATTN_TILE) unless that is NULL; m and l as kern.h says. Items of p behind n_keys may take
+ * any value. Returns c. */
 typedef float attend_weights_fn(float *p, uint32_t n_keys, float *m, float *l, const float *vd);
 
 /* Rows [first, first + n_rows) of a call. */

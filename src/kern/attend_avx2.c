@@ -1,4 +1,4 @@
-/* attend_avx2.c - the vector parts of attend.h, and merge: a group of 16 floats is two registers. */
+/* attend_avx2.c - the vector parts of attend.h, and merge: 16 floats are two registers. */
 #include "kern/attend.h"
 #include "kern/simd_avx2.h"
 

@@ -1,4 +1,4 @@
-/* attend_neon.c - the vector parts of attend.h, and merge: a group of 16 floats is four registers. */
+/* attend_neon.c - the vector parts of attend.h, and merge: 16 floats are four registers. */
 #include "kern/attend.h"
 #include "kern/simd_neon.h"
 

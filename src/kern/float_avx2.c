@@ -1,5 +1,5 @@
-/* float_avx2.c - rmsnorm, rope, silu, add, to_f16 and to_q8 of 8 floats at a time. Whole registers first,
- * then one step with masked loads and stores. */
+/* float_avx2.c - rmsnorm, rope, silu, add, to_f16 and to_q8 of 8 floats at a time. Whole registers
+ * first, then one step with masked loads and stores. */
 #include "base/half.h"
 #include "kern/simd_avx2.h"
 

@@ -3,8 +3,8 @@
  * Every set returns the same bits as `ref` (kern_ref.c, the specification): a lane is an output, so
  * no horizontal float sum exists; integers are exact; blocks are folded in order with one fused
  * multiply-add; exp is our own (base/fmath.h). NaN results compare equal to any NaN.
- * Those are the numerics `portable`. In the numerics `bf16`, which only some sets have, BF16 weights
- * are multiplied by dot products of bf16 pairs: other bits, again the same with every set.
+ * Those are the numerics `portable`. In the numerics `bf16`, which only some sets have, BF16
+ * weights are multiplied by dot products of bf16 pairs: other bits, again the same with every set.
  * Owner/threads: tables are immutable once kern_get() has returned them; every kernel is pure and
  * thread-safe. */
 #ifndef KERN_KERN_H
@@ -58,8 +58,8 @@ static inline uint32_t kern_act_tiles(uint32_t n_tokens)
 }
 
 /* Bytes (a multiple of 64) of one activation matrix, and its pointers laid into `memory` (64-byte
- * aligned, that many bytes). cols must suit the form: a multiple of 32 for Q32, of 256 for Q256, of 2
- * for BF16. */
+ * aligned, that many bytes). cols must suit the form: a multiple of 32 for Q32, of 256 for Q256, of
+ * 2 for BF16. */
 size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols);
 void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, uint32_t cols,
                    void *memory);
@@ -87,9 +87,9 @@ typedef void kern_store_act_fn(const struct kern_act *a, const float *x, size_t 
  *         f = fma(W[r][k+1], a[t][k+1], f), then f = fma(W[r][k], a[t][k], f), where each fma takes
  *         denormal operands as zeros of their sign, rounds once, to nearest even, and gives a zero
  *         of its sign when the result, rounded as if exponents had no limit, is below 2^-126
- * source  for the last: vdpbf16ps in Intel's SDM, volume 2, which leaves open when a result counts as
- *         denormal; that was measured on AMD Zen 4, which agrees in all else. Arm's BFDOT adds the
- *         two products first, and so is no kernel of these numerics. */
+ * source  for the last: vdpbf16ps in Intel's SDM, volume 2, which leaves open when a result
+ *         counts as denormal; that was measured on AMD Zen 4, which agrees in all else. Arm's
+ *         BFDOT adds the two products first, and so is no kernel of these numerics. */
 typedef void kern_matmul_fn(const struct pack_matrix *w, uint32_t group_begin, uint32_t group_end,
                             const struct kern_act *a, float *y, size_t y_stride);
 

@@ -1,10 +1,10 @@
 /* kern_internal.h - what the files of kern/ share; nobody else includes it.
  *
  * How a set is built: kern.c copies the table of the next simpler set (ref <- avx2 <- avx512, and
- * ref <- neon) and runs the fill functions of its own files over it. A fill function overwrites the slots that its
- * file has and leaves the others, so a kernel that does not exist yet falls back by itself. A new
- * file adds its fill function here and to the list of its set in kern.c. A set's table in numerics
- * bf16 is its own one with one more fill function run over it. */
+ * ref <- neon) and runs the fill functions of its own files over it. A fill function overwrites the
+ * slots that its file has and leaves the others, so a kernel that does not exist yet falls back by
+ * itself. A new file adds its fill function here and to the list of its set in kern.c. A set's
+ * table in numerics bf16 is its own one with one more fill function run over it. */
 #ifndef KERN_KERN_INTERNAL_H
 #define KERN_KERN_INTERNAL_H
 

@@ -165,8 +165,8 @@ static float without_denormals(float x)
 
 /* w * a + f as kern.h says, for w and a of 8 bits of precision. What rounds up to 2^-126 begins at
  * T = 2^-126 - 2^-151. The sum in double lies on the same side of T as the exact one: near T it is
- * exact, as its last bit is 2^-179 there, unless the product is below 2^-163; but then f, a multiple
- * of 2^-149, is at least 2^-151 away from T. */
+ * exact, as its last bit is 2^-179 there, unless the product is below 2^-163; but then f, a
+ * multiple of 2^-149, is at least 2^-151 away from T. */
 static float fma_bf16(float w, float a, float f)
 {
     w = without_denormals(w);

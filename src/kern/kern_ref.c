@@ -73,8 +73,8 @@ static void store_act_q32(const struct kern_act *a, const float *x, size_t x_str
     }
 }
 
-/* The negated sums of one super-block of token t: n16 and n32 point at the token's first pair of the
- * super-block, pairs of the token are 2 * width apart. */
+/* The negated sums of one super-block of token t: n16 and n32 point at the token's first pair of
+ * the super-block, pairs of the token are 2 * width apart. */
 static void store_sums_q256(const int8_t *q, int16_t *n16, int16_t *n32, size_t width)
 {
     for (size_t i = 0; i < 8; i++) { /* block of 32 */

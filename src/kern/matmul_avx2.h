@@ -165,7 +165,7 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups,
     }
 }
 
-/* Defines a slot of kernels NAME_1xT from FN(job, FORM, 1, T). Last comes what else the type has. */
+/* Defines a slot of kernels NAME_1xT from FN(job, FORM, 1, T). Last: what else the type has. */
 #define MATMUL_SLOT(NAME, FN, FORM, ...)                                                           \
     MATMUL_KERNEL(NAME, FN, FORM, 1, 1)                                                            \
     MATMUL_KERNEL(NAME, FN, FORM, 1, 2)                                                            \

@@ -1,5 +1,5 @@
-/* matmul_bf16_avx512.c - numerics bf16 with the instruction vdpbf16ps, which not every CPU of the set
- * has: kern.c asks for AVX512_BF16 apart.
+/* matmul_bf16_avx512.c - numerics bf16 with the instruction vdpbf16ps, which not every CPU of the
+ * set has: kern.c asks for AVX512_BF16 apart.
  *
  * A line of BF16 weights holds a pair of items of 16 rows, a dword of activations the same pair of
  * one token. A row is one chain of products, as in matmul_dense_avx512.c. */

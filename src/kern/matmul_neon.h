@@ -4,8 +4,8 @@
  * multiplies it with 4 items of one token, any of the four that lie side by side in a register of
  * activations. Kernels are inline templates over compile-time constants (the form of a type, the
  * number of tokens). One token takes all quarters of a line at once, so that enough sums are under
- * way; many tokens take one quarter after the other, so that all their sums fit the 32 registers and
- * a line is unpacked once for the whole tile. */
+ * way; many tokens take one quarter after the other, so that all their sums fit the 32 registers
+ * and a line is unpacked once for the whole tile. */
 #ifndef KERN_MATMUL_NEON_H
 #define KERN_MATMUL_NEON_H
 
@@ -21,8 +21,8 @@ TEMPLATE int quarters_at_once(int n_tokens)
     return n_tokens == 1 ? 4 : n_tokens <= 6 ? 2 : 1;
 }
 
-/* acc + sum over j of w[4r + j] * a[4 * lane + j] per row r. Intrinsics want a lane that is constant
- * before anything is unrolled. */
+/* acc + sum over j of w[4r + j] * a[4 * lane + j] per row r. Intrinsics want a lane that is
+ * constant before anything is unrolled. */
 TEMPLATE int32x4_t dot_bytes(int32x4_t acc, int8x16_t w, int8x16_t a, int lane)
 {
     switch (lane) {

@@ -1,5 +1,5 @@
-/* matmul_q256.h - the types of super-blocks, 256 items with integer sub-scales: what the sets share.
- * Private to kern/. */
+/* matmul_q256.h - the types of super-blocks, 256 items with integer sub-scales: what the sets
+ * share. Private to kern/. */
 #ifndef KERN_MATMUL_Q256_H
 #define KERN_MATMUL_Q256_H
 

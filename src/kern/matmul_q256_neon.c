@@ -79,7 +79,7 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
     }
 }
 
-/* sum = sum over sub-blocks of number * n, n = -(sum of qa): minus the minima's or the zeros' sum. */
+/* sum = sum over sub-blocks of number * n, n = -(sum of qa): minus the sum of minima or zeros. */
 TEMPLATE void number_sums(struct q256_form form, const int16_t (*numbers)[PACK_ROWS],
                           const int16_t *n, int32x4_t sum[KERN_TILE][QUARTERS], int first,
                           const int n_quarters, const int n_tokens)

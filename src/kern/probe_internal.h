@@ -1,16 +1,18 @@
-/* probe_internal.h - the inner loops of probe.c, one set an instruction set. What they return proves
- * that they did their work (tests/unit/test_probe.c), and keeps the compiler from leaving it out. */
+/* probe_internal.h - the inner loops of probe.c, one set an instruction set. What they return
+ * proves that they did their work (tests/unit/test_probe.c), and keeps the compiler from leaving it
+ * out. */
 #ifndef KERN_PROBE_INTERNAL_H
 #define KERN_PROBE_INTERNAL_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Reads n_lines lines of 64 bytes, 64-byte aligned; returns the exclusive or of all 8-byte words. */
+/* Reads n_lines lines of 64 bytes, 64-byte aligned; returns the exclusive or of 8-byte words. */
 typedef uint64_t probe_read_fn(const void *data, size_t n_lines);
 
 /* Does n_rounds rounds of multiply-adds on registers; returns the sum of all products, modulo 2^32.
- * Each product is PROBE_PRODUCT (integers) or PROBE_FACTOR squared (floats, bf16; the sum is cut). */
+ * Each product is PROBE_PRODUCT (integers) or PROBE_FACTOR squared (floats, bf16; the sum is
+ * cut). */
 typedef uint32_t probe_compute_fn(uint32_t n_rounds);
 
 enum { PROBE_WEIGHT = 3, PROBE_ACTIVATION = 5, PROBE_PRODUCT = 15 };

@@ -1,5 +1,5 @@
-/* simd_neon.h - what the float kernels of the neon set share: exp and sums of registers of 4 floats,
- * with the operations of base/fmath.h and kern_ref.c in the same order. */
+/* simd_neon.h - what the float kernels of the neon set share: exp and sums of registers of 4
+ * floats, with the operations of base/fmath.h and kern_ref.c in the same order. */
 #ifndef KERN_SIMD_NEON_H
 #define KERN_SIMD_NEON_H
 

@@ -1,5 +1,5 @@
-/* store_act_avx512.c - quantises activations as store_act.h says, and rounds them to bf16; f32 values
- * are stored by avx2. */
+/* store_act_avx512.c - quantises activations as store_act.h says, and rounds them to bf16; f32
+ * values are stored by avx2. */
 #include "kern/simd_avx512.h"
 #include "kern/store_act.h"
 
@@ -86,7 +86,7 @@ static inline __m128i find_max(const float *const x[4], int n_items)
     return max_of_four(max);
 }
 
-/* 16-byte lane j of `ab`: items 4j.. of block 0, 16+4j.. of 0, 4j.. of 1, 16+4j.. of 1; cd alike. */
+/* 16-byte lane j of ab: items 4j.. of block 0, 16+4j.. of 0, 4j.. of 1, 16+4j.. of 1; cd alike. */
 static inline void pack_bytes(const struct quants *q, __m512i *ab, __m512i *cd)
 {
     __m512i w[4];

@@ -115,7 +115,7 @@ static inline int16x8_t quantise_8(const float *x, const struct scales *s, int b
     return vcombine_s16(vmovn_s32(quantise(x, s, block)), vmovn_s32(quantise(x + 4, s, block)));
 }
 
-/* 32 quants of each of four blocks: bytes[h][i] items 16h .. 16h + 15 of block i; sum[h]: theirs. */
+/* 32 quants of each of four blocks: bytes[h][i] items 16h .. 16h+15 of block i; sum[h]: theirs. */
 struct quants {
     int8x16_t bytes[2][4];
     int32x4_t sum[2];
@@ -181,7 +181,8 @@ static void store_four_q32(const struct kern_act *a, const struct store_place *p
     store_first(a->n + at, vreinterpretq_u32_s32(vnegq_s32(sums)), p->n);
 }
 
-/* Pairs (-a, -b) of 16-bit numbers, side by side for tokens, `block_pairs` pairs apart for blocks. */
+/* Pairs (-a, -b) of 16-bit numbers, side by side for tokens, `block_pairs` pairs apart
+ * for blocks. */
 static inline void store_pairs(int16_t *dst, int32x4_t a, int32x4_t b, size_t block_pairs,
                                const struct store_place *p)
 {

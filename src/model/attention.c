@@ -1,10 +1,10 @@
 /* attention.c - attention over the paged KV cache.
  *
- * A row is a (token, query head); rows that share a KV head read its tiles together. A task is up to
- * KERN_ATTN_ROWS rows of one KV head of one sequence. Keys are walked tile by tile from position 0;
- * every KERN_ATTN_SPAN keys the partial result is merged into the total, in order, so that the bits
- * depend on positions alone. Where tasks are fewer than threads (a decode of few sequences on many
- * cores), threads share the spans of a task, and merge them in the same order afterwards. */
+ * A row is a (token, query head); rows that share a KV head read its tiles together. A task is up
+ * to KERN_ATTN_ROWS rows of one KV head of one sequence. Keys are walked tile by tile from position
+ * 0; every KERN_ATTN_SPAN keys the partial result is merged into the total, in order, so that the
+ * bits depend on positions alone. Where tasks are fewer than threads (a decode of few sequences on
+ * many cores), threads share the spans of a task, and merge them in the same order afterwards. */
 #include "model/forward_internal.h"
 
 #include <math.h>

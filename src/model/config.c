@@ -146,7 +146,7 @@ static bool read_scaling_type(struct model_config *c, const struct gguf *g, stru
     return true;
 }
 
-/* Type and factor; scale_linear is the name that early converters gave the factor, and 0 is none. */
+/* Type and factor; scale_linear is what early converters called the factor, and 0 is none. */
 static bool read_scaling(struct model_config *c, const struct gguf *g, struct error *e)
 {
     float factor = 0.0f;

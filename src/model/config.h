@@ -32,8 +32,8 @@ struct model_config {
 enum { MODEL_MAX_LAYERS = 1024, MODEL_MAX_EMBD = 1 << 17, MODEL_MAX_VOCAB = 1 << 22 };
 
 /* ERROR_UNSUPPORTED names another architecture, experts, a scaling that is not offered, or a key by
- * which the model would compute something else (a sliding window, scaled logits); ERROR_FORMAT names
- * the key and the numbers that do not fit together. */
+ * which the model would compute something else (a sliding window, scaled logits); ERROR_FORMAT
+ * names the key and the numbers that do not fit together. */
 bool model_config_read(struct model_config *out, const struct gguf *g, struct error *e);
 
 /* YaRN's own factor of cos and sin, 1 + 0.1 ln(rope_factor) where that is more than 1; 1 without

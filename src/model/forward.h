@@ -1,7 +1,7 @@
 /* forward.h - the forward pass over a batch: prefill, decode, scoring are this one call.
  *
- * The bits of a sequence's logits depend on its own tokens and the numerics (kern.h) alone: not on the
- * rest of the batch, the chunking, the threads or the kernel set.
+ * The bits of a sequence's logits depend on its own tokens and the numerics (kern.h) alone: not on
+ * the rest of the batch, the chunking, the threads or the kernel set.
  * Owner/threads: one thread owns a struct forward and calls it; the pool's threads help. */
 #ifndef MODEL_FORWARD_H
 #define MODEL_FORWARD_H

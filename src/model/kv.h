@@ -2,8 +2,8 @@
  *
  * A page holds, for every layer and KV head, one attention tile (kern.h): its arrays one behind the
  * other, each starting at a multiple of 64 bytes. f16: k, v; q8_0: k, v, kd, vd, so that a token
- * takes (dim_k + dim_v) * 2 bytes or dim_k + dim_v + 8 of every tile. q8_0 has one scale for a row of
- * dim_k or dim_v items, where a block of the file format of that name has 32.
+ * takes (dim_k + dim_v) * 2 bytes or dim_k + dim_v + 8 of every tile. q8_0 has one scale for a row
+ * of dim_k or dim_v items, where a block of the file format of that name has 32.
  *
  * Pages are counted: several sequences, and the prefix cache (engine/prefix.h), may hold the same
  * one, as keys and values depend on the tokens before them alone. A sequence writes only to pages

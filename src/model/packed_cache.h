@@ -1,10 +1,11 @@
 /* packed_cache.h - the folder that keeps packed weights, so that the next start reads them.
  *
  * The file of a model is found by the model's path and proved by what it says of the model: layout,
- * size, and content. The content is believed without reading the model when the file system's word on
- * the model file (gguf_identity) has not changed, otherwise the caller hashes it. Nothing that goes
- * wrong here stops a load: it is told to watch->note, and the model is packed.
- * One thread, that which loads; in the order of the functions below. docs/CACHE.md says the whole. */
+ * size, and content. The content is believed without reading the model when the file system's word
+ * on the model file (gguf_identity) has not changed, otherwise the caller hashes it. Nothing that
+ * goes wrong here stops a load: it is told to watch->note, and the model is packed.
+ * One thread, that which loads; in the order of the functions below. docs/CACHE.md says the
+ * whole. */
 #ifndef MODEL_PACKED_CACHE_H
 #define MODEL_PACKED_CACHE_H
 
@@ -45,13 +46,14 @@ void packed_cache_close(struct packed_cache *c);
 /* Tells what the model file's matrices really are; makes an unsure file valid, or absent. */
 void packed_cache_confirm(struct packed_cache *c, const struct digest *content);
 
-/* Reads a valid file into dst (n_bytes). On failure, told, the file is absent and dst holds anything. */
+/* Reads a valid file into dst (n_bytes). On failure, told, the file is absent and dst holds
+ * anything. */
 bool packed_cache_read(struct packed_cache *c, uint8_t *dst, struct pool *pool);
 
-/* When the file is absent: stores src (n_bytes), of that content, under the model's name unless it does
- * not fit the limit or half of what is free on the disk; files that were not used for longest make
- * room. Either the whole file gets its name or none does, whatever signal or error comes (a killed
- * process leaves a file of another name, which a later start removes). */
+/* When the file is absent: stores src (n_bytes), of that content, under the model's name unless it
+ * does not fit the limit or half of what is free on the disk; files that were not used for longest
+ * make room. Either the whole file gets its name or none does, whatever signal or error comes (a
+ * killed process leaves a file of another name, which a later start removes). */
 void packed_cache_store(struct packed_cache *c, const struct digest *content, const uint8_t *src,
                         struct pool *pool);
 

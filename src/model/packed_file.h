@@ -1,15 +1,16 @@
-/* packed_file.h - a file of packed weights: its format, read and written with all threads, every byte
- * of the weights under a checksum. Which file stands for which model is packed_cache.h's concern.
+/* packed_file.h - a file of packed weights: its format, read and written with all threads, every
+ * byte of the weights under a checksum. Which file stands for which model is packed_cache.h's
+ * concern.
  *
  * Numbers are little endian. docs/CACHE.md draws it:
- *   head      88 bytes: magic, version, size of the weights, digests of the packed layout and of the
- *             matrices in the model file, checksum of all these and of the table, identity of the
- *             model file
+ *   head      88 bytes: magic, version, size of the weights, digests of the packed layout and of
+ *             the matrices in the model file, checksum of all these and of the table, identity of
+ *             the model file
  *   table     a digest for each chunk of PACKED_FILE_CHUNK bytes, the last one shorter
  *   padding   to a multiple of 4096
  *   weights   to the end of the file
- * The identity lies outside the checksum, because it changes when the model file is moved; it either
- * equals the one that is wanted or says nothing. */
+ * The identity lies outside the checksum, because it changes when the model file is moved; it
+ * either equals the one that is wanted or says nothing. */
 #ifndef MODEL_PACKED_FILE_H
 #define MODEL_PACKED_FILE_H
 
@@ -45,13 +46,13 @@ struct packed_file {
 /* Bytes of the whole file, 0 when n_bytes of weights are too many for one. */
 uint64_t packed_file_bytes(uint64_t n_bytes);
 
-/* Reads and checks head and table of an open file. ERROR_FORMAT says what is wrong with it, ERROR_IO,
- * ERROR_MEMORY (never more than the file justifies). On success the caller finishes f. */
+/* Reads and checks head and table of an open file. ERROR_FORMAT says what is wrong with it,
+ * ERROR_IO, ERROR_MEMORY (never more than the file justifies). On success the caller finishes f. */
 bool packed_file_open(struct packed_file *f, int fd, struct error *e);
 void packed_file_finish(struct packed_file *f);
 
-/* dst (head.n_bytes) = the weights, each chunk compared with its checksum by the thread that read it.
- * ERROR_FORMAT names the chunk that differs, ERROR_IO; dst holds anything then. */
+/* dst (head.n_bytes) = the weights, each chunk compared with its checksum by the thread that read
+ * it. ERROR_FORMAT names the chunk that differs, ERROR_IO; dst holds anything then. */
 bool packed_file_read(const struct packed_file *f, uint8_t *dst, struct pool *pool,
                       const struct model_watch *watch, struct error *e);
 

@@ -35,7 +35,7 @@ static bool add_sizes(const struct packing *p, size_t *out_total, struct error *
     return true;
 }
 
-/* --- a pass over all matrices: packs them, or tells what they are made of, or both --------------- */
+/* --- a pass over all matrices: packs them, or tells what they are made of, or both ------------ */
 
 /* A digest of its type and shape, then one for each CHUNK_GROUPS of its groups. */
 static size_t n_digests_of(const struct model_matrix *m)
@@ -159,7 +159,7 @@ static void run_pass(const struct packing *p, uint8_t *dst, struct digest *diges
     }
 }
 
-/* --- with the cache ----------------------------------------------------------------------------- */
+/* --- with the cache --------------------------------------------------------------------------- */
 
 struct packing_cache {
     struct packed_cache cache;

@@ -1,4 +1,5 @@
-/* packing.h - fills the block of packed weights; a part of model_weights_load() but for packing_store(). */
+/* packing.h - fills the block of packed weights; a part of model_weights_load() but for
+ * packing_store(). */
 #ifndef MODEL_PACKING_H
 #define MODEL_PACKING_H
 
@@ -12,15 +13,15 @@ struct packing {
     struct pool *pool;
 };
 
-/* Allocates weights->packed and fills it on all threads of the pool: reads what an earlier process kept,
- * or packs every matrix, and sets weights->cache when that is to be kept. The file's pages are given
- * back matrix by matrix, so that memory peaks at the model and one tensor.
+/* Allocates weights->packed and fills it on all threads of the pool: reads what an earlier process
+ * kept, or packs every matrix, and sets weights->cache when that is to be kept. The file's pages
+ * are given back matrix by matrix, so that memory peaks at the model and one tensor.
  * ERROR_MEMORY, or ERROR_FORMAT when the sizes do not fit the address space. */
 bool packing_run(const struct packing *p, struct error *e);
 
-/* Keeps weights that were packed for the next load, where options->cache of this one said, whose strings
- * and watch are still needed; at most once, on the thread that loaded. Waits for the disk, so it is for
- * the time when the work is done. What goes wrong is told to the watch. */
+/* Keeps weights that were packed for the next load, where options->cache of this one said, whose
+ * strings and watch are still needed; at most once, on the thread that loaded. Waits for the disk,
+ * so it is for the time when the work is done. What goes wrong is told to the watch. */
 void packing_store(struct model_weights *weights, struct pool *pool);
 
 void packing_cache_destroy(struct packing_cache *c);

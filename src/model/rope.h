@@ -14,8 +14,8 @@ struct rope {
 /* Positions that have angles at least. */
 enum { ROPE_MAX_POSITIONS = 1 << 20 };
 
-/* factors: (n_pairs) f32 divisors from `rope_freqs.weight`, or NULL. ERROR_MEMORY; ERROR_FORMAT when
- * a scaling or a divisor makes a pair turn too fast for the positions of the model. */
+/* factors: (n_pairs) f32 divisors from `rope_freqs.weight`, or NULL. ERROR_MEMORY; ERROR_FORMAT
+ * when a scaling or a divisor makes a pair turn too fast for the positions of the model. */
 bool rope_init(struct rope *r, const struct model_config *c, const float *factors, struct error *e);
 void rope_finish(struct rope *r);
 

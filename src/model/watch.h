@@ -7,7 +7,8 @@
 
 /* A function that is NULL is not called. */
 struct model_watch {
-    /* what: "loading", "checking" or "storing"; ends with bytes_done == bytes_total when nothing fails */
+    /* what: "loading", "checking" or "storing"; ends with bytes_done == bytes_total when nothing
+     * fails */
     void (*progress)(void *argument, const char *what, uint64_t bytes_done, uint64_t bytes_total);
     /* One line, without its newline: something went wrong that costs time and nothing else. */
     void (*note)(void *argument, const char *text);

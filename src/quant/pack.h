@@ -59,8 +59,8 @@ void pack_groups(const struct pack_matrix *m, const uint8_t *src, uint8_t *dst,
  * quant_dequantize of the file's row. */
 void pack_dequantize_row(const struct pack_matrix *m, uint32_t row, float *dst);
 
-/* A digest of what the packer makes of fixed bytes of every type: another one means another layout, so
- * packed bytes that were kept are of no use. Takes about 1 ms; ERROR_MEMORY. */
+/* A digest of what the packer makes of fixed bytes of every type: another one means another layout,
+ * so packed bytes that were kept are of no use. Takes about 1 ms; ERROR_MEMORY. */
 bool pack_layout_digest(struct digest *out, struct error *e);
 
 #endif

@@ -34,7 +34,8 @@ static enum api_finish finish_of(enum choice_end end)
     }
 }
 
-/* Entries as the API tells them; one block, freed with mem_free. NULL with *e when memory ran out. */
+/* Entries as the API tells them; one block, freed with mem_free. NULL with *e when memory ran
+ * out. */
 static struct api_token *make_tokens(const struct answer *a, struct answer_choice *c,
                                      const struct choice_logprob *entries, size_t n,
                                      struct error *e)

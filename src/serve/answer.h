@@ -1,8 +1,8 @@
 /* answer.h - the answer to one chat or completion: from the engine thread's outputs to the client,
  * as one JSON text or as a stream of events.
  *
- * Belongs to the I/O thread. An answer outlives its exchange when the client leaves, until the engine
- * thread has let go of the generation. */
+ * Belongs to the I/O thread. An answer outlives its exchange when the client leaves, until the
+ * engine thread has let go of the generation. */
 #ifndef SERVE_ANSWER_H
 #define SERVE_ANSWER_H
 
@@ -52,8 +52,8 @@ struct answer_job {
     uint32_t max_tokens;
 };
 
-/* Takes over job->request and job->g (both zeroed then), submits the work and begins the stream if one
- * was asked for. On failure they are released, and x is the caller's to answer. ERROR_MEMORY,
+/* Takes over job->request and job->g (both zeroed then), submits the work and begins the stream if
+ * one was asked for. On failure they are released, and x is the caller's to answer. ERROR_MEMORY,
  * ERROR_BUSY. */
 bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answer_job *job,
                   struct error *e);

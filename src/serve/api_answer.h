@@ -1,9 +1,9 @@
 /* api_answer.h - answers and events as JSON, written straight into a buffer.
  *
  * Every function appends to *out, allocates nothing but the buffer's own growth, and on failure
- * (ERROR_MEMORY: the buffer's maximum or memory; ERROR_INTERNAL: a number that is not finite) leaves
- * *out as it was. Strings may hold any bytes: what leaves is valid UTF-8. Structs are borrowed for
- * the call. Pure functions, any thread.
+ * (ERROR_MEMORY: the buffer's maximum or memory; ERROR_INTERNAL: a number that is not finite)
+ * leaves *out as it was. Strings may hold any bytes: what leaves is valid UTF-8. Structs are
+ * borrowed for the call. Pure functions, any thread.
  *
  * A stream, for choices 0 .. n-1:
  *   role event of choice 0, 1, ..; content events as they come; finish event of each;

@@ -1,7 +1,8 @@
 /* api_error.h - what a client is told when a request fails, in OpenAI's form:
  *   {"error":{"message":"...","type":"...","param":"messages[0].content"|null,"code":"..."|null}}
  *
- * A kind stands for one line of the table: HTTP status, type and code. Pure functions, any thread. */
+ * A kind stands for one line of the table: HTTP status, type and code. Pure functions, any
+ * thread. */
 #ifndef SERVE_API_ERROR_H
 #define SERVE_API_ERROR_H
 

@@ -100,10 +100,10 @@ static bool check_bounds(const struct scan *s, struct api_error *e)
     return true;
 }
 
-/* What jansson takes, with nothing given back. A member: a pair (56 bytes and its name, and the name
- * once more while it is read), places in tables that double (64), a value (32, or 48 and its text).
- * A container: itself and its first table (208). The text of a token gathers in a buffer that
- * doubles, of the longest token. */
+/* What jansson takes, with nothing given back. A member: a pair (56 bytes and its name, and the
+ * name once more while it is read), places in tables that double (64), a value (32, or 48 and its
+ * text). A container: itself and its first table (208). The text of a token gathers in a buffer
+ * that doubles, of the longest token. */
 static bool bound_memory(const struct scan *s, size_t n_body, size_t *out)
 {
     enum { FIXED = 4096, A_BODY_BYTE = 8, A_VALUE = 320, A_CONTAINER = 256 };

@@ -1,4 +1,5 @@
-/* api_openapi.h - the OpenAPI 3.1 document of the HTTP API: docs/openapi.json, inside the program. */
+/* api_openapi.h - the OpenAPI 3.1 document of the HTTP API: docs/openapi.json, inside the
+ * program. */
 #ifndef SERVE_API_OPENAPI_H
 #define SERVE_API_OPENAPI_H
 

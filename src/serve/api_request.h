@@ -8,8 +8,8 @@
  * Ownership: a parsed request owns all that it points to in one list of memory blocks, and nothing
  * of the body. It may move between threads; parsing is pure and thread-safe.
  * Bounds: a body is looked through before it becomes a tree (API_MAX_DEPTH and the two next to it);
- * the tree takes less than 350 MB for the worst body and 8 bytes a byte for a long text, and is gone
- * when the function returns. */
+ * the tree takes less than 350 MB for the worst body and 8 bytes a byte for a long text, and is
+ * gone when the function returns. */
 #ifndef SERVE_API_REQUEST_H
 #define SERVE_API_REQUEST_H
 
@@ -42,7 +42,8 @@ enum {
 /* "as many tokens as the context has room for" */
 #define API_TO_CONTEXT_END UINT32_MAX
 
-/* Once in a process, before any other thread exists: jansson's memory comes from base/mem.h then. */
+/* Once in a process, before any other thread exists: jansson's memory comes from base/mem.h
+ * then. */
 void api_init(void);
 
 enum api_endpoint {

@@ -47,8 +47,8 @@ struct choice {
 void choice_init(struct choice *c, const struct choice_rules *rules);
 void choice_finish(struct choice *c);
 
-/* Takes the next token while c->end is CHOICE_RUNS, appends the text that can leave to *out and sets
- * c->end. ERROR_MEMORY. */
+/* Takes the next token while c->end is CHOICE_RUNS, appends the text that can leave to *out and
+ * sets c->end. ERROR_MEMORY. */
 bool choice_push(struct choice *c, uint32_t token, struct buf *out, struct error *e);
 
 /* Ends a running choice that can get no more tokens: CHOICE_LENGTH. */

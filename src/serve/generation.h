@@ -1,7 +1,8 @@
 /* generation.h - one request's work for the engine: prompts in, choices out.
  *
  * Made and freed by the I/O thread, and lent to the engine thread from worker_submit() until
- * `done`. What the request says is constant meanwhile; outputs are filled and taken under `lock`. */
+ * `done`. What the request says is constant meanwhile; outputs are filled and taken under
+ * `lock`. */
 #ifndef SERVE_GENERATION_H
 #define SERVE_GENERATION_H
 

@@ -14,7 +14,8 @@
  * http_on_close(). None of these functions but http_server_destroy() calls a close callback: it
  * comes from the loop.
  * A client has left, too, when it closes its sending side alone (half_close: see http_options), or
- * sends more than about limits.head_bytes ahead of the answer: an end behind that cannot be seen. */
+ * sends more than about limits.head_bytes ahead of the answer: an end behind that cannot be
+ * seen. */
 #ifndef SERVE_HTTP_H
 #define SERVE_HTTP_H
 
@@ -67,8 +68,8 @@ struct http_options {
 void http_options_init(struct http_options *o);
 
 /* Listens on every address of o->host; strings and arrays of *o must outlive the server. Nothing is
- * accepted before http_server_run(). ERROR_IO names the address when it cannot be had, ERROR_USAGE a
- * host that only_loopback forbids; NULL then. */
+ * accepted before http_server_run(). ERROR_IO names the address when it cannot be had, ERROR_USAGE
+ * a host that only_loopback forbids; NULL then. */
 struct http_server *http_server_create(const struct http_options *o, struct error *e);
 
 /* Closes every connection (close callbacks come from here then) and frees; tasks that wait are not
@@ -128,7 +129,8 @@ struct str http_query(const struct http_exchange *x); /* after '?', as sent */
 struct str http_header(const struct http_exchange *x, const char *name);
 struct str http_body(const struct http_exchange *x);
 const char *http_peer(const struct http_exchange *x); /* "127.0.0.1:4711", "[::1]:4711" */
-/* The client's own X-Request-Id where it is 1..128 of A-Z a-z 0-9 . _ : / + = @ -, else a new one. */
+/* The client's own X-Request-Id where it is 1..128 of A-Z a-z 0-9 . _ : / + = @ -, else a new
+ * one. */
 const char *http_request_id(const struct http_exchange *x);
 uint64_t http_start_ns(const struct http_exchange *x); /* clock_now_ns() when it was complete */
 struct http_server *http_exchange_server(const struct http_exchange *x);

@@ -25,9 +25,9 @@ struct http_chunked {
     bool after_cr;
 };
 
-/* Takes bytes of *in, until it is empty or the body is complete (state HTTP_CHUNK_DONE), and appends
- * the data to body. False with *problem set: 400 for malformed bytes, 413 beyond body->max, 503
- * when memory runs out. */
+/* Takes bytes of *in, until it is empty or the body is complete (state HTTP_CHUNK_DONE), and
+ * appends the data to body. False with *problem set: 400 for malformed bytes, 413 beyond body->max,
+ * 503 when memory runs out. */
 bool http_chunked_feed(struct http_chunked *c, struct str *in, struct buf *body,
                        struct http_problem *problem);
 

@@ -29,7 +29,7 @@ struct http_server {
     struct event_base *base;
     struct evconnlistener *listeners[HTTP_MAX_LISTENERS];
     size_t n_listeners;
-    int reserve_fd; /* given up to accept and close a connection when there are no others; -1: none */
+    int reserve_fd; /* given up to accept and close a connection when no other is left; -1: none */
 
     struct http_connection *connections; /* doubly linked */
     uint32_t n_connections;

@@ -1,5 +1,5 @@
-/* http_sse.c - server-sent events. Clients of the API die of `id:`, of `retry:` and of events without
- * data, so that data and comments are all there is. */
+/* http_sse.c - server-sent events. Clients of the API die of `id:`, of `retry:` and of events
+ * without data, so that data and comments are all there is. */
 #include "serve/http_internal.h"
 
 #include <assert.h>

@@ -33,8 +33,8 @@ static size_t turn_end(const struct api_generation *r, size_t from)
     return i;
 }
 
-/* Drops the oldest turns until at most `room` tokens are left; the system's messages in front and the
- * last turn stay, however long they are. */
+/* Drops the oldest turns until at most `room` tokens are left; the system's messages in front and
+ * the last turn stay, however long they are. */
 static bool truncate_chat(const struct service *s, struct answer_job *job, uint32_t room,
                           struct token_list *prompt, struct error *e)
 {
@@ -70,8 +70,8 @@ static bool make_chat_prompt(const struct service *s, struct answer_job *job, st
            truncate_chat(s, job, s->n_ctx - answer, &job->g->prompts[0], e);
 }
 
-/* Who sends a completion writes the whole prompt, control tokens included; an empty one is where texts
- * begin. */
+/* Who sends a completion writes the whole prompt, control tokens included; an empty one is where
+ * texts begin. */
 static bool make_completion_prompts(const struct service *s, struct answer_job *job,
                                     struct error *e)
 {

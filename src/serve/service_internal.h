@@ -1,4 +1,5 @@
-/* service_internal.h - what the files of the service share. Handlers are of http_route_fn's form. */
+/* service_internal.h - what the files of the service share. Handlers are of http_route_fn's
+ * form. */
 #ifndef SERVE_SERVICE_INTERNAL_H
 #define SERVE_SERVICE_INTERNAL_H
 

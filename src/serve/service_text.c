@@ -1,4 +1,5 @@
-/* service_text.c - tokenize, detokenize, apply-template, as llama-server has them: no engine needed. */
+/* service_text.c - tokenize, detokenize, apply-template, as llama-server has them: no engine
+ * needed. */
 #include "serve/service_internal.h"
 
 enum { MAX_JSON_BYTES = 256 << 20 };

@@ -137,7 +137,8 @@ static void start_choice(struct worker *w, struct generation *g, struct active *
     }
 }
 
-/* Whether the next choice of g may start: the first of a prompt, or one whose prompt is computed. */
+/* Whether the next choice of g may start: the first of a prompt, or one whose prompt is
+ * computed. */
 static bool may_start(const struct worker *w, const struct generation *g)
 {
     for (uint32_t i = 0; i < w->max_active; i++) {
@@ -290,8 +291,9 @@ static void start_answer(struct worker *w, struct active *a)
     w->counts.n_cached += a->seq->n_cached;
 }
 
-/* All tokens that a choice can have without a step: the one that was sampled, and those behind it that
- * were guessed. A slow reader's token is not fed back, and so nothing is computed behind it. */
+/* All tokens that a choice can have without a step: the one that was sampled, and those behind it
+ * that were guessed. A slow reader's token is not fed back, and so nothing is computed behind
+ * it. */
 static bool take_tokens(struct worker *w, struct active *a, struct error *e)
 {
     while (a->choice.end == CHOICE_RUNS) {

@@ -1,7 +1,9 @@
-/* worker.h - the engine thread: takes requests from a bounded queue, steps the engine, fills outputs.
+/* worker.h - the engine thread: takes requests from a bounded queue, steps the engine, fills
+ * outputs.
  *
- * First come, first served, by priority. A choice takes one of the engine's sequences; the choices of
- * a prompt start when the first of them has computed it, so that they find it in the prefix cache.
+ * First come, first served, by priority. A choice takes one of the engine's sequences; the choices
+ * of a prompt start when the first of them has computed it, so that they find it in the prefix
+ * cache.
  * Owner/threads: created and destroyed by one thread; worker_submit, worker_wake and worker_status
  * are for any thread. The engine, and from worker_create() on the pool, are the engine thread's. */
 #ifndef SERVE_WORKER_H
@@ -19,7 +21,8 @@ struct worker_options {
 
 enum { WORKER_DEFAULT_QUEUE = 64 };
 
-/* m, t and pool must outlive the worker. Errors as engine_init; ERROR_MEMORY when no thread starts. */
+/* m, t and pool must outlive the worker. Errors as engine_init; ERROR_MEMORY when no thread
+ * starts. */
 struct worker *worker_create(const struct model *m, struct pool *pool,
                              const struct worker_options *options, struct error *e);
 
@@ -27,8 +30,8 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
  * allowed. */
 void worker_destroy(struct worker *w);
 
-/* Puts g into the queue and lends it to the engine thread until it is `done`. False, with g still the
- * caller's, when the queue is full (ERROR_BUSY, naming the number that wait). */
+/* Puts g into the queue and lends it to the engine thread until it is `done`. False, with g still
+ * the caller's, when the queue is full (ERROR_BUSY, naming the number that wait). */
 bool worker_submit(struct worker *w, struct generation *g, struct error *e);
 
 /* Makes the thread look again at cancelled and paused. */

@@ -1,5 +1,5 @@
-/* byte_level.h - the alphabet of byte-level BPE vocabularies: every byte is written as one printable
- * code point, so that a vocabulary can be a text file. Printable Latin-1 bytes stand for
+/* byte_level.h - the alphabet of byte-level BPE vocabularies: every byte is written as one
+ * printable code point, so that a vocabulary can be a text file. Printable Latin-1 bytes stand for
  * themselves; the other 68 are U+0100, U+0101, ... in order of the byte.
  * source  GPT-2's encoder, as GGUF vocabularies of model "gpt2" spell their tokens */
 #ifndef TOKEN_BYTE_LEVEL_H

@@ -61,7 +61,7 @@ static bool read_id(const struct vocab *v, const struct gguf *g, const char *key
     return true;
 }
 
-/* Files with a padding id one past the vocabulary are common, and padding is not used: none then. */
+/* A padding id one past the vocabulary is common, and padding is not used: none then. */
 static bool read_pad(struct vocab *v, const struct gguf *g, struct error *e)
 {
     uint32_t id = TOKEN_NONE;

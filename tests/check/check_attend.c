@@ -154,8 +154,8 @@ static void run_case(struct check *c, struct check_slot *s, const struct kern_ta
     case_finish(a);
 }
 
-/* Key i's value is the unit vector i, so o shows its weight, exp of (q[0] * k[i]); key 0 has score 0,
- * the others scores down to where exp ends. */
+/* Key i's value is the unit vector i, so o shows its weight, exp of (q[0] * k[i]); key 0 has score
+ * 0, the others scores down to where exp ends. */
 static void run_exp_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2])
 {
     enum { DIM = KERN_ATTN_TILE };

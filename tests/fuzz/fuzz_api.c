@@ -1,6 +1,6 @@
 /* fuzz_api.c - bodies of requests from any bytes, at every endpoint. What is refused says why in
- * valid JSON and owns nothing; what is taken is within the ranges of the engine, and its strings are
- * UTF-8. */
+ * valid JSON and owns nothing; what is taken is within the ranges of the engine, and its strings
+ * are UTF-8. */
 #include "base/mem.h"
 #include "serve/api_request.h"
 #include "serve/api_write.h"

@@ -1,6 +1,6 @@
-/* fuzz_packed_file.c - files of packed weights: any bytes as they are and with a head whose checksum was
- * made right, and a good file of the bytes in which one is changed. Whatever is read must be what its
- * checksums say, and weights that were changed must never be read. */
+/* fuzz_packed_file.c - files of packed weights: any bytes as they are and with a head whose
+ * checksum was made right, and a good file of the bytes in which one is changed. Whatever is read
+ * must be what its checksums say, and weights that were changed must never be read. */
 #include "base/mem.h"
 #include "model/packed_file.h"
 

@@ -1,5 +1,6 @@
-/* replay.c - runs a fuzz target once on every file named in argv and every file of the folders named
- * there, in order of their names. Linked instead of libFuzzer, so that any compiler can do it. */
+/* replay.c - runs a fuzz target once on every file named in argv and every file of the folders
+ * named there, in order of their names. Linked instead of libFuzzer, so that any compiler can do
+ * it. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* http_toy.h - an HTTP server with a toy behind it, in a thread of its own, and raw sockets in front.
- * What the toy counts is read with atomics. */
+/* http_toy.h - an HTTP server with a toy behind it, in a thread of its own, and raw sockets in
+ * front. What the toy counts is read with atomics. */
 #ifndef TESTS_UNIT_HTTP_TOY_H
 #define TESTS_UNIT_HTTP_TOY_H
 

@@ -1,6 +1,7 @@
 /* test_api_answer.c - answers, events and errors: their exact form, UTF-8 and numbers, and a buffer
- * left as it was on failure. `test_api_answer --print` writes one sample a line, "name<TAB>text" with
- * line ends escaped, which tests/cli/test_api_models.py gives to the official client's models. */
+ * left as it was on failure. `test_api_answer --print` writes one sample a line, "name<TAB>text"
+ * with line ends escaped, which tests/cli/test_api_models.py gives to the official client's
+ * models. */
 #include "base/mem.h"
 #include "serve/api_answer.h"
 #include "serve/api_write.h"

@@ -27,7 +27,7 @@ static void an_error_keeps_code_and_text_and_returns_false(void **state)
     assert_false(error_prefix(NULL, "nobody"));
 }
 
-/* Texts of every length about the limit, of characters of 1 to 4 bytes, end on a whole character. */
+/* Texts of every length about the limit, of characters of 1 to 4 bytes, end on a whole one. */
 static void a_text_that_is_too_long_is_cut_on_a_code_point(void **state)
 {
     (void)state;

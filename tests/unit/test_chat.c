@@ -290,7 +290,7 @@ static void no_special_token_in_a_message_becomes_a_control_id_in_any_family(voi
     }
 }
 
-/* The tokens that a family's template writes: the beginning of the text and every mark of a turn. */
+/* The tokens that a family's template writes: the beginning of the text and all marks of turns. */
 static size_t n_written(enum chat_family family)
 {
     return family == CHAT_CHATML ? 3 : family == CHAT_LLAMA2 ? 2 : 5;

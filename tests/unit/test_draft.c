@@ -198,8 +198,8 @@ static void a_draft_that_is_the_model_itself_is_always_right(void **state)
     close_engine(&g);
 }
 
-/* Now and then the owner goes on with another token than the one that was taken: the guesses behind it
- * are void, and those made afterwards right again. */
+/* Now and then the owner goes on with another token than the one that was taken: the guesses behind
+ * it are void, and those made afterwards right again. */
 static void a_draft_forgets_what_was_rejected(void **state)
 {
     (void)state;
@@ -425,7 +425,8 @@ static void a_draft_with_too_few_logits_is_refused(void **state)
 
 /* --- memory that runs out */
 
-/* An engine, two sequences and some tokens, the n-th allocation failing; true when all went well. */
+/* An engine, two sequences and some tokens, the n-th allocation failing; true when all went
+ * well. */
 static bool open_with_failure(size_t n)
 {
     const struct engine_options options = options_with(SAME);

@@ -391,8 +391,8 @@ static void pages_come_back_when_sequences_close(void **state)
 
 enum { POISON = 5, N_HARMLESS = 4 };
 
-/* Opens sequences, feeds each its own prompt and steps until nothing waits. The first one is fed the
- * token whose embedding is no number, if `poisoned`. */
+/* Opens sequences, feeds each its own prompt and steps until nothing waits. The first one is fed
+ * the token whose embedding is no number, if `poisoned`. */
 static void step_all(struct engine *g, bool poisoned, struct engine_seq **out)
 {
     for (uint32_t i = 0; i < 1 + N_HARMLESS; i++) {
@@ -510,7 +510,7 @@ static struct engine_seq *open_sequence(struct engine *g, struct error *e)
     return engine_open(g, &(struct engine_request){.sampler = &p}, e);
 }
 
-/* Everything from the file to the first token, the n-th allocation failing; true when all went well. */
+/* Everything from the file to the first token, the n-th allocation failing; true when it worked. */
 static bool open_with_failure(size_t n, bool exact)
 {
     struct error e = {0};

@@ -163,7 +163,8 @@ static void a_bf16_pair_adds_its_odd_product_first_and_knows_no_denormals(void *
         {{0xCE80, 0x3F80}, 0x3F80, 0x4E80, 0x3F80, 0x3F80, 0x3F800000},
         /* 2^30 + 1 (odd) - 2^30 (even): 1 is lost, exact would be 1 */
         {{0x4E80, 0x3F80}, 0xCE80, 0x3F80, 0x3F80, 0x3F80, 0x00000000},
-        /* 2^24 + 1 (odd) is a tie, rounded to even: 2^24; + 3 (even): 2^24 + 3 is a tie: 2^24 + 4 */
+        /* 2^24 + 1 (odd) is a tie, rounded to even: 2^24; + 3 (even): 2^24 + 3 is a tie: 2^24 +
+         * 4 */
         {{0x4B80, 0x3F80}, 0x4040, 0x3F80, 0x3F80, 0x3F80, 0x4B800002},
         /* denormal operands are zeros: 2^-127 * 2^100 */
         {{0, 0}, 0x0040, 0, 0x7180, 0, 0x00000000},

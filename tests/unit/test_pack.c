@@ -134,7 +134,8 @@ static void planes_lie_as_the_document_says(void **state)
     pack_groups(&f.m, f.file, f.packed, 0, 1);
     const struct quant_q5_0 *q5 = (const struct quant_q5_0 *)(f.file + 9 * f.row_bytes);
     quants = f.packed + 64; /* 32 bytes of scales, padded */
-    /* row 9, item 29: high nibble of qs[13]; k/4 = 7 is odd: high nibble of line 3, bit 7 of line 4 */
+    /* row 9, item 29: high nibble of qs[13]; k/4 = 7 is odd: high nibble of line 3, bit 7 of
+     * line 4 */
     assert_int_equal(quants[3 * 64 + 37] >> 4, q5->qs[13] >> 4);
     assert_int_equal(quants[4 * 64 + 37] >> 7, q5->qh[3] >> 5 & 1);
     fixture_finish(&f);

@@ -1,5 +1,5 @@
-/* test_packed_cache.c - the folder of packed weights: the next load reads what the last one packed, and
- * whatever happens to model, file and folder, the weights are those of the model. */
+/* test_packed_cache.c - the folder of packed weights: the next load reads what the last one packed,
+ * and whatever happens to model, file and folder, the weights are those of the model. */
 #include "base/mem.h"
 #include "model/model.h"
 #include "model/packing.h"
@@ -65,8 +65,8 @@ static const struct model_spec model_a = {0};
 static const struct model_spec model_b = {
     .poked = "blk.0.ffn_down.weight", .poked_at = 1000, .poked_value = 0.25f};
 
-/* Every name in the folder but those with a dot in front; sorted by nothing. Returns how many; the last
- * one in path. */
+/* Every name in the folder but those with a dot in front; sorted by nothing. Returns how many; the
+ * last one in path. */
 static size_t list_folder(char path[128])
 {
     DIR *d = opendir(folder);

@@ -32,7 +32,7 @@ static void make_model(struct model *m, struct model_layer *l)
     assert_true(pack_matrix_init(&m->weights.output.packed, QUANT_F32, 48, 64, NULL));
 }
 
-/* Items of the layer's matrices: 2 * 64*64 + 2 * 32*64 + 3 * 128*64 = 36864; of the output: 3072. */
+/* Items of the layer's matrices: 2 * 64*64 + 2 * 32*64 + 3 * 128*64 = 36864; output: 3072. */
 static void work_is_what_the_matrices_and_the_attention_need(void **state)
 {
     (void)state;
