@@ -28,13 +28,15 @@ enum {
 
 /* A matrix of activations (n_tokens, cols), stored for a matmul kernel in tiles of KERN_TILE
  * tokens; the last tile is as narrow as the tokens left (T below). Tile follows tile, so tile t
- * starts t * KERN_TILE tokens into each array; arrays that a form lacks are NULL. Within tile t:
+ * starts t * KERN_TILE tokens into each array; arrays that a form lacks are NULL. Of a token, 8
+ * quants lie side by side, as instructions want them that take two tokens at once; others broadcast
+ * 4 of them. Within tile t:
  *   F32   f[cols][T]                     values
- *   Q32   q[cols/4][T][4] int8           quants of blocks of 32
+ *   Q32   q[cols/8][T][8] int8           quants of blocks of 32
  *         d[cols/32][T] f32              scales: x ~ d * q
  *         s[cols/32][T] f32              d * (float)sum of the block's q
  *         n[cols/32][T] int32            -(sum of the block's q)
- *   Q256  q[cols/4][T][4] int8           quants of super-blocks of 256
+ *   Q256  q[cols/8][T][8] int8           quants of super-blocks of 256
  *         d[cols/256][T] f32             scales
  *         n16[cols/32][T][2] int16       -(sum of 16 q): the two halves of a block of 32
  *         n32[cols/64][T][2] int16       -(sum of 32 q): two neighbouring blocks of 32

@@ -29,7 +29,7 @@ static void store_sums(const struct sums *sums, const struct pack_matrix *w, uin
 /* Item k of the tile's token t. */
 static int act_item(const struct matmul_tile *tile, size_t k, uint32_t t)
 {
-    return tile->q[(k / 4 * tile->n + t) * 4 + k % 4];
+    return tile->q[(k / 8 * tile->n + t) * 8 + k % 8];
 }
 
 /* isum[r] = sum over n items from first on of item * qa, for 16 rows. */

@@ -18,7 +18,7 @@ static void store_act_f32(const struct kern_act *a, const float *x, size_t x_str
     }
 }
 
-/* Quantises n items x to q, item k at q[k / 4 * q_stride + k % 4]; returns the scale d. */
+/* Quantises n items x to q, item k at q[k / 8 * q_stride + k % 8]; returns the scale d. */
 static float quantise_block(const float *x, uint32_t n, int8_t *q, size_t q_stride)
 {
     uint32_t max_bits = 0; /* of |x|: ordered as the values are, NaN above infinity */
@@ -30,13 +30,13 @@ static float quantise_block(const float *x, uint32_t n, int8_t *q, size_t q_stri
     bool finite = max_bits < 0x7F800000;
     if (!finite || m < 0x1p-100f) {
         for (uint32_t k = 0; k < n; k++) {
-            q[k / 4 * q_stride + k % 4] = 0;
+            q[k / 8 * q_stride + k % 8] = 0;
         }
         return finite ? 0.0f : NAN;
     }
     float inverse = 127.0f / m;
     for (uint32_t k = 0; k < n; k++) {
-        q[k / 4 * q_stride + k % 4] = (int8_t)nearbyintf(x[k] * inverse);
+        q[k / 8 * q_stride + k % 8] = (int8_t)nearbyintf(x[k] * inverse);
     }
     return m / 127.0f;
 }
@@ -45,7 +45,7 @@ static int32_t sum_quants(const int8_t *q, uint32_t n, size_t q_stride)
 {
     int32_t sum = 0;
     for (uint32_t k = 0; k < n; k++) {
-        sum += q[k / 4 * q_stride + k % 4];
+        sum += q[k / 8 * q_stride + k % 8];
     }
     return sum;
 }
@@ -59,12 +59,12 @@ static void store_act_q32(const struct kern_act *a, const float *x, size_t x_str
         size_t first = kern_tile_begin(tile);
         for (size_t t = 0; t < width; t++) {
             const float *row = x + (first + t) * x_stride;
-            int8_t *q = a->q + first * a->cols + 4 * t;
+            int8_t *q = a->q + first * a->cols + 8 * t;
             for (uint32_t b = 0; b < n_blocks; b++) {
-                int8_t *block_q = q + (size_t)b * 8 * width * 4;
+                int8_t *block_q = q + (size_t)b * 32 * width;
                 size_t at = first * n_blocks + b * width + t;
-                float d = quantise_block(row + b * 32, 32, block_q, width * 4);
-                int32_t sum = sum_quants(block_q, 32, width * 4);
+                float d = quantise_block(row + b * 32, 32, block_q, width * 8);
+                int32_t sum = sum_quants(block_q, 32, width * 8);
                 a->d[at] = d;
                 a->s[at] = d * (float)sum;
                 a->n[at] = -sum;
@@ -78,8 +78,8 @@ static void store_act_q32(const struct kern_act *a, const float *x, size_t x_str
 static void store_sums_q256(const int8_t *q, int16_t *n16, int16_t *n32, size_t width)
 {
     for (size_t i = 0; i < 8; i++) { /* block of 32 */
-        int32_t low = sum_quants(q + i * 8 * width * 4, 16, width * 4);
-        int32_t high = sum_quants(q + (i * 8 + 4) * width * 4, 16, width * 4);
+        int32_t low = sum_quants(q + i * 32 * width, 16, width * 8);
+        int32_t high = sum_quants(q + (i * 32 + 16) * width, 16, width * 8);
         n16[i * width * 2] = (int16_t)-low;
         n16[i * width * 2 + 1] = (int16_t)-high;
         n32[i / 2 * width * 2 + i % 2] = (int16_t) - (low + high);
@@ -96,10 +96,10 @@ static void store_act_q256(const struct kern_act *a, const float *x, size_t x_st
         for (size_t t = 0; t < width; t++) {
             const float *row = x + (first + t) * x_stride;
             for (size_t b = 0; b < n_blocks; b++) {
-                int8_t *q = a->q + first * a->cols + (b * 64 * width + t) * 4;
+                int8_t *q = a->q + first * a->cols + (b * 32 * width + t) * 8;
                 int16_t *n16 = a->n16 + first * n_blocks * 16 + (b * 8 * width + t) * 2;
                 int16_t *n32 = a->n32 + first * n_blocks * 8 + (b * 4 * width + t) * 2;
-                float d = quantise_block(row + b * 256, 256, q, width * 4);
+                float d = quantise_block(row + b * 256, 256, q, width * 8);
                 a->d[first * n_blocks + b * width + t] = d;
                 store_sums_q256(q, n16, n32, width);
             }
@@ -171,7 +171,7 @@ static void to_f16(uint16_t *dst, const float *src, uint32_t n)
 
 static float to_q8(int8_t *dst, const float *src, uint32_t n)
 {
-    return quantise_block(src, n, dst, 4);
+    return quantise_block(src, n, dst, 8);
 }
 
 /* Item `at` of the keys or values of a tile. */

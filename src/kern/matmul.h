@@ -80,12 +80,19 @@ static inline struct matmul_tile matmul_tile_from(struct matmul_tile t, uint32_t
     return t;
 }
 
+/* Byte of the 4 items that line i of a unit is multiplied with, of token t of n, from the unit's
+ * first quants on. */
+static inline size_t matmul_act_at(int i, int t, size_t n)
+{
+    return (((size_t)i / 2 * n + (size_t)t) * 2 + (size_t)i % 2) * 4;
+}
+
 /* The tile without its first n_tokens tokens; n stays the distance between items. */
 static inline struct matmul_tile matmul_tile_skip(struct matmul_tile t, uint32_t n_tokens)
 {
     t.first += n_tokens;
     t.f = t.f != NULL ? t.f + n_tokens : NULL;
-    t.q = t.q != NULL ? t.q + 4 * n_tokens : NULL;
+    t.q = t.q != NULL ? t.q + 8 * n_tokens : NULL;
     t.d = t.d != NULL ? t.d + n_tokens : NULL;
     t.s = t.s != NULL ? t.s + n_tokens : NULL;
     t.n_sum = t.n_sum != NULL ? t.n_sum + n_tokens : NULL;

@@ -102,7 +102,7 @@ struct line_range {
 };
 
 /* isum += scale * (sum of a range of lines of the unit times the activations), for 8 rows a half.
- * shapes  q (8, stride, 4) activations of the unit, from the first token on
+ * shapes  q (4, stride, 8) activations of the unit, from the first token on
  *         scale (2) 16-bit numbers, the same in both halves of a dword
  *         isum (n_tokens, 2) int32 */
 TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct line_range range,
@@ -124,7 +124,7 @@ TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct
         }
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
-            __m256i a = broadcast_4(q + t * 4);
+            __m256i a = broadcast_4(q + t * 8 + i % 2 * 4);
             UNROLL
             for (int h = 0; h < HALVES; h++) {
                 __m256i x = is_signed(form) ? _mm256_sign_epi8(a, w[h]) : a;
@@ -138,7 +138,7 @@ TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct
                 }
             }
         }
-        q += stride * 4;
+        q += i % 2 ? stride * 8 : 0;
         /* or gcc works out the addresses of all lines first, and spills them */
         __asm__("" : "+r"(q));
     }

@@ -99,26 +99,28 @@ struct line_range {
 };
 
 /* sum += the products of a range of lines, n_quarters quarters wide, with the activations.
- * shapes  unit the first quarter's bytes; q (8, n_tokens, 4) activations of the unit
+ * shapes  unit the first quarter's bytes; q (4, n_tokens, 8) activations of the unit
  *         sum (n_tokens, n_quarters) */
 TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct line_range range,
                         const int8_t *q, int32x4_t sum[KERN_TILE][QUARTERS], const int n_quarters,
                         const int n_tokens)
 {
     UNROLL
-    for (int i = range.begin; i < range.end; i++) {
-        int8x16_t w[QUARTERS];
+    for (int i = range.begin; i < range.end; i += 2) {
+        int8x16_t w[2][QUARTERS];
         UNROLL
         for (int r = 0; r < n_quarters; r++) {
-            w[r] = unit_quarter(form, unit + r * QUARTER_LINE, i);
+            w[0][r] = unit_quarter(form, unit + r * QUARTER_LINE, i);
+            w[1][r] = unit_quarter(form, unit + r * QUARTER_LINE, i + 1);
         }
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
-            const int at = i * n_tokens + t; /* four of them are a register */
-            int8x16_t a = vld1q_s8(q + at / 4 * 16);
+            const int at = i / 2 * n_tokens + t; /* two of them are a register */
+            int8x16_t a = vld1q_s8(q + at / 2 * 16);
             UNROLL
             for (int r = 0; r < n_quarters; r++) {
-                sum[t][r] = dot_bytes(sum[t][r], w[r], a, at % 4);
+                sum[t][r] = dot_bytes(sum[t][r], w[0][r], a, at % 2 * 2);
+                sum[t][r] = dot_bytes(sum[t][r], w[1][r], a, at % 2 * 2 + 1);
             }
         }
         FORGET_POINTER(q);

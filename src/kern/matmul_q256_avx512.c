@@ -158,7 +158,7 @@ TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
                 __m512i w = unit_line(form.lines, unit, i);
                 UNROLL
                 for (int t = 0; t < n_tokens; t++) {
-                    acc[t] = dot_bytes(acc[t], w, q + (i * n_tokens + t) * 4);
+                    acc[t] = dot_bytes(acc[t], w, q + matmul_act_at(i, t, n_tokens));
                 }
             }
             __m512i scale = scales->sub[u * n_sub + h];

@@ -31,7 +31,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
             __m512i w = unit_line(form.lines, unit, i);
             UNROLL
             for (int t = 0; t < n_tokens; t++) {
-                acc[t] = dot_bytes(acc[t], w, q + (i * n_tokens + t) * 4);
+                acc[t] = dot_bytes(acc[t], w, q + matmul_act_at(i, t, n_tokens));
             }
         }
         __m512 dw = load_halves(scales + PACK_D);

@@ -143,24 +143,34 @@ static inline void quantise_four(const float *const x[4], int k, const struct sc
     q->high = sum_of_four(high);
 }
 
-/* Four tokens: 8 rows of 4 x 4 bytes, `stride` bytes apart; of each the first n. */
+/* Lane 0 and lane 1 of 4 x 4 bytes by turns. */
+static inline __m256i interleave_lanes(__m256i x)
+{
+    return _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* Four tokens: 4 rows of 4 x 8 bytes, `stride` bytes apart; of each the first n. */
 static inline void store_tokens(int8_t *dst, size_t stride, const struct quants *q, uint32_t n)
 {
     __m256i rows[4] = {q->bytes[0], q->bytes[1], q->bytes[2], q->bytes[3]};
     transpose(rows); /* lane 0 of rows[i]: k / 4 = 2i; lane 1: 2i + 1 */
-    for (int i = 0; i < 4; i++, dst += 2 * stride) {
-        store_first(dst, _mm256_castsi256_si128(rows[i]), n);
-        store_first(dst + stride, _mm256_extracti128_si256(rows[i], 1), n);
+    for (int i = 0; i < 4; i++, dst += stride) {
+        __m256i row = interleave_lanes(rows[i]);
+        if (n == 4) {
+            _mm256_storeu_si256((__m256i *)(void *)dst, row);
+        } else { /* in few tiles */
+            int8_t bytes[32];
+            _mm256_storeu_si256((__m256i *)(void *)bytes, row);
+            memcpy(dst, bytes, (size_t)n * 8);
+        }
     }
 }
 
 /* Four blocks of one token: 32 bytes each, `stride` bytes apart; only the first n. */
 static inline void store_blocks(int8_t *dst, size_t stride, const struct quants *q, uint32_t n)
 {
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     for (uint32_t i = 0; i < n; i++) {
-        __m256i block = _mm256_permutevar8x32_epi32(q->bytes[i], order);
-        _mm256_storeu_si256((__m256i *)(void *)(dst + i * stride), block);
+        _mm256_storeu_si256((__m256i *)(void *)(dst + i * stride), interleave_lanes(q->bytes[i]));
     }
 }
 
@@ -185,7 +195,7 @@ static void store_four_q32(const struct kern_act *a, const struct store_place *p
     quantise_four(p->x, 0, &s, &q);
     int8_t *bytes = store_quants(a, p, 32);
     if (p->width > 1) {
-        store_tokens(bytes, p->width * 4, &q, p->n);
+        store_tokens(bytes, p->width * 8, &q, p->n);
     } else {
         store_blocks(bytes, 32, &q, p->n);
     }
@@ -232,7 +242,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
         struct quants q;
         quantise_four(p->x, block * 32, &s, &q);
         if (p->width > 1) {
-            store_tokens(bytes, p->width * 4, &q, p->n);
+            store_tokens(bytes, p->width * 8, &q, p->n);
         } else {
             store_blocks(bytes, 256, &q, p->n);
         }

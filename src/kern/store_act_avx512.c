@@ -97,19 +97,17 @@ static inline void pack_bytes(const struct quants *q, __m512i *ab, __m512i *cd)
     *cd = _mm512_packs_epi16(w[2], w[3]);
 }
 
-/* Four tokens: 8 rows of 4 x 4 bytes, `stride` bytes apart; of each only those of `mask`. */
+/* Four tokens: 4 rows of 4 x 8 bytes, `stride` bytes apart; of each only those of `mask`. */
 static inline void store_tokens(int8_t *dst, size_t stride, const struct quants *q, __mmask8 mask)
 {
     __m512i ab, cd;
+    __m512i order = _mm512_setr_epi32(0, 4, 2, 6, 16, 20, 18, 22, 8, 12, 10, 14, 24, 28, 26, 30);
     pack_bytes(q, &ab, &cd);
-    __m512 a = _mm512_castsi512_ps(ab), b = _mm512_castsi512_ps(cd);
-    __m512i rows[2] = {_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)),  /* k / 4 = 0..3 */
-                       _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xDD))}; /* 4..7 */
-    for (int i = 0; i < 2; i++, dst += 4 * stride) {
-        _mm_mask_storeu_epi32(dst, mask, _mm512_castsi512_si128(rows[i]));
-        _mm_mask_storeu_epi32(dst + stride, mask, _mm512_extracti32x4_epi32(rows[i], 1));
-        _mm_mask_storeu_epi32(dst + 2 * stride, mask, _mm512_extracti32x4_epi32(rows[i], 2));
-        _mm_mask_storeu_epi32(dst + 3 * stride, mask, _mm512_extracti32x4_epi32(rows[i], 3));
+    for (int i = 0; i < 2; i++, dst += 2 * stride) {
+        __m512i rows = _mm512_permutex2var_epi32(ab, order, cd);
+        _mm256_mask_storeu_epi64(dst, mask, _mm512_castsi512_si256(rows));
+        _mm256_mask_storeu_epi64(dst + stride, mask, _mm512_extracti64x4_epi64(rows, 1));
+        order = _mm512_add_epi32(order, _mm512_set1_epi32(1));
     }
 }
 
@@ -137,7 +135,7 @@ static void store_four_q32(const struct kern_act *a, const struct store_place *p
     quantise_four(p->x, 0, &s, &q);
     int8_t *bytes = store_quants(a, p, 32);
     if (p->width > 1) {
-        store_tokens(bytes, p->width * 4, &q, mask);
+        store_tokens(bytes, p->width * 8, &q, mask);
     } else {
         store_blocks(bytes, 32, &q, p->n);
     }
@@ -188,7 +186,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
         struct quants q;
         quantise_four(p->x, block * 32, &s, &q);
         if (p->width > 1) {
-            store_tokens(bytes, p->width * 4, &q, mask);
+            store_tokens(bytes, p->width * 8, &q, mask);
         } else {
             store_blocks(bytes, 256, &q, p->n);
         }

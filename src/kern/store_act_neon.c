@@ -137,17 +137,13 @@ static inline void quantise_four(const float *const x[4], int k, const struct sc
     }
 }
 
-/* Four tokens: 8 rows of 4 x 4 bytes, `stride` bytes apart; of each the first n. */
+/* Four tokens: 4 rows of 4 x 8 bytes, `stride` bytes apart; of each the first n. */
 static inline void store_tokens(int8_t *dst, size_t stride, const struct quants *q, uint32_t n)
 {
-    for (int h = 0; h < 2; h++) {
-        uint32x4_t rows[4];
-        for (int i = 0; i < 4; i++) {
-            rows[i] = vreinterpretq_u32_s8(q->bytes[h][i]);
-        }
-        transpose(rows);
-        for (int i = 0; i < 4; i++, dst += stride) {
-            store_first(dst, rows[i], n);
+    for (uint32_t i = 0; i < n; i++, dst += 8) {
+        for (int h = 0; h < 2; h++) {
+            vst1_s8(dst + 2 * h * stride, vget_low_s8(q->bytes[h][i]));
+            vst1_s8(dst + (2 * h + 1) * stride, vget_high_s8(q->bytes[h][i]));
         }
     }
 }
@@ -169,7 +165,7 @@ static void store_four_q32(const struct kern_act *a, const struct store_place *p
     quantise_four(p->x, 0, &s, &q);
     int8_t *bytes = store_quants(a, p, 32);
     if (p->width > 1) {
-        store_tokens(bytes, p->width * 4, &q, p->n);
+        store_tokens(bytes, p->width * 8, &q, p->n);
     } else {
         store_blocks(bytes, 32, &q, p->n);
     }
@@ -211,7 +207,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
         struct quants q;
         quantise_four(p->x, block * 32, &s, &q);
         if (p->width > 1) {
-            store_tokens(bytes, p->width * 4, &q, p->n);
+            store_tokens(bytes, p->width * 8, &q, p->n);
         } else {
             store_blocks(bytes, 256, &q, p->n);
         }

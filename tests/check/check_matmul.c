@@ -128,7 +128,7 @@ static int8_t *act_quant(const struct kern_act *a, uint32_t token, uint32_t k)
 {
     size_t first = token / KERN_TILE * KERN_TILE;
     size_t width = a->n_tokens - first < KERN_TILE ? a->n_tokens - first : KERN_TILE;
-    return a->q + first * a->cols + (k / 4 * width + (token - first)) * 4 + k % 4;
+    return a->q + first * a->cols + (k / 8 * width + (token - first)) * 8 + k % 8;
 }
 
 /* Index of number i of a token in an array of n_each numbers a token. */
