@@ -148,15 +148,16 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups,
     }
 }
 
-/* Defines a slot of kernels NAME_1xT for all T from FN(job, FORM, 1, T). */
-#define MATMUL_SLOT(NAME, FN, FORM)                                                                \
+/* Defines a slot of kernels NAME_1xT for all T from FN(job, FORM, 1, T). Last: what else the type
+ * has. */
+#define MATMUL_SLOT(NAME, FN, FORM, ...)                                                           \
     FOR_TOKENS(MATMUL_KERNEL, NAME, FN, FORM, 1)                                                   \
     static void matmul_##NAME(const struct pack_matrix *w, uint32_t group_begin,                   \
                               uint32_t group_end, const struct kern_act *a, float *y,              \
                               size_t y_stride)                                                     \
     {                                                                                              \
-        static const struct matmul_kernels kernels = {.max_tokens = KERN_TILE,                     \
-                                                      .one = {LIST_TOKENS(NAME##_1x)}};            \
+        static const struct matmul_kernels kernels = {                                             \
+            .max_tokens = KERN_TILE, .one = {LIST_TOKENS(NAME##_1x)}, __VA_ARGS__};                \
         matmul_run(&kernels, w, group_begin, group_end, a, y, y_stride);                           \
     }
 
