@@ -153,9 +153,9 @@ typedef void matmul_unpack_fn(const struct matmul_job *job, struct matmul_panel 
 
 /* The micro-kernels of a type by number of tokens, index n - 1, n <= max_tokens. `wide` take
  * MATMUL_WIDE groups at once; NULL where one group keeps the core busy. `panel` and unpack: NULL
- * where unpacking for every tile costs little. */
+ * where unpacking for every tile costs little; else for panel_min tokens and more. */
 struct matmul_kernels {
-    uint32_t max_tokens;
+    uint32_t max_tokens, panel_min;
     matmul_job_fn *one[KERN_TILE], *wide[KERN_TILE], *panel[KERN_TILE];
     matmul_unpack_fn *unpack;
 };
@@ -175,8 +175,9 @@ static inline void matmul_run_tile(matmul_job_fn *const by_tokens[KERN_TILE], ui
     }
 }
 
-/* Tiles from which on panels pay, and how many tiles' sums wait in the cache meanwhile. */
-enum { MATMUL_PANEL_MIN = 4, MATMUL_PANEL_TILES = 48 };
+/* Tokens from which on panels pay where few tokens have kernels of their own: 4 tiles; and how many
+ * tiles' sums wait in the cache meanwhile. */
+enum { MATMUL_PANEL_MIN = 3 * KERN_TILE + 1, MATMUL_PANEL_TILES = 48 };
 
 /* Asks for `n` bytes from p on. */
 static inline void matmul_fetch(const uint8_t *p, size_t n)
@@ -196,13 +197,15 @@ static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum 
     const size_t scale_bytes = layout->scale_bytes;
     const size_t quant_bytes = (size_t)(layout->low_bits + layout->high_bits) * PACK_LINE * 8;
     struct matmul_panel panel;
-    _Alignas(PACK_LINE) float sums[MATMUL_PANEL_TILES * KERN_TILE * PACK_ROWS] = {0};
+    _Alignas(PACK_LINE) float sums[MATMUL_PANEL_TILES * KERN_TILE * PACK_ROWS];
+    uint32_t n_tokens = kern_tile_begin(last - 1 - first) + kern_tile_width(a, last - 1);
     struct matmul_job part = {.scales = panel.scales,
                               .quants = panel.quants,
                               .n_blocks = 1,
                               .n_rows = PACK_ROWS,
                               .next_act = (size_t)KERN_TILE * a->cols,
                               .y_stride = PACK_ROWS};
+    memset(sums, 0, n_tokens * PACK_ROWS * sizeof *sums);
     for (uint32_t block = 0; block < job.n_blocks; block++) {
         kernels->unpack(&job, &panel);
         for (uint32_t i = first; i < last; i++) {
@@ -217,7 +220,6 @@ static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum 
         job.scales += scale_bytes;
         job.quants += quant_bytes;
     }
-    uint32_t n_tokens = part.tile.first; /* those behind the last step */
     for (uint32_t t = 0; t < n_tokens; t++) {
         float *y = job.y + t * job.y_stride;
         if (job.n_rows == PACK_ROWS) { /* a constant: one or two instructions */
@@ -258,7 +260,7 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
         job.n_rows = w->rows - last_row < PACK_ROWS ? w->rows - last_row : PACK_ROWS;
         job.scales = w->data + g * w->group_bytes;
         job.quants = job.scales + quants_offset;
-        if (kernels->unpack != NULL && n_tiles >= MATMUL_PANEL_MIN) {
+        if (kernels->unpack != NULL && a->n_tokens >= kernels->panel_min) {
             job.y = y + row;
             matmul_run_group(kernels, w->type, job, a);
             continue;

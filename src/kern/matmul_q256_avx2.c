@@ -260,7 +260,7 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     Q256_PANEL(NAME, FORM, 2)                                                                      \
     Q256_PANEL(NAME, FORM, 3)                                                                      \
     Q256_PANEL(NAME, FORM, 4)                                                                      \
-    MATMUL_SLOT(NAME, q256_tile, FORM, .unpack = NAME##_unpack,                                    \
+    MATMUL_SLOT(NAME, q256_tile, FORM, .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN,     \
                 .panel = {NAME##_panel_1, NAME##_panel_2, NAME##_panel_3, NAME##_panel_4})
 Q256_K_TYPES(Q256_SLOT)
 Q256_IQ4_XS(Q256_SLOT, 0)

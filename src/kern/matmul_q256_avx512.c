@@ -255,7 +255,7 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     Q256_UNPACK(NAME, FORM)                                                                        \
     FOR_TOKENS(Q256_PANEL, NAME, FORM)                                                             \
     MATMUL_SLOT(NAME, q256_tile, FORM, .panel = {LIST_TOKENS(NAME##_panel_)},                      \
-                .unpack = NAME##_unpack)
+                .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN)
 Q256_K_TYPES(Q256_SLOT)
 /* Unpacking is two instructions a line; panels gained nothing. */
 #define IQ4_XS_SLOT(NAME, TYPE, FORM) MATMUL_SLOT(NAME, q256_tile, FORM, .wide = {NULL})
