@@ -21,15 +21,15 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -fno-omit-frame-pointer -ffp-contract=off
 	$(OPT_$(MODE)) $(WARN) -Isrc -I$(B)/gen $(PKG_CFLAGS) -pthread $(CFLAGS)
 
 # Files named *_avx2.c and *_avx512.c hold one instruction set each and exist on x86-64 alone, those
-# named *_neon.c on aarch64 (which Apple calls arm64).
+# named *_neon.c and *_i8mm.c on aarch64 (which Apple calls arm64).
 X86_SRC := $(wildcard src/*/*_avx2.c src/*/*_avx512.c)
-NEON_SRC := $(wildcard src/*/*_neon.c)
-LIB_SRC := $(filter-out $(X86_SRC) $(NEON_SRC) $(wildcard src/cmd/*.c),$(wildcard src/*/*.c))
+ARM_SRC := $(wildcard src/*/*_neon.c src/*/*_i8mm.c)
+LIB_SRC := $(filter-out $(X86_SRC) $(ARM_SRC) $(wildcard src/cmd/*.c),$(wildcard src/*/*.c))
 CMD_SRC := $(wildcard src/cmd/*.c) src/main.c
 ifeq ($(ARCH),x86_64)
 LIB_SRC += $(X86_SRC)
 else ifneq ($(filter aarch64 arm64,$(ARCH)),)
-LIB_SRC += $(NEON_SRC)
+LIB_SRC += $(ARM_SRC)
 endif
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(CMD_SRC:%.c=$(B)/%.o)
@@ -51,11 +51,13 @@ AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -
 # gcc's first scheduler moves the loads of whole blocks up and spills half of them; clang has no such
 # option, and no need for it.
 NEON := -march=armv8.2-a+dotprod -fno-schedule-insns -Wno-ignored-optimization-argument
+I8MM := $(NEON:+dotprod=+dotprod+i8mm)
 # Without sanitizers: instrumented, these unrolled kernels take minutes to compile. tests/check runs
 # them between guard pages instead.
 $(B)/%_avx2.o: ALL_CFLAGS += $(AVX2) -fno-sanitize=all
 $(B)/%_avx512.o: ALL_CFLAGS += $(AVX512) -fno-sanitize=all
 $(B)/%_neon.o: ALL_CFLAGS += $(NEON) -fno-sanitize=all
+$(B)/%_i8mm.o: ALL_CFLAGS += $(I8MM) -fno-sanitize=all
 $(B)/src/serve/api_openapi.o: docs/openapi.json
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -168,14 +170,14 @@ asan: ## the program and all tests with address and undefined-behaviour sanitize
 
 # Libraries for aarch64 lie where `tools/setup test` put them.
 SYSROOT := build/sysroot-aarch64
-cross-check: ## everything for aarch64, with the kernel set `neon`
+cross-check: ## everything for aarch64, with the kernel sets `neon` and `i8mm`
 	$(MAKE) MODE=cross CC=aarch64-linux-gnu-gcc PKG_CFLAGS=-I$(SYSROOT)/usr/include \
 	PKG_LIBS="-ljansson -ledit -levent_core -lxxhash" LDFLAGS="-L$(SYSROOT)/usr/lib/aarch64-linux-gnu \
 	-Wl,-rpath-link,$(SYSROOT)/usr/lib/aarch64-linux-gnu:$(SYSROOT)/lib/aarch64-linux-gnu" all tests
 
 .PHONY: lint syntax report
 C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] bench/*.[ch])
-PLAIN_C := $(filter-out $(X86_SRC) $(NEON_SRC),$(filter %.c,$(C_FILES)))
+PLAIN_C := $(filter-out $(X86_SRC) $(ARM_SRC),$(filter %.c,$(C_FILES)))
 lint: ## warnings of both compilers, format, include directions, banned functions, cppcheck
 	clang-format-14 --dry-run -Werror $(C_FILES)
 	for check in includes banned sizes text; do $(PYTHON) tools/lint/check_$$check.py || exit 1; done
@@ -184,14 +186,18 @@ lint: ## warnings of both compilers, format, include directions, banned function
 	$(MAKE) -s CC=clang-14 syntax
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 -j$(JOBS) \
 	--suppressions-list=tools/lint/cppcheck.txt -Isrc $(filter-out %/unicode_table.c,$(filter src/%.c,$(C_FILES)))
+SYNTAX_NEON = $(ALL_CFLAGS) $(NEON) -fsyntax-only $(filter %_neon.c,$(ARM_SRC))
+SYNTAX_I8MM = $(ALL_CFLAGS) $(I8MM) -fsyntax-only $(filter %_i8mm.c,$(ARM_SRC))
 syntax:
 	$(CC) $(ALL_CFLAGS) -fsyntax-only $(PLAIN_C)
 ifeq ($(ARCH),x86_64)
 	$(if $(filter %_avx2.c,$(X86_SRC)),$(CC) $(ALL_CFLAGS) $(AVX2) -fsyntax-only $(filter %_avx2.c,$(X86_SRC)))
 	$(CC) $(ALL_CFLAGS) $(AVX512) -fsyntax-only $(filter %_avx512.c,$(X86_SRC))
-	$(if $(findstring clang,$(CC)),$(CC) --target=aarch64-linux-gnu $(ALL_CFLAGS) $(NEON) -fsyntax-only $(NEON_SRC))
+	$(if $(findstring clang,$(CC)),$(CC) --target=aarch64-linux-gnu $(SYNTAX_NEON))
+	$(if $(findstring clang,$(CC)),$(CC) --target=aarch64-linux-gnu $(SYNTAX_I8MM))
 else ifneq ($(filter aarch64 arm64,$(ARCH)),)
-	$(CC) $(ALL_CFLAGS) $(NEON) -fsyntax-only $(NEON_SRC)
+	$(CC) $(SYNTAX_NEON)
+	$(CC) $(SYNTAX_I8MM)
 endif
 report: ## sizes of files and functions
 	$(PYTHON) tools/lint/check_sizes.py --report

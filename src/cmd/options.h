@@ -82,7 +82,7 @@ struct options_model {
     uint32_t threads;       /* 0: all CPUs of this process */
     uint32_t ctx;           /* 0: the model's own, at most 8192 (session.h) */
     uint32_t batch;         /* tokens of a prefill step; the command's default before parsing */
-    const char *cpu;        /* "ref", "avx2", "avx512", "neon" or NULL for the best */
+    const char *cpu;        /* "ref", "avx2", "avx512", "neon", "i8mm" or NULL for the best */
     const char *numerics;   /* "portable", "bf16" or NULL for portable */
     const char *cache_type; /* "f16", "q8_0" or NULL for f16 */
     const char *draft;      /* a second model that guesses for the first; NULL for none */
@@ -110,7 +110,7 @@ bool options_parse_size(const char *text, uint64_t *out, struct error *e);
      "never changes the result",                                                                   \
      NULL},                                                                                        \
     {OPTION_TEXT, "cpu", 0, NULL, "SET", &(o).cpu, 0, 0,                                           \
-     "kernels: ref, avx2 or avx512 (default: the fastest);\n"                                      \
+     "kernels: ref, avx2, avx512, neon or i8mm (default: the fastest);\n"                          \
      "same bytes with each",                                                                       \
      NULL},                                                                                        \
     {OPTION_TEXT, "numerics", 0, NULL, "NAME", &(o).numerics, 0, 0,                                \

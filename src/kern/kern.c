@@ -24,7 +24,8 @@ struct set {
 enum {
     NEEDS_AVX2 = KERN_CPU_FMA | KERN_CPU_F16C | KERN_CPU_AVX2,
     NEEDS_AVX512 = NEEDS_AVX2 | KERN_CPU_AVX512F | KERN_CPU_AVX512BW | KERN_CPU_AVX512VL |
-                   KERN_CPU_AVX512DQ | KERN_CPU_AVX512VNNI
+                   KERN_CPU_AVX512DQ | KERN_CPU_AVX512VNNI,
+    NEEDS_I8MM = KERN_CPU_DOTPROD | KERN_CPU_I8MM
 };
 
 static kern_fill_fn *const fills_ref[] = {kern_fill_ref, kern_fill_matmul_ref, NULL};
@@ -59,8 +60,11 @@ static kern_fill_fn *const fills_neon[] = {kern_fill_store_act_neon,
                                            kern_fill_matmul_q256_neon,
                                            kern_fill_matmul_dense_neon,
                                            NULL};
+static kern_fill_fn *const fills_i8mm[] = {kern_fill_matmul_q32_i8mm, kern_fill_matmul_q256_i8mm,
+                                           NULL};
 #else
 static kern_fill_fn *const fills_neon[] = {NULL};
+static kern_fill_fn *const fills_i8mm[] = {NULL};
 #endif
 
 static const struct set sets[KERN_SET_COUNT] = {
@@ -68,6 +72,7 @@ static const struct set sets[KERN_SET_COUNT] = {
     [KERN_AVX2] = {"avx2", NEEDS_AVX2, fills_avx2, NULL},
     [KERN_AVX512] = {"avx512", NEEDS_AVX512, fills_avx512, BF16_AVX512},
     [KERN_NEON] = {"neon", KERN_CPU_DOTPROD, fills_neon, NULL},
+    [KERN_I8MM] = {"i8mm", NEEDS_I8MM, fills_i8mm, NULL},
 };
 
 static const char *const numerics_names[KERN_NUMERICS_COUNT] = {"portable", "bf16"};
@@ -85,6 +90,7 @@ static const struct {
     {KERN_CPU_AVX512DQ, "AVX512DQ"},
     {KERN_CPU_AVX512VNNI, "AVX512_VNNI"},
     {KERN_CPU_DOTPROD, "FEAT_DotProd"},
+    {KERN_CPU_I8MM, "FEAT_I8MM"},
 };
 
 const char *kern_cpu_missing(enum kern_set set, unsigned cpu)
@@ -148,12 +154,18 @@ static unsigned detect_cpu(void)
 
 #elif defined(__aarch64__) && defined(__APPLE__)
 
-static unsigned detect_cpu(void)
+static unsigned feature_if(const char *name, unsigned feature)
 {
     int has = 0;
     size_t size = sizeof has;
-    bool known = sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, NULL, 0) == 0;
-    return known && has ? KERN_CPU_DOTPROD : 0;
+    bool known = sysctlbyname(name, &has, &size, NULL, 0) == 0;
+    return known && has ? feature : 0;
+}
+
+static unsigned detect_cpu(void)
+{
+    return feature_if("hw.optional.arm.FEAT_DotProd", KERN_CPU_DOTPROD) |
+           feature_if("hw.optional.arm.FEAT_I8MM", KERN_CPU_I8MM);
 }
 
 #elif defined(__aarch64__)
@@ -161,7 +173,8 @@ static unsigned detect_cpu(void)
 /* Advanced SIMD itself is part of every aarch64 Linux. */
 static unsigned detect_cpu(void)
 {
-    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? KERN_CPU_DOTPROD : 0;
+    unsigned cpu = getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? KERN_CPU_DOTPROD : 0;
+    return cpu | (getauxval(AT_HWCAP2) & HWCAP2_I8MM ? KERN_CPU_I8MM : 0);
 }
 
 #else

@@ -90,8 +90,13 @@ static const struct probe_loops *best_loops(void)
         break;
     }
 #elif defined(__aarch64__)
-    if (kern_best() == KERN_NEON) {
+    switch (kern_best()) {
+    case KERN_I8MM:
+        return &probe_loops_i8mm;
+    case KERN_NEON:
         return &probe_loops_neon;
+    default:
+        break;
     }
 #endif
     return &probe_loops_ref;

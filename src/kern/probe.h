@@ -23,7 +23,7 @@ double probe_read(struct pool *p, const void *data, size_t n_bytes);
 
 /* Integer operations a second, 8-bit multiplications and their additions counted one each, with the
  * best instructions that a kernel set of this CPU has: vpdpbusd on 512 bits, vpmaddubsw on 256,
- * sdot on 128, or plain C. */
+ * smmla or sdot on 128, or plain C. */
 double probe_int8(struct pool *p);
 
 /* Float operations a second: multiplications and additions of fused multiply-adds on f32. */

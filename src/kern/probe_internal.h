@@ -28,6 +28,8 @@ struct probe_loops {
 
 extern const struct probe_loops probe_loops_ref;
 extern const struct probe_loops probe_loops_avx2, probe_loops_avx512; /* x86-64 only */
-extern const struct probe_loops probe_loops_neon;                     /* aarch64 only */
+extern const struct probe_loops probe_loops_neon, probe_loops_i8mm;   /* aarch64 only */
+probe_read_fn probe_read_neon;
+probe_compute_fn probe_f32_neon;
 
 #endif

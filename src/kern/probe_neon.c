@@ -6,7 +6,7 @@
 /* Enough sums in flight for four units of latency 4. */
 enum { N_SUMS = 16 };
 
-static uint64_t read_neon(const void *data, size_t n_lines)
+uint64_t probe_read_neon(const void *data, size_t n_lines)
 {
     const uint64_t *p = data;
     uint64x2_t a = vdupq_n_u64(0), b = a, c = a, d = a;
@@ -39,7 +39,7 @@ static uint32_t int8_neon(uint32_t n_rounds)
     return (uint32_t)vaddvq_s32(sums[0]);
 }
 
-static uint32_t f32_neon(uint32_t n_rounds)
+uint32_t probe_f32_neon(uint32_t n_rounds)
 {
     float32x4_t x = vdupq_n_f32(PROBE_FACTOR), sums[N_SUMS];
     for (int i = 0; i < N_SUMS; i++) {
@@ -58,5 +58,5 @@ static uint32_t f32_neon(uint32_t n_rounds)
 }
 
 /* 16 products and 16 additions, 4 fused multiply-adds an instruction */
-const struct probe_loops probe_loops_neon = {read_neon,  int8_neon, f32_neon, N_SUMS * 32,
-                                             N_SUMS * 8, NULL,      0};
+const struct probe_loops probe_loops_neon = {
+    probe_read_neon, int8_neon, probe_f32_neon, N_SUMS * 32, N_SUMS * 8, NULL, 0};

@@ -1,5 +1,6 @@
-"""What the compilers made of the AVX-512 kernels: the products take their activations as a broadcast
-from memory, with gcc and clang alike."""
+"""What the compilers made of the kernels whose speed hangs on it: AVX-512 products take activations as
+a broadcast from memory, with gcc and clang alike, and those of aarch64's matrix instructions take
+them as they lie, with nothing of a loop put on the stack."""
 import pathlib
 import re
 import shutil
@@ -8,24 +9,58 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-FILES = ["matmul_q32_avx512.o", "matmul_q256_avx512.o"]
+AVX512 = ["matmul_q32_avx512.o", "matmul_q256_avx512.o"]
+# (Q5_K's panels are Q4_K's to a compiler that merges equal functions.)
+I8MM = {"matmul_q32_i8mm.o": ["q4_0_1x", "q4_1_1x", "q5_0_1x", "q5_1_1x", "q8_0_1x", "iq4_nl_1x"],
+        "matmul_q256_i8mm.o": ["q2_k_panel_", "q3_k_panel_", "q4_k_panel_", "q6_k_panel_", "iq4_xs_panel_"]}
 
 
-def instructions(build, name):
+def functions(build, name, objdump="objdump"):
+    """Of every function the instructions, as (address, text)."""
     path = ROOT / "build" / build / "src/kern" / name
     if not path.exists():
         pytest.skip(f"no {path.relative_to(ROOT)}: another CPU, or not built")
-    if shutil.which("objdump") is None:
-        pytest.skip("no objdump")
-    text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", path], check=True,
+    if shutil.which(objdump) is None:
+        pytest.skip(f"no {objdump}")
+    text = subprocess.run([objdump, "-d", "--no-show-raw-insn", path], check=True,
                           capture_output=True, text=True).stdout
-    return [line.split("\t", 1)[1].strip() for line in text.splitlines() if "\t" in line]
+    found = {}
+    for function, body in re.findall(r"^[0-9a-f]+ <(\w+)>:\n((?:.+\n)*)", text, re.MULTILINE):
+        found[function] = [(int(address, 16), code.strip()) for address, code in
+                           re.findall(r"^\s*([0-9a-f]+):\t(.*)$", body, re.MULTILINE)]
+    return found
 
 
 @pytest.mark.parametrize("build", ["release", "clang"])
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", AVX512)
 def test_products_broadcast_activations_from_memory(build, name):
-    code = instructions(build, name)
+    code = [text for body in functions(build, name).values() for _, text in body]
     products = [i for i in code if i.startswith("vpdpbusd")]
     assert len(products) > 1000
     assert all(re.search(r"\(.*\)\{1to16\}", i) for i in products)
+
+
+def innermost_loops(body):
+    """The instructions of the loops that hold no other."""
+    loops = []
+    for address, text in body:
+        jump = re.match(r"(?:b|b\.\w+|cbn?z\s+\w+,)\s+([0-9a-f]+) <", text)
+        if jump and int(jump.group(1), 16) <= address:
+            loops.append((int(jump.group(1), 16), address))
+    for begin, end in loops:
+        if not any((begin, end) != other and begin <= other[0] and other[1] <= end for other in loops):
+            yield [text for address, text in body if begin <= address <= end]
+
+
+@pytest.mark.parametrize("name", I8MM)
+def test_a_tile_is_multiplied_by_smmla_and_fits_the_registers(name):
+    code = functions("cross", name, "aarch64-linux-gnu-objdump")
+    for kernel in I8MM[name]:
+        loops = [loop for loop in innermost_loops(code[f"{kernel}12"])
+                 if any(i.startswith("smmla") for i in loop)]
+        assert loops, kernel
+        for loop in loops:
+            # 6 pairs of tokens by 2 pairs of rows, 8 items a time
+            assert sum(i.startswith("smmla") for i in loop) == 48, kernel
+            assert not any(i.startswith("sdot") for i in loop), kernel
+            assert not any(re.match(r"(st|ld)\S+\s+q\d+.*\[(sp|x29)\b", i) for i in loop), kernel

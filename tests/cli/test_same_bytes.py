@@ -12,6 +12,7 @@ CLANG = ROOT / "build/clang/puna"
 GENERATOR = ROOT / "build/release/gen_gguf"
 AARCH64 = ROOT / "build/cross/puna"
 EMULATED = [ROOT / "tools/run-aarch64", AARCH64]
+TINY = ROOT / "build/tiny.gguf"
 TEXT = """The puna is the high grassland of the central Andes, above the line where trees grow. Llamas
 and alpacas graze there; nights are cold, and the rain falls from December to March. 1,234 x 5.6 =
 6910.4? Je crois que oui. Die Höhe beträgt über 3'500 m; 海拔。\n"""
@@ -32,7 +33,7 @@ def output(command, text):
 def kernel_sets():
     """Sets that this machine runs, as `puna score` says."""
     usable = []
-    for name in ("ref", "avx2", "avx512", "neon"):
+    for name in ("ref", "avx2", "avx512", "neon", "i8mm"):
         code, _, message = run([PUNA, "score", "--cpu", name], "a b")
         if code == 0:
             usable.append(name)
@@ -67,7 +68,7 @@ def test_scores_with_int8_keys_do_not_depend_on_threads_and_chunks(way, expected
     assert output([*command, *way], TEXT) != expected
 
 
-@pytest.mark.parametrize("name", ["ref", "avx2", "avx512", "neon"])
+@pytest.mark.parametrize("name", ["ref", "avx2", "avx512", "neon", "i8mm"])
 def test_scores_do_not_depend_on_the_kernel_set(name):
     if name not in kernel_sets():
         pytest.skip(f"this CPU does not run {name}")
@@ -114,7 +115,9 @@ def test_scores_do_not_depend_on_the_architecture(shape_type, tmp_path):
                    capture_output=True)
     ids = " ".join(str(i * i % 250 + 3) for i in range(24))
     command = ["score", "--ids", "--json", "--top", "3", model]
-    assert output([*EMULATED, *command], ids) == output([PUNA, *command], ids)
+    there = output([PUNA, *command], ids)
+    for name in ("neon", "i8mm"):
+        assert output([*EMULATED, *command, "--cpu", name], ids) == there
 
 
 def test_scores_in_numerics_bf16_are_those_of_ref_whatever_computes_them(tmp_path):
@@ -139,8 +142,14 @@ def test_scores_in_numerics_bf16_are_those_of_ref_whatever_computes_them(tmp_pat
         assert output([CLANG, *command], ids) == expected
 
 
-def test_the_aarch64_build_computes_with_neon():
-    if not AARCH64.exists():
-        pytest.skip("build/cross/puna is not built")
-    kernels = output([*EMULATED, "version"], "").splitlines()[2].split()
-    assert kernels[0] == b"kernels" and kernels[-1] == b"neon"  # the last one is the default
+@pytest.mark.parametrize("cpu, sets, refusal", [
+    ("max", b"ref neon i8mm", None),
+    ("neoverse-n1", b"ref neon", "kernel set 'i8mm' needs the CPU feature FEAT_I8MM"),
+    ("cortex-a53", b"ref", "kernel set 'i8mm' needs the CPU feature FEAT_DotProd")])
+def test_the_aarch64_build_takes_what_the_cpu_has(cpu, sets, refusal, monkeypatch):
+    if not AARCH64.exists() or not TINY.exists():
+        pytest.skip("build/cross/puna or build/tiny.gguf is not built")
+    monkeypatch.setenv("QEMU_CPU", cpu)
+    assert output([*EMULATED, "version"], "").splitlines()[2].split() == [b"kernels", *sets.split()]
+    code, _, message = run([*EMULATED, "score", "--ids", "--cpu", "i8mm", TINY], "1 2 3")
+    assert (code, refusal is None or refusal in message) == (0 if refusal is None else 6, True)

@@ -206,6 +206,12 @@ static void tokens_of_neon_are_those_of_ref(void **state)
     check_set(KERN_NEON);
 }
 
+static void tokens_of_i8mm_are_those_of_ref(void **state)
+{
+    (void)state;
+    check_set(KERN_I8MM);
+}
+
 /* That they differ from the portable ones is seen in logits: tests/cli/test_same_bytes.py. */
 static void tokens_in_numerics_bf16_do_not_depend_on_anything_else(void **state)
 {
@@ -583,6 +589,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tokens_of_avx2_are_those_of_ref),
         cmocka_unit_test(tokens_of_avx512_are_those_of_ref),
         cmocka_unit_test(tokens_of_neon_are_those_of_ref),
+        cmocka_unit_test(tokens_of_i8mm_are_those_of_ref),
         cmocka_unit_test(tokens_in_numerics_bf16_do_not_depend_on_anything_else),
         cmocka_unit_test(tokens_behind_a_long_prompt_do_not_depend_on_threads),
         cmocka_unit_test(a_kept_prefix_changes_nothing),

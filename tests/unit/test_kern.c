@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-static const enum kern_set all_sets[] = {KERN_REF, KERN_AVX2, KERN_AVX512, KERN_NEON};
+static const enum kern_set all_sets[] = {KERN_REF, KERN_AVX2, KERN_AVX512, KERN_NEON, KERN_I8MM};
 
 static void names_and_sets_are_the_same_list(void **state)
 {
@@ -78,6 +78,9 @@ static void a_set_is_refused_for_each_feature_it_needs(void **state)
     assert_string_equal(kern_cpu_missing(KERN_AVX512, avx2), "AVX512F");
     assert_null(kern_cpu_missing(KERN_NEON, KERN_CPU_DOTPROD));
     assert_string_equal(kern_cpu_missing(KERN_NEON, ~(unsigned)KERN_CPU_DOTPROD), "FEAT_DotProd");
+    assert_null(kern_cpu_missing(KERN_I8MM, KERN_CPU_DOTPROD | KERN_CPU_I8MM));
+    assert_string_equal(kern_cpu_missing(KERN_I8MM, KERN_CPU_DOTPROD), "FEAT_I8MM");
+    assert_string_equal(kern_cpu_missing(KERN_I8MM, KERN_CPU_I8MM), "FEAT_DotProd");
 }
 
 static void numerics_have_names(void **state)

@@ -32,6 +32,9 @@ static size_t usable_loops(const struct probe_loops *out[KERN_SET_COUNT])
     if (kern_get(KERN_NEON, NULL) != NULL) {
         out[n++] = &probe_loops_neon;
     }
+    if (kern_get(KERN_I8MM, NULL) != NULL) {
+        out[n++] = &probe_loops_i8mm;
+    }
 #endif
     return n;
 }
