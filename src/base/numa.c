@@ -7,7 +7,7 @@
 
 enum { MAX_NODE_NUMBER = 1024 };
 
-/* Adds the CPUs of a list such as "0-3,8,10-11\n" that are in `allowed`; false for anything else. */
+/* Adds the CPUs of a list such as "0-3,8,10-11\n" that are in `allowed`; false for all else. */
 static bool add_cpus(FILE *f, const cpu_set_t *allowed, uint64_t cpus[NUMA_MAX_CPUS / 64])
 {
     unsigned first, last;

@@ -1,12 +1,12 @@
 /* pool.h - a fixed team of threads that runs one function at a time, all threads together.
  *
- * pool_run() is a phase: the caller and every worker that comes in time call fn, and pool_run returns
- * when all who came have finished. Work inside a phase is divided by pool_next_chunk(). So a thread
- * whose core was taken away costs a chunk at most, and nothing when it was away between phases: who
- * is late is not waited for. Between phases workers spin briefly, then sleep on a futex.
- * Where the machine's memory has nodes (numa.h), every node has its threads, which stay on its CPUs.
- * Owner/threads: one thread at a time calls pool_run; it is thread 0 of the team.
- */
+ * pool_run() is a phase: the caller and every worker that comes in time call fn, and pool_run
+ * returns when all who came have finished. Work inside a phase is divided by pool_next_chunk(). So
+ * a thread whose core was taken away costs a chunk at most, and nothing when it was away between
+ * phases: who is late is not waited for. Between phases workers spin briefly, then sleep on a
+ * futex. Where the machine's memory has nodes (numa.h), every node has its threads, which stay on
+ * its CPUs.
+ * Owner/threads: one thread at a time calls pool_run; it is thread 0 of the team. */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
 
@@ -22,12 +22,12 @@ struct pool;
 /* thread is 0 .. pool_n_threads-1 */
 typedef void pool_fn(void *argument, unsigned thread);
 
-/* n_threads >= 1 (1 starts no thread), shared out among the machine's NUMA nodes. On failure returns
- * NULL with *e set. */
+/* n_threads >= 1 (1 starts no thread), shared out among the machine's NUMA nodes. On failure
+ * returns NULL with *e set. */
 struct pool *pool_create(unsigned n_threads, struct error *e);
 
-/* The same for nodes that the caller describes; without CPUs they are imagined, and no thread is held to
- * any. For tests. */
+/* The same for nodes that the caller describes; without CPUs they are imagined, and no thread is
+ * held to any. For tests. */
 struct pool *pool_create_on(unsigned n_threads, const struct numa *numa, struct error *e);
 void pool_destroy(struct pool *p);
 unsigned pool_n_threads(const struct pool *p);
@@ -36,9 +36,9 @@ unsigned pool_n_threads(const struct pool *p);
 unsigned pool_n_nodes(const struct pool *p);
 unsigned pool_node_of(const struct pool *p, unsigned thread);
 
-/* Runs fn(argument, 0) on the calling thread and fn(argument, t) on the threads t that come before it
- * has returned (once, or seldom twice in turn), and waits for them. fn must do all the work whoever
- * comes. Must not be nested. */
+/* Runs fn(argument, 0) on the calling thread and fn(argument, t) on the threads t that come before
+ * it has returned (once, or seldom twice in turn), and waits for them. fn must do all the work
+ * whoever comes. Must not be nested. */
 void pool_run(struct pool *p, pool_fn *fn, void *argument);
 
 /* The next chunk [*begin, *end) of 0..n in steps of `chunk`, false when none is left.

@@ -29,9 +29,9 @@ static bool init_seqs(struct bench *b, struct error *e)
     if (!kv_pool_init(&b->kv, &b->session.model.config, b->session.kv_type, n_cached, e)) {
         return false;
     }
-    /* touches every page: an untouched one would be read from the cache. As f16 a tenth; as a scale
-     * small, but no denormal */
-    memset(b->kv.data, 0x2E, b->kv.n_pages * b->kv.page_bytes);
+    /* touches every page: an untouched one would be read from the cache. As an item within the
+     * largest; as a scale small, but no denormal */
+    memset(b->kv.data, 0x0E, b->kv.n_pages * b->kv.page_bytes);
     for (uint32_t i = 0; i < BENCH_MAX_BATCH; i++) {
         if (!kv_seq_init(&b->seqs[i], b->n_ctx, e)) {
             return false;

@@ -77,9 +77,9 @@ static bool choose_kernels(const struct options_model *options, const struct ker
 
 bool session_cache_type(const char *name, enum kern_kv *out, struct error *e)
 {
-    *out = KERN_KV_F16;
+    *out = KERN_KV_Q16;
     if (name != NULL && !kv_type_parse(name, out)) {
-        return error_set(e, ERROR_USAGE, "option --cache-type: '%s' is not f16 or q8_0", name);
+        return error_set(e, ERROR_USAGE, "option --cache-type: '%s' is not q16 or q8_0", name);
     }
     return true;
 }

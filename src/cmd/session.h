@@ -33,7 +33,7 @@ struct session {
     struct session_progress progress;
 };
 
-/* The type that --cache-type names; name NULL: f16. ERROR_USAGE for any other word. */
+/* The type that --cache-type names; name NULL: q16. ERROR_USAGE for any other word. */
 bool session_cache_type(const char *name, enum kern_kv *out, struct error *e);
 
 /* Checks the options, then finds (see cmd_find_model, which may fetch) and loads a model; a

@@ -1,15 +1,14 @@
-/* attend_avx2.c - the vector parts of attend.h, and merge: 16 floats are two registers. */
+/* attend_avx2.c - the vector parts of attend.h, and merge: a group of 16 sums is two registers. */
 #include "kern/attend.h"
 #include "kern/simd_avx2.h"
 
 enum { ROWS = ATTEND_ROWS, GROUPS = 2 };
 
-/* 8 items as floats. */
-static inline __m256 load_items(enum kern_kv type, const char *m)
+/* 8 pairs. */
+static inline __m256i load_pairs(enum kern_kv type, const char *m)
 {
-    return type == KERN_KV_F16
-               ? _mm256_cvtph_ps(_mm_loadu_si128((const void *)m))
-               : _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)m)));
+    return type == KERN_KV_Q16 ? _mm256_loadu_si256((const void *)m)
+                               : _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)m));
 }
 
 /* `rows` rows times `groups` groups from group `first` on. Inlined with constants, so that all sums
@@ -18,39 +17,36 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
                                                                  uint32_t first, enum kern_kv type,
                                                                  uint32_t rows, uint32_t groups)
 {
-    __m256 s[ROWS][2 * GROUPS];
-    float *sums = p->sums + first * 16;
+    __m256i s[ROWS][2 * GROUPS];
     size_t factor_stride = p->factor_stride, group_stride = p->group_stride;
 #pragma GCC unroll 6
     for (uint32_t r = 0; r < rows; r++) {
-        __m256 scale = _mm256_set1_ps(p->scale ? p->scale[r] : 0.0f);
 #pragma GCC unroll 4
         for (uint32_t i = 0; i < 2 * groups; i++) {
-            const float *sum = sums + r * p->sum_stride + i * 8;
-            s[r][i] = p->scale ? _mm256_mul_ps(_mm256_loadu_ps(sum), scale) : scale;
+            s[r][i] = _mm256_setzero_si256();
         }
     }
     const char *m = p->m + first * group_stride;
-    const float *factor = p->factors;
-    for (const float *end = factor + p->n_steps; factor < end; factor++, m += p->step_stride) {
+    const int16_t *pair = p->factors;
+    for (const int16_t *end = pair + 2 * p->n_steps; pair < end; pair += 2, m += p->step_stride) {
         if (p->ahead != 0) {
 #pragma GCC unroll 4
             for (uint32_t g = 0; g < groups; g++) {
                 __builtin_prefetch(m + g * group_stride + p->ahead, 0, 2);
             }
         }
-        __m256 v[2 * GROUPS];
+        __m256i v[2 * GROUPS];
 #pragma GCC unroll 4
         for (uint32_t i = 0; i < 2 * groups; i++) {
-            size_t at = i / 2 * group_stride + i % 2 * 8 * kern_kv_item_bytes(type);
-            v[i] = load_items(type, m + at);
+            size_t at = i / 2 * group_stride + i % 2 * 16 * kern_kv_item_bytes(type);
+            v[i] = load_pairs(type, m + at);
         }
 #pragma GCC unroll 6
         for (uint32_t r = 0; r < rows; r++) {
-            __m256 f = _mm256_set1_ps(factor[r * factor_stride]);
+            __m256i f = _mm256_set1_epi32(attend_pair(pair + r * factor_stride));
 #pragma GCC unroll 4
             for (uint32_t i = 0; i < 2 * groups; i++) {
-                s[r][i] = _mm256_fmadd_ps(f, v[i], s[r][i]);
+                s[r][i] = _mm256_add_epi32(s[r][i], _mm256_madd_epi16(v[i], f));
             }
         }
     }
@@ -58,11 +54,8 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
     for (uint32_t r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (uint32_t i = 0; i < 2 * groups; i++) {
-            if (type == KERN_KV_Q8_0 && p->end_scale) {
-                s[r][i] =
-                    _mm256_mul_ps(s[r][i], _mm256_loadu_ps(p->end_scale + first * 16 + i * 8));
-            }
-            _mm256_storeu_ps(sums + r * p->sum_stride + i * 8, s[r][i]);
+            int32_t *sums = p->sums + r * KERN_ATTN_MAX_DIM + first * 16 + i * 8;
+            _mm256_storeu_si256((void *)sums, s[r][i]);
         }
     }
 }
@@ -93,10 +86,10 @@ typedef void multiply_block_fn(const struct attend_product *p, uint32_t first);
             {multiply_##type##_1x2, multiply_##type##_2x2, multiply_##type##_3x2},                 \
     }
 
-MULTIPLY_TYPE(F16)
+MULTIPLY_TYPE(Q16)
 MULTIPLY_TYPE(Q8_0)
 
-static multiply_block_fn *const multiply_table[KERN_KV_COUNT][GROUPS][ROWS] = {NAMES_TYPE(F16),
+static multiply_block_fn *const multiply_table[KERN_KV_COUNT][GROUPS][ROWS] = {NAMES_TYPE(Q16),
                                                                                NAMES_TYPE(Q8_0)};
 
 static void multiply(const struct attend_product *p)
@@ -108,49 +101,70 @@ static void multiply(const struct attend_product *p)
     }
 }
 
-/* The largest of m and p[0..n_keys). */
-static float max_score(const float *p, uint32_t n_keys, float m)
+/* All bits set in those of keys i..i+7 that are among the first n_keys. */
+static inline __m256 valid_keys(uint32_t i, uint32_t n_keys)
 {
-    __m256 max = _mm256_set1_ps(m);
-    for (uint32_t i = 0; i < n_keys; i += 8) {
-        __m256 score = _mm256_loadu_ps(p + i);
-        if (n_keys - i < 8) {
-            __m256 valid = _mm256_castsi256_ps(simd256_first((int)(n_keys - i)));
-            score = _mm256_blendv_ps(max, score, valid);
-        }
-        max = _mm256_max_ps(max, score);
+    return _mm256_castsi256_ps(simd256_first((int)n_keys - (int)i));
+}
+
+/* p = the scores of row r; returns the largest of them and of the row's m, NaN left out. */
+static float scores(const struct attend_block *b, uint32_t r, float *p)
+{
+    __m256 max = _mm256_set1_ps(b->a->m[b->first + r]), qd = _mm256_set1_ps(b->a->qd[b->first + r]);
+    for (uint32_t i = 0; i < b->n_keys[r]; i += 8) {
+        __m256 sum = _mm256_cvtepi32_ps(_mm256_loadu_si256((const void *)(b->sums[r] + i)));
+        __m256 score = _mm256_mul_ps(sum, _mm256_mul_ps(qd, _mm256_loadu_ps(b->tile->kd + i)));
+        _mm256_storeu_ps(p + i, score);
+        score = _mm256_blendv_ps(max, score, valid_keys(i, b->n_keys[r]));
+        max = _mm256_max_ps(score, max); /* max when score is NaN */
     }
     __m128 max4 = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
     max4 = _mm_max_ps(max4, _mm_movehl_ps(max4, max4));
     return _mm_cvtss_f32(_mm_max_ss(max4, _mm_movehdup_ps(max4)));
 }
 
-static float weights(float *p, uint32_t n_keys, float *m, float *l, const float *vd)
+static void weights(struct attend_block *b, uint32_t r)
 {
-    float mn = max_score(p, n_keys, *m) + 0.0f;
+    float p[KERN_ATTN_TILE] = {0}; /* scores, then weights times vd */
+    uint32_t n_keys = b->n_keys[r];
+    float mn = scores(b, r, p) + 0.0f;
     __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
+    __m256i top = _mm256_setzero_si256(); /* the largest weights, as bits */
     for (uint32_t i = 0; i < n_keys; i += 16) {
 #pragma GCC unroll 2
         for (uint32_t h = 0; h < 2; h++) {
-            float *at = p + i + h * 8;
-            __m256 valid = _mm256_castsi256_ps(simd256_first((int)n_keys - (int)(i + h * 8)));
-            __m256 weight = simd256_exp(_mm256_sub_ps(_mm256_loadu_ps(at), _mm256_set1_ps(mn)));
-            weight = _mm256_and_ps(weight, valid); /* a weight is no -0: adding 0 is nothing */
-            lanes[h] = _mm256_add_ps(lanes[h], weight);
-            weight = vd ? _mm256_mul_ps(weight, _mm256_loadu_ps(vd + i + h * 8)) : weight;
-            _mm256_storeu_ps(at, weight);
+            uint32_t at = i + h * 8;
+            __m256 valid = valid_keys(at, n_keys);
+            __m256 weight = simd256_exp(_mm256_sub_ps(_mm256_loadu_ps(p + at), _mm256_set1_ps(mn)));
+            /* a weight is no -0: adding 0 is nothing */
+            lanes[h] = _mm256_add_ps(lanes[h], _mm256_and_ps(weight, valid));
+            weight = _mm256_mul_ps(weight, _mm256_loadu_ps(b->tile->vd + at));
+            weight = _mm256_and_ps(weight, valid);
+            top = _mm256_max_epu32(top, _mm256_castps_si256(_mm256_and_ps(weight, magnitude)));
+            _mm256_storeu_ps(p + at, weight);
         }
     }
-    float c = fmath_expf(*m - mn);
-    *l = fmaf(*l, c, simd256_sum(lanes[0], lanes[1]));
-    *m = mn;
-    return c;
+    attend_update(b, r, mn, simd256_sum(lanes[0], lanes[1]));
+    float inverse = attend_scale_weights(b, r, simd256_max_bits(top));
+    for (uint32_t i = 0; i < KERN_ATTN_TILE; i += 16) {
+        _mm256_storeu_si256((void *)(b->pq[r] + i), simd256_quants(p + i, inverse));
+    }
+}
+
+static void add(float *o, const int32_t *sums, uint32_t dim_v, float pd, float c)
+{
+    for (uint32_t d = 0; d < dim_v; d += 8) {
+        __m256 sum = _mm256_cvtepi32_ps(_mm256_loadu_si256((const void *)(sums + d)));
+        __m256 kept = _mm256_mul_ps(_mm256_loadu_ps(o + d), _mm256_set1_ps(c));
+        _mm256_storeu_ps(o + d, _mm256_fmadd_ps(sum, _mm256_set1_ps(pd), kept));
+    }
 }
 
 static void attend(const struct kern_attn *a, const struct kern_kv_tile *tile,
                    const uint32_t *n_keys)
 {
-    attend_tile(a, tile, n_keys, multiply, weights);
+    attend_tile(a, tile, n_keys, &(const struct attend_set){multiply, weights, add});
 }
 
 static void merge(float *ma, float *la, float *oa, const float *mb, const float *lb,

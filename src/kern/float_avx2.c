@@ -1,4 +1,4 @@
-/* float_avx2.c - rmsnorm, rope, silu, add, to_f16 and to_q8 of 8 floats at a time. Whole registers
+/* float_avx2.c - rmsnorm, rope, silu, add, to_q8 and to_q16 of 8 floats at a time. Whole registers
  * first, then one step with masked loads and stores. */
 #include "base/half.h"
 #include "kern/simd_avx2.h"
@@ -101,49 +101,36 @@ static void add(float *y, const float *x, uint32_t n)
     }
 }
 
-static void to_f16(uint16_t *dst, const float *src, uint32_t n)
+/* The largest |x| of n items, as bits. */
+static uint32_t max_bits_of(const float *x, uint32_t n)
 {
-    uint32_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        __m128i h = _mm256_cvtps_ph(_mm256_loadu_ps(src + i),
-                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        _mm_storeu_si128((__m128i *)(void *)(dst + i), h);
+    const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+    __m256i max = _mm256_setzero_si256();
+    for (uint32_t i = 0; i < n; i += 8) {
+        __m256i bits = _mm256_loadu_si256((const void *)(x + i));
+        max = _mm256_max_epu32(max, _mm256_and_si256(bits, magnitude));
     }
-    for (; i < n; i++) {
-        dst[i] = half_f32_to_f16(src[i]);
-    }
-}
-
-/* 16 quants; every lane of keep is all or nothing. */
-static __m128i quantise(const float *x, __m256 inverse, __m256 keep)
-{
-    __m256 low = _mm256_mul_ps(_mm256_loadu_ps(x), inverse);
-    __m256 high = _mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse);
-    __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_and_ps(low, keep)),
-                                       _mm256_cvtps_epi32(_mm256_and_ps(high, keep)));
-    words = _mm256_permute4x64_epi64(words, 0xD8);
-    return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    return simd256_max_bits(max);
 }
 
 static float to_q8(int8_t *dst, const float *src, uint32_t n)
 {
-    const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
-    __m256i max = _mm256_setzero_si256(); /* of |x|, as bits */
-    for (uint32_t i = 0; i < n; i += 8) {
-        __m256i x = _mm256_loadu_si256((const void *)(src + i));
-        max = _mm256_max_epu32(max, _mm256_and_si256(x, magnitude));
-    }
-    __m128i max4 = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
-    max4 = _mm_max_epu32(max4, _mm_shuffle_epi32(max4, 0x4E));
-    max4 = _mm_max_epu32(max4, _mm_shuffle_epi32(max4, 0xB1));
-    float m = _mm_cvtss_f32(_mm_castsi128_ps(max4));
-    bool used = isfinite(m) && m >= 0x1p-100f;
-    __m256 keep = _mm256_castsi256_ps(_mm256_set1_epi32(used ? -1 : 0));
-    __m256 inverse = _mm256_set1_ps(127.0f / m);
+    float inverse, d = kern_block_scale(max_bits_of(src, n), 127.0f, &inverse);
     for (uint32_t i = 0; i < n; i += 16) {
-        _mm_storeu_si128((void *)(dst + i), quantise(src + i, inverse, keep));
+        __m256i words = simd256_quants(src + i, inverse);
+        __m128i high = _mm256_extracti128_si256(words, 1);
+        _mm_storeu_si128((void *)(dst + i), _mm_packs_epi16(_mm256_castsi256_si128(words), high));
     }
-    return used ? m / 127.0f : isfinite(m) ? 0.0f : NAN;
+    return d;
+}
+
+static float to_q16(int16_t *dst, const float *src, uint32_t n, uint32_t max)
+{
+    float inverse, d = kern_block_scale(max_bits_of(src, n), (float)max, &inverse);
+    for (uint32_t i = 0; i < n; i += 16) {
+        _mm256_storeu_si256((void *)(dst + i), simd256_quants(src + i, inverse));
+    }
+    return d;
 }
 
 void kern_fill_float_avx2(struct kern_table *t)
@@ -152,6 +139,6 @@ void kern_fill_float_avx2(struct kern_table *t)
     t->rope = rope;
     t->silu_mul = silu_mul;
     t->add = add;
-    t->to_f16 = to_f16;
     t->to_q8 = to_q8;
+    t->to_q16 = to_q16;
 }

@@ -1,4 +1,4 @@
-/* float_avx512.c - rmsnorm, rope, silu, add and to_f16 of 16 floats at a time. The last, partial
+/* float_avx512.c - rmsnorm, rope, silu and add of 16 floats at a time. The last, partial
  * register of a row is a masked one, so no kernel has a second loop. */
 #include "kern/simd_avx512.h"
 
@@ -63,21 +63,10 @@ static void add(float *y, const float *x, uint32_t n)
     }
 }
 
-static void to_f16(uint16_t *dst, const float *src, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i += 16) {
-        __mmask16 mask = n - i < 16 ? simd512_first(n - i) : 0xFFFF;
-        __m512 v = _mm512_maskz_loadu_ps(mask, src + i);
-        __m256i h = _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        _mm256_mask_storeu_epi16(dst + i, mask, h);
-    }
-}
-
 void kern_fill_float_avx512(struct kern_table *t)
 {
     t->rmsnorm = rmsnorm;
     t->rope = rope;
     t->silu_mul = silu_mul;
     t->add = add;
-    t->to_f16 = to_f16;
 }

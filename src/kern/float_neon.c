@@ -1,6 +1,5 @@
-/* float_neon.c - rmsnorm, rope, silu, add and to_f16 of 4 floats at a time. Whole registers first,
+/* float_neon.c - rmsnorm, rope, silu, add and to_q16 of 4 floats at a time. Whole registers first,
  * then what is left one by one. */
-#include "base/half.h"
 #include "kern/simd_neon.h"
 
 static float sum_of_squares(const float *x, uint32_t n)
@@ -86,15 +85,17 @@ static void add(float *y, const float *x, uint32_t n)
     }
 }
 
-static void to_f16(uint16_t *dst, const float *src, uint32_t n)
+static float to_q16(int16_t *dst, const float *src, uint32_t n, uint32_t max)
 {
-    uint32_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        vst1_u16(dst + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(src + i))));
+    uint32x4_t bits = vdupq_n_u32(0);
+    for (uint32_t i = 0; i < n; i += 4) {
+        bits = vmaxq_u32(bits, vreinterpretq_u32_f32(vabsq_f32(vld1q_f32(src + i))));
     }
-    for (; i < n; i++) {
-        dst[i] = half_f32_to_f16(src[i]);
+    float inverse, d = kern_block_scale(vmaxvq_u32(bits), (float)max, &inverse);
+    for (uint32_t i = 0; i < n; i += 8) {
+        vst1q_s16(dst + i, simd128_quants(src + i, inverse));
     }
+    return d;
 }
 
 void kern_fill_float_neon(struct kern_table *t)
@@ -103,5 +104,5 @@ void kern_fill_float_neon(struct kern_table *t)
     t->rope = rope;
     t->silu_mul = silu_mul;
     t->add = add;
-    t->to_f16 = to_f16;
+    t->to_q16 = to_q16;
 }

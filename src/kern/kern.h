@@ -111,43 +111,82 @@ typedef void kern_silu_mul_fn(float *y, const float *gate, const float *up, uint
 /* y += x, n items. */
 typedef void kern_add_fn(float *y, const float *x, uint32_t n);
 
-/* dst = f16(src) with round-to-nearest-even, n items. */
-typedef void kern_to_f16_fn(uint16_t *dst, const float *src, uint32_t n);
-
 /* Quantises the n items of src, n a multiple of 16, as one block of kern_act; returns d. */
 typedef float kern_to_q8_fn(int8_t *dst, const float *src, uint32_t n);
 
-/* Keys and values of KERN_ATTN_TILE tokens for one KV head:
- *   F16   k (KERN_ATTN_TILE/16, dim_k, 16) f16: 16 keys side by side; v (KERN_ATTN_TILE, dim_v) f16
- *   Q8_0  k, v alike, of int8; kd, vd (KERN_ATTN_TILE) f32: each token's scale (see to_q8) */
-enum kern_kv { KERN_KV_F16, KERN_KV_Q8_0, KERN_KV_COUNT };
+/* The same to quants of at most `max` < 2^15 in magnitude, which takes the place of 127. */
+typedef float kern_to_q16_fn(int16_t *dst, const float *src, uint32_t n, uint32_t max);
+
+/* Keys and values of KERN_ATTN_TILE tokens for one KV head, with a scale for each token's:
+ *   k (KERN_ATTN_TILE/16, dim_k/2, 16, 2): two consecutive items of 16 keys side by side
+ *   v (KERN_ATTN_TILE/2, dim_v, 2): every item of two consecutive tokens
+ *   kd, vd (KERN_ATTN_TILE): the scales
+ * Q16: int16 (to_q16 with kern_kv_item_max), Q8_0: int8 (to_q8). */
+enum kern_kv { KERN_KV_Q16, KERN_KV_Q8_0, KERN_KV_COUNT };
 struct kern_kv_tile {
     void *k, *v;
-    float *kd, *vd; /* NULL for F16 */
+    float *kd, *vd;
 };
 
 static inline size_t kern_kv_item_bytes(enum kern_kv type)
 {
-    return type == KERN_KV_F16 ? sizeof(uint16_t) : sizeof(int8_t);
+    return type == KERN_KV_Q16 ? sizeof(int16_t) : sizeof(int8_t);
+}
+
+/* Where item d of token `slot` lies in k and in v. */
+static inline size_t kern_kv_key_at(size_t dim_k, size_t slot, size_t d)
+{
+    return (slot / 16 * dim_k + d / 2 * 2) * 16 + slot % 16 * 2 + d % 2;
+}
+
+static inline size_t kern_kv_value_at(size_t dim_v, size_t slot, size_t d)
+{
+    return (slot / 2 * dim_v + d) * 2 + slot % 2;
+}
+
+enum { KERN_ATTN_ROWS = 32, KERN_ATTN_MAX_DIM = 256 };
+
+/* The largest quants of keys and values, of queries, and of weights: such that an int32 holds any
+ * sum of their products. 12 bits and a sign on either side are more than f16 has in mantissas. */
+static inline uint32_t kern_kv_item_max(enum kern_kv type)
+{
+    return type == KERN_KV_Q16 ? 4095 : 127;
+}
+
+static inline uint32_t kern_attn_factor_max(enum kern_kv type, uint32_t n_products)
+{
+    uint32_t max = INT32_MAX / (kern_kv_item_max(type) * n_products);
+    return max < INT16_MAX ? max : INT16_MAX;
+}
+
+static inline uint32_t kern_attn_query_max(enum kern_kv type, uint32_t dim_k)
+{
+    return kern_attn_factor_max(type, dim_k);
+}
+
+static inline uint32_t kern_attn_weight_max(enum kern_kv type)
+{
+    return kern_attn_factor_max(type, KERN_ATTN_TILE);
 }
 
 /* Attention of rows (token, head) that share one KV head, over one tile of keys.
- * shapes  q (n_rows, dim_k) f32, already times 1/sqrt(dim_k); n_keys[row]: the row sees keys
- *         0..n_keys-1 of this tile (0: the row is left as it is)
+ * shapes  q (n_rows, dim_k), qd (n_rows): queries times 1/sqrt(dim_k), each quantised by to_q16
+ *         with kern_attn_query_max; n_keys[row]: the row sees keys 0..n_keys-1 of this tile (0: the row
+ *         is left as it is)
  *         m, l (n_rows), o (n_rows, dim_v): running maximum, sum, weighted sum; start -inf, 0, 0
- * needs   dim_k, dim_v multiples of 16 and at most 256; n_rows <= KERN_ATTN_ROWS
- * order   i < n_keys (the rest of the tile is not used and may hold anything): s[i] = fmaf over d
- *         ascending from 0 of q[d] * (float)k[i][d]; Q8_0: s[i] = s[i] * kd[i];
- *         mt = max over i of s[i]; mn = max(m, mt) + 0 (so never -0);
+ * needs   dim_k, dim_v multiples of 16 and at most 256; n_rows <= KERN_ATTN_ROWS; m not NaN
+ * order   i < n_keys (the rest of the tile is not used and may hold anything):
+ *         s[i] = (float)isum * (qd * kd[i]), isum the exact sum over d of q[d] * k[i][d];
+ *         mt = max over i of s[i], NaN left out; mn = max(m, mt) + 0 (so never -0);
  *         c = exp(m - mn); p[i] = exp(s[i] - mn); sum = lane sums over i (lane i % 16, ascending,
- *         plain additions) added by halves; l = fmaf(l, c, sum); Q8_0: p[i] = p[i] * vd[i];
- *         o = o * c, then o = fmaf(p[i], (float)v[i], o) for i ascending; m = mn
- *         A NaN among the inputs gives some result, which may differ from set to set. */
-enum { KERN_ATTN_ROWS = 32, KERN_ATTN_MAX_DIM = 256 };
+ *         plain additions) added by halves; l = fmaf(l, c, sum); p[i] = p[i] * vd[i];
+ *         pq[i], pd = p quantised as by to_q16 with kern_attn_weight_max;
+ *         o = fmaf((float)isum, pd, o * c), isum the exact sum over i of pq[i] * v[i]; m = mn */
 struct kern_attn {
     enum kern_kv type; /* of the tile */
     uint32_t n_rows, dim_k, dim_v;
-    const float *q;
+    const int16_t *q;
+    const float *qd;
     float *m, *l, *o;
     ptrdiff_t ahead; /* bytes from this tile to the next one, which is fetched meanwhile; 0: none */
 };
@@ -170,8 +209,8 @@ struct kern_table {
     kern_rope_fn *rope;
     kern_silu_mul_fn *silu_mul;
     kern_add_fn *add;
-    kern_to_f16_fn *to_f16;
     kern_to_q8_fn *to_q8;
+    kern_to_q16_fn *to_q16;
     kern_attend_fn *attend;
     kern_merge_fn *merge;
 };

@@ -74,6 +74,24 @@ static inline float kern_sum_lanes(float lanes[KERN_LANES])
     return lanes[0];
 }
 
+/* The scale d of a block whose largest |x| has these bits, and in *inverse what its items are
+ * multiplied by to become quants of at most `max`; 0 when all are 0. Bits of |x| are ordered as the
+ * values are, NaN above infinity. */
+static inline float kern_block_scale(uint32_t max_bits, float max, float *inverse)
+{
+    float m;
+    memcpy(&m, &max_bits, sizeof m);
+    *inverse = 0.0f;
+    if (max_bits >= 0x7F800000) {
+        return NAN;
+    }
+    if (m < 0x1p-100f) {
+        return 0.0f;
+    }
+    *inverse = max / m;
+    return m / max;
+}
+
 /* The scalar part of a merge: the factors of both sides, and a's new maximum and sum. */
 static inline void kern_merge_scalars(float *ma, float *la, float mb, float lb, float factors[2])
 {

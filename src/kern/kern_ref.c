@@ -18,27 +18,29 @@ static void store_act_f32(const struct kern_act *a, const float *x, size_t x_str
     }
 }
 
-/* Quantises n items x to q, item k at q[k / 8 * q_stride + k % 8]; returns the scale d. */
-static float quantise_block(const float *x, uint32_t n, int8_t *q, size_t q_stride)
+static float block_scale(const float *x, uint32_t n, uint32_t max, float *inverse)
 {
-    uint32_t max_bits = 0; /* of |x|: ordered as the values are, NaN above infinity */
+    uint32_t max_bits = 0; /* of |x| */
     for (uint32_t k = 0; k < n; k++) {
         uint32_t bits = half_to_bits(x[k]) & 0x7FFFFFFF;
         max_bits = bits > max_bits ? bits : max_bits;
     }
-    float m = half_from_bits(max_bits);
-    bool finite = max_bits < 0x7F800000;
-    if (!finite || m < 0x1p-100f) {
-        for (uint32_t k = 0; k < n; k++) {
-            q[k / 8 * q_stride + k % 8] = 0;
-        }
-        return finite ? 0.0f : NAN;
-    }
-    float inverse = 127.0f / m;
+    return kern_block_scale(max_bits, (float)max, inverse);
+}
+
+static int32_t quant_of(float x, float inverse)
+{
+    return inverse != 0.0f ? (int32_t)nearbyintf(x * inverse) : 0;
+}
+
+/* Quantises n items x to q, item k at q[k / 8 * q_stride + k % 8]; returns the scale d. */
+static float quantise_block(const float *x, uint32_t n, int8_t *q, size_t q_stride)
+{
+    float inverse, d = block_scale(x, n, 127, &inverse);
     for (uint32_t k = 0; k < n; k++) {
-        q[k / 8 * q_stride + k % 8] = (int8_t)nearbyintf(x[k] * inverse);
+        q[k / 8 * q_stride + k % 8] = (int8_t)quant_of(x[k], inverse);
     }
-    return m / 127.0f;
+    return d;
 }
 
 static int32_t sum_quants(const int8_t *q, uint32_t n, size_t q_stride)
@@ -162,39 +164,40 @@ static void add(float *y, const float *x, uint32_t n)
     }
 }
 
-static void to_f16(uint16_t *dst, const float *src, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        dst[i] = half_f32_to_f16(src[i]);
-    }
-}
-
 static float to_q8(int8_t *dst, const float *src, uint32_t n)
 {
     return quantise_block(src, n, dst, 8);
 }
 
-/* Item `at` of the keys or values of a tile. */
-static float kv_item(enum kern_kv type, const void *items, size_t at)
+static float to_q16(int16_t *dst, const float *src, uint32_t n, uint32_t max)
 {
-    return type == KERN_KV_F16 ? half_f16_to_f32(((const uint16_t *)items)[at])
-                               : (float)((const int8_t *)items)[at];
+    float inverse, d = block_scale(src, n, max, &inverse);
+    for (uint32_t k = 0; k < n; k++) {
+        dst[k] = (int16_t)quant_of(src[k], inverse);
+    }
+    return d;
+}
+
+/* Item `at` of the keys or values of a tile. */
+static int32_t kv_item(enum kern_kv type, const void *items, size_t at)
+{
+    return type == KERN_KV_Q16 ? ((const int16_t *)items)[at] : ((const int8_t *)items)[at];
 }
 
 /* p[i] = exp(score of key i - *mn) for i < n_keys; *mn enters as the running maximum and leaves as
  * the new one. Returns the sum of p. */
-static float attend_weights(const struct kern_attn *a, const float *q,
+static float attend_weights(const struct kern_attn *a, uint32_t row,
                             const struct kern_kv_tile *tile, uint32_t n_keys, float *mn,
                             float p[KERN_ATTN_TILE])
 {
+    const int16_t *q = a->q + (size_t)row * a->dim_k;
     float max = *mn;
     for (uint32_t i = 0; i < n_keys; i++) {
-        size_t key = (size_t)(i / 16) * a->dim_k * 16 + i % 16;
-        p[i] = 0.0f;
+        int32_t sum = 0;
         for (uint32_t d = 0; d < a->dim_k; d++) {
-            p[i] = fmaf(q[d], kv_item(a->type, tile->k, key + d * 16), p[i]);
+            sum += q[d] * kv_item(a->type, tile->k, kern_kv_key_at(a->dim_k, i, d));
         }
-        p[i] = tile->kd ? p[i] * tile->kd[i] : p[i];
+        p[i] = (float)sum * (a->qd[row] * tile->kd[i]);
         max = p[i] > max ? p[i] : max;
     }
     *mn = max + 0.0f;
@@ -206,29 +209,36 @@ static float attend_weights(const struct kern_attn *a, const float *q,
     return kern_sum_lanes(lanes);
 }
 
+static void attend_row(const struct kern_attn *a, uint32_t row, const struct kern_kv_tile *tile,
+                       uint32_t n_keys)
+{
+    float p[KERN_ATTN_TILE];
+    int16_t pq[KERN_ATTN_TILE];
+    float mn = a->m[row];
+    float sum = attend_weights(a, row, tile, n_keys, &mn, p);
+    for (uint32_t i = 0; i < n_keys; i++) {
+        p[i] *= tile->vd[i];
+    }
+    float pd = to_q16(pq, p, n_keys, kern_attn_weight_max(a->type));
+    float c = fmath_expf(a->m[row] - mn);
+    a->m[row] = mn;
+    a->l[row] = fmaf(a->l[row], c, sum);
+    float *o = a->o + (size_t)row * a->dim_v;
+    for (uint32_t d = 0; d < a->dim_v; d++) {
+        int32_t isum = 0;
+        for (uint32_t i = 0; i < n_keys; i++) {
+            isum += pq[i] * kv_item(a->type, tile->v, kern_kv_value_at(a->dim_v, i, d));
+        }
+        o[d] = fmaf((float)isum, pd, o[d] * c);
+    }
+}
+
 static void attend(const struct kern_attn *a, const struct kern_kv_tile *tile,
                    const uint32_t *n_keys)
 {
     for (uint32_t row = 0; row < a->n_rows; row++) {
-        if (n_keys[row] == 0) {
-            continue;
-        }
-        float p[KERN_ATTN_TILE];
-        float mn = a->m[row];
-        float sum = attend_weights(a, a->q + (size_t)row * a->dim_k, tile, n_keys[row], &mn, p);
-        for (uint32_t i = 0; i < n_keys[row] && tile->vd; i++) {
-            p[i] *= tile->vd[i];
-        }
-        float c = fmath_expf(a->m[row] - mn);
-        a->m[row] = mn;
-        a->l[row] = fmaf(a->l[row], c, sum);
-        float *o = a->o + (size_t)row * a->dim_v;
-        for (uint32_t d = 0; d < a->dim_v; d++) {
-            float f = o[d] * c;
-            for (uint32_t i = 0; i < n_keys[row]; i++) {
-                f = fmaf(p[i], kv_item(a->type, tile->v, (size_t)i * a->dim_v + d), f);
-            }
-            o[d] = f;
+        if (n_keys[row] > 0) {
+            attend_row(a, row, tile, n_keys[row]);
         }
     }
 }
@@ -253,8 +263,8 @@ void kern_fill_ref(struct kern_table *t)
     t->rope = rope;
     t->silu_mul = silu_mul;
     t->add = add;
-    t->to_f16 = to_f16;
     t->to_q8 = to_q8;
+    t->to_q16 = to_q16;
     t->attend = attend;
     t->merge = merge;
 }

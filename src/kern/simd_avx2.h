@@ -48,4 +48,24 @@ static inline float simd256_sum(__m256 low, __m256 high)
     return _mm_cvtss_f32(_mm_add_ss(sum2, _mm_movehdup_ps(sum2)));
 }
 
+/* The largest of 8 lanes. */
+static inline uint32_t simd256_max_bits(__m256i bits)
+{
+    __m128i max4 = _mm_max_epu32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+    max4 = _mm_max_epu32(max4, _mm_shuffle_epi32(max4, 0x4E));
+    max4 = _mm_max_epu32(max4, _mm_shuffle_epi32(max4, 0xB1));
+    return (uint32_t)_mm_cvtsi128_si32(max4);
+}
+
+/* 16 quants, in order; all 0 when inverse is. */
+static inline __m256i simd256_quants(const float *x, float inverse)
+{
+    __m256 factor = _mm256_set1_ps(inverse);
+    __m256 used = _mm256_cmp_ps(factor, _mm256_setzero_ps(), _CMP_NEQ_OQ);
+    __m256 low = _mm256_and_ps(_mm256_mul_ps(_mm256_loadu_ps(x), factor), used);
+    __m256 high = _mm256_and_ps(_mm256_mul_ps(_mm256_loadu_ps(x + 8), factor), used);
+    __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
+    return _mm256_permute4x64_epi64(words, 0xD8);
+}
+
 #endif

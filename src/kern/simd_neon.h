@@ -39,4 +39,15 @@ static inline float simd128_sum(const float32x4_t lanes[4])
     return vget_lane_f32(sum2, 0) + vget_lane_f32(sum2, 1);
 }
 
+/* 8 quants; all 0 when inverse is. */
+static inline int16x8_t simd128_quants(const float *x, float inverse)
+{
+    uint32x4_t used = vdupq_n_u32(inverse != 0.0f ? UINT32_MAX : 0);
+    int32x4_t low = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x), inverse));
+    int32x4_t high = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4), inverse));
+    low = vandq_s32(low, vreinterpretq_s32_u32(used));
+    high = vandq_s32(high, vreinterpretq_s32_u32(used));
+    return vcombine_s16(vmovn_s32(low), vmovn_s32(high));
+}
+
 #endif

@@ -16,36 +16,34 @@ static struct kern_kv_tile tile_of(const struct forward *f, const struct kv_seq 
     return kv_tile(f->kv, s->pages[position / KERN_ATTN_TILE], layer, head);
 }
 
-/* Key item d of token `slot` of a tile lies d * KERN_LANES items behind this. */
-static size_t key_offset(const struct forward *f, uint32_t slot)
-{
-    return (size_t)(slot / KERN_LANES) * f->kv->dim_k * KERN_LANES + slot % KERN_LANES;
-}
-
-static void store_f16(const struct forward *f, const struct kern_kv_tile *tile, uint32_t slot,
+static void store_q16(const struct forward *f, const struct kern_kv_tile *tile, uint32_t slot,
                       const float *key, const float *value)
 {
-    uint16_t items[KERN_ATTN_MAX_DIM];
-    uint16_t *k = (uint16_t *)tile->k + key_offset(f, slot);
-    f->model->kern->to_f16(items, key, f->kv->dim_k);
-    for (uint32_t d = 0; d < f->kv->dim_k; d++) {
-        k[(size_t)d * KERN_LANES] = items[d];
+    uint32_t dim_k = f->kv->dim_k, dim_v = f->kv->dim_v, max = kern_kv_item_max(KERN_KV_Q16);
+    int16_t items[KERN_ATTN_MAX_DIM], *k = tile->k, *v = tile->v;
+    tile->kd[slot] = f->model->kern->to_q16(items, key, dim_k, max);
+    for (uint32_t d = 0; d < dim_k; d++) {
+        k[kern_kv_key_at(dim_k, slot, d)] = items[d];
     }
-    uint16_t *v = (uint16_t *)tile->v + (size_t)slot * f->kv->dim_v;
-    f->model->kern->to_f16(v, value, f->kv->dim_v);
+    tile->vd[slot] = f->model->kern->to_q16(items, value, dim_v, max);
+    for (uint32_t d = 0; d < dim_v; d++) {
+        v[kern_kv_value_at(dim_v, slot, d)] = items[d];
+    }
 }
 
 static void store_q8_0(const struct forward *f, const struct kern_kv_tile *tile, uint32_t slot,
                        const float *key, const float *value)
 {
-    int8_t items[KERN_ATTN_MAX_DIM];
-    int8_t *k = (int8_t *)tile->k + key_offset(f, slot);
-    tile->kd[slot] = f->model->kern->to_q8(items, key, f->kv->dim_k);
-    for (uint32_t d = 0; d < f->kv->dim_k; d++) {
-        k[(size_t)d * KERN_LANES] = items[d];
+    uint32_t dim_k = f->kv->dim_k, dim_v = f->kv->dim_v;
+    int8_t items[KERN_ATTN_MAX_DIM], *k = tile->k, *v = tile->v;
+    tile->kd[slot] = f->model->kern->to_q8(items, key, dim_k);
+    for (uint32_t d = 0; d < dim_k; d++) {
+        k[kern_kv_key_at(dim_k, slot, d)] = items[d];
     }
-    int8_t *v = (int8_t *)tile->v + (size_t)slot * f->kv->dim_v;
-    tile->vd[slot] = f->model->kern->to_q8(v, value, f->kv->dim_v);
+    tile->vd[slot] = f->model->kern->to_q8(items, value, dim_v);
+    for (uint32_t d = 0; d < dim_v; d++) {
+        v[kern_kv_value_at(dim_v, slot, d)] = items[d];
+    }
 }
 
 void attention_store(const struct forward *f, uint32_t layer, uint32_t begin, uint32_t end)
@@ -58,7 +56,7 @@ void attention_store(const struct forward *f, uint32_t layer, uint32_t begin, ui
             struct kern_kv_tile tile = tile_of(f, s, f->position[t], layer, h);
             const float *key = f->k + ((size_t)t * c->n_kv_heads + h) * c->dim_k;
             const float *value = f->v + ((size_t)t * c->n_kv_heads + h) * c->dim_v;
-            (f->kv->type == KERN_KV_F16 ? store_f16 : store_q8_0)(f, &tile, slot, key, value);
+            (f->kv->type == KERN_KV_Q16 ? store_q16 : store_q8_0)(f, &tile, slot, key, value);
         }
     }
 }
@@ -94,12 +92,14 @@ static void load_queries(const struct forward *f, const struct task *task,
                          struct forward_scratch *s)
 {
     uint32_t dim = f->model->config.dim_k;
-    float scale = 1.0f / sqrtf((float)dim);
+    uint32_t max = kern_attn_query_max(f->kv->type, dim);
+    float scale = 1.0f / sqrtf((float)dim), scaled[KERN_ATTN_MAX_DIM];
     for (uint32_t row = 0; row < task->n; row++) {
         const float *q = f->q + row_offset(f, task, row, dim);
         for (uint32_t d = 0; d < dim; d++) {
-            s->q[row * dim + d] = q[d] * scale;
+            scaled[d] = q[d] * scale;
         }
+        s->qd[row] = f->model->kern->to_q16(s->q + row * dim, scaled, dim, max);
     }
 }
 
@@ -117,7 +117,15 @@ static void attend_span(const struct forward *f, const struct task *task, struct
                         uint32_t span, uint32_t last_position)
 {
     const struct model_config *c = &f->model->config;
-    struct kern_attn a = {f->kv->type, task->n, c->dim_k, c->dim_v, s->q, s->m, s->l, s->o, 0};
+    struct kern_attn a = {.type = f->kv->type,
+                          .n_rows = task->n,
+                          .dim_k = c->dim_k,
+                          .dim_v = c->dim_v,
+                          .q = s->q,
+                          .qd = s->qd,
+                          .m = s->m,
+                          .l = s->l,
+                          .o = s->o};
     clear_rows(s->m, s->l, s->o, task->n, c->dim_v);
     for (uint32_t tile = span; tile < span + KERN_ATTN_SPAN && tile <= last_position;
          tile += KERN_ATTN_TILE) {

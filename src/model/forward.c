@@ -112,7 +112,8 @@ static void multiply_together(const struct matmul_phase *p, uint32_t begin, uint
     }
 }
 
-/* A node's threads multiply the rows of their own share first, of every matrix, and then help others. */
+/* A node's threads multiply the rows of their own share first, of every matrix, and then help
+ * others. */
 static void matmul_worker(void *argument, unsigned thread)
 {
     struct matmul_phase *p = argument;

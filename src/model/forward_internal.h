@@ -6,7 +6,8 @@
 
 /* Rows (token, head) of one attention task; o and q by dimension. */
 struct forward_scratch {
-    float q[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM];
+    int16_t q[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM]; /* quantised with scales qd */
+    float qd[KERN_ATTN_ROWS];
     float o[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM];       /* of the running span of keys */
     float o_total[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM]; /* of all spans so far */
     float m[KERN_ATTN_ROWS], l[KERN_ATTN_ROWS];

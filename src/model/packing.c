@@ -84,7 +84,8 @@ static void place_groups(void *argument, unsigned thread)
     }
 }
 
-/* Before anything is written to the packed weights; what no thread came for is placed by whoever packs. */
+/* Before anything is written to the packed weights; what no thread came for is placed by whoever
+ * packs. */
 static bool place(const struct packing *p, struct error *e)
 {
     if (pool_n_nodes(p->pool) == 1) {

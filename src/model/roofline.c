@@ -5,7 +5,10 @@
 
 #include <math.h>
 
-enum { OPS_PER_PRODUCT = 2 };
+enum {
+    OPS_PER_PRODUCT = 2,
+    INT8_PER_INT16 = 2 /* a product of 16 bits takes the time of so many of 8 */
+};
 
 /* W times n_rows activations; the weights are read once. */
 static void add_matrix(struct roofline_work *w, const struct kern_table *kern,
@@ -50,7 +53,7 @@ struct roofline_work roofline_work(const struct model *m, const struct roofline_
     double row_bytes = (double)kv_row_bytes(s->kv_type, c->dim_k, c->dim_v);
     w.bytes += row_bytes * c->n_layers * c->n_kv_heads * (double)s->n_cached;
     double dims = (double)(c->dim_k + c->dim_v) * c->n_layers;
-    w.f32_ops += OPS_PER_PRODUCT * dims * c->n_heads * (double)s->n_keys;
+    w.int8_ops += INT8_PER_INT16 * OPS_PER_PRODUCT * dims * c->n_heads * (double)s->n_keys;
     return w;
 }
 

@@ -2,8 +2,9 @@
  * the operations it must do, over the machine's measured limits (kern/probe.h).
  *
  * Counted are the packed weights once a pass, keys and values of each sequence once, and the
- * multiplications and additions of matrices and attention; not norms, activations and the sampler,
- * which a perfect program would hide. Pure functions, thread-safe.
+ * multiplications and additions of matrices and attention (those of 16-bit integers as two of 8
+ * bits); not norms, activations and the sampler, which a perfect program would hide.
+ * Pure functions, thread-safe.
  * source  Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009 */
 #ifndef MODEL_ROOFLINE_H
 #define MODEL_ROOFLINE_H

@@ -1,8 +1,6 @@
 /* check_attend.c - attention over one tile of keys of either type, and merging partial results. */
 #include "check.h"
 
-#include "base/half.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,79 +10,82 @@ struct attend_case {
     enum kern_kv type;
     uint32_t n_rows, dim_k, dim_v;
     uint32_t n_keys[KERN_ATTN_ROWS];
-    struct check_buf q, k, v, kd, vd; /* kd, vd: Q8_0 only */
+    struct check_buf q, qd, k, v, kd, vd;
 };
 
-static const char *const slots[KERN_KV_COUNT] = {"attend f16", "attend q8_0"};
+static const char *const slots[KERN_KV_COUNT] = {"attend q16", "attend q8_0"};
 
-/* What keys and values are made of; NaN is left out, see kern.h. */
-static const enum check_fill fills[] = {CHECK_NORMAL, CHECK_WIDE, CHECK_DENORMAL, CHECK_ZERO,
-                                        CHECK_EDGE};
-enum { N_FILLS = sizeof fills / sizeof fills[0] };
+/* An integer within +-max; for CHECK_EDGE the largest or one less, so that sums of products come
+ * near what int32 holds. */
+static int32_t random_item(struct check *c, uint32_t max, enum check_fill fill)
+{
+    if (fill == CHECK_ZERO) {
+        return 0;
+    }
+    if (fill == CHECK_EDGE) {
+        return (int32_t)(max - check_random(c, 2));
+    }
+    return (int32_t)check_random(c, 2 * max + 1) - (int32_t)max;
+}
 
-/* CHECK_EDGE stands for products below every float here: scores of -0 and +0. */
-static void fill_f16(struct check *c, uint16_t *x, size_t n, enum check_fill fill)
+static void fill_words(struct check *c, int16_t *x, size_t n, uint32_t max, enum check_fill fill)
 {
     for (size_t i = 0; i < n; i++) {
-        float value;
-        check_fill_f32(c, &value, 1, fill);
-        uint16_t h = half_f32_to_f16(fill == CHECK_DENORMAL ? value * 0x1p+110f : value);
-        x[i] = (h & 0x7C00) == 0x7C00 ? 0x7BFF : h; /* the largest finite one */
-        if (fill == CHECK_EDGE) {
-            x[i] = value < 0.0f ? 0x8001 : 0x0001;
-        }
+        x[i] = (int16_t)random_item(c, max, fill);
     }
 }
 
-/* Scales of such values: up to what f16 could hold. */
-static void fill_scales(struct check *c, float *d, size_t n, enum check_fill fill)
+static void fill_items(struct check *c, struct check_buf *b, enum kern_kv type, size_t n,
+                       enum check_fill fill)
 {
-    check_fill_f32(c, d, n, fill);
-    for (size_t i = 0; i < n; i++) {
-        d[i] = fill == CHECK_EDGE ? 0x1p-149f : fminf(fabsf(d[i]), 512.0f);
-    }
-}
-
-static void fill_tile(struct check *c, struct attend_case *a, enum check_fill fill)
-{
-    size_t n_k = (size_t)KERN_ATTN_TILE * a->dim_k, n_v = (size_t)KERN_ATTN_TILE * a->dim_v;
-    if (a->type == KERN_KV_F16) {
-        fill_f16(c, check_buf_init(&a->k, n_k * 2, 2 * check_random(c, 16)), n_k, fill);
-        fill_f16(c, check_buf_init(&a->v, n_v * 2, 2 * check_random(c, 16)), n_v, fill);
+    size_t item_bytes = kern_kv_item_bytes(type);
+    void *items = check_buf_init(b, n * item_bytes, item_bytes * check_random(c, 16));
+    if (type == KERN_KV_Q16) {
+        fill_words(c, items, n, kern_kv_item_max(type), fill);
         return;
     }
-    size_t n_bytes = KERN_ATTN_TILE * sizeof(float);
-    check_fill_bytes(c, check_buf_init(&a->k, n_k, check_random(c, 16)), n_k);
-    check_fill_bytes(c, check_buf_init(&a->v, n_v, check_random(c, 16)), n_v);
-    fill_scales(c, check_buf_init(&a->kd, n_bytes, 4 * check_random(c, 16)), KERN_ATTN_TILE, fill);
-    fill_scales(c, check_buf_init(&a->vd, n_bytes, 4 * check_random(c, 16)), KERN_ATTN_TILE, fill);
+    for (size_t i = 0; i < n; i++) {
+        ((int8_t *)items)[i] = (int8_t)random_item(c, kern_kv_item_max(type), fill);
+    }
 }
 
-/* Makes NaN of key `key`, which no row sees. */
+/* Scales, none negative, of quants of at most `max`; some of a mixture are too large or none. */
+static void fill_scales(struct check *c, struct check_buf *b, size_t n, double max,
+                        enum check_fill fill)
+{
+    float *d = check_buf_init(b, n * sizeof *d, 4 * check_random(c, 16));
+    check_fill_f32(c, d, n, fill == CHECK_EDGE ? CHECK_NORMAL : fill);
+    for (size_t i = 0; i < n; i++) {
+        d[i] = fabsf(d[i]) / (float)max;
+    }
+}
+
+/* Makes NaN of the scales of key `key`, which no row sees, and of its items what no key has. */
 static void spoil_key(struct attend_case *a, uint32_t key)
 {
-    if (a->type == KERN_KV_Q8_0) {
-        ((float *)a->kd.p)[key] = ((float *)a->vd.p)[key] = NAN;
-        return;
-    }
+    size_t item_bytes = kern_kv_item_bytes(a->type);
+    ((float *)a->kd.p)[key] = ((float *)a->vd.p)[key] = NAN;
     for (uint32_t d = 0; d < a->dim_k; d++) {
-        ((uint16_t *)a->k.p)[((size_t)(key / 16) * a->dim_k + d) * 16 + key % 16] = 0x7E00;
+        memset((char *)a->k.p + kern_kv_key_at(a->dim_k, key, d) * item_bytes, 0x80, item_bytes);
     }
     for (uint32_t d = 0; d < a->dim_v; d++) {
-        ((uint16_t *)a->v.p)[(size_t)key * a->dim_v + d] = 0x7E00;
+        memset((char *)a->v.p + kern_kv_value_at(a->dim_v, key, d) * item_bytes, 0x80, item_bytes);
     }
 }
 
 static void case_init(struct check *c, struct attend_case *a, enum check_fill fill)
 {
     size_t n_q = (size_t)a->n_rows * a->dim_k;
-    float *q = check_buf_init(&a->q, n_q * sizeof *q, 4 * check_random(c, 16));
-    check_fill_f32(c, q, n_q, fill);
-    for (size_t i = 0; i < n_q && fill == CHECK_EDGE; i++) {
-        q[i] = q[i] < 0.0f ? -0x1p-149f : 0x1p-149f;
-    }
-    fill_tile(c, a, fill);
-    /* what lies behind the last key any row sees may be anything: make it NaN */
+    uint32_t q_max = kern_attn_query_max(a->type, a->dim_k);
+    int16_t *q = check_buf_init(&a->q, n_q * sizeof *q, 2 * check_random(c, 16));
+    fill_words(c, q, n_q, q_max, fill);
+    /* scores of normal rows are within some tens */
+    fill_scales(c, &a->qd, a->n_rows, q_max * sqrt(a->dim_k), fill);
+    fill_items(c, &a->k, a->type, (size_t)KERN_ATTN_TILE * a->dim_k, fill);
+    fill_items(c, &a->v, a->type, (size_t)KERN_ATTN_TILE * a->dim_v, fill);
+    fill_scales(c, &a->kd, KERN_ATTN_TILE, kern_kv_item_max(a->type), fill);
+    fill_scales(c, &a->vd, KERN_ATTN_TILE, kern_kv_item_max(a->type), fill);
+    /* what lies behind the last key any row sees may be anything */
     for (uint32_t key = 0; key < KERN_ATTN_TILE; key++) {
         bool seen = false;
         for (uint32_t row = 0; row < a->n_rows; row++) {
@@ -99,12 +100,11 @@ static void case_init(struct check *c, struct attend_case *a, enum check_fill fi
 static void case_finish(struct attend_case *a)
 {
     check_buf_finish(&a->q);
+    check_buf_finish(&a->qd);
     check_buf_finish(&a->k);
     check_buf_finish(&a->v);
-    if (a->type == KERN_KV_Q8_0) {
-        check_buf_finish(&a->kd);
-        check_buf_finish(&a->vd);
-    }
+    check_buf_finish(&a->kd);
+    check_buf_finish(&a->vd);
 }
 
 static size_t state_floats(const struct attend_case *a)
@@ -119,11 +119,21 @@ static void call_case(const struct attend_case *a, const struct kern_table *set,
                              .dim_k = a->dim_k,
                              .dim_v = a->dim_v,
                              .q = a->q.p,
+                             .qd = a->qd.p,
                              .m = state,
                              .l = state + a->n_rows,
                              .o = state + 2 * a->n_rows};
     struct kern_kv_tile tile = {a->k.p, a->v.p, a->kd.p, a->vd.p};
     set->attend(&attn, &tile, a->n_keys);
+}
+
+static float *state_init(const struct attend_case *a, struct check_buf *b, size_t tail)
+{
+    float *state = check_buf_init(b, state_floats(a) * sizeof *state, tail);
+    for (size_t i = 0; i < state_floats(a); i++) {
+        state[i] = i < a->n_rows ? -INFINITY : 0.0f;
+    }
+    return state;
 }
 
 /* The tile is seen twice: with the state of a start, then with the one this left. */
@@ -133,14 +143,10 @@ static void run_case(struct check *c, struct check_slot *s, const struct kern_ta
     case_init(c, a, fill);
     struct check_buf states[2];
     for (int i = 0; i < 2; i++) {
-        float *state =
-            check_buf_init(&states[i], state_floats(a) * sizeof *state, 4 * check_random(c, 16));
-        for (size_t j = 0; j < state_floats(a); j++) {
-            state[j] = j < a->n_rows ? -INFINITY : 0.0f;
-        }
+        float *state = state_init(a, &states[i], 4 * check_random(c, 16));
         call_case(a, sets[i], state);
-        float *q = a->q.p, first = q[0];
-        q[0] += 1.0f;
+        int16_t *q = a->q.p, first = q[0];
+        q[0] = (int16_t)(first / 2);
         call_case(a, sets[i], state);
         q[0] = first;
     }
@@ -154,60 +160,38 @@ static void run_case(struct check *c, struct check_slot *s, const struct kern_ta
     case_finish(a);
 }
 
-/* Key i's value is the unit vector i, so o shows its weight, exp of (q[0] * k[i]); key 0 has score
- * 0, the others scores down to where exp ends. */
-static void run_exp_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2])
+/* A row's maximum is 0 before; one key has a score down to where exp ends, the others have far
+ * less, so l shows exp of that score. */
+static void run_exp_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],
+                         enum kern_kv type)
 {
-    enum { DIM = KERN_ATTN_TILE };
-    struct attend_case a = {.n_rows = 6, .dim_k = 16, .dim_v = DIM};
+    struct attend_case a = {.type = type, .n_rows = 6, .dim_k = 16, .dim_v = 16};
+    for (uint32_t row = 0; row < a.n_rows; row++) {
+        a.n_keys[row] = KERN_ATTN_TILE;
+    }
+    case_init(c, &a, CHECK_EDGE); /* all items of one sign */
+    float *qd = a.qd.p, *kd = a.kd.p;
+    for (uint32_t key = 0; key < KERN_ATTN_TILE; key++) {
+        kd[key] = 1.0f;
+    }
+    kd[check_random(c, KERN_ATTN_TILE)] = 0x1p-20f;
+    for (uint32_t row = 0; row < a.n_rows; row++) {
+        float largest =
+            (float)kern_attn_query_max(type, 16) * 16.0f * (float)kern_kv_item_max(type);
+        check_fill_f32(c, qd + row, 1, CHECK_EDGE);
+        qd[row] = -fabsf(qd[row]) * (check_random(c, 2) ? 1.0f : (float)rng_uniform(&c->rng)) *
+                  (0x1p20f / largest);
+    }
     struct check_buf states[2];
-    for (uint32_t row = 0; row < a.n_rows; row++) {
-        a.n_keys[row] = DIM;
-    }
-    case_init(c, &a, CHECK_ZERO);
-    uint16_t *k = a.k.p, *v = a.v.p;
-    float *q = a.q.p;
-    memset(v, 0, a.v.n_bytes);
-    for (uint32_t key = 0; key < DIM; key++) {
-        float factor = key % 4 == 1 ? 1.0f : (float)rng_uniform(&c->rng);
-        k[(size_t)(key / 16) * 16 * 16 + key % 16] = half_f32_to_f16(key == 0 ? 0.0f : factor);
-        v[key * DIM + key] = half_f32_to_f16(1.0f);
-    }
-    for (uint32_t row = 0; row < a.n_rows; row++) {
-        check_fill_f32(c, q + row * 16, 1, CHECK_EDGE);
-        q[row * 16] = -fabsf(q[row * 16]);
-    }
     for (int i = 0; i < 2; i++) {
-        float *state = check_buf_init(&states[i], state_floats(&a) * sizeof *state, 0);
-        for (size_t j = 0; j < state_floats(&a); j++) {
-            state[j] = j < a.n_rows ? -INFINITY : 0.0f;
-        }
+        float *state = state_init(&a, &states[i], 0);
+        memset(state, 0, a.n_rows * sizeof *state);
         call_case(&a, sets[i], state);
     }
     check_case(s, memcmp(states[0].p, states[1].p, states[0].n_bytes) == 0, "exp down to %a",
-               (double)q[0]);
+               (double)qd[0]);
     check_buf_finish(&states[0]);
     check_buf_finish(&states[1]);
-    case_finish(&a);
-}
-
-/* NaN inputs: any result, but no crash and no write elsewhere. */
-static void run_nan_case(struct check *c, struct check_slot *s, const struct kern_table *set,
-                         enum kern_kv type)
-{
-    struct attend_case a = {.type = type, .n_rows = 5, .dim_k = 80, .dim_v = 96};
-    for (uint32_t row = 0; row < a.n_rows; row++) {
-        a.n_keys[row] = check_random(c, 65);
-    }
-    case_init(c, &a, CHECK_NAN);
-    check_fill_bytes(c, a.k.p, a.k.n_bytes);
-    check_fill_bytes(c, a.v.p, a.v.n_bytes);
-    struct check_buf state;
-    check_buf_init(&state, state_floats(&a) * sizeof(float), 32);
-    check_fill_f32(c, state.p, state_floats(&a), CHECK_MIXED);
-    call_case(&a, set, state.p);
-    check_case(s, check_buf_intact(&state), "NaN: canary overwritten");
-    check_buf_finish(&state);
     case_finish(&a);
 }
 
@@ -230,23 +214,20 @@ static void run_cases(struct check *c, struct check_slot *s, const struct kern_t
                 a.n_keys[row] = kind == 0 ? same : kind == 1 ? causal : check_random(c, 65);
             }
             if (n_rows > 0) {
-                run_case(c, s, sets, &a, fills[check_random(c, N_FILLS)]);
+                run_case(c, s, sets, &a, (enum check_fill)check_random(c, CHECK_FILL_COUNT));
             }
         }
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-            for (int f = 0; f < N_FILLS; f++) {
+            for (int f = 0; f < CHECK_FILL_COUNT; f++) {
                 struct attend_case a = {
                     .type = type, .n_rows = 1, .dim_k = dims[d], .dim_v = dims[d]};
                 a.n_keys[0] = keys[i];
-                run_case(c, s, sets, &a, fills[f]);
+                run_case(c, s, sets, &a, (enum check_fill)f);
             }
         }
     }
-    for (int i = 0; i < 20; i++) {
-        if (type == KERN_KV_F16) {
-            run_exp_case(c, s, sets);
-        }
-        run_nan_case(c, s, sets[1], type);
+    for (int i = 0; i < 100; i++) {
+        run_exp_case(c, s, sets, type);
     }
 }
 
@@ -271,9 +252,7 @@ static void call_attend(void *argument)
         struct attend_case a = b->a;
         a.k.p = b->k + tile * KERN_ATTN_TILE * a.dim_k * kern_kv_item_bytes(a.type);
         a.v.p = b->v + tile * KERN_ATTN_TILE * a.dim_v * kern_kv_item_bytes(a.type);
-        if (a.type == KERN_KV_Q8_0) {
-            a.kd.p = a.vd.p = b->scales + (size_t)tile * KERN_ATTN_TILE;
-        }
+        a.kd.p = a.vd.p = b->scales + (size_t)tile * KERN_ATTN_TILE;
         call_case(&a, b->set, b->state);
     }
 }
@@ -286,17 +265,20 @@ static void bench_attend(struct check *c, const struct kern_table *set, enum ker
         {4, 128, 8, 64}, {8, 128, 8, 64}, {32, 128, 8, 64}, {1, 128, 8, 64}, {4, 128, 512, 64},
     };
     static struct attend_bench b;
-    static struct check_buf q, k, v, scales;
-    fill_f16(c, check_buf_init(&k, (size_t)512 * 64 * 128 * 2, 0), 512 * 64 * 128, CHECK_NORMAL);
-    fill_f16(c, check_buf_init(&v, (size_t)512 * 64 * 128 * 2, 0), 512 * 64 * 128, CHECK_NORMAL);
-    fill_scales(c, check_buf_init(&scales, 512 * 64 * 4, 0), 512 * 64, CHECK_NORMAL);
-    check_fill_f32(c, check_buf_init(&q, 32 * 128 * 4, 0), 32 * 128, CHECK_NORMAL);
+    static struct check_buf q, qd, k, v, scales;
+    fill_items(c, &k, type, (size_t)512 * 64 * 128, CHECK_NORMAL);
+    fill_items(c, &v, type, (size_t)512 * 64 * 128, CHECK_NORMAL);
+    fill_scales(c, &scales, (size_t)512 * 64, kern_kv_item_max(type), CHECK_NORMAL);
+    fill_words(c, check_buf_init(&q, 32 * 128 * 2, 0), 32 * 128, 4095, CHECK_NORMAL);
+    fill_scales(c, &qd, 32, 4095 * sqrt(128), CHECK_NORMAL);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         const uint32_t *shape = shapes[i];
         b = (struct attend_bench){
             .n_tiles = shape[2], .k = k.p, .v = v.p, .scales = scales.p, .set = set};
         b.a = (struct attend_case){
-            .type = type, .n_rows = shape[0], .dim_k = shape[1], .dim_v = shape[1], .q = q};
+            .type = type, .n_rows = shape[0], .dim_k = shape[1], .dim_v = shape[1]};
+        b.a.q = q;
+        b.a.qd = qd;
         for (uint32_t row = 0; row < shape[0]; row++) {
             b.a.n_keys[row] = shape[3];
         }
@@ -309,6 +291,7 @@ static void bench_attend(struct check *c, const struct kern_table *set, enum ker
                     n_keys * shape[1] * 4.0 * shape[0]);
     }
     check_buf_finish(&q);
+    check_buf_finish(&qd);
     check_buf_finish(&k);
     check_buf_finish(&v);
     check_buf_finish(&scales);

@@ -1,5 +1,5 @@
-/* check_float.c - the slots without weights: storing activations, rmsnorm, rope, silu, add, to_f16,
- * to_q8.
+/* check_float.c - the slots without weights: storing activations, rmsnorm, rope, silu, add, to_q8,
+ * to_q16.
  * Inputs end at an untouchable page (tail 0) or lie at an odd place; outputs lie in canaries. */
 #include "check.h"
 
@@ -189,117 +189,74 @@ static void check_rope(struct check *c, const struct kern_table *sets[2])
     }
 }
 
-/* --- to_f16 */
+/* --- to_q8, to_q16 */
 
-struct f16_call {
-    uint16_t *dst;
-    const float *src;
-    uint32_t n;
-    const struct kern_table *set;
-};
-
-static void call_to_f16(void *argument)
-{
-    struct f16_call *f = argument;
-    f->set->to_f16(f->dst, f->src, f->n);
-}
-
-/* NaN must match in every bit here: it is stored, not compared. `bits`: any float there is. */
-static void f16_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],
-                     uint32_t n, bool bits)
-{
-    struct check_buf x, a, b;
-    float *src = input_f32(c, &x, n, CHECK_MIXED);
-    if (bits) {
-        check_fill_bytes(c, src, n * sizeof *src);
-    }
-    uint16_t *want = check_buf_init(&a, n * sizeof *want, 0);
-    uint16_t *got = check_buf_init(&b, n * sizeof *got, 2 * check_random(c, 20));
-    struct f16_call f = {want, src, n, sets[0]};
-    call_to_f16(&f);
-    f.dst = got;
-    f.set = sets[1];
-    call_to_f16(&f);
-    check_case(s, check_buf_intact(&b) && memcmp(want, got, n * sizeof *got) == 0, "n %u%s", n,
-               bits ? " any bits" : "");
-    check_buf_finish(&x);
-    check_buf_finish(&a);
-    check_buf_finish(&b);
-}
-
-static void check_to_f16(struct check *c, const struct kern_table *sets[2])
-{
-    struct check_slot s;
-    if (check_begin(c, &s, "to_f16", sets[1])) {
-        for (int i = 0; i < N_SIZES; i++) {
-            for (int repeat = 0; repeat < 10; repeat++) {
-                f16_case(c, &s, sets, sizes[i], repeat % 2);
-            }
-        }
-        check_end(c, &s);
-    }
-    if (check_wants_bench(c, "to_f16")) {
-        static _Alignas(64) float src[4096];
-        static _Alignas(64) uint16_t dst[4096];
-        struct f16_call f = {dst, src, 4096, sets[1]};
-        check_bench("to_f16 n 4096", sets[1], call_to_f16, &f, 6.0 * 4096, 0.0);
-    }
-}
-
-/* --- to_q8 */
-
-struct q8_call {
-    int8_t *q;
+/* Quants of at most `max`; to_q8 when that is 127. */
+struct quantise_call {
+    void *q;
     const float *x;
-    uint32_t n;
+    uint32_t n, max;
     const struct kern_table *set;
 };
 
-static void call_to_q8(void *argument)
+static float quantise(const struct quantise_call *q)
 {
-    struct q8_call *q8 = argument;
-    q8->set->to_q8(q8->q, q8->x, q8->n);
+    return q->max == INT8_MAX ? q->set->to_q8(q->q, q->x, q->n)
+                              : q->set->to_q16(q->q, q->x, q->n, q->max);
 }
 
-static void q8_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],
-                    uint32_t n, enum check_fill fill)
+static void call_quantise(void *argument)
+{
+    quantise(argument);
+}
+
+static void quantise_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],
+                          struct quantise_call call, enum check_fill fill)
 {
     struct check_buf x, q[2];
     float d[2];
-    const float *src = input_f32(c, &x, n, fill);
+    size_t item_bytes = call.max == INT8_MAX ? 1 : 2, n_bytes = call.n * item_bytes;
+    call.x = input_f32(c, &x, call.n, fill);
     for (int i = 0; i < 2; i++) {
-        int8_t *dst = check_buf_init(&q[i], n, check_random(c, 20));
-        d[i] = sets[i]->to_q8(dst, src, n);
+        call.q = check_buf_init(&q[i], n_bytes, item_bytes * check_random(c, 20));
+        call.set = sets[i];
+        d[i] = quantise(&call);
     }
     check_case(s,
-               check_buf_intact(&q[1]) && memcmp(q[0].p, q[1].p, n) == 0 &&
+               check_buf_intact(&q[1]) && memcmp(q[0].p, q[1].p, n_bytes) == 0 &&
                    check_same_f32(&d[0], &d[1], 1),
-               "n %u fill %d", n, (int)fill);
+               "n %u max %u fill %d", call.n, call.max, (int)fill);
     check_buf_finish(&x);
     check_buf_finish(&q[0]);
     check_buf_finish(&q[1]);
 }
 
-static void check_to_q8(struct check *c, const struct kern_table *sets[2])
+static void check_quantise(struct check *c, const struct kern_table *sets[2], const char *slot,
+                           const uint32_t max[2])
 {
     struct check_slot s;
-    if (check_begin(c, &s, "to_q8", sets[1])) {
+    if (check_begin(c, &s, slot, sets[1])) {
         for (uint32_t n = 0; n <= 256; n += 16) {
             for (int fill = 0; fill < CHECK_FILL_COUNT; fill++) {
-                q8_case(c, &s, sets, n, (enum check_fill)fill);
-                q8_case(c, &s, sets, n, (enum check_fill)fill);
+                for (int i = 0; i < 2; i++) {
+                    struct quantise_call call = {.n = n, .max = max[i]};
+                    quantise_case(c, &s, sets, call, (enum check_fill)fill);
+                }
             }
         }
         check_end(c, &s);
     }
-    if (check_wants_bench(c, "to_q8")) {
+    if (check_wants_bench(c, slot)) {
         static _Alignas(64) float x[128];
-        static _Alignas(64) int8_t q[128];
+        static _Alignas(64) int16_t q[128];
         for (int i = 0; i < 128; i++) {
             x[i] = (float)(i % 97) * 0.01f - 0.4f;
         }
-        struct q8_call q8 = {q, x, 128, sets[1]};
-        check_bench("to_q8 n 128", sets[1], call_to_q8, &q8, 5.0 * 128, 0.0);
+        struct quantise_call call = {q, x, 128, max[0], sets[1]};
+        char what[32];
+        snprintf(what, sizeof what, "%s n 128", slot);
+        check_bench(what, sets[1], call_quantise, &call, (max[0] == INT8_MAX ? 5.0 : 6.0) * 128,
+                    0.0);
     }
 }
 
@@ -430,6 +387,6 @@ void check_float(struct check *c, const struct kern_table *ref, const struct ker
     check_vectors(c, "silu_mul", call_silu_mul, sets, 3);
     check_vectors(c, "add", call_add, sets, 3);
     check_rope(c, sets);
-    check_to_f16(c, sets);
-    check_to_q8(c, sets);
+    check_quantise(c, sets, "to_q8", (const uint32_t[]){INT8_MAX, INT8_MAX});
+    check_quantise(c, sets, "to_q16", (const uint32_t[]){INT16_MAX, 4095});
 }

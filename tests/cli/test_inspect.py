@@ -78,18 +78,18 @@ def test_json_has_file_metadata_tensors_types_and_memory(model):
 
 # 4096 tokens, 2 layers, 2 KV heads, key and value of 256 / 4, 2 bytes
 @pytest.mark.parametrize("extra, args, kv_bytes", [
-    ([], [], 4096 * 2 * 2 * (64 + 64) * 2),
-    ([], ["--cache-type", "f16"], 4096 * 2 * 2 * (64 + 64) * 2),
+    ([], [], 4096 * 2 * 2 * ((64 + 64) * 2 + 8)),
+    ([], ["--cache-type", "q16"], 4096 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([], ["--cache-type", "q8_0"], 4096 * 2 * 2 * (64 + 64 + 8)),  # two f32 scales a head
-    ([], ["--ctx", "100"], 100 * 2 * 2 * (64 + 64) * 2),
-    ([], ["-c", "131072"], 131072 * 2 * 2 * (64 + 64) * 2),
+    ([], ["--ctx", "100"], 100 * 2 * 2 * ((64 + 64) * 2 + 8)),
+    ([], ["-c", "131072"], 131072 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([("llama.attention.key_length", U32, 96), ("llama.attention.value_length", U16, 32)],
-     ["--ctx=1"], 2 * 2 * (96 + 32) * 2),
+     ["--ctx=1"], 2 * 2 * ((96 + 32) * 2 + 8)),
 ])
 def test_memory_of_a_context(model, extra, args, kv_bytes):
     memory = document(model(LLAMA + extra, TENSORS), *args)["memory"]
     assert memory["kv_bytes"] == kv_bytes
-    assert memory["kv_type"] == ("q8_0" if "q8_0" in args else "f16")
+    assert memory["kv_type"] == ("q8_0" if "q8_0" in args else "q16")
     assert memory["weights_bytes"] == 2720 + 1024
     assert memory["tied_embedding_bytes"] == 2720  # packed as the output, and in the file's pages
     assert memory["total_bytes"] == kv_bytes + 2720 + 1024 + 2720
@@ -115,7 +115,7 @@ def test_heads_may_differ_between_layers(model):
     pairs += [("llama.attention.head_count", I32, [4, 8]),
               ("llama.attention.head_count_kv", I32, [1, 3]),
               ("llama.attention.key_length", U32, 64), ("llama.attention.value_length", U32, 64)]
-    assert document(model(pairs, TENSORS), "--ctx=1")["memory"]["kv_bytes"] == (1 + 3) * 128 * 2
+    assert document(model(pairs, TENSORS), "--ctx=1")["memory"]["kv_bytes"] == (1 + 3) * (128 * 2 + 8)
 
 
 @pytest.mark.parametrize("drop, extra, why", [

@@ -85,13 +85,13 @@ def test_a_kernel_set_that_does_not_exist_is_not_blamed_on_the_model(model, comm
 
 @pytest.mark.parametrize("command", COMPUTING)
 def test_a_type_of_keys_that_does_not_exist_is_refused_by_name(model, command):
-    line = f"puna {command}: option --cache-type: 'q8' is not f16 or q8_0\n"
+    line = f"puna {command}: option --cache-type: 'q8' is not q16 or q8_0\n"
     assert failure(command, "--cache-type", "q8", *PROMPT.get(command, []), env={}) == (2, line)
 
 
 @pytest.mark.parametrize("command", ["run", "score"])
 def test_exact_takes_no_type_of_keys(command):
-    code, line = failure(command, "--exact", "--cache-type", "f16", *PROMPT.get(command, []), env={})
+    code, line = failure(command, "--exact", "--cache-type", "q16", *PROMPT.get(command, []), env={})
     assert code == 2 and "--cache-type" in line and "--exact" in line
 
 

@@ -81,7 +81,7 @@ def main():
         exact, packed = pathlib.Path(folder, "exact.f32"), pathlib.Path(folder, "packed.f32")
         ids = [t["id"] for t in run(model, exact, "--exact")["tokens"]]
         means = {}
-        for cache_type in ("f16", "q8_0"):
+        for cache_type in ("q16", "q8_0"):
             run(model, packed, "--cache-type", cache_type)
             means[cache_type] = compare(f"puna, {cache_type} keys", exact, packed, ids)
         for other in others:

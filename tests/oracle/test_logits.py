@@ -3,7 +3,7 @@
 Every shape of the Llama family (tests/golden/logits/shapes.json) and the default model
 (default_model.json), both made by make_logits_golden.py: largest difference of a log-probability
 <= 1e-3, and the 64 greedy tokens equal. The packed path is compared with the same goldens under
-bounds for its f16 keys and values and, with the default model, its int8 activations; numerics bf16
+bounds for its q16 keys and values and, with the default model, its int8 activations; numerics bf16
 under one for its bf16 activations.
 """
 import json

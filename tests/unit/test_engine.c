@@ -167,7 +167,7 @@ static void check_set(enum kern_set set)
     for (enum kern_kv type = 0; type < KERN_KV_COUNT; type++) {
         check_set_with(set, type, expected[type]);
     }
-    assert_memory_not_equal(expected[KERN_KV_F16], expected[KERN_KV_Q8_0], sizeof expected[0]);
+    assert_memory_not_equal(expected[KERN_KV_Q16], expected[KERN_KV_Q8_0], sizeof expected[0]);
 }
 
 static void tokens_do_not_depend_on_anything_else(void **state)
@@ -224,7 +224,7 @@ static void tokens_in_numerics_bf16_do_not_depend_on_anything_else(void **state)
     }
     common.is_bf16 = true;
     common.numerics = KERN_BF16;
-    check_set_with(has_avx512 ? KERN_AVX512 : KERN_REF, KERN_KV_F16, expected);
+    check_set_with(has_avx512 ? KERN_AVX512 : KERN_REF, KERN_KV_Q16, expected);
     common.numerics = KERN_PORTABLE;
     common.is_bf16 = false;
 }
@@ -260,7 +260,7 @@ static void tokens_behind_a_long_prompt_do_not_depend_on_threads(void **state)
 static void a_kept_prefix_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 2, 64, false, 0, KERN_KV_F16, 0, 0};
+    const struct setting setting = {kern_best(), 2, 64, false, 0, KERN_KV_Q16, 0, 0};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -339,7 +339,7 @@ static void guesses_change_no_token(void **state)
     const struct sampler_params params[] = {greedy, warm};
     for (int i = 0; i < 2; i++) {
         uint32_t expected[N_LONG_ANSWER], tokens[N_LONG_ANSWER];
-        const struct setting plain = {kern_best(), 2, 64, false, 0, KERN_KV_F16, 0, 0};
+        const struct setting plain = {kern_best(), 2, 64, false, 0, KERN_KV_Q16, 0, 0};
         assert_int_equal(answer_repeating(&plain, &params[i], expected), 0);
         for (int k = 0; k < 8; k++) {
             const struct setting guessing = {kern_best(),
@@ -347,7 +347,7 @@ static void guesses_change_no_token(void **state)
                                              k % 2 ? 64 : 9,
                                              k / 2 % 2,
                                              k < 4 ? 7 : ENGINE_MAX_GUESSES,
-                                             KERN_KV_F16,
+                                             KERN_KV_Q16,
                                              0,
                                              0};
             uint64_t n_confirmed = answer_repeating(&guessing, &params[i], tokens);
@@ -360,7 +360,7 @@ static void guesses_change_no_token(void **state)
 static void a_full_context_is_an_error_that_changes_nothing(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16, 0, 0};
+    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_Q16, 0, 0};
     struct world w;
     open_world(&w, &setting);
     struct engine_seq *s = open_with_prompt(&w, N_PROMPT, 1);
@@ -379,7 +379,7 @@ static void a_full_context_is_an_error_that_changes_nothing(void **state)
 static void pages_come_back_when_sequences_close(void **state)
 {
     (void)state;
-    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_F16, 0, 0};
+    const struct setting setting = {kern_best(), 1, 64, false, 7, KERN_KV_Q16, 0, 0};
     struct world w;
     open_world(&w, &setting);
     uint32_t n_free = w.engine.kv.n_free;

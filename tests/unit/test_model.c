@@ -501,7 +501,7 @@ static void sequences_take_and_give_back_pages(void **state)
     struct kv_pool p;
     struct kv_seq a, b;
     struct error e = {0};
-    assert_true(kv_pool_init(&p, &kv_config, KERN_KV_F16, 4 * KERN_ATTN_TILE, &e));
+    assert_true(kv_pool_init(&p, &kv_config, KERN_KV_Q16, 4 * KERN_ATTN_TILE, &e));
     assert_true(kv_seq_init(&a, 5 * KERN_ATTN_TILE, &e) && kv_seq_init(&b, KERN_ATTN_TILE, &e));
     assert_true(kv_seq_reserve(&a, &p, KERN_ATTN_TILE + 1, &e));
     a.n_tokens = KERN_ATTN_TILE + 1;
@@ -582,7 +582,8 @@ static void the_arrays_of_tiles_fill_the_pages(void **state)
 {
     (void)state;
     const size_t n_rows = 2 * KERN_ATTN_TILE * 2 * 3; /* 2 pages, 2 layers, 3 KV heads */
-    assert_int_equal(kv_bytes(&kv_config, KERN_KV_F16, KERN_ATTN_TILE + 1), n_rows * (16 + 32) * 2);
+    assert_int_equal(kv_bytes(&kv_config, KERN_KV_Q16, KERN_ATTN_TILE + 1),
+                     n_rows * ((16 + 32) * 2 + 2 * 4));
     assert_int_equal(kv_bytes(&kv_config, KERN_KV_Q8_0, KERN_ATTN_TILE + 1),
                      n_rows * (16 + 32 + 2 * 4));
     for (enum kern_kv type = 0; type < KERN_KV_COUNT; type++) {
@@ -590,15 +591,15 @@ static void the_arrays_of_tiles_fill_the_pages(void **state)
         enum kern_kv parsed;
         assert_true(kv_pool_init(&p, &kv_config, type, KERN_ATTN_TILE + 1, NULL));
         char *next = p.data;
-        size_t item_bytes = type == KERN_KV_F16 ? 2 : 1;
+        size_t item_bytes = type == KERN_KV_Q16 ? 2 : 1;
         for (uint32_t i = 0; i < 2 * 2 * 3; i++) {
             struct kern_kv_tile t = kv_tile(&p, i / 6, i / 3 % 2, i % 3);
             assert_ptr_equal(t.k, next);
             assert_ptr_equal(t.v, next + KERN_ATTN_TILE * 16 * item_bytes);
             next += KERN_ATTN_TILE * (16 + 32) * item_bytes;
-            assert_ptr_equal(t.kd, type == KERN_KV_F16 ? NULL : next);
-            assert_ptr_equal(t.vd, type == KERN_KV_F16 ? NULL : next + KERN_ATTN_TILE * 4);
-            next += type == KERN_KV_F16 ? 0 : 2 * KERN_ATTN_TILE * 4;
+            assert_ptr_equal(t.kd, next);
+            assert_ptr_equal(t.vd, next + KERN_ATTN_TILE * 4);
+            next += 2 * KERN_ATTN_TILE * 4;
         }
         assert_int_equal(next - p.data, kv_bytes(&kv_config, type, KERN_ATTN_TILE + 1));
         assert_true(kv_type_parse(kv_type_name(type), &parsed) && parsed == type);
@@ -614,10 +615,10 @@ static void a_cache_that_memory_cannot_hold_is_an_error(void **state)
     (void)state;
     struct kv_pool p;
     struct error e = {0};
-    assert_false(kv_pool_init(&p, &kv_config, KERN_KV_F16, (uint64_t)1 << 37, &e));
+    assert_false(kv_pool_init(&p, &kv_config, KERN_KV_Q16, (uint64_t)1 << 37, &e));
     assert_int_equal(e.code, ERROR_MEMORY);
-    assert_non_null(strstr(e.text, "KV cache needs 79164837199872 bytes"));
-    assert_false(kv_pool_init(&p, &kv_config, KERN_KV_F16, (uint64_t)1 << 40,
+    assert_non_null(strstr(e.text, "KV cache needs 85761906966528 bytes"));
+    assert_false(kv_pool_init(&p, &kv_config, KERN_KV_Q16, (uint64_t)1 << 40,
                               &e)); /* more pages than have ids */
     assert_int_equal(e.code, ERROR_MEMORY);
 }
@@ -676,13 +677,14 @@ static void the_exact_pass_agrees_with_the_packed_one(void **state)
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         float exact[N_TOKENS * MODEL_FILE_VOCAB], packed[N_TOKENS * MODEL_FILE_VOCAB];
         float int8[N_TOKENS * MODEL_FILE_VOCAB];
-        compute(&specs[i], (struct way){true, KERN_KV_F16, N_TOKENS}, exact);
-        compute(&specs[i], (struct way){false, KERN_KV_F16, N_TOKENS}, packed);
+        compute(&specs[i], (struct way){true, KERN_KV_Q16, N_TOKENS}, exact);
+        compute(&specs[i], (struct way){false, KERN_KV_Q16, N_TOKENS}, packed);
         compute(&specs[i], (struct way){false, KERN_KV_Q8_0, N_TOKENS}, int8);
         double sum = 0, int8_sum = 0;
         for (size_t k = 0; k < N_TOKENS * MODEL_FILE_VOCAB; k++) {
             sum += fabs((double)exact[k]);
-            assert_true(fabs((double)exact[k] - (double)packed[k]) < 1e-2); /* keys are f16 */
+            assert_true(fabs((double)exact[k] - (double)packed[k]) <
+                        1e-2); /* activations are int8 */
             int8_sum += fabs((double)exact[k] - (double)int8[k]);
         }
         assert_true(int8_sum / sum < 0.02);
@@ -695,7 +697,7 @@ static void the_exact_pass_does_not_depend_on_chunks_or_the_cache(void **state)
 {
     (void)state;
     float whole[N_TOKENS * MODEL_FILE_VOCAB], chunks[N_TOKENS * MODEL_FILE_VOCAB];
-    compute(&(struct model_spec){0}, (struct way){true, KERN_KV_F16, N_TOKENS}, whole);
+    compute(&(struct model_spec){0}, (struct way){true, KERN_KV_Q16, N_TOKENS}, whole);
     compute(&(struct model_spec){0}, (struct way){true, KERN_KV_Q8_0, 7}, chunks);
     assert_memory_equal(whole, chunks, sizeof whole);
 }

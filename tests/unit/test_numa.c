@@ -1,4 +1,5 @@
-/* test_numa.c - nodes as the system lists them, and threads that multiply their own node's share first. */
+/* test_numa.c - nodes as the system lists them, and threads that multiply their own node's share
+ * first. */
 #include "base/pool.h"
 
 #include <sched.h>
@@ -14,7 +15,8 @@
 
 enum { MAX_LISTS = 3, N_ITEMS = 1000 };
 
-/* numa_read of a folder like /sys/devices/system/node with these lists; NULL leaves the node out. */
+/* numa_read of a folder like /sys/devices/system/node with these lists; NULL leaves the node out.
+ * */
 static struct numa read_nodes(const char *const lists[MAX_LISTS])
 {
     char folder[] = "/tmp/puna-numa-XXXXXX", path[128];

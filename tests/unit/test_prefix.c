@@ -388,7 +388,7 @@ static void compare(uint64_t seed, uint32_t max_pages, uint32_t n_operations)
     assert_non_null(w);
     w->max_pages = smaller(max_pages, N_PAGES);
     rng_init(&w->rng, seed);
-    assert_true(kv_pool_init(&w->kv, &config, KERN_KV_F16, N_PAGES * TILE, &e));
+    assert_true(kv_pool_init(&w->kv, &config, KERN_KV_Q16, N_PAGES * TILE, &e));
     assert_true(prefix_init(&w->cache, &w->kv, max_pages, &e));
     for (uint32_t i = 0; i < N_SEQS; i++) {
         assert_true(kv_seq_init(&w->seqs[i].kv, MAX_TOKENS, &e));
@@ -424,7 +424,7 @@ struct small {
 
 static void open_small(struct small *s, uint32_t max_pages)
 {
-    assert_true(kv_pool_init(&s->kv, &config, KERN_KV_F16, 8 * TILE, NULL));
+    assert_true(kv_pool_init(&s->kv, &config, KERN_KV_Q16, 8 * TILE, NULL));
     assert_true(prefix_init(&s->cache, &s->kv, max_pages, NULL));
     assert_true(kv_seq_init(&s->seq, MAX_TOKENS, NULL));
 }
@@ -499,7 +499,7 @@ static void every_failing_allocation_leaves_nothing_behind(void **state)
     (void)state;
     struct kv_pool kv;
     struct prefix c;
-    assert_true(kv_pool_init(&kv, &config, KERN_KV_F16, 8 * TILE, NULL));
+    assert_true(kv_pool_init(&kv, &config, KERN_KV_Q16, 8 * TILE, NULL));
     size_t n = 1;
     for (bool ok = false; !ok; n++) {
         struct error e = {0};

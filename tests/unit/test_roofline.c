@@ -41,11 +41,11 @@ static void work_is_what_the_matrices_and_the_attention_need(void **state)
     make_model(&m, &l);
     struct roofline_step step = {.n_tokens = 3, .n_logits = 1, .n_keys = 6, .n_cached = 3};
     struct roofline_work w = roofline_work(&m, &step);
-    assert_true(w.int8_ops == 2.0 * 36864 * 3);
-    /* output, and q.k and p.v: 2 * 32 dims * 2 ops * 2 heads for each of 6 keys */
-    assert_true(w.f32_ops == 2.0 * 3072 + 6 * 2 * (32 + 32) * 2);
-    /* Q8_0: 34 bytes per 32 items; keys and values of 3 tokens in f16 */
-    assert_true(w.bytes == 36864.0 / 32 * 34 + 3072 * 4 + 3 * (32 + 32) * 2);
+    /* q.k and p.v of 16-bit integers: 2 * 32 dims * 2 ops * 2 heads for each of 6 keys, twice */
+    assert_true(w.int8_ops == 2.0 * 36864 * 3 + 2 * (6 * 2 * (32 + 32) * 2));
+    assert_true(w.f32_ops == 2.0 * 3072); /* the output */
+    /* Q8_0: 34 bytes per 32 items; keys and values of 3 tokens in int16 */
+    assert_true(w.bytes == 36864.0 / 32 * 34 + 3072 * 4 + 3 * ((32 + 32) * 2 + 2 * 4));
     step.kv_type = KERN_KV_Q8_0; /* int8, and two scales a token */
     w = roofline_work(&m, &step);
     assert_true(w.bytes == 36864.0 / 32 * 34 + 3072 * 4 + 3 * (32 + 32 + 2 * 4));
