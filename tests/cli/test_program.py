@@ -89,6 +89,12 @@ def test_a_type_of_keys_that_does_not_exist_is_refused_by_name(model, command):
     assert failure(command, "--cache-type", "q8", *PROMPT.get(command, []), env={}) == (2, line)
 
 
+@pytest.mark.parametrize("command", [*COMPUTING, "inspect"])
+def test_keys_in_f16_are_refused_and_q16_is_named(command):
+    code, line = failure(command, "--cache-type", "f16", *PROMPT.get(command, []), env={})
+    assert code == 2 and line.startswith(f"puna {command}: option --cache-type: ") and "use q16" in line
+
+
 @pytest.mark.parametrize("command", ["run", "score"])
 def test_exact_takes_no_type_of_keys(command):
     code, line = failure(command, "--exact", "--cache-type", "q16", *PROMPT.get(command, []), env={})
