@@ -171,7 +171,7 @@ static inline uint32_t kern_attn_weight_max(enum kern_kv type)
 
 /* Attention of rows (token, head) that share one KV head, over one tile of keys.
  * shapes  q (n_rows, dim_k), qd (n_rows): queries times 1/sqrt(dim_k), each quantised by to_q16
- *         with kern_attn_query_max; n_keys[row]: the row sees keys 0..n_keys-1 of this tile (0: the row
+ *         with kern_attn_query_max; n_keys[row]: the row sees keys 0..n_keys-1 of this tile (0: it
  *         is left as it is)
  *         m, l (n_rows), o (n_rows, dim_v): running maximum, sum, weighted sum; start -inf, 0, 0
  * needs   dim_k, dim_v multiples of 16 and at most 256; n_rows <= KERN_ATTN_ROWS; m not NaN
