@@ -15,29 +15,9 @@ import time
 import pytest
 
 from gguf_file import llama
+from puna_server import PUNA, Server, wait_until
 
-PUNA = os.path.abspath(os.environ.get("PUNA", "build/release/puna"))
 ALIAS = "meta-llama/llama-3.3-70b-instruct"
-LINE = re.compile(r"listening on http://(.*):(\d+)\n")
-
-
-class Server:
-    """A running `puna serve`; address is (host, port)."""
-
-    def __init__(self, *args, **options):
-        self.process = subprocess.Popen([PUNA, "serve", "--port", "0", *map(str, args)], text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-        self.line = self.process.stdout.readline()
-        host, port = LINE.fullmatch(self.line).groups()
-        self.address = (host.strip("[]"), int(port))
-
-    def connect(self):
-        return socket.create_connection(self.address, timeout=30)
-
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, errors
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +111,7 @@ def test_models_have_the_files_name_and_the_aliases(server, model, prefix):
             assert json.loads(ask(server, path=f"{prefix}/models/{path}").body) == entry
     answer = ask(server, path=f"{prefix}/models/no/such%22")
     assert answer.status == 404
-    assert answer.error == {"message": "The model 'no/such\"' does not exist", "param": "model",
+    assert answer.error == {"message": "The model 'no/such\"' does not exist; this server has 'small'", "param": "model",
                             "type": "invalid_request_error", "code": "model_not_found"}
 
 
@@ -397,13 +377,6 @@ def test_clients_that_leave_do_no_harm(server, data, reset):
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             s.sendall(data)
     assert ask(server).status == 200
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def n_files(process):

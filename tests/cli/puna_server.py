@@ -1,0 +1,78 @@
+"""A running `puna serve`, for the tests of its API."""
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+PUNA = os.path.abspath(os.environ.get("PUNA", "build/release/puna"))
+LINE = re.compile(r"listening on http://(.*):(\d+)\n")
+PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
+
+
+class Server:
+    """address is (host, port)."""
+
+    def __init__(self, *args, **options):
+        self.process = subprocess.Popen([PUNA, "serve", "--port", "0", *map(str, args)], text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        self.line = self.process.stdout.readline()
+        host, port = LINE.fullmatch(self.line).groups()
+        self.address = (host.strip("[]"), int(port))
+        self.url = f"http://{host}:{port}"
+
+    def connect(self):
+        return socket.create_connection(self.address, timeout=30)
+
+    def ask(self, method, path, body=None, timeout=PATIENCE_S):
+        """Status and JSON document (or text) of an exchange."""
+        connection = http.client.HTTPConnection(*self.address, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.request(method, path, body if body is None or isinstance(body, (str, bytes)) else json.dumps(body))
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            is_json = answer.headers["content-type"] == "application/json"
+            return answer.status, json.loads(text) if is_json else text
+
+    def post(self, path, body, **options):
+        status, document = self.ask("POST", path, body, **options)
+        assert status == 200, document
+        return document
+
+    def metric(self, name):
+        _, text = self.ask("GET", "/metrics")
+        (value,) = re.findall(rf"^{name} (.*)$", text, re.MULTILINE)
+        return float(value)
+
+    def is_idle(self):
+        return all(self.metric(f"puna_{name}") == 0 for name in
+                   ("requests_running", "requests_waiting", "kv_pages_in_use"))
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors
+
+
+@contextlib.contextmanager
+def serving(*args):
+    """A server that ends well, whatever becomes of the test."""
+    server = Server(*args)
+    try:
+        yield server
+        assert server.stop() == (0, "")
+    finally:
+        server.process.kill()
+        sys.stderr.write(server.process.communicate()[1])  # what it said, if it ended by itself
+
+
+def wait_until(condition, limit_s=PATIENCE_S):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
