@@ -81,6 +81,8 @@ bool buf_printf(struct buf *b, struct error *e, const char *format, ...)
 
 void buf_consume(struct buf *b, size_t n)
 {
-    memmove(b->data, b->data + n, b->n - n);
-    b->n -= n;
+    if (n > 0) { /* else data may be NULL, which memmove() must not be given */
+        memmove(b->data, b->data + n, b->n - n);
+        b->n -= n;
+    }
 }

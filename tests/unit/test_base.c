@@ -196,6 +196,16 @@ static void printing_and_consuming_move_bytes(void **state)
     buf_finish(&b);
 }
 
+static void nothing_is_consumed_of_an_empty_buffer(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 10);
+    buf_consume(&b, 0); /* has no memory yet: the sanitizer watches */
+    assert_int_equal(b.n, 0);
+    buf_finish(&b);
+}
+
 static void a_buffer_keeps_its_bytes_when_memory_runs_out(void **state)
 {
     (void)state;
@@ -317,6 +327,7 @@ int main(void)
         cmocka_unit_test(the_precision_of_a_huge_string_is_not_negative),
         cmocka_unit_test(a_buffer_grows_to_its_maximum_and_no_further),
         cmocka_unit_test(printing_and_consuming_move_bytes),
+        cmocka_unit_test(nothing_is_consumed_of_an_empty_buffer),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_memory_runs_out),
         cmocka_unit_test(products_and_sums_that_overflow_are_refused),
         cmocka_unit_test(memory_is_zeroed_and_pages_are_aligned),
