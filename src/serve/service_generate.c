@@ -90,7 +90,12 @@ static bool make_completion_prompts(const struct service *s, struct answer_job *
             ok = token_list_push(prompt, given->ids[k], e);
         }
         if (ok && prompt->n == 0) {
-            ok = token_list_push(prompt, info->bos != TOKEN_NONE ? info->bos : info->eos, e);
+            uint32_t start = info->bos != TOKEN_NONE ? info->bos : info->eos;
+            ok =
+                start != TOKEN_NONE
+                    ? token_list_push(prompt, start, e)
+                    : error_set(e, ERROR_USAGE,
+                                "a prompt is empty, and the model has no token that begins a text");
         }
         if (!ok) {
             return false;
