@@ -256,10 +256,16 @@ static bool keep_logprobs(struct answer_choice *c, const struct generation_outpu
 }
 
 /* Of the best_of choices of a prompt, those with the highest mean log probability: writes the n
- * numbers to best, likeliest first, equal ones in order. */
+ * numbers to best, likeliest first, equal ones in order. All of them stay as they were made. */
 static void choose_best(const struct answer *a, uint32_t first, uint32_t n, uint32_t *best)
 {
     uint32_t n_found = 0;
+    for (uint32_t i = 0; i < n && n == a->g->n_per_prompt; i++) {
+        best[n_found++] = first + i;
+    }
+    if (n_found == n) {
+        return;
+    }
     for (uint32_t i = first; i < first + a->g->n_per_prompt; i++) {
         uint32_t at = n_found < n ? n_found++ : n;
         for (; at > 0; at--) {

@@ -1,0 +1,503 @@
+"""`puna serve` as the official Python client meets it. Texts come from the default model, whose greedy
+answers are the same every time; what is computed by hand comes from a model of zero weights, to which
+all of its 95 tokens are equally probable, so that the first one is the greedy choice."""
+import asyncio
+import concurrent.futures
+import contextlib
+import json
+import math
+import subprocess
+
+import openai
+import pytest
+
+from gguf_file import LLAMA_TOKENS, U32, llama
+from puna_server import PUNA, serving, wait_until
+
+MODEL = "SmolLM2-135M-Instruct.Q4_1"
+HELLO = [{"role": "user", "content": "Tell me about llamas."}]
+N = len(LLAMA_TOKENS)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving("-c", 1024, "--alias", "meta-llama/llama-3.3-70b-instruct") as s:
+        yield s
+
+
+@pytest.fixture(scope="module")
+def uniform_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("openai") / "uniform.gguf"
+    path.write_bytes(llama())
+    return path
+
+
+@pytest.fixture(scope="module")
+def uniform(uniform_path):
+    with serving(uniform_path) as s:
+        yield client_of(s)
+
+
+def client_of(server, prefix="/v1", **options):
+    return openai.OpenAI(base_url=server.url + prefix, api_key="none", **({"max_retries": 0, "timeout": 120} | options))
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return client_of(server)
+
+
+def chat(client, messages=HELLO, **options):
+    return client.chat.completions.create(
+        **({"model": MODEL, "messages": messages, "temperature": 0, "max_tokens": 24} | options))
+
+
+def complete(client, prompt, **options):
+    """Of the uniform model unless another is named."""
+    return client.completions.create(**({"model": "uniform", "prompt": prompt, "temperature": 0} | options))
+
+
+def joined(stream):
+    """{index: (text, finish_reason, entries of logprobs)} and the usage of a chat's stream."""
+    texts, finishes, entries, usages, ids = {}, {}, {}, [], set()
+    for chunk in stream:
+        ids.add((chunk.id, chunk.created, chunk.model, chunk.system_fingerprint))
+        if chunk.usage is not None:
+            assert chunk.choices == []
+            usages.append(chunk.usage)
+        for c in chunk.choices:
+            assert c.index not in finishes and not usages
+            assert (c.delta.role == "assistant") == (c.index not in texts)
+            texts[c.index] = texts.get(c.index, "") + (c.delta.content or "")
+            if c.logprobs is not None:
+                entries.setdefault(c.index, []).extend(c.logprobs.content)
+            if c.finish_reason is not None:
+                finishes[c.index] = c.finish_reason
+    assert len(ids) == 1 and texts.keys() == finishes.keys() and len(usages) <= 1
+    return {i: (texts[i], finishes[i], entries.get(i)) for i in texts}, usages[0] if usages else None
+
+
+def parts(answer):
+    """What joined() gives of the stream."""
+    return {c.index: (c.message.content, c.finish_reason, c.logprobs.content if c.logprobs else None)
+            for c in answer.choices}
+
+
+# --- chats
+
+@pytest.fixture(scope="module")
+def greedy(client):
+    return chat(client, max_tokens=48, logprobs=True, top_logprobs=3, extra_body={"cache_salt": "g"}).choices[0]
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"temperature": 1, "seed": 7, "n": 3}, {"logprobs": True, "top_logprobs": 2},
+    {"temperature": 1, "seed": -1, "n": 2, "logprobs": True}, {"max_tokens": 1}, {"stop": [" a", "ll"]},
+    {"messages": [{"role": "user", "content": "Write \U0001f999 \u4e2d\u6587 \u00e9 again and again: \U0001f999 \u4e2d\u6587"}]},
+])
+def test_the_deltas_of_a_stream_are_the_whole_answer(client, options):
+    whole = chat(client, **options)
+    streamed, usage = joined(chat(client, stream=True, stream_options={"include_usage": True}, **options))
+    assert streamed == parts(whole) and len(streamed) == options.get("n", 1)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (
+        whole.usage.prompt_tokens, whole.usage.completion_tokens, whole.usage.total_tokens)
+
+
+def test_usage_comes_in_a_stream_when_it_is_asked_for_and_then_once(client):
+    assert joined(chat(client, stream=True))[1] is None
+    chunks = list(chat(client, stream=True, stream_options={"include_usage": True}))
+    assert [c.usage is not None for c in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert all("usage" in c.model_fields_set for c in chunks)
+    assert chunks[-1].usage.prompt_tokens_details.cached_tokens <= chunks[-1].usage.prompt_tokens
+
+
+def test_the_helpers_of_the_client_gather_a_stream(client, greedy):
+    stop = greedy.message.content[-8:]  # the helpers refuse what was cut by max_tokens
+    with client.chat.completions.stream(model=MODEL, messages=HELLO, temperature=0, max_tokens=48, stop=stop) as stream:
+        deltas = [e.delta for e in stream if e.type == "content.delta"]
+        final = stream.get_final_completion()
+    assert "".join(deltas) == final.choices[0].message.content == greedy.message.content.partition(stop)[0]
+    assert final.choices[0].message.role == "assistant"
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/v3/openai", "/openai/v1"])
+def test_every_prefix_and_name_answers_alike(server, greedy, prefix):
+    answer = chat(client_of(server, prefix), model="meta-llama/llama-3.3-70b-instruct", max_tokens=48)
+    assert answer.choices[0].message.content == greedy.message.content
+
+
+def test_the_asynchronous_client_asks_much_at_once(server, greedy):
+    async def ask():
+        async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as client:
+            return await asyncio.gather(*(client.chat.completions.create(
+                model=MODEL, messages=HELLO, temperature=0, max_tokens=48) for _ in range(12)))
+    assert {a.choices[0].message.content for a in asyncio.run(ask())} == {greedy.message.content}
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_an_answer_is_as_long_as_allowed(client, greedy, name):
+    answer = client.chat.completions.create(model=MODEL, messages=HELLO, temperature=0, **{name: 5})
+    assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (5, "length")
+    assert answer.choices[0].message.content == "".join(t.token for t in greedy.logprobs.content[:5])
+
+
+def test_roles_parts_and_names_are_taken(client):
+    parts_of_it = [{"type": "text", "text": "Tell me"}, {"type": "text", "text": "about llamas."}]  # lines
+    whole = chat(client, [{"role": "system", "content": "Be brief."},
+                          {"role": "user", "content": "Tell me\nabout llamas."}])
+    split = chat(client, [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts_of_it}],
+                 user="u", metadata={"a": "b"}, store=False)
+    assert parts(split) == parts(whole)
+
+
+def test_a_stop_string_across_tokens_is_never_seen(client, greedy):
+    text = greedy.message.content
+    ends = [len("".join(t.token for t in greedy.logprobs.content[:i])) for i in range(4, 40, 5)]
+    for end in ends:
+        stop = text[end - 2:end + 2]  # the end of a token and the beginning of the next
+        options = {"stop": ["never there", stop], "max_tokens": 48}
+        expected = {0: (text[:text.index(stop)], "stop", None)}
+        assert parts(chat(client, **options)) == joined(chat(client, stream=True, **options))[0] == expected
+
+
+def test_a_stop_string_that_does_not_come_is_given_back_at_the_end(client, greedy):
+    text = "".join(t.token for t in greedy.logprobs.content[:9])
+    stop = text[-3:] + "\0"
+    assert joined(chat(client, stream=True, max_tokens=9, stop=stop))[0] == {0: (text, "length", None)}
+
+
+def test_logprobs_give_no_stop_string_away(client, greedy):
+    """A token that the stop string cuts is not told."""
+    for at in range(10, 40, 3):
+        stop = greedy.message.content[at:at + 4]
+        (choice,) = chat(client, stop=stop, max_tokens=48, logprobs=True).choices
+        tokens = [t.token for t in choice.logprobs.content]
+        n = len(tokens)
+        assert choice.message.content.startswith("".join(tokens)) and tokens == [
+            t.token for t in greedy.logprobs.content[:n]]
+        assert len("".join(tokens) + greedy.logprobs.content[n].token) > len(choice.message.content)
+
+
+def test_a_seed_gives_the_same_answer_and_no_seed_another(client):
+    def texts(**options):
+        return [c.message.content for c in chat(client, temperature=1, n=2, **options).choices]
+    assert texts(seed=5) == texts(seed=5)
+    assert texts(seed=5)[0] != texts(seed=5)[1] and texts(seed=5) != texts(seed=6)
+    assert texts() != texts()
+
+
+def test_logprobs_are_those_of_puna_score(server, greedy):
+    prompt = server.post("/apply-template", {"messages": HELLO})["tokens"]
+    answer = server.post("/tokenize", {"content": greedy.message.content})["tokens"]
+    entries = greedy.logprobs.content
+    assert len(answer) == len(entries)
+    done = subprocess.run([PUNA, "score", "--ids", "--json", "--top", "3"], capture_output=True, check=True,
+                          input=" ".join(map(str, prompt + answer)).encode())
+    scored = json.loads(done.stdout)["tokens"][-len(answer):]
+    for entry, token in zip(entries, scored):
+        assert entry.logprob == pytest.approx(token["logprob"], rel=1e-6)
+        assert bytes(entry.bytes).decode() == entry.token == token["piece"]
+        assert [t.logprob for t in entry.top_logprobs] == pytest.approx([t["logprob"] for t in token["top"]], rel=1e-6)
+        assert entry.top_logprobs[0].logprob == entry.logprob  # greedy
+
+
+def test_a_token_that_is_banned_is_not_chosen(client, server, greedy):
+    first = greedy.logprobs.content[0]
+    (token,) = server.post("/tokenize", {"content": first.token})["tokens"]
+    (other,) = chat(client, max_tokens=1, logit_bias={token: -100}).choices
+    assert other.message.content == greedy.logprobs.content[0].top_logprobs[1].token
+    (only,) = chat(client, max_tokens=3, logit_bias={token: 100}).choices
+    assert only.message.content == 3 * first.token
+
+
+# --- completions, computed by hand
+
+def texts(answer):
+    return [c.text for c in answer.choices]
+
+
+def test_penalties_and_biases_add_up_as_they_should(uniform):
+    assert texts(complete(uniform, "a", max_tokens=4)) == ["!!!!"]
+    assert texts(complete(uniform, "a", max_tokens=6, presence_penalty=1)) == ["!\"#$%&"]
+    assert texts(complete(uniform, "a", max_tokens=3, presence_penalty=-1, logit_bias={2: 0.5})) == ["###"]
+    # 0.5, 0.3, 0.1, then below the 0 of the others, which are punished one after the other.
+    assert texts(complete(uniform, "a", max_tokens=6, frequency_penalty=0.2, logit_bias={5: 0.5})) == ["&&&!\"#"]
+    assert texts(complete(uniform, "&&&", max_tokens=1, frequency_penalty=2, logit_bias={5: 0.5})) == ["&"]
+
+
+def test_logprobs_of_a_completion(uniform):
+    (choice,) = complete(uniform, "ab", max_tokens=3, logprobs=2, logit_bias={7: 1}).choices
+    told = choice.logprobs
+    assert (choice.text, told.tokens, told.text_offset) == ("(((", ["("] * 3, [0, 1, 2])
+    assert told.token_logprobs == pytest.approx([-math.log(N)] * 3)  # the model's, not the sampler's
+    assert all(top.keys() == {"!", "\"", "("} for top in told.top_logprobs)
+    assert all(v == pytest.approx(-math.log(N)) for top in told.top_logprobs for v in top.values())
+
+
+def test_prompts_of_every_form(uniform):
+    answer = complete(uniform, ["ab", "c", "d"], n=2, max_tokens=2, temperature=1, seed=3)
+    assert [c.index for c in answer.choices] == list(range(6)) and answer.usage.prompt_tokens == 4
+    assert answer.usage.completion_tokens == 12
+    for i, prompt in enumerate(["ab", "c", "d"]):
+        alone = complete(uniform, prompt, n=2, max_tokens=2, temperature=1, seed=3)
+        assert texts(alone) == texts(answer)[2 * i:2 * i + 2]
+    for prompt in ([64, 65], [[64, 65]], ["ab"], "ab"):
+        answer = complete(uniform, prompt, max_tokens=2, echo=True)
+        assert (texts(answer), answer.usage.prompt_tokens) == (["ab!!"], 2)
+
+
+def test_echo_alone(uniform):
+    answer = complete(uniform, ["ab", "c"], max_tokens=0, echo=True)
+    assert [(c.text, c.finish_reason) for c in answer.choices] == [("ab", "length"), ("c", "length")]
+    streamed = list(complete(uniform, "ab", max_tokens=3, echo=True, stream=True))
+    assert "".join(c.choices[0].text for c in streamed) == "ab!!!"
+    assert [c.choices[0].finish_reason for c in streamed][-1] == "length"
+
+
+def test_the_best_of_some_is_the_likeliest(server, client):
+    options = {"model": MODEL, "prompt": "The llama", "temperature": 1, "seed": 11, "max_tokens": 6, "logprobs": 0}
+    choices = complete(client, n=5, **options).choices
+    means = [sum(c.logprobs.token_logprobs) / len(c.logprobs.token_logprobs) for c in choices]
+    ranked = [c.text for _, c in sorted(zip(means, choices), key=lambda pair: -pair[0])]
+    best = complete(client, n=2, best_of=5, **options)
+    assert texts(best) == ranked[:2] and best.usage.completion_tokens == sum(len(c.logprobs.tokens) for c in choices)
+    assert texts(complete(client, best_of=5, **options | {"logprobs": None})) == ranked[:1]
+
+
+def test_ends_can_be_held_back(tmp_path):
+    path = tmp_path / "uniform.gguf"
+    path.write_bytes(llama(ggml__eos_token_id=(U32, 0)))
+    with serving(path) as s:
+        client = client_of(s)
+
+        def told(**options):
+            (choice,) = complete(client, "a", max_tokens=4, **options).choices
+            return choice.text, choice.finish_reason
+        assert told() == ("", "stop")
+        assert told(extra_body={"min_tokens": 2}) == ("\"\"", "stop")
+        assert told(extra_body={"ignore_eos": True})[1] == "length"
+        assert told(extra_body={"stop_token_ids": [3]}, logit_bias={3: 5}) == ("", "stop")
+
+
+def test_a_stream_of_completions_is_the_whole_answer(client):
+    options = {"model": MODEL, "prompt": ["The llama", "A hat"], "n": 2, "temperature": 1, "seed": 1, "max_tokens": 8,
+               "logprobs": 1}
+    whole = complete(client, **options)
+    gathered = {c.index: ["", None, [], []] for c in whole.choices}
+    for chunk in complete(client, stream=True, **options):
+        for c in chunk.choices:
+            g = gathered[c.index]
+            g[0], g[1] = g[0] + c.text, c.finish_reason
+            if c.logprobs:
+                g[2] += c.logprobs.token_logprobs
+                g[3] += c.logprobs.text_offset
+    assert gathered == {c.index: [c.text, c.finish_reason, c.logprobs.token_logprobs, c.logprobs.text_offset]
+                        for c in whole.choices}
+
+
+# --- responses, time
+
+def test_raw_responses_have_their_headers(client):
+    raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=HELLO, max_tokens=1)
+    assert raw.headers["content-type"] == "application/json" and int(raw.headers["openai-processing-ms"]) >= 0
+    parsed = raw.parse()
+    assert parsed._request_id == raw.headers["x-request-id"] == raw.request_id
+    assert parsed.system_fingerprint.startswith("fp_") and parsed.model == MODEL
+    with client.chat.completions.with_streaming_response.create(
+            model=MODEL, messages=HELLO, max_tokens=2, temperature=0, stream=True) as streamed:
+        assert streamed.headers["content-type"].startswith("text/event-stream")
+        assert streamed.headers["x-request-id"] != raw.headers["x-request-id"]
+        lines = [line for line in streamed.iter_lines() if line]
+    assert all(line.startswith("data: ") for line in lines) and lines[-1] == "data: [DONE]"
+
+
+def test_models_are_listed_and_found(client):
+    names = [m.id for m in client.models.list()]
+    assert names == [MODEL, "meta-llama/llama-3.3-70b-instruct"]
+    assert [client.models.retrieve(name).id for name in names] == names
+
+
+def test_a_client_that_runs_out_of_time_is_not_computed_for(server):
+    client = client_of(server, timeout=0.3)
+    with pytest.raises(openai.APITimeoutError):
+        chat(client, max_tokens=900, extra_body={"ignore_eos": True})
+    wait_until(server.is_idle)
+
+
+# --- errors
+
+def refusal(kind, call, *args, **options):
+    with pytest.raises(kind) as caught:
+        call(*args, **options)
+    error = caught.value
+    assert type(error) is kind and error.body.keys() == {"message", "type", "param", "code"}
+    return error
+
+
+BAD_CHATS = [
+    ({"temperature": "hot"}, "temperature", "invalid_type"),
+    ({"temperature": 2.5}, "temperature", "invalid_value"),
+    ({"top_p": -1}, "top_p", "invalid_value"),
+    ({"n": 129}, "n", "invalid_value"),
+    ({"n": 1.5}, "n", "invalid_type"),
+    ({"frobnicate": 1}, "frobnicate", "unknown_parameter"),
+    ({"messages": []}, "messages", "invalid_value"),
+    ({"messages": "Hello"}, "messages", "invalid_type"),
+    ({"messages": [{"role": "wizard", "content": "a"}]}, "messages[0].role", "invalid_value"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
+     "messages[0].content[0].type", "unsupported_value"),
+    ({"model": None}, "model", "missing_required_parameter"),
+    ({"stop": ["a"] * 5}, "stop", "invalid_value"),
+    ({"stop": ""}, "stop", "invalid_value"),
+    ({"logit_bias": {"49152": 1}}, "logit_bias.49152", "invalid_value"),
+    ({"logit_bias": {"1": 101}}, "logit_bias.1", "invalid_value"),
+    ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+    ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "invalid_value"),
+    ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+    ({"min_tokens": 9, "max_tokens": 3}, "min_tokens", "invalid_value"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
+    ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+    ({"store": True}, "store", "unsupported_value"),
+    ({"max_tokens": 0}, "max_tokens", "invalid_value"),
+    ({"seed": 2**63}, None, None),  # jansson refuses the number: the body is no JSON to it
+    ({"verbosity": "low", "strict": True}, "verbosity", "unsupported_parameter"),
+]
+
+
+@pytest.mark.parametrize("change, param, code", BAD_CHATS, ids=[json.dumps(c)[:50] for c, _, _ in BAD_CHATS])
+@pytest.mark.parametrize("stream", [False, True])
+def test_bad_requests_are_named(client, change, param, code, stream):
+    if stream and "stream_options" in change:
+        pytest.skip("allowed with stream")
+    error = refusal(openai.BadRequestError, chat, client, max_tokens=2, stream=stream, extra_body=change)
+    assert (error.status_code, error.type, error.param, error.code) == (400, "invalid_request_error", param, code)
+    assert error.request_id.startswith("req_") and (param is None or param in error.message)
+
+
+def test_what_has_no_effect_is_a_warning(client):
+    answer = chat(client, max_tokens=1, verbosity="low")
+    assert [w["param"] for w in answer.warnings] == ["verbosity"]
+    first = next(iter(chat(client, max_tokens=1, verbosity="low", stream=True)))
+    assert [w["param"] for w in first.warnings] == ["verbosity"]
+
+
+def test_bad_completions_are_named(uniform):
+    for change, param, code in [({"suffix": "x"}, "suffix", "unsupported_parameter"),
+                                ({"prompt": [95]}, "prompt[0]", "invalid_value"),
+                                ({"best_of": 1, "n": 2}, "best_of", "invalid_value"),
+                                ({"logprobs": 6}, "logprobs", "invalid_value"),
+                                ({"prompt": ""}, "prompt", "invalid_value"),  # no token begins a text
+                                ({"messages": HELLO}, "messages", "unknown_parameter")]:
+        error = refusal(openai.BadRequestError, complete, uniform, "a", extra_body=change)
+        assert (error.param, error.code) == (param, code)
+
+
+def test_a_model_without_a_template_cannot_chat(uniform):
+    assert "template" in refusal(openai.BadRequestError, chat, uniform, model="uniform").message
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "1", '{"model":"a","model":"b"}', b'{"model":"\xff"}', "[" * 100000])
+def test_what_is_no_json_object_is_refused(server, body):
+    status, document = server.ask("POST", "/v1/chat/completions", body)
+    assert status == 400 and document["error"]["type"] == "invalid_request_error"
+
+
+def test_errors_have_the_classes_of_their_status(client, server):
+    error = refusal(openai.NotFoundError, chat, client, model="gpt-4o")
+    assert (error.param, error.code) == ("model", "model_not_found") and "gpt-4o" in error.message
+    assert refusal(openai.NotFoundError, client.models.retrieve, "a/b").code == "model_not_found"
+    assert refusal(openai.NotFoundError, client.get, "/nope", cast_to=object).code == "unknown_url"
+    error = refusal(openai.APIStatusError, client.get, "/chat/completions", cast_to=object)
+    assert error.status_code == 405 and "POST" in error.response.headers["allow"]
+    error = refusal(openai.APIStatusError, chat, client, [{"role": "user", "content": "x" * (17 << 20)}])
+    assert (error.status_code, error.type) == (413, "invalid_request_error")
+    wait_until(server.is_idle)
+
+
+# --- a context that is too short
+
+def turns(n):
+    return [{"role": "system", "content": "Be brief."}] + [
+        {"role": role, "content": f"{role} {i} " + "word " * 40} for i in range(n) for role in ("user", "assistant")
+    ] + [{"role": "user", "content": "Go on."}]
+
+
+def test_a_prompt_that_is_too_long_is_the_same_error_in_a_stream(client):
+    errors = [refusal(openai.BadRequestError, chat, client, turns(20), stream=stream) for stream in (False, True)]
+    assert errors[0].body == errors[1].body
+    assert (errors[0].code, errors[0].param) == ("context_length_exceeded", "messages")
+    assert errors[0].message.count("This model's maximum context length is 1024 tokens. However, ") == 1
+    assert refusal(openai.BadRequestError, chat, client, max_tokens=1024).code == "context_length_exceeded"
+
+
+def test_turns_are_dropped_when_that_is_asked_for_and_said(client, server):
+    answer = chat(client, turns(20), max_tokens=8, extra_body={"truncation": "auto"})
+    report = answer.truncation
+    dropped = report["dropped_messages"]
+    assert dropped % 2 == 0 and report["first_dropped_message"] == 1
+    kept = turns(20)[:1] + turns(20)[1 + dropped:]
+    assert parts(chat(client, kept, max_tokens=8)) == parts(answer)
+    n_tokens = [len(server.post("/apply-template", {"messages": m})["tokens"]) for m in (turns(20), kept)]
+    assert (n_tokens[0] - n_tokens[1], answer.usage.prompt_tokens) == (report["dropped_tokens"], n_tokens[1])
+    one_less = turns(20)[:1] + turns(20)[dropped - 1:]
+    assert refusal(openai.BadRequestError, chat, client, one_less, max_tokens=8).code == "context_length_exceeded"
+    first = next(iter(chat(client, turns(20), max_tokens=8, stream=True, extra_body={"truncation": "auto"})))
+    assert first.truncation == report
+    assert not hasattr(chat(client, turns(1), max_tokens=1, extra_body={"truncation": "auto"}), "truncation")
+
+
+def test_what_cannot_be_cut_is_an_error_though_it_may_be(client):
+    error = refusal(openai.BadRequestError, chat, client, [{"role": "user", "content": "word " * 2000}],
+                    extra_body={"truncation": "auto"})
+    assert error.code == "context_length_exceeded"
+
+
+# --- a queue that is full
+
+def test_who_finds_the_queue_full_comes_again():
+    with serving("--queue", 1, "--parallel", 1, "-c", 4096) as s, contextlib.ExitStack() as stack:
+        client = client_of(s)
+        running = stack.enter_context(chat(client, max_tokens=4000, stream=True, extra_body={"ignore_eos": True}))
+        next(iter(running))
+        wait_until(lambda: s.metric("puna_requests_running") == 1)
+        waiting = stack.enter_context(chat(client, max_tokens=2, stream=True))
+        wait_until(lambda: s.metric("puna_requests_waiting") == 1)
+        for stream in (False, True):
+            error = refusal(openai.RateLimitError, chat, client, stream=stream)
+            assert (error.status_code, error.type, error.code) == (429, "rate_limit_exceeded", "rate_limit_exceeded")
+            assert 1 <= int(error.response.headers["retry-after"]) <= 60
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            patient = pool.submit(chat, client_of(s, max_retries=8), max_tokens=2)
+            running.close()
+            assert joined(waiting)[0][0][1] == "length"
+            assert patient.result().choices[0].finish_reason == "length"
+        wait_until(s.is_idle)
+
+
+# --- what is not OpenAI's
+
+def test_texts_become_tokens_and_back(server):
+    for text in ("", " a  b\n", "\U0001f999 \u4e2d\u6587\0\u00e9", "<|im_end|>"):
+        tokens = server.post("/v1/tokenize", {"content": text})["tokens"]
+        assert server.post("/detokenize", {"tokens": tokens}) == {"content": text}
+    pieces = server.post("/tokenize", {"content": "Hello there", "with_pieces": True})["tokens"]
+    assert "".join(p["piece"] for p in pieces) == "Hello there"
+
+
+def test_text_of_messages_never_becomes_control(server):
+    ids = server.post("/apply-template", {"messages": [{"role": "user", "content": "<|im_end|>"}]})["tokens"]
+    plain = server.post("/apply-template", {"messages": [{"role": "user", "content": "a"}]})["tokens"]
+    (end,) = server.post("/tokenize", {"content": "<|im_end|>", "parse_special": True})["tokens"]
+    assert ids.count(end) == plain.count(end)
+
+
+def test_metrics_and_the_description_can_be_read(server):
+    _, text = server.ask("GET", "/metrics")
+    names = [line.split()[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(names) == len(set(names)) > 10
+    for name in names:
+        assert f"# HELP {name} " in text and f"# TYPE {name} " in text
+    status, document = server.ask("GET", "/openapi.json")
+    assert status == 200 and document["openapi"].startswith("3.1")
+    assert {"/v1/chat/completions", "/v1/completions", "/v1/models"} <= document["paths"].keys()
