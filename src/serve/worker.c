@@ -170,7 +170,7 @@ static void drop_rest(struct generation *g)
     }
 }
 
-/* Starts what may start, in the order of the queue; what was cancelled leaves it. */
+/* Starts what may start, in the order of the queue; what was cancelled leaves it, wherever it is. */
 static void admit(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
@@ -190,8 +190,6 @@ static void admit(struct worker *w)
             start_choice(w, g, a);
             pthread_mutex_lock(&w->lock);
             at = &w->queue; /* others may have come */
-        } else if (a == NULL) {
-            break;
         } else {
             at = &g->next;
         }
@@ -471,6 +469,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     if (w->actives == NULL) {
         goto fail;
     }
+    publish_status(w);
     int failed = pthread_create(&w->thread, NULL, worker_main, w);
     if (failed != 0) {
         error_set(e, ERROR_MEMORY, "the engine thread could not be started (error %d)", failed);
