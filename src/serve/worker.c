@@ -432,9 +432,9 @@ static void *worker_main(void *argument)
     while (!is_stopping(w)) {
         admit(w);
         drop_cancelled(w);
-        bool busy = step(w);
-        publish_status(w);
-        if (!busy) {
+        publish_status(w); /* what runs is told while its first step runs, which may be long */
+        if (!step(w)) {
+            publish_status(w);
             wait_for_work(w);
         }
     }
