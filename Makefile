@@ -131,11 +131,12 @@ help: ## this list
 setup: ## install what building, testing and linting need
 	tools/setup test
 
-demo: ## install what is missing, build, bring the default model, answer one message
+demo: ## install what is missing, build, bring the default model, answer here and over HTTP
 	tools/setup build
 	$(MAKE) -s -j$(JOBS) all
 	model=$$(tools/fetch-default-model) && \
 	$(B)/puna run --stats --system "Act like you are a helpful assistant." -p "Hi there!" "$$model"
+	tools/demo-server $(B)/puna
 
 run: all ## a chat with the default model in this terminal
 	$(B)/puna run $(MODEL)
