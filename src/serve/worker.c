@@ -170,7 +170,7 @@ static void drop_rest(struct generation *g)
     }
 }
 
-/* Starts what may start, in the order of the queue; what was cancelled leaves it, wherever it is. */
+/* Starts what may start, in the order of the queue; what was cancelled leaves it anywhere. */
 static void admit(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
