@@ -93,11 +93,10 @@ def test_pages_that_are_evicted_or_given_up_change_nothing(alone):
         assert 8 <= s.metric("puna_kv_pages") < 12  # 8 are a context
         assert ask_all(s) == alone
         kept = {case: ask(s, case)[1] for case in CASES}
-        with concurrent.futures.ThreadPoolExecutor(7) as pool:  # together they need more than there is
-            others = [pool.submit(noise, s, 110 + i) for i in range(4)]
-            mine = {case: pool.submit(ask, s, case, cache_salt=case + "again", max_tokens=20) for case in CASES}
-            for other in others:
-                other.result()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            other = pool.submit(noise, s, 150, n=4)  # four that grow to four pages each
+            mine = {case: pool.submit(ask, s, case, cache_salt=case + "again") for case in CASES}
+            other.result()
         assert {case: m.result()[0] for case, m in mine.items()} == alone
         assert s.metric("puna_preemptions_total") > 0
         answers = {case: ask(s, case) for case in CASES}
