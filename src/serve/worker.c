@@ -30,10 +30,9 @@ struct worker {
     struct engine engine;
     const struct model *model;
     uint32_t max_queue, max_active;
-    struct active *actives;      /* (max_active) */
-    struct buf text;             /* of the token in hand */
-    double decode_seconds;       /* of a step of decodes alone, lately; 0: none yet */
-    struct worker_status counts; /* what the engine thread has counted, see publish_status */
+    struct active *actives; /* (max_active) */
+    struct buf text;        /* of the token in hand */
+    double decode_seconds;  /* of a step of decodes alone, lately; 0: none yet */
     pthread_t thread;
     bool has_thread;
 
@@ -280,13 +279,22 @@ static bool pass_token(struct worker *w, struct active *a, uint32_t token, struc
     return pass_text(w, a, e);
 }
 
+/* Tokens are counted before the client can see them. */
+static void count_tokens(struct worker *w, uint64_t n_prompt, uint64_t n_cached, uint64_t n_answer)
+{
+    pthread_mutex_lock(&w->lock);
+    w->status.n_prompt += n_prompt;
+    w->status.n_cached += n_cached;
+    w->status.n_answer += n_answer;
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* The prompt is computed. */
 static void start_answer(struct worker *w, struct active *a)
 {
     a->started = true;
+    count_tokens(w, a->g->prompts[a->index / a->g->n_per_prompt].n, a->seq->n_cached, 0);
     generation_start(a->g, a->index, a->seq->n_cached, a->seq->cache_end);
-    w->counts.n_prompt += a->g->prompts[a->index / a->g->n_per_prompt].n;
-    w->counts.n_cached += a->seq->n_cached;
 }
 
 /* All tokens that a choice can have without a step: the one that was sampled, and those behind it
@@ -308,7 +316,7 @@ static bool take_tokens(struct worker *w, struct active *a, struct error *e)
         if (!a->started) {
             start_answer(w, a);
         }
-        w->counts.n_answer++;
+        count_tokens(w, 0, 0, 1);
         if (!pass_token(w, a, a->token, e)) {
             return false;
         }
@@ -323,6 +331,20 @@ static void set_step_clock(struct worker *w, uint64_t now)
 {
     pthread_mutex_lock(&w->lock);
     w->step_began_ns = now;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void count_step(struct worker *w, bool busy)
+{
+    pthread_mutex_lock(&w->lock);
+    struct worker_status *c = &w->status;
+    c->n_steps += busy;
+    c->n_guessed = c->n_confirmed = 0;
+    for (int i = 0; i < SPECULATION_SOURCES; i++) {
+        c->n_guessed += w->engine.speculation.counts[i].made;
+        c->n_confirmed += w->engine.speculation.counts[i].right;
+    }
+    c->n_preempted = w->engine.n_preempted;
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -356,7 +378,7 @@ static bool step(struct worker *w)
     set_step_clock(w, start);
     bool ok = engine_step(&w->engine, &busy, &e);
     set_step_clock(w, 0);
-    w->counts.n_steps += busy;
+    count_step(w, busy);
     if (busy && ok) {
         keep_pace(w, clock_seconds_since(start));
     }
@@ -407,22 +429,17 @@ static bool is_stopping(struct worker *w)
     return stopping;
 }
 
+/* What is held now; pages are counted one by one. */
 static void publish_status(struct worker *w)
 {
-    struct worker_status *c = &w->counts;
-    c->n_running = 0;
+    uint32_t n_running = 0;
     for (uint32_t i = 0; i < w->max_active; i++) {
-        c->n_running += w->actives[i].g != NULL;
+        n_running += w->actives[i].g != NULL;
     }
-    c->n_guessed = c->n_confirmed = 0;
-    for (int i = 0; i < SPECULATION_SOURCES; i++) {
-        c->n_guessed += w->engine.speculation.counts[i].made;
-        c->n_confirmed += w->engine.speculation.counts[i].right;
-    }
-    c->n_preempted = w->engine.n_preempted;
-    c->pages = engine_count_pages(&w->engine);
+    struct engine_pages pages = engine_count_pages(&w->engine);
     pthread_mutex_lock(&w->lock);
-    w->status = *c;
+    w->status.n_running = n_running;
+    w->status.pages = pages;
     pthread_mutex_unlock(&w->lock);
 }
 

@@ -264,11 +264,18 @@ def test_processes_that_store_at_once_leave_one_whole_file(puna):
         file.unlink()
 
 
+def heed_signals():
+    """Who starts the suite in the background may have them ignored, which is handed down."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def end_while_storing(puna, number):
     """Sends the signal as soon as a file is being written. Returns what is left of it."""
     for _ in range(20):
         process = subprocess.Popen(puna.command("--cache-min", "0"), stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=puna.environment)
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=puna.environment,
+                                   preexec_fn=heed_signals)
         process.stdin.write(IDS)
         process.stdin.close()
         while process.poll() is None and not [f for f in puna.files() if len(f.name) == PART_LENGTH]:

@@ -94,7 +94,7 @@ def test_pages_that_are_evicted_or_given_up_change_nothing(alone):
         assert ask_all(s) == alone
         kept = {case: ask(s, case)[1] for case in CASES}
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            other = pool.submit(noise, s, 150, n=4)  # four that grow to four pages each
+            other = pool.submit(noise, s, 290, n=4)  # four that grow to five pages each
             mine = {case: pool.submit(ask, s, case, cache_salt=case + "again") for case in CASES}
             other.result()
         assert {case: m.result()[0] for case, m in mine.items()} == alone
