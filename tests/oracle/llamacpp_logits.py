@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Writes llama.cpp's logits for the LICENSE text as Puna tokenises it, f32, one row of the vocabulary
+"""Writes llama.cpp's logits for a text (LICENSE) as Puna tokenises it, f32, one row of the vocabulary
 a token, as `puna score --logits` does: kl.py sets them beside Puna's own.
 
-usage: llamacpp_logits.py LIBLLAMA.so MODEL OUT.f32    (the shared library of a build of llama.cpp)
+usage: llamacpp_logits.py LIBLLAMA.so MODEL OUT.f32 [TEXT]  (the shared library of a build of llama.cpp)
 
 Everything is llama.cpp's default but the context length and the threads: its own kernels on the
 quantised weights, f16 keys and values, 512 tokens a batch."""
 import ctypes
 import os
+import pathlib
 import sys
 
 import numpy as np
@@ -73,10 +74,10 @@ def logits(lib, model_path, ids):
 
 
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) not in (4, 5):
         sys.exit(__doc__)
-    library, model, out = sys.argv[1:]
-    ids = common.puna_one(PUNA, model, (ROOT / "LICENSE").read_bytes())["ids"]
+    library, model, out, *text = sys.argv[1:]
+    ids = common.puna_one(PUNA, model, pathlib.Path(*text or [ROOT / "LICENSE"]).read_bytes())["ids"]
     with open(out, "wb") as file:
         for rows in logits(open_library(library), model, ids):
             file.write(rows.tobytes())
