@@ -177,6 +177,15 @@ void bench_probe_summaries(struct bench *b, struct probe_summary out[BENCH_PROBE
     }
 }
 
+/* The first step of a prompt, outside the measurement: buffers are touched for the first time. */
+static bool warm_up(struct bench *b, const struct bench_test *t, struct error *e)
+{
+    struct bench_test first = *t;
+    first.n_tokens = t->n_tokens < b->step_tokens ? t->n_tokens : b->step_tokens;
+    double seconds;
+    return run_once(b, &first, &seconds, e);
+}
+
 /* How many tokens a decode repetition generates: about DECODE_SECONDS, within the context. */
 static bool choose_tokens(struct bench *b, struct bench_test *t, struct error *e)
 {
@@ -197,7 +206,7 @@ bool bench_measure(struct bench *b, struct bench_test *t, double rate, struct er
     double rates[BENCH_MAX_REPETITIONS];
     size_t first_probe = b->n_probes;
     uint64_t start = clock_now_ns();
-    if (t->is_decode && !choose_tokens(b, t, e)) {
+    if (!(t->is_decode ? choose_tokens(b, t, e) : warm_up(b, t, e))) {
         return false;
     }
     double n_tokens = (double)t->n_tokens * t->batch;
