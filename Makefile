@@ -59,6 +59,7 @@ $(B)/%_avx512.o: ALL_CFLAGS += $(AVX512) -fno-sanitize=all
 $(B)/%_neon.o: ALL_CFLAGS += $(NEON) -fno-sanitize=all
 $(B)/%_i8mm.o: ALL_CFLAGS += $(I8MM) -fno-sanitize=all
 $(B)/src/serve/api_openapi.o: docs/openapi.json
+$(B)/src/guard/words.o: src/guard/profanity.txt
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

@@ -104,8 +104,8 @@ static bool parse_message(struct conversation *c, const json_t *item, size_t num
     if (!json_is_string(role_text) ||
         !chat_role_parse((struct str){json_string_value(role_text), json_string_length(role_text)},
                          &role)) {
-        return error_set(e, ERROR_FORMAT, "role of message %zu is not system, user or assistant",
-                         number);
+        return error_set(e, ERROR_FORMAT,
+                         "role of message %zu is not system, user, assistant or tool", number);
     }
     if (!json_is_string(content)) {
         return error_set(e, ERROR_FORMAT, "content of message %zu is no string", number);

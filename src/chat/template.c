@@ -14,6 +14,7 @@ static const char *const role_names[CHAT_ROLE_COUNT] = {
     [CHAT_SYSTEM] = "system",
     [CHAT_USER] = "user",
     [CHAT_ASSISTANT] = "assistant",
+    [CHAT_TOOL] = "tool",
 };
 
 const char *chat_family_name(enum chat_family family)
@@ -244,9 +245,32 @@ static bool llama3_header(struct writer *w, const char *role, struct error *e)
            put_control(w, w->t->end_header, e) && put_text(w, STR("\n\n"), e);
 }
 
+/* As a JSON string, in the spelling of Python's json.dumps(..., ensure_ascii=False), which is what
+ * the templates' filter `tojson` is. */
+static bool put_json_text(struct writer *w, struct str s, struct error *e)
+{
+    static const char special[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
+    bool ok = put_text(w, STR("\""), e);
+    for (size_t i = 0; ok && i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        const char *at = memchr(special, c, sizeof special - 1);
+        if (at != NULL) {
+            ok = put_text(w, (struct str){(char[]){'\\', names[at - special]}, 2}, e);
+        } else if (c < 0x20) {
+            ok = buf_printf(&w->text, e, "\\u%04x", (unsigned)c);
+        } else {
+            ok = put_text(w, (struct str){s.p + i, 1}, e);
+        }
+    }
+    return ok && put_text(w, STR("\""), e);
+}
+
+/* From 3.1 on what a tool answered comes from `ipython`, and as JSON. */
 static bool llama3_turn(struct writer *w, const struct chat_message *m, struct error *e)
 {
-    return llama3_header(w, role_names[m->role], e) && put_text(w, trim(m->content), e) &&
+    bool from_tool = m->role == CHAT_TOOL && w->t->family != CHAT_LLAMA3;
+    return llama3_header(w, from_tool ? "ipython" : role_names[m->role], e) &&
+           (from_tool ? put_json_text(w, m->content, e) : put_text(w, trim(m->content), e)) &&
            put_control(w, w->t->end, e);
 }
 

@@ -27,7 +27,8 @@ enum chat_family {
     CHAT_FAMILY_COUNT
 };
 
-enum chat_role { CHAT_SYSTEM, CHAT_USER, CHAT_ASSISTANT, CHAT_ROLE_COUNT };
+/* CHAT_TOOL: what a program that the model called has answered. */
+enum chat_role { CHAT_SYSTEM, CHAT_USER, CHAT_ASSISTANT, CHAT_TOOL, CHAT_ROLE_COUNT };
 
 struct chat_message {
     enum chat_role role;

@@ -1,6 +1,7 @@
 /* serve.c - `puna serve`: the model behind an HTTP API. This thread does the talking; another one
  * loads the model. */
 #include "base/mem.h"
+#include "cmd/content_filter.h"
 #include "cmd/session.h"
 #include "serve/service.h"
 
@@ -40,6 +41,7 @@ struct serve {
     struct error error;
     bool failed;
     struct worker *worker;
+    struct content_filter filter;
     struct chat_template chat;
     bool has_chat;
     bool is_loaded;
@@ -129,6 +131,7 @@ static bool start_service(struct serve *s, struct error *e)
                                     .worker = s->worker,
                                     .model = &s->session.model,
                                     .tokenizer = s->session.tokenizer,
+                                    .guard = s->filter.is_on ? &s->filter.guard : NULL,
                                     .n_ctx = s->session.n_ctx,
                                     .digest = digest(s)};
     s->has_chat =
@@ -216,7 +219,7 @@ static bool create_server(struct serve *s, struct error *e)
 static bool run(struct serve *s, struct error *e)
 {
     raise_file_limit();
-    if (!create_server(s, e)) {
+    if (!content_filter_open(&s->filter, e) || !create_server(s, e)) {
         return false;
     }
     s->loaded = (struct http_task){.run = on_loaded, .argument = s};
@@ -299,6 +302,13 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "tokens guessed ahead in a step where the text repeats;\n0 turns it off (default: 7); "
          "never changes the result",
          NULL},
+        {OPTION_TEXT, "content-filter", 0, NULL, "MODE", &s.filter.mode, 0, 0,
+         "on: answers tell what the filter found (default);\nblock: they end before it; off: "
+         "there is none",
+         NULL},
+        {OPTION_TEXT, "profanity-words", 0, NULL, "FILE", &s.filter.words, 0, 0,
+         "words that count as profanity, one a line, in place of\nthe lists that are built in",
+         NULL},
         OPTIONS_MODEL(o->model, "512"),
     };
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
@@ -311,5 +321,6 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         chat_template_finish(&s.chat);
     }
     session_close(&s.session);
+    content_filter_close(&s.filter);
     return ok ? cmd_finish_output("serve", 0) : cmd_fail("serve", &e);
 }

@@ -17,6 +17,7 @@ struct answer_choice {
     size_t n_logprobs, max_logprobs;
     double sum;         /* of the log probabilities, for best_of */
     size_t text_offset; /* code points of the tokens that were told */
+    struct api_filter_result filter;
     bool ended;
 };
 
@@ -29,9 +30,21 @@ static enum api_finish finish_of(enum choice_end end)
         return API_FINISH_STOP;
     case CHOICE_LENGTH:
         return API_FINISH_LENGTH;
+    case CHOICE_FILTERED:
+        return API_FINISH_CONTENT_FILTER;
     default:
         return API_FINISH_NONE;
     }
+}
+
+/* What the content filter has found in choice i so far; NULL: there is none. */
+static const struct api_filter_result *filter_of(const struct answer *a, uint32_t i)
+{
+    const struct generation_output *o = &a->taken.outputs[i];
+    struct api_filter_result *result = &a->choices[i].filter;
+    result->detected = o->found;
+    result->filtered = o->end == CHOICE_FILTERED ? o->found : 0;
+    return a->list->guard != NULL ? result : NULL;
 }
 
 /* Entries as the API tells them; one block, freed with mem_free. NULL with *e when memory ran
@@ -169,7 +182,8 @@ static bool append_events(struct answer *a, uint32_t i, struct error *e)
     struct api_choice part = {.index = i,
                               .text = buf_str(&o->text),
                               .logprobs = a->request.generation.logprobs,
-                              .n_tokens = o->n_logprobs};
+                              .n_tokens = o->n_logprobs,
+                              .filter = filter_of(a, i)};
     bool ends = o->end != CHOICE_RUNS && !c->ended;
     bool ok = true;
     struct api_token *tokens = NULL;
@@ -182,7 +196,8 @@ static bool append_events(struct answer *a, uint32_t i, struct error *e)
         a->began = true;
     }
     if (ok && ends) {
-        struct api_choice last = {.index = i, .finish = finish_of(o->end), .logprobs = false};
+        struct api_choice last = {
+            .index = i, .finish = finish_of(o->end), .filter = filter_of(a, i)};
         ok = a->is_chat ? api_chat_finish_event(&a->head, &last, &a->out, e)
                         : api_completion_event(&a->head, &last, !a->began, &a->out, e);
         a->began = true;
@@ -302,7 +317,8 @@ static bool print_whole(struct answer *a, const uint32_t *chosen, uint32_t n,
                                        .finish = finish_of(a->taken.outputs[chosen[i]].end),
                                        .logprobs = wants,
                                        .tokens = tokens[i],
-                                       .n_tokens = wants ? c->n_logprobs : 0};
+                                       .n_tokens = wants ? c->n_logprobs : 0,
+                                       .filter = filter_of(a, chosen[i])};
     }
     struct api_usage usage = usage_of(a);
     return a->is_chat ? api_chat_print(&a->head, parts, n, &usage, &a->out, e)
@@ -427,6 +443,7 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
                                      .n_stops = r->n_stop,
                                      .stop_ids = r->stop_ids,
                                      .n_stop_ids = r->n_stop_ids,
+                                     .guard = a->list->guard,
                                      .max_tokens = max_tokens,
                                      .ignore_eos = r->ignore_eos,
                                      .logprobs = r->logprobs || r->best_of > r->n,

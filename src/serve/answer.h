@@ -19,6 +19,7 @@ struct answer_list {
     uint32_t ends[SAMPLER_MAX_ENDS]; /* (n_ends) tokens that end a turn */
     size_t n_ends;
     struct str fingerprint;
+    const struct guard *guard; /* NULL: no content filter */
     struct answer *first;
     uint32_t n;
 };

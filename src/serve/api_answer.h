@@ -12,6 +12,7 @@
 #ifndef SERVE_API_ANSWER_H
 #define SERVE_API_ANSWER_H
 
+#include "guard/guard.h"
 #include "serve/api_error.h"
 #include "serve/api_request.h"
 #include "token/token.h"
@@ -40,19 +41,9 @@ struct api_token {
  * first byte is. */
 size_t api_count_text(struct str bytes);
 
-enum api_harm {
-    API_HARM_HATE,
-    API_HARM_SELF_HARM,
-    API_HARM_SEXUAL,
-    API_HARM_VIOLENCE,
-    API_HARM_JAILBREAK, /* this and the next say "detected" too */
-    API_HARM_PROFANITY,
-    API_HARM_COUNT
-};
-
+/* Sets of categories (guard.h); jailbreak and profanity alone tell both. */
 struct api_filter_result {
-    bool filtered[API_HARM_COUNT];
-    bool detected[API_HARM_COUNT];
+    unsigned filtered, detected;
 };
 
 /* What was dropped because the request asked for truncation. */

@@ -146,17 +146,16 @@ static void write_legacy_logprobs(struct api_writer *w, const struct api_choice 
 
 static void write_filter(struct api_writer *w, const struct api_filter_result *f)
 {
-    static const char *const names[API_HARM_COUNT] = {"hate",     "self_harm", "sexual",
-                                                      "violence", "jailbreak", "profanity"};
     api_write_raw(w, ",\"content_filter_results\":{");
-    for (int i = 0; i < API_HARM_COUNT; i++) {
-        api_write_raw(w, i > 0 ? ",\"" : "\"");
-        api_write_raw(w, names[i]);
-        api_write_raw(w, "\":{\"filtered\":");
-        api_write_bool(w, f->filtered[i]);
-        if (i >= API_HARM_JAILBREAK) {
+    for (int i = 0; i < GUARD_CATEGORY_COUNT; i++) {
+        unsigned bit = guard_bit((enum guard_category)i);
+        api_write_raw(w, i > 0 ? "," : "");
+        api_write_text(w, str_from(guard_category_name((enum guard_category)i)));
+        api_write_raw(w, ":{\"filtered\":");
+        api_write_bool(w, (f->filtered & bit) != 0);
+        if (i == GUARD_JAILBREAK || i == GUARD_PROFANITY) {
             api_write_raw(w, ",\"detected\":");
-            api_write_bool(w, f->detected[i]);
+            api_write_bool(w, (f->detected & bit) != 0);
         }
         api_write_raw(w, "}");
     }

@@ -217,8 +217,10 @@ static bool read_plain(struct api_reader *r, const json_t *message, struct str *
     return true;
 }
 
-/* The answer to a tool call, which no message can have made while tool_calls are refused. */
-static bool refuse_tool_answer(struct api_reader *r, const json_t *message, enum role role)
+/* What a tool answered. The id of its call, which templates do not write, must be there as other
+ * servers want it. A function's answer is the same in a form of old. */
+static bool read_tool_answer(struct api_reader *r, const json_t *message, enum role role,
+                             struct str *out)
 {
     const char *key = role == ROLE_TOOL ? "tool_call_id" : "name";
     const json_t *id = api_member(message, key);
@@ -231,14 +233,15 @@ static bool refuse_tool_answer(struct api_reader *r, const json_t *message, enum
         return false;
     }
     api_leave(r, before);
-    if (!read_plain(r, message, &text)) {
+    if (!read_plain(r, message, out)) {
         return false;
     }
     api_enter_key(r, "role");
-    return api_fail(r, API_ERROR_UNSUPPORTED_VALUE,
-                    "is '%s', which must answer a message with '%s': these are not supported yet",
-                    role == ROLE_TOOL ? "tool" : "function",
-                    role == ROLE_TOOL ? "tool_calls" : "function_call");
+    if (role == ROLE_FUNCTION) {
+        return api_fail(r, API_ERROR_UNSUPPORTED_VALUE, "is 'function', expected 'tool'");
+    }
+    api_leave(r, before);
+    return true;
 }
 
 static bool read_message(struct api_reader *r, const json_t *v, struct chat_message *out)
@@ -247,11 +250,12 @@ static bool read_message(struct api_reader *r, const json_t *v, struct chat_mess
     if (!api_want_object(r, v) || !read_role(r, v, &role) || !check_message_keys(r, v, role)) {
         return false;
     }
-    if (role == ROLE_TOOL || role == ROLE_FUNCTION) {
-        return refuse_tool_answer(r, v, role);
-    }
-    static const enum chat_role roles[] = {CHAT_SYSTEM, CHAT_SYSTEM, CHAT_USER, CHAT_ASSISTANT};
+    static const enum chat_role roles[] = {CHAT_SYSTEM,    CHAT_SYSTEM, CHAT_USER,
+                                           CHAT_ASSISTANT, CHAT_TOOL,   CHAT_TOOL};
     out->role = roles[role];
+    if (role == ROLE_TOOL || role == ROLE_FUNCTION) {
+        return read_tool_answer(r, v, role, &out->content);
+    }
     return read_participant(r, v) && (role == ROLE_ASSISTANT ? read_assistant(r, v, &out->content)
                                                              : read_plain(r, v, &out->content));
 }

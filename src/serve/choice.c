@@ -1,7 +1,7 @@
 /* choice.c - one choice of an answer. */
 #include "serve/choice.h"
 
-enum { MAX_PIECE_BYTES = 1 << 20 };
+enum { MAX_PIECE_BYTES = 1 << 20, MAX_PASSED_BYTES = 4 << 20 };
 
 void choice_init(struct choice *c, const struct choice_rules *rules)
 {
@@ -9,13 +9,17 @@ void choice_init(struct choice *c, const struct choice_rules *rules)
     token_stream_init(&c->stream);
     c->stream.at_start = false; /* an answer goes on after the prompt */
     stop_init(&c->stop, rules->stops, rules->n_stops);
+    guard_text_init(&c->guard, rules->guard, GUARD_ANSWER);
     buf_init(&c->piece, MAX_PIECE_BYTES);
+    buf_init(&c->passed, MAX_PASSED_BYTES);
 }
 
 void choice_finish(struct choice *c)
 {
     stop_finish(&c->stop);
+    guard_text_finish(&c->guard);
     buf_finish(&c->piece);
+    buf_finish(&c->passed);
     *c = (struct choice){0};
 }
 
@@ -29,23 +33,28 @@ static bool ends_choice(const struct choice_rules *r, uint32_t token)
     return !r->ignore_eos && tokenizer_is_end(r->tokenizer, token);
 }
 
-/* Hands c->piece on to the stop strings. */
+/* Hands c->piece on to the stop strings, and what these let go to the content filter. */
 static bool pass_piece(struct choice *c, struct buf *out, struct error *e)
 {
     c->text_bytes += c->piece.n;
-    bool ok = stop_push(&c->stop, buf_str(&c->piece), out, e);
+    bool ok = stop_push(&c->stop, buf_str(&c->piece), &c->passed, e) &&
+              guard_text_push(&c->guard, buf_str(&c->passed), out, e);
     buf_clear(&c->piece);
+    buf_clear(&c->passed);
     return ok;
 }
 
-/* No token follows: what was held back leaves, unless it turns out to be a stop string. */
+/* No token follows: what was held back leaves, unless it turns out to be a stop string or is
+ * filtered. */
 static bool end(struct choice *c, enum choice_end why, struct buf *out, struct error *e)
 {
     if (!token_stream_flush(&c->stream, &c->piece, e) || !pass_piece(c, out, e) ||
-        !stop_flush(&c->stop, out, e)) {
+        !stop_flush(&c->stop, &c->passed, e) ||
+        !guard_text_push(&c->guard, buf_str(&c->passed), out, e) ||
+        !guard_text_flush(&c->guard, out, e)) {
         return false;
     }
-    c->end = c->stop.found ? CHOICE_STOP : why;
+    c->end = c->guard.blocked ? CHOICE_FILTERED : c->stop.found ? CHOICE_STOP : why;
     return true;
 }
 
@@ -60,11 +69,10 @@ bool choice_push(struct choice *c, uint32_t token, struct buf *out, struct error
         !pass_piece(c, out, e)) {
         return false;
     }
-    if (c->stop.found) {
-        c->end = CHOICE_STOP;
-        return true;
+    if (c->stop.found || c->guard.blocked || c->n_tokens >= r->max_tokens) {
+        return end(c, CHOICE_LENGTH, out, e);
     }
-    return c->n_tokens < r->max_tokens || end(c, CHOICE_LENGTH, out, e);
+    return true;
 }
 
 bool choice_cut(struct choice *c, struct buf *out, struct error *e)

@@ -1,11 +1,13 @@
 /* choice.h - one choice of an answer: sampled tokens go in, text comes out until the choice ends.
  *
  * Text leaves in whole code points, without the tokens and strings that ended it, and as soon as it
- * can no longer be part of a stop string. Belongs to the engine thread. */
+ * can be part neither of a stop string nor of what the content filter may yet find. Belongs to the
+ * engine thread. */
 #ifndef SERVE_CHOICE_H
 #define SERVE_CHOICE_H
 
 #include "engine/logprobs.h"
+#include "guard/guard.h"
 #include "serve/stop.h"
 #include "token/token.h"
 
@@ -18,13 +20,14 @@ struct choice_rules {
     size_t n_stops;
     const uint32_t *stop_ids; /* (n_stop_ids) */
     size_t n_stop_ids;
+    const struct guard *guard; /* NULL: no content filter */
     uint32_t max_tokens;
     bool ignore_eos;
     bool logprobs;  /* entries are wanted */
     uint32_t n_top; /* at most CHOICE_MAX_TOP */
 };
 
-enum choice_end { CHOICE_RUNS, CHOICE_STOP, CHOICE_LENGTH };
+enum choice_end { CHOICE_RUNS, CHOICE_STOP, CHOICE_LENGTH, CHOICE_FILTERED };
 
 /* What is told of a token of the text. */
 struct choice_logprob {
@@ -37,7 +40,9 @@ struct choice {
     const struct choice_rules *rules;
     struct token_stream stream;
     struct stop stop;
+    struct guard_text guard;
     struct buf piece;  /* of the last token */
+    struct buf passed; /* by the stop strings */
     uint32_t n_tokens; /* sampled, those that ended it too */
     size_t text_bytes; /* of all tokens so far, stop strings and all */
     enum choice_end end;

@@ -106,6 +106,7 @@ bool generation_add(struct generation *g, uint32_t i, const struct choice *c,
     if (ok) {
         o->n_tokens = c->n_tokens;
         o->end = c->end;
+        o->found = c->guard.found;
     }
     unlock_and_notify(g);
     return ok;

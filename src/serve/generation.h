@@ -23,6 +23,7 @@ struct generation_output {
     enum prefix_end cache_end; /* why not more of them */
     bool started;              /* the last two are known: its first token is there */
     enum choice_end end;       /* set once, with the last text */
+    unsigned found;            /* categories (guard.h) that the content filter found, so far */
 };
 
 struct generation;

@@ -277,7 +277,8 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     s->answers = (struct answer_list){.server = engine->server,
                                       .worker = engine->worker,
                                       .tokenizer = engine->tokenizer,
-                                      .fingerprint = str_from(s->fingerprint)};
+                                      .fingerprint = str_from(s->fingerprint),
+                                      .guard = engine->guard};
     find_ends(&s->answers);
     s->alive = http_timer_create(engine->server, keep_alive, s, e);
     if (s->alive == NULL) {

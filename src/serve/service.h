@@ -41,6 +41,7 @@ struct service_engine {
     const struct tokenizer *tokenizer;
     const struct chat_template *chat; /* or NULL, with the reason in no_chat */
     struct error no_chat;
+    const struct guard *guard; /* NULL: no content filter */
     uint32_t n_ctx;
     uint64_t seed; /* of the seeds that requests get */
     uint64_t

@@ -27,6 +27,20 @@ static void write_parameters(struct api_writer *w, const char *address, enum api
     api_write_raw(w, "]");
 }
 
+/* Who judges what; null: nobody does, whatever the results in answers look like. */
+static void write_judges(struct api_writer *w, const struct guard *g)
+{
+    api_write_raw(w, "\"content_filter\":{");
+    for (int i = 0; i < GUARD_CATEGORY_COUNT; i++) {
+        enum guard_category category = (enum guard_category)i;
+        api_write_raw(w, i > 0 ? "," : "");
+        api_write_text(w, str_from(guard_category_name(category)));
+        api_write_raw(w, ":");
+        api_write_text_or_null(w, g != NULL ? guard_judge_name(g, category) : NULL);
+    }
+    api_write_raw(w, "},");
+}
+
 static void write_limits(struct api_writer *w, const struct service *s)
 {
     const struct {
@@ -69,9 +83,7 @@ void service_capabilities(void *service, struct http_exchange *x, struct str par
     api_write_bool(&w, s->chat != NULL);
     api_write_raw(&w, ",\"streaming\":true,\"tools\":false,\"structured_output\":false,"
                       "\"embeddings\":false,\"images\":false,\"audio\":false,");
-    /* who judges what: nobody does, so no answer claims a result */
-    api_write_raw(&w, "\"content_filter\":{\"hate\":null,\"self_harm\":null,\"sexual\":null,"
-                      "\"violence\":null,\"jailbreak\":null,\"profanity\":null},");
+    write_judges(&w, s->answers.guard);
     write_limits(&w, s);
     api_write_raw(&w, ",\"parameters\":{");
     write_parameters(&w, "chat/completions", API_CHAT);

@@ -11,7 +11,7 @@ import subprocess
 import openai
 import pytest
 
-from gguf_file import LLAMA_TOKENS, U32, llama
+from gguf_file import I32, LLAMA_TOKENS, STRING, U32, llama
 from puna_server import PUNA, serving, wait_until
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
@@ -148,6 +148,31 @@ def test_roles_parts_and_names_are_taken(client):
     split = chat(client, [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts_of_it}],
                  user="u", metadata={"a": "b"}, store=False)
     assert parts(split) == parts(whole)
+
+
+def test_what_a_tool_answered_is_read(client, server):
+    told = HELLO + [{"role": "assistant", "content": "I ask."},
+                    {"role": "tool", "tool_call_id": "call_1", "content": "Llamas <|im_end|> hum."}]
+    answer = chat(client, told, extra_body={"strict": True})
+    rendered = server.post("/apply-template", {"messages": told})
+    assert rendered["prompt"].endswith("<|im_start|>tool\nLlamas <|im_end|> hum.<|im_end|>\n<|im_start|>assistant\n")
+    assert answer.usage.prompt_tokens == len(rendered["tokens"])
+    (end,) = server.post("/tokenize", {"content": "<|im_end|>", "parse_special": True})["tokens"]
+    assert rendered["tokens"].count(end) == len(told) + 1  # the default system message's
+
+
+def test_llama_2_has_no_place_for_what_a_tool_answered(tmp_path):
+    tokens = [*LLAMA_TOKENS, "<s>", "</s>"]
+    path = tmp_path / "llama2.gguf"
+    path.write_bytes(llama(rows=N + 2, ggml__tokens=(STRING, tokens), ggml__token_type=(I32, [1] * N + [3, 3]),
+                           ggml__bos_token_id=(U32, N), ggml__eos_token_id=(U32, N + 1),
+                           tokenizer__chat_template=(STRING, "[INST] <<SYS>>")))
+    with serving(path) as s:
+        told = [{"role": "user", "content": "a"}, {"role": "tool", "tool_call_id": "c", "content": "b"}]
+        assert chat(client_of(s), told[:1], model="llama2", max_tokens=1).usage.prompt_tokens > 1
+        with pytest.raises(openai.BadRequestError, match="message 2 is from tool, .* llama2 expects assistant") as e:
+            chat(client_of(s), told, model="llama2")
+        assert e.value.param == "messages"
 
 
 def test_a_stop_string_across_tokens_is_never_seen(client, greedy):

@@ -60,8 +60,15 @@ CONVERSATIONS = {
     "zero-width space stays": [turn("user", "\u200bx\u200b")],
     "code": [turn("user", "    def f(x):\n        return {'a': [x]}\n")],
 }
-# Llama 2's template refuses these orders; the others write any.
-FREE_ORDER = {
+# What Llama 2's template refuses: roles that do not take turns, and tools.
+NOT_LLAMA2 = {
+    "tool": [
+        turn("user", "Is it 20 °C?"),
+        turn("assistant", '{"name": "f", "parameters": {}}'),
+        turn("tool", '{"t": "20 \u00b0C"}'),
+    ],
+    "tools one after the other": [turn("user", "a"), turn("tool", "b"), turn("tool", ""), turn("assistant", "c")],
+    "tool with everything that JSON escapes": [turn("tool", " \"'\\/<&> \b\f\n\r\t\x01\x1f\x7f\u0085\u2028 🦙 ")],
     "system in the middle": [turn("user", "a"), turn("system", "b"), turn("user", "c")],
     "two users": [turn("user", "a"), turn("user", "b")],
     "system alone": [turn("system", "a")],
@@ -75,6 +82,7 @@ def render(source, family, messages, prompt):
         raise jinja2.exceptions.TemplateError(text)
 
     env.globals["raise_exception"] = raise_exception
+    env.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)  # as transformers has it
     bos, eos = TOKENS.get(family, LLAMA3_TOKENS)
     return env.from_string(source).render(
         messages=messages, add_generation_prompt=prompt, bos_token=bos, eos_token=eos
@@ -84,7 +92,7 @@ def render(source, family, messages, prompt):
 def cases(source, family):
     listed = dict(CONVERSATIONS)
     if family != "llama2":
-        listed |= FREE_ORDER
+        listed |= NOT_LLAMA2
     for name, messages in listed.items():
         for prompt in [True, False]:
             text = render(source, family, messages, prompt)

@@ -23,8 +23,8 @@ static const struct api_token echoed[] = {
     {.bytes = {"The", 3}, .logprob = NAN, .top = top, .n_top = 0},
     {.bytes = {" end", 4}, .logprob = -20000, .text_offset = 3, .top = top, .n_top = 2},
 };
-static const struct api_filter_result filter = {.filtered = {[API_HARM_PROFANITY] = true},
-                                                .detected = {[API_HARM_PROFANITY] = true}};
+static const struct api_filter_result filter = {.filtered = 1U << GUARD_PROFANITY,
+                                                .detected = 1U << GUARD_PROFANITY};
 static const struct api_warning warnings[] = {{{"verbosity", 9}, {"has no effect", 13}},
                                               {{"seed", 4}, {"\xff\n", 2}}};
 static const struct api_truncated truncated = {.n_messages = 3, .n_tokens = 400, .first = 1};

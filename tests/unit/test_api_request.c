@@ -502,15 +502,17 @@ static void contents_are_strings_or_parts_and_developers_are_the_system(void **s
                "\"function_call\":null,\"audio\":null,\"annotations\":[]},"
                "{\"role\":\"assistant\",\"content\":null,\"refusal\":\"no\"},"
                "{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"r\"}],"
-               "\"tool_calls\":[]}]",
+               "\"tool_calls\":[]},"
+               "{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"t\"}]",
                &q);
     static const struct {
         enum chat_role role;
         const char *text;
     } expected[] = {{CHAT_SYSTEM, "d"},    {CHAT_SYSTEM, "s"},     {CHAT_USER, "one\n\ntwo"},
-                    {CHAT_ASSISTANT, "a"}, {CHAT_ASSISTANT, "no"}, {CHAT_ASSISTANT, "r"}};
-    assert_int_equal(q.generation.n_messages, 6);
-    for (size_t i = 0; i < 6; i++) {
+                    {CHAT_ASSISTANT, "a"}, {CHAT_ASSISTANT, "no"}, {CHAT_ASSISTANT, "r"},
+                    {CHAT_TOOL, "t"}};
+    assert_int_equal(q.generation.n_messages, 7);
+    for (size_t i = 0; i < 7; i++) {
         assert_int_equal(q.generation.messages[i].role, expected[i].role);
         assert_true(str_eq(q.generation.messages[i].content, str_from(expected[i].text)));
     }
@@ -561,8 +563,10 @@ static void a_bad_message_is_named_by_its_place(void **state)
          API_ERROR_UNSUPPORTED_PARAMETER, ".tool_calls"},
         {"{\"role\":\"tool\",\"content\":\"a\"}", API_ERROR_MISSING_PARAMETER, ".tool_call_id"},
         {"{\"role\":\"tool\",\"tool_call_id\":\"c\"}", API_ERROR_MISSING_PARAMETER, ".content"},
-        {"{\"role\":\"tool\",\"content\":\"a\",\"tool_call_id\":\"c\"}",
-         API_ERROR_UNSUPPORTED_VALUE, ".role"},
+        {"{\"role\":\"tool\",\"content\":\"a\",\"tool_call_id\":5}", API_ERROR_INVALID_TYPE,
+         ".tool_call_id"},
+        {"{\"role\":\"tool\",\"content\":\"a\",\"tool_call_id\":\"c\",\"name\":\"f\"}",
+         API_ERROR_UNKNOWN_PARAMETER, ".name"},
         {"{\"role\":\"function\",\"content\":\"a\"}", API_ERROR_MISSING_PARAMETER, ".name"},
         {"{\"role\":\"function\",\"content\":\"a\",\"name\":\"f\"}", API_ERROR_UNSUPPORTED_VALUE,
          ".role"},

@@ -214,11 +214,15 @@ static void every_family_writes_what_the_models_jinja_template_writes(void **sta
 /* The control ids of a conversation whose every message is `text`. */
 static void control_ids(const struct chat_template *t, struct str text, struct token_list *out)
 {
-    const struct chat_message messages[] = {
-        {CHAT_SYSTEM, text}, {CHAT_USER, text}, {CHAT_ASSISTANT, text}, {CHAT_USER, text}};
+    const struct chat_message messages[] = {{CHAT_SYSTEM, text},
+                                            {CHAT_USER, text},
+                                            {CHAT_ASSISTANT, text},
+                                            {CHAT_USER, text},
+                                            {CHAT_TOOL, text}};
+    size_t n = t->family == CHAT_LLAMA2 ? 4 : 5; /* it knows no tools */
     struct error e = {0};
     struct token_list ids = {0};
-    if (!chat_template_render(t, messages, 4, true, &ids, &e)) {
+    if (!chat_template_render(t, messages, n, true, &ids, &e)) {
         fail_msg("%s", e.text);
     }
     for (size_t i = 0; i < ids.n; i++) {
@@ -467,7 +471,7 @@ static void the_date_can_be_set(void **state)
     struct token_list expected = {0};
     struct str hello = STR("hello");
     control_ids(&t, hello, &expected);
-    assert_int_equal(expected.n, 1 + 4 * 3 + 2);
+    assert_int_equal(expected.n, 1 + 5 * 3 + 2);
     token_list_finish(&expected);
     chat_template_finish(&t);
     close_file(&f);
@@ -477,17 +481,17 @@ static void llama_2_refuses_roles_that_do_not_take_turns(void **state)
 {
     (void)state;
     static const struct chat_message user = {CHAT_USER, {"a", 1}}, system = {CHAT_SYSTEM, {"b", 1}},
-                                     assistant = {CHAT_ASSISTANT, {"c", 1}};
-    const struct chat_message bad[][3] = {{user, user, user},
-                                          {assistant, user, user},
-                                          {user, system, user},
-                                          {system, assistant, user}};
+                                     assistant = {CHAT_ASSISTANT, {"c", 1}},
+                                     tool = {CHAT_TOOL, {"d", 1}};
+    const struct chat_message bad[][3] = {{user, user, user},      {assistant, user, user},
+                                          {user, system, user},    {system, assistant, user},
+                                          {user, assistant, tool}, {user, tool, user}};
     struct file f;
     struct chat_template t;
     open_file(&f, true, llama2_tokens, NULL, NULL);
     open_template(&t, &f, "llama2");
     struct token_list ids = {0};
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct error e = {0};
         assert_false(chat_template_render(&t, bad[i], 3, true, &ids, &e));
         assert_int_equal(e.code, ERROR_USAGE);
@@ -606,7 +610,7 @@ static void a_bad_conversation_file_is_refused_by_message_and_key(void **state)
         {"{\"messages\": [], \"model\": 1}", "unknown key 'model'"},
         {"{\"messages\": [1]}", "message 1 is no object"},
         {"{\"messages\": [{\"role\": \"user\"}]}", "content of message 1"},
-        {"{\"messages\": [{\"role\": \"tool\", \"content\": \"\"}]}", "role of message 1"},
+        {"{\"messages\": [{\"role\": \"ipython\", \"content\": \"\"}]}", "role of message 1"},
         {"{\"messages\": [{\"role\": 5, \"content\": \"\"}]}", "role of message 1"},
         {"{\"messages\": [{\"role\": \"user\", \"content\": \"\", \"name\": 1}]}", "key 'name'"},
         {"{\"messages\": [{\"role\": \"user\", \"role\": \"user\", \"content\": \"\"}]}",

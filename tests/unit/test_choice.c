@@ -1,4 +1,5 @@
 /* test_choice.c - from tokens to the text of a choice: ends, limits, half code points. */
+#include "guard/words.h"
 #include "serve/choice.h"
 
 #include <setjmp.h>
@@ -133,6 +134,64 @@ static void a_cut_choice_ends_by_length(void **state)
     assert_result(&f, "a\xEF\xBF\xBD", CHOICE_LENGTH, 2);
 }
 
+/* "b" and "ab" are words of the list; the tokens write "ab", "b" and U+00E9. */
+static void the_content_filter_sees_what_the_stop_strings_let_go(void **state)
+{
+    (void)state;
+    static const struct str stops[1] = {STR("bb")};
+    static const struct {
+        uint32_t tokens[6];
+        const char *text;
+        enum choice_end end;
+        uint32_t n;
+        bool blocks, found;
+    } table[] = {
+        {{A, B, END, UINT32_MAX}, "ab", CHOICE_STOP, 3, false, true},
+        {{A, B, END, UINT32_MAX}, "", CHOICE_FILTERED, 3, true, true},
+        {{A, A, B, END, UINT32_MAX}, "aab", CHOICE_STOP, 4, true, false},
+        {{A, B, E_FIRST, E_SECOND, END, UINT32_MAX}, "ab\xC3\xA9", CHOICE_STOP, 5, true, false},
+        {{A, AB, B, UINT32_MAX}, "aa", CHOICE_STOP, 3, true, false}, /* "aa" and a stop string */
+        {{B, A, A, AB, B, UINT32_MAX}, "baaa", CHOICE_STOP, 5, false, false},
+        {{A, B, B, UINT32_MAX}, "a", CHOICE_STOP, 3, true, false}, /* the stop string eats it */
+        {{A, A, A, A, A, UINT32_MAX}, "aaaaa", CHOICE_LENGTH, 5, true, false},
+        {{A, B, A, A, B, UINT32_MAX}, "abaab", CHOICE_LENGTH, 5, true, false},
+    };
+    struct error e = {0};
+    struct words *words = words_parse(STR("b\nab"), &e);
+    assert_non_null(words);
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct guard guard = {
+            .judges = {words_judge(words)}, .n_judges = 1, .blocks = table[i].blocks};
+        struct fixture f;
+        open_fixture(&f, (struct choice_rules){
+                             .max_tokens = 5, .stops = stops, .n_stops = 1, .guard = &guard});
+        push_all(&f, table[i].tokens);
+        assert_int_equal(f.choice.guard.found, table[i].found ? guard_bit(GUARD_PROFANITY) : 0);
+        assert_result(&f, table[i].text, table[i].end, table[i].n);
+    }
+    words_destroy(words);
+}
+
+/* With max_tokens and without an end token the last word is judged, too. */
+static void a_word_that_max_tokens_ends_is_filtered(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct words *words = words_parse(STR("ab"), &e);
+    assert_non_null(words);
+    struct guard guard = {.judges = {words_judge(words)}, .n_judges = 1, .blocks = true};
+    struct fixture f;
+    open_fixture(&f, (struct choice_rules){.max_tokens = 2, .guard = &guard});
+    push_all(&f, (uint32_t[]){A, B, UINT32_MAX});
+    assert_result(&f, "", CHOICE_FILTERED, 2);
+    open_fixture(&f, (struct choice_rules){.max_tokens = 9, .guard = &guard});
+    push_all(&f, (uint32_t[]){AB, UINT32_MAX});
+    assert_int_equal(f.out.n, 0); /* held back: it may be a longer word */
+    assert_true(choice_cut(&f.choice, &f.out, &e));
+    assert_result(&f, "", CHOICE_FILTERED, 1);
+    words_destroy(words);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +200,8 @@ int main(void)
         cmocka_unit_test(max_tokens_releases_what_was_held_back),
         cmocka_unit_test(half_a_code_point_waits_for_the_other_half),
         cmocka_unit_test(a_cut_choice_ends_by_length),
+        cmocka_unit_test(the_content_filter_sees_what_the_stop_strings_let_go),
+        cmocka_unit_test(a_word_that_max_tokens_ends_is_filtered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
