@@ -9,10 +9,9 @@
 #ifndef MODEL_PACKED_CACHE_H
 #define MODEL_PACKED_CACHE_H
 
+#include "base/keep.h"
 #include "format/gguf.h"
 #include "model/packed_file.h"
-
-#include <limits.h>
 
 struct packed_cache_options {
     const char *folder;     /* absolute; made when something is stored; NULL: there is no place */
@@ -30,6 +29,7 @@ enum packed_cache_state {
 
 struct packed_cache {
     struct packed_cache_options options;
+    struct keep keep;
     struct model_watch watch;
     enum packed_cache_state state;
     struct packed_head wanted; /* content: once it is known */

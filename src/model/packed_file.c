@@ -1,13 +1,13 @@
 /* packed_file.c - reads, checks and writes files of packed weights. */
 #include "model/packed_file.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* The head as it lies in the file; no padding. */
@@ -58,60 +58,20 @@ uint64_t packed_file_bytes(uint64_t n_bytes)
     return measure(n_bytes, &n_chunks, &data_offset, &file_bytes) ? file_bytes : 0;
 }
 
-static bool read_at(int fd, void *dst, size_t n_bytes, uint64_t offset, struct error *e)
-{
-    uint8_t *p = dst;
-    while (n_bytes > 0) {
-        ssize_t n = pread(fd, p, n_bytes, (off_t)offset);
-        if (n == 0) {
-            return error_set(e, ERROR_FORMAT, "the file ends at byte %llu",
-                             (unsigned long long)offset);
-        }
-        if (n < 0 && errno != EINTR) {
-            return error_set(e, ERROR_IO, "cannot be read: %s", strerror(errno));
-        }
-        size_t done = n > 0 ? (size_t)n : 0;
-        p += done;
-        offset += done;
-        n_bytes -= done;
-    }
-    return true;
-}
-
-static bool write_at(int fd, const void *src, size_t n_bytes, uint64_t offset, struct error *e)
-{
-    const uint8_t *p = src;
-    while (n_bytes > 0) {
-        ssize_t n = pwrite(fd, p, n_bytes, (off_t)offset);
-        if (n < 0 && errno != EINTR) {
-            return error_set(e, ERROR_IO, "cannot be written: %s", strerror(errno));
-        }
-        size_t done = n > 0 ? (size_t)n : 0;
-        p += done;
-        offset += done;
-        n_bytes -= done;
-    }
-    return true;
-}
-
 /* --- head and table */
 
 static bool read_head(int fd, struct disk_head *out, struct error *e)
 {
-    struct stat s;
-    if (fstat(fd, &s) != 0) {
-        return error_set(e, ERROR_IO, "cannot be examined: %s", strerror(errno));
-    }
-    if (!S_ISREG(s.st_mode)) {
-        return error_set(e, ERROR_FORMAT, "not a regular file");
-    }
-    uint64_t n_bytes = (uint64_t)s.st_size, data_offset, expected;
+    uint64_t n_bytes, data_offset, expected;
     uint32_t n_chunks;
+    if (!file_size(fd, &n_bytes, e)) {
+        return false;
+    }
     if (n_bytes < PACKED_FILE_HEAD) {
         return error_set(e, ERROR_FORMAT, "%llu bytes, a head has %d", (unsigned long long)n_bytes,
                          PACKED_FILE_HEAD);
     }
-    if (!read_at(fd, out, sizeof *out, 0, e)) {
+    if (!file_read_at(fd, out, sizeof *out, 0, e)) {
         return false;
     }
     if (memcmp(out->magic, magic, sizeof magic) != 0) {
@@ -148,7 +108,7 @@ bool packed_file_open(struct packed_file *f, int fd, struct error *e)
         return false;
     }
     size_t table_bytes = opened.n_chunks * sizeof *opened.checksums;
-    bool ok = read_at(fd, opened.checksums, table_bytes, PACKED_FILE_HEAD, e);
+    bool ok = file_read_at(fd, opened.checksums, table_bytes, PACKED_FILE_HEAD, e);
     if (ok && !digest_eq(disk.checksum, head_checksum(&disk, opened.checksums, opened.n_chunks))) {
         ok = error_set(e, ERROR_FORMAT, "the head is damaged");
     }
@@ -168,7 +128,8 @@ void packed_file_finish(struct packed_file *f)
 
 bool packed_file_identify(int fd, const struct digest *identity)
 {
-    return write_at(fd, identity, sizeof *identity, offsetof(struct disk_head, identity), NULL);
+    return file_write_at(fd, identity, sizeof *identity, offsetof(struct disk_head, identity),
+                         NULL);
 }
 
 /* --- weights */
@@ -189,7 +150,7 @@ static bool read_chunk(struct transfer *t, uint32_t index, size_t n_bytes, struc
 {
     const struct packed_file *f = t->file;
     uint64_t at = (uint64_t)index * PACKED_FILE_CHUNK;
-    if (!read_at(f->fd, t->dst + at, n_bytes, f->data_offset + at, e)) {
+    if (!file_read_at(f->fd, t->dst + at, n_bytes, f->data_offset + at, e)) {
         return false;
     }
     return digest_eq(digest_of(t->dst + at, n_bytes), f->checksums[index]) ||
@@ -214,7 +175,7 @@ static bool write_chunk(struct transfer *t, uint32_t index, size_t n_bytes, stru
         return error_set(e, ERROR_INTERRUPTED, "interrupted");
     }
     f->checksums[index] = digest_of(t->src + at, n_bytes);
-    if (!write_at(f->fd, t->src + at, n_bytes, offset, e)) {
+    if (!file_write_at(f->fd, t->src + at, n_bytes, offset, e)) {
         return false;
     }
     sync_file_range(f->fd, (off_t)offset, (off_t)n_bytes, SYNC_FILE_RANGE_WRITE);
@@ -269,18 +230,6 @@ bool packed_file_read(const struct packed_file *f, uint8_t *dst, struct pool *po
     return true;
 }
 
-/* The space of the whole file at once, where the file system can: a full disk is found before the
- * first byte is written. */
-static bool reserve(int fd, uint64_t n_bytes, struct error *e)
-{
-    if (fallocate(fd, 0, 0, (off_t)n_bytes) == 0 ||
-        (errno != ENOSPC && errno != EDQUOT && errno != EFBIG)) {
-        return true;
-    }
-    return error_set(e, ERROR_IO, "%llu bytes cannot be written: %s", (unsigned long long)n_bytes,
-                     strerror(errno));
-}
-
 bool packed_file_write(int fd, const struct packed_head *head, const uint8_t *src,
                        struct pool *pool, const struct model_watch *watch, struct error *e)
 {
@@ -295,7 +244,7 @@ bool packed_file_write(int fd, const struct packed_head *head, const uint8_t *sr
         return false;
     }
     struct transfer t = {.file = &f, .src = src, .watch = watch};
-    bool ok = reserve(fd, file_bytes, e) && transfer(&t, pool, e);
+    bool ok = file_reserve(fd, file_bytes, e) && transfer(&t, pool, e);
     struct disk_head disk = {.version = PACKED_FILE_VERSION,
                              .n_bytes = head->n_bytes,
                              .layout = head->layout,
@@ -303,8 +252,9 @@ bool packed_file_write(int fd, const struct packed_head *head, const uint8_t *sr
                              .identity = head->identity};
     memcpy(disk.magic, magic, sizeof magic);
     disk.checksum = head_checksum(&disk, f.checksums, f.n_chunks);
-    ok = ok && write_at(fd, f.checksums, f.n_chunks * sizeof *f.checksums, PACKED_FILE_HEAD, e) &&
-         write_at(fd, &disk, sizeof disk, 0, e) &&
+    ok = ok &&
+         file_write_at(fd, f.checksums, f.n_chunks * sizeof *f.checksums, PACKED_FILE_HEAD, e) &&
+         file_write_at(fd, &disk, sizeof disk, 0, e) &&
          (fsync(fd) == 0 || error_set(e, ERROR_IO, "cannot be written: %s", strerror(errno)));
     if (ok) {
         model_watch_progress(watch, "storing", head->n_bytes, head->n_bytes);
