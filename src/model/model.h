@@ -22,4 +22,8 @@ bool model_load(struct model *m, const struct gguf *g, const struct kern_table *
                 const struct model_load_options *options, struct pool *pool, struct error *e);
 void model_finish(struct model *m);
 
+/* *out = a digest of all that the tokens of a packed model depend on, beside the kernels: reads the
+ * weights once, with all threads of the pool. ERROR_MEMORY. */
+bool model_digest(const struct model *m, struct pool *pool, struct digest *out, struct error *e);
+
 #endif

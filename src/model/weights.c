@@ -203,6 +203,7 @@ bool model_weights_load(struct model_weights *w, const struct gguf *g, const str
     if (w->floats == NULL) {
         goto fail;
     }
+    w->n_floats = b.n_floats;
     b.floats = w->floats;
     if (!bind_all(&b, c) || (!options->exact && !packing_run(&packing, e))) {
         goto fail;

@@ -29,8 +29,9 @@ struct model_weights {
     struct model_matrix output;          /* (n_vocab, n_embd); the embedding when tied */
     const float *rope_factors;           /* (n_rot/2) f32 or NULL */
     struct model_layer *layers;          /* (n_layers) */
-    float *floats;                       /* one block for all norms, biases, factors */
-    uint8_t *packed;                     /* one block for all packed matrices */
+    float *floats;                       /* (n_floats) all norms, biases, factors */
+    size_t n_floats;
+    uint8_t *packed; /* one block for all packed matrices */
     size_t packed_bytes;
     bool from_cache;             /* read packed, not packed now */
     struct packing_cache *cache; /* what packing_store() has to keep, or NULL */

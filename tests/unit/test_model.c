@@ -408,6 +408,58 @@ static void memory_that_runs_out_while_loading_is_an_error(void **state)
     model_file_close(&f);
 }
 
+/* --- the digest */
+
+static struct digest digest_model(const struct model_spec *spec)
+{
+    struct loaded l;
+    struct digest d = {0};
+    struct error e = {0};
+    load_good(&l, spec);
+    for (size_t n = 3; n > 0; n--) { /* three allocations, and then all goes well */
+        mem_fail_nth(n);
+        assert_false(model_digest(&l.model, pool, &d, &e));
+        assert_int_equal(e.code, ERROR_MEMORY);
+    }
+    mem_fail_nth(0);
+    assert_true(model_digest(&l.model, pool, &d, &e));
+    unload(&l);
+    return d;
+}
+
+static void whatever_the_tokens_depend_on_changes_the_digest(void **state)
+{
+    (void)state;
+    struct model_spec specs[MODEL_FILE_TENSORS + 9] = {
+        {0},
+        {.without = "output.weight"},
+        {EXTRA("blk.0.attn_q.bias", 32, 0)},
+        {EXTRA("rope_freqs.weight", 8, 0)},
+        {.tensor = {"blk.0.attn_q.weight", 32, 32, QUANT_Q8_0}},
+        {.tensor = {"blk.0.attn_q.weight", 32, 32, QUANT_Q5_0}},
+        {.tensor = {"token_embd.weight", 32, 20, QUANT_Q8_0}},
+        {KEYS(1, F32("llama.rope.freq_base", 20000))},
+        {.without = "llama.attention.layer_norm_rms_epsilon",
+         KEYS(1, F32("llama.attention.layer_norm_rms_epsilon", 1e-6))},
+    };
+    size_t n = 9;
+    for (size_t i = 0; i < MODEL_FILE_TENSORS; i++) {
+        const struct model_file_tensor *t = &model_file_tensors[i];
+        specs[n++] = (struct model_spec){
+            .poked = t->name, .poked_at = model_file_items(t) - 1, .poked_value = 0.25f};
+    }
+    struct digest digests[MODEL_FILE_TENSORS + 9];
+    for (size_t i = 0; i < n; i++) {
+        digests[i] = digest_model(&specs[i]);
+        for (size_t k = 0; k < i; k++) {
+            if (digest_eq(digests[i], digests[k])) {
+                fail_msg("models %zu and %zu have one digest", k, i);
+            }
+        }
+        assert_true(digest_eq(digests[i], digest_model(&specs[i])));
+    }
+}
+
 /* --- RoPE */
 
 static void read_scaling(const struct model_spec *spec, enum rope_scaling scaling, float factor,
@@ -711,6 +763,7 @@ int main(void)
         cmocka_unit_test(sizes_are_read_from_the_keys),
         cmocka_unit_test(other_good_models_load),
         cmocka_unit_test(memory_that_runs_out_while_loading_is_an_error),
+        cmocka_unit_test(whatever_the_tokens_depend_on_changes_the_digest),
         cmocka_unit_test(a_scaling_factor_is_linear_unless_a_type_says_otherwise),
         cmocka_unit_test(the_attention_factor_counts_with_every_scaling),
         cmocka_unit_test(pairs_turn_by_powers_of_the_base),
