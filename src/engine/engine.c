@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "engine/schedule.h"
+#include "engine/spill.h"
 
 #include <string.h>
 
@@ -96,6 +97,12 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
         !speculation_init(&g->speculation, &speculation, pool, e)) {
         goto fail;
     }
+    if (options->spill != NULL) {
+        g->spill = spill_create(g, options->spill, e);
+        if (g->spill == NULL) {
+            goto fail;
+        }
+    }
     return true;
 fail:
     engine_finish(g);
@@ -107,6 +114,7 @@ void engine_finish(struct engine *g)
     for (uint32_t i = 0; g->seqs != NULL && i < g->options.max_sequences; i++) {
         engine_close(g, &g->seqs[i]);
     }
+    spill_destroy(g, g->spill);
     speculation_finish(&g->speculation);
     forward_finish(&g->forward);
     sampler_scratch_finish(&g->scratch);
@@ -130,8 +138,11 @@ struct engine_seq *engine_open(struct engine *g, const struct engine_request *r,
         error_set(e, ERROR_USAGE, "all %u sequences are in use", g->options.max_sequences);
         return NULL;
     }
-    *s = (struct engine_seq){
-        .in_use = true, .priority = r->priority, .number = g->n_opened, .salt = r->salt};
+    *s = (struct engine_seq){.in_use = true,
+                             .priority = r->priority,
+                             .number = g->n_opened,
+                             .salt = r->salt,
+                             .asks_disk = g->spill != NULL};
     if (!sampler_init(&s->sampler, r->sampler, g->options.n_choices, e)) {
         *s = (struct engine_seq){0};
         return NULL;
@@ -266,6 +277,7 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
     speculation_truncate(&g->speculation, &s->guesses, kept);
     s->fork_of = NULL;
     s->has_begun = s->was_preempted = false;
+    s->asks_disk = g->spill != NULL;
     s->n_cached = kept;
     s->n_tokens = 0;
     sampler_forget(&s->sampler);
@@ -308,10 +320,15 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
         waits = waits || g->order[i]->is_due;
     }
     *out_busy = waits;
-    if (!waits) {
+    g->waits_for_disk = false;
+    if (waits) {
+        plan_step(g);
+    }
+    spill_write_next(g);
+    if (!waits || (g->n_items == 0 && g->waits_for_disk)) {
+        *out_busy = false;
         return true;
     }
-    plan_step(g);
     if (g->n_items == 0) {
         return error_set(e, ERROR_INTERNAL, "no sequence has room in %u KV pages", g->kv.n_pages);
     }

@@ -14,6 +14,9 @@
  * prompt takes from there what it can (never its last token, whose logits are wanted). Sequences
  * that begin together wait for no other: only engine_fork() does.
  *
+ * Spilling: long prefixes may be kept on disk, too, and come back from there after a restart, page
+ * by page instead of being computed (spill.h).
+ *
  * Preemption: when pages run out the cache gives up its own, least recently used first; then a
  * sequence gives up its: an idle one (its owner has not fed what it took), or the last in the order
  * that comes behind the one that needs them. It stays open with all its tokens and is computed
@@ -37,6 +40,9 @@
 #include "engine/speculation.h"
 #include "model/forward.h"
 
+struct spill;
+struct spill_options;
+
 struct engine_options {
     uint32_t n_ctx;            /* tokens a sequence may have; 0: the model's, at most 8192 */
     uint32_t max_sequences;    /* 0: 1 */
@@ -50,6 +56,7 @@ struct engine_options {
     /* Tokens of prompts in a step that decodes, too; 0: what the batch has room for. The fewer, the
      * steadier the pace of running answers, and the later the first token of new ones. */
     uint32_t prompt_tokens_beside_decodes;
+    const struct spill_options *spill; /* prefixes go to disk, too (spill.h); NULL: they do not */
 };
 
 enum {
@@ -88,6 +95,7 @@ struct engine_seq {
     uint32_t n_cached;         /* tokens that were not computed for this sequence, but shared */
     enum prefix_end cache_end; /* why n_cached is not more; set when the prompt begins */
     bool has_begun;            /* ... which was counted as a look-up */
+    bool asks_disk;            /* more of its prompt may come from disk */
     bool was_preempted;        /* what is taken from the cache since is no news */
     uint32_t n_kept;           /* whole pages that the cache was given */
 };
@@ -109,6 +117,8 @@ struct engine {
     uint32_t n_items;
     struct speculation_item *guessers; /* (max_sequences) likewise */
     struct speculation speculation;
+    struct spill *spill; /* NULL: prefixes are kept in memory alone */
+    bool waits_for_disk; /* a prompt could not be picked, as pages of it are being read */
 };
 
 /* KV pages by who holds them. */
@@ -121,6 +131,8 @@ struct engine_pages {
  * kv_bytes too few for one context), ERROR_UNSUPPORTED (longer than RoPE has angles for). */
 bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
                  const struct engine_options *options, struct error *e);
+
+/* With options.spill: writes prefixes to disk first, which may take SPILL_END_S. */
 void engine_finish(struct engine *g);
 
 /* A new sequence with its own random stream. Released with engine_close (NULL is allowed).
@@ -149,7 +161,8 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
                        uint32_t n_tokens, struct error *e);
 
 /* One forward pass over whatever waits and has room. False with *e when the pass failed; true, with
- * *out_busy false, when nothing waited. A sequence whose token cannot be sampled does not stop the
+ * *out_busy false, when nothing waited but for the disk (spill_options.wake tells when to step
+ * again). A sequence whose token cannot be sampled does not stop the
  * others: see engine_failed. */
 bool engine_step(struct engine *g, bool *out_busy, struct error *e);
 

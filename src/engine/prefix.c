@@ -139,6 +139,8 @@ static void remove_leaf(struct prefix *c, uint32_t page)
         c->nodes[node->next].previous = node->previous;
     }
     unlink_use(c, page);
+    c->n_marked -= node->is_marked;
+    node->is_marked = false;
     node->n_tokens = 0;
     c->n_pages--;
     kv_page_release(c->kv, page);
@@ -353,6 +355,50 @@ bool prefix_forget(struct prefix *c, uint32_t page)
     }
     evict_leaf(c, page);
     return true;
+}
+
+/* ---- marks ---- */
+
+bool prefix_has_page(const struct prefix *c, uint32_t page)
+{
+    return c->n_pages > 0 && c->nodes[page].n_tokens == TILE;
+}
+
+void prefix_mark(struct prefix *c, uint32_t page, bool is_marked)
+{
+    struct prefix_node *node = &c->nodes[page];
+    c->n_marked += is_marked && !node->is_marked;
+    c->n_marked -= !is_marked && node->is_marked;
+    node->is_marked = is_marked;
+}
+
+bool prefix_find_marked(const struct prefix *c, uint32_t *out_page)
+{
+    if (c->n_marked == 0) {
+        return false;
+    }
+    uint32_t i = c->nodes[root_of(c)].older;
+    while (!c->nodes[i].is_marked) {
+        i = c->nodes[i].older;
+    }
+    *out_page = i;
+    return true;
+}
+
+uint32_t prefix_depth(const struct prefix *c, uint32_t page)
+{
+    uint32_t n = 0;
+    for (; page != root_of(c); page = c->nodes[page].parent) {
+        n++;
+    }
+    return n;
+}
+
+void prefix_spell(const struct prefix *c, uint32_t page, uint32_t *out)
+{
+    for (uint32_t n = prefix_depth(c, page); n > 0; page = c->nodes[page].parent) {
+        memcpy(out + (size_t)--n * TILE, tokens_of(c, page), TILE * sizeof *out);
+    }
 }
 
 const char *prefix_end_name(enum prefix_end end)

@@ -31,19 +31,21 @@ struct prefix_match {
     enum prefix_end end;
 };
 
-/* Numbers of nodes are those of pages; the root is n_pages. To write entries elsewhere: go over all
- * nodes with n_tokens > 0 and up to the root by `parent`; to bring one back, fill pages of a
- * sequence and call prefix_insert. */
+/* Numbers of nodes are those of pages; the root is n_pages. */
 struct prefix_node {
     uint64_t salt, path; /* path: hash of the salt and all tokens down to the node's end */
     uint32_t n_tokens;   /* 0: the page is not in the tree */
     uint32_t parent, first_child, next, previous; /* next and previous among siblings */
     uint32_t newer, older;                        /* by last use, a ring closed by the root */
+    bool is_marked;                               /* by prefix_mark */
+    uint32_t kept_s;                              /* its holder's; 0 in a new node */
 };
 
 struct prefix {
     struct kv_pool *kv;
-    uint32_t max_pages, n_pages;                     /* in the tree */
+    uint32_t max_pages, n_pages; /* in the tree */
+    uint32_t n_marked;
+    uint64_t n_from_disk; /* tokens brought back, of those reused; counted by the caller, too */
     uint64_t n_lookups, n_hits, n_reused, n_evicted; /* the first three are counted by the caller */
     struct prefix_node *nodes;                       /* (kv->n_pages + 1) */
     uint32_t *tokens;                                /* (kv->n_pages, KERN_ATTN_TILE) */
@@ -53,7 +55,7 @@ struct prefix {
 };
 
 /* For at most max_pages pages of kv, which must outlive the cache; 0: nothing is ever kept, and
- * every other call is allowed. 350 bytes a page of kv. ERROR_MEMORY leaves nothing to release. */
+ * every other call is allowed. 360 bytes a page of kv. ERROR_MEMORY leaves nothing to release. */
 bool prefix_init(struct prefix *c, struct kv_pool *kv, uint32_t max_pages, struct error *e);
 
 /* Lets go of all pages. */
@@ -81,6 +83,25 @@ uint32_t prefix_evict(struct prefix *c, uint32_t n);
 /* Lets go of a page, though others hold it, and of all below it: so that the only other one may
  * write to it. False when it is not in the tree, or something below it is held. */
 bool prefix_forget(struct prefix *c, uint32_t page);
+
+/* ---- for who writes entries elsewhere (spill.h); to bring one back, fill pages of a sequence and
+ * call prefix_insert ---- */
+
+/* The page is a whole one in the tree. */
+bool prefix_has_page(const struct prefix *c, uint32_t page);
+
+/* Marks such a page, or takes the mark away. It goes with the page. */
+void prefix_mark(struct prefix *c, uint32_t page, bool is_marked);
+
+/* The marked page that was used last; what is above a page comes before it. False: none is
+ * marked. */
+bool prefix_find_marked(const struct prefix *c, uint32_t *out_page);
+
+/* Pages down to this one, itself included. */
+uint32_t prefix_depth(const struct prefix *c, uint32_t page);
+
+/* All tokens down to the page's end: out (prefix_depth * KERN_ATTN_TILE). For whole pages. */
+void prefix_spell(const struct prefix *c, uint32_t page, uint32_t *out);
 
 /* "cold", ... for messages and metrics. */
 const char *prefix_end_name(enum prefix_end end);

@@ -4,6 +4,8 @@
  * taken. */
 #include "engine/schedule.h"
 
+#include "engine/spill.h"
+
 enum { TILE = KERN_ATTN_TILE };
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -244,9 +246,12 @@ static void count_shared(struct engine *g, struct engine_seq *s, uint32_t n, enu
     if (!s->has_begun) {
         g->prefix.n_lookups += is_lookup;
         g->prefix.n_hits += is_lookup && n > 0;
-        s->cache_end = end;
-        s->has_begun = true;
+        spill_note_found(g, s, is_lookup ? n : 0);
     }
+    if (!s->has_begun || s->asks_disk) {
+        s->cache_end = end;
+    }
+    s->has_begun = true;
 }
 
 /* Pages for all waiting tokens of s, those of others as far as they go. While others decode a
@@ -286,6 +291,9 @@ static bool plan_prompts(struct engine *g, uint32_t budget)
         }
         if (!prepare_prompt(g, s)) {
             is_blocked = true;
+            continue;
+        }
+        if (spill_fetch(g, s)) {
             continue;
         }
         uint32_t n = smaller(n_waiting(s), budget);

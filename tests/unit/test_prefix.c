@@ -24,7 +24,7 @@ struct text {
 
 /* One node: all tokens down to its end. */
 struct entry {
-    bool is_used;
+    bool is_used, is_marked;
     struct text text;
     uint64_t used_at, added_at;
 };
@@ -220,6 +220,33 @@ static void check_all(const struct world *w)
     assert_int_equal(prefix_n_idle(&w->cache), naive_idle(w));
 }
 
+static bool naive_has_page(const struct world *w, uint32_t page)
+{
+    return w->entries[page].is_used && w->entries[page].text.n % TILE == 0;
+}
+
+/* Every whole page is spelled, and of those that are marked the last used one is found. */
+static void check_marks(const struct world *w)
+{
+    uint32_t n_marked = 0, newest = N_PAGES, found = N_PAGES, spelled[MAX_TOKENS];
+    for (uint32_t i = 0; i < N_PAGES; i++) {
+        const struct entry *x = &w->entries[i];
+        assert_int_equal(prefix_has_page(&w->cache, i), naive_has_page(w, i));
+        if (naive_has_page(w, i)) {
+            assert_int_equal(prefix_depth(&w->cache, i) * TILE, x->text.n);
+            prefix_spell(&w->cache, i, spelled);
+            assert_memory_equal(spelled, x->text.tokens, x->text.n * sizeof *spelled);
+        }
+        if (x->is_used && x->is_marked) {
+            n_marked++;
+            newest = newest < N_PAGES && w->entries[newest].used_at > x->used_at ? newest : i;
+        }
+    }
+    assert_int_equal(w->cache.n_marked, n_marked);
+    assert_int_equal(prefix_find_marked(&w->cache, &found), n_marked > 0);
+    assert_int_equal(found, newest);
+}
+
 static enum prefix_end naive_end(const struct world *w, const struct text *t, uint32_t n)
 {
     bool goes_on = false;
@@ -355,6 +382,15 @@ static void truncate(struct world *w, struct live *s)
     close_seq(w, s);
 }
 
+static void mark(struct world *w)
+{
+    uint32_t page = below(w, N_PAGES);
+    if (naive_has_page(w, page)) {
+        w->entries[page].is_marked = below(w, 3) > 0;
+        prefix_mark(&w->cache, page, w->entries[page].is_marked);
+    }
+}
+
 static void run_operations(struct world *w, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -377,7 +413,9 @@ static void run_operations(struct world *w, uint32_t n)
         } else {
             close_seq(w, s);
         }
+        mark(w);
         check_all(w);
+        check_marks(w);
     }
 }
 
