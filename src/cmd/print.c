@@ -94,6 +94,15 @@ void print_escaped(FILE *f, struct str s, size_t max_code_points)
     print_text(f, s, max_code_points, false);
 }
 
+void print_warning(const char *text)
+{
+    flockfile(stderr);
+    fputs("puna: warning: ", stderr);
+    print_escaped(stderr, str_from(text), SIZE_MAX);
+    putc('\n', stderr);
+    funlockfile(stderr);
+}
+
 void print_quoted(FILE *f, struct str s, size_t max_code_points)
 {
     putc('"', f);

@@ -15,6 +15,9 @@
  * direction of writing. */
 void print_escaped(FILE *f, struct str s, size_t max_code_points);
 
+/* "puna: warning: TEXT", escaped, a line on stderr. */
+void print_warning(const char *text);
+
 /* The same between quotation marks; \" stands for one within. */
 void print_quoted(FILE *f, struct str s, size_t max_code_points);
 

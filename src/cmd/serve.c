@@ -1,18 +1,26 @@
 /* serve.c - `puna serve`: the model behind an HTTP API. This thread does the talking; another one
  * loads the model. */
+#include "base/file.h"
 #include "base/mem.h"
 #include "cmd/content_filter.h"
+#include "cmd/print.h"
 #include "cmd/session.h"
+#include "engine/spill.h"
 #include "serve/service.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static const char default_prefix_limit[] = "16G";
 
 enum { DEFAULT_BATCH = 512, DRAIN_MS = 30000, MOST_FILES = 65536, NAME_BYTES = 256 };
 
@@ -20,10 +28,12 @@ struct serve_options {
     struct options_model model;
     struct http_options http;
     uint32_t port;
-    uint32_t parallel;   /* sequences at once */
-    uint32_t queue;      /* requests that wait */
-    uint32_t draft_max;  /* guesses of a step */
-    const char *kv_size; /* of the memory for keys and values; NULL: see kv_bytes() */
+    uint32_t parallel;        /* sequences at once */
+    uint32_t queue;           /* requests that wait */
+    uint32_t draft_max;       /* guesses of a step */
+    const char *kv_size;      /* of the memory for keys and values; NULL: see kv_bytes() */
+    const char *prefix_dir;   /* where prefixes are kept on disk; NULL: nowhere */
+    const char *prefix_limit; /* size of all of them; NULL: default_prefix_limit */
     bool no_auth, no_prefix_cache;
 };
 
@@ -38,6 +48,7 @@ struct serve {
     pthread_t loader; /* owns session and error until `loaded` runs on the I/O thread */
     struct http_task loaded;
     struct session session;
+    struct spill_options spill;
     struct error error;
     bool failed;
     struct worker *worker;
@@ -50,10 +61,44 @@ struct serve {
 
 /* --- loading */
 
+/* A digest of this program: other code may compute other keys and values. */
+static bool digest_program(struct digest *out, struct error *e)
+{
+    static const char path[] = "/proc/self/exe";
+    void *data = MAP_FAILED;
+    uint64_t n_bytes = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && file_size(fd, &n_bytes, NULL)) {
+        data = mmap(NULL, n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (data == MAP_FAILED) {
+        return error_set(e, ERROR_IO, "%s cannot be read: %s", path, strerror(errno));
+    }
+    *out = digest_of(data, n_bytes);
+    munmap(data, n_bytes);
+    return true;
+}
+
+/* What prefixes on disk are of. */
+static bool digest_maker(struct serve *s, struct error *e)
+{
+    struct digest parts[2];
+    if (!model_digest(&s->session.model, s->session.pool, &parts[0], e) ||
+        !digest_program(&parts[1], e)) {
+        return error_prefix(e, "option --prefix-dir");
+    }
+    s->spill.maker = digest_of(parts, sizeof parts);
+    return true;
+}
+
 static void *load(void *argument)
 {
     struct serve *s = argument;
-    s->failed = !session_open(&s->session, s->env, s->model, &s->options.model, &s->error);
+    s->failed = !session_open(&s->session, s->env, s->model, &s->options.model, &s->error) ||
+                (s->spill.folder != NULL && !digest_maker(s, &s->error));
     if (!s->failed) {
         session_keep(&s->session); /* once: the threads are free now, and never again */
     }
@@ -116,7 +161,8 @@ static bool start_worker(struct serve *s, struct error *e)
                    .n_choices = tokenizer_info(session->tokenizer)->n_tokens,
                    .max_guesses = s->options.draft_max,
                    .kv_type = session->kv_type,
-                   .prefix_pages = s->options.no_prefix_cache ? 0 : UINT32_MAX},
+                   .prefix_pages = s->options.no_prefix_cache ? 0 : UINT32_MAX,
+                   .spill = s->spill.folder != NULL ? &s->spill : NULL},
         .max_queue = s->options.queue};
     if (!choose_kv_bytes(s, &options.engine.kv_bytes, e)) {
         return false;
@@ -257,6 +303,34 @@ static bool add_alias(void *target, const char *value, struct error *e)
     return true;
 }
 
+/* Also refuses what would change nothing. */
+static bool choose_spill(struct serve *s, struct error *e)
+{
+    const struct serve_options *o = &s->options;
+    const char *limit = o->prefix_limit != NULL ? o->prefix_limit : default_prefix_limit;
+    if (o->prefix_dir != NULL && o->prefix_dir[0] == '\0') {
+        return error_set(e, ERROR_USAGE, "option --prefix-dir: the name is empty");
+    }
+    if (o->prefix_dir != NULL && o->no_prefix_cache) {
+        return error_set(e, ERROR_USAGE,
+                         "option --prefix-dir changes nothing with --no-prefix-cache");
+    }
+    if (o->prefix_limit != NULL && o->prefix_dir == NULL) {
+        return error_set(e, ERROR_USAGE,
+                         "option --prefix-limit changes nothing without --prefix-dir");
+    }
+    s->spill = (struct spill_options){.folder = o->prefix_dir, .note = print_warning};
+    return options_parse_size(limit, &s->spill.limit_bytes, e) ||
+           error_prefix(e, "option --prefix-limit");
+}
+
+/* While the worker writes prefixes to disk a second signal ends the program at once. */
+static void leave_to_signals(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
 int cmd_serve(const struct cmd_env *env, int argc, char **argv)
 {
     static const struct options_usage usage = {
@@ -298,6 +372,12 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          NULL},
         {OPTION_FLAG, "no-prefix-cache", 0, NULL, NULL, &o->no_prefix_cache, 0, 0,
          "compute every prompt from its first token", NULL},
+        {OPTION_TEXT, "prefix-dir", 0, NULL, "DIR", &o->prefix_dir, 0, 0,
+         "keep long beginnings of prompts there, for the next start;\nwho may read the files can "
+         "read the prompts (default: none)",
+         NULL},
+        {OPTION_TEXT, "prefix-limit", 0, NULL, "SIZE", &o->prefix_limit, 0, 0,
+         "bytes of all of them together (default: 16G); those not\nused for longest go", NULL},
         {OPTION_U32, "draft-max", 0, NULL, "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,
          "tokens guessed ahead in a step where the text repeats;\n0 turns it off (default: 7); "
          "never changes the result",
@@ -313,7 +393,8 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     };
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
     struct error e = {0};
-    bool ok = run(&s, &e);
+    bool ok = choose_spill(&s, &e) && run(&s, &e);
+    leave_to_signals();
     worker_destroy(s.worker);
     service_finish(&s.service);
     http_server_destroy(s.server);

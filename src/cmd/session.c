@@ -50,9 +50,7 @@ static void show_progress(void *argument, const char *what, uint64_t done, uint6
 static void show_note(void *argument, const char *text)
 {
     clear_progress(argument);
-    fputs("puna: warning: ", stderr);
-    print_escaped(stderr, str_from(text), SIZE_MAX);
-    putc('\n', stderr);
+    print_warning(text);
 }
 
 static bool choose_kernels(const struct options_model *options, const struct kern_table **out,

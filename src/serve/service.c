@@ -192,6 +192,8 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
         {"puna_prompt_tokens_total", "counter", "Tokens of prompts.", (double)w.n_prompt},
         {"puna_prompt_tokens_cached_total", "counter", "Those found in the prefix cache.",
          (double)w.n_cached},
+        {"puna_prompt_tokens_from_disk_total", "counter", "Those of them read from disk.",
+         (double)w.n_from_disk},
         {"puna_generation_tokens_total", "counter", "Tokens of answers.", (double)w.n_answer},
         {"puna_steps_total", "counter", "Steps of the engine.", (double)w.n_steps},
         {"puna_preemptions_total", "counter", "Sequences that gave up their pages.",

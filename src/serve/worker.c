@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/spill.h"
 
 #include <time.h>
 
@@ -345,6 +346,7 @@ static void count_step(struct worker *w, bool busy)
         c->n_confirmed += w->engine.speculation.counts[i].right;
     }
     c->n_preempted = w->engine.n_preempted;
+    c->n_from_disk = w->engine.prefix.n_from_disk;
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -460,6 +462,11 @@ static void *worker_main(void *argument)
 
 /* ---- life ---- */
 
+static void wake(void *argument)
+{
+    worker_wake(argument);
+}
+
 struct worker *worker_create(const struct model *m, struct pool *pool,
                              const struct worker_options *options, struct error *e)
 {
@@ -478,6 +485,13 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     buf_init(&w->text, MAX_PIECE_BYTES);
     struct engine_options engine = options->engine;
     engine.prompt_tokens_beside_decodes = FIRST_CHUNK;
+    struct spill_options spill;
+    if (engine.spill != NULL) {
+        spill = *engine.spill;
+        spill.wake = wake;
+        spill.wake_argument = w;
+        engine.spill = &spill;
+    }
     if (!engine_init(&w->engine, m, pool, &engine, e)) {
         goto fail;
     }

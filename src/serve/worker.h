@@ -21,13 +21,13 @@ struct worker_options {
 
 enum { WORKER_DEFAULT_QUEUE = 64 };
 
-/* m, t and pool must outlive the worker. Errors as engine_init; ERROR_MEMORY when no thread
- * starts. */
+/* m, t and pool must outlive the worker; the wake of options.engine.spill is the worker's. Errors
+ * as engine_init; ERROR_MEMORY when no thread starts. */
 struct worker *worker_create(const struct model *m, struct pool *pool,
                              const struct worker_options *options, struct error *e);
 
-/* Ends the thread, and lets go of what runs and waits (done, without an end or an error). NULL is
- * allowed. */
+/* Ends the thread, and lets go of what runs and waits (done, without an end or an error); what of
+ * prefixes goes to disk is written first, see engine_finish(). NULL is allowed. */
 void worker_destroy(struct worker *w);
 
 /* Puts g into the queue and lends it to the engine thread until it is `done`. False, with g still
@@ -41,6 +41,7 @@ struct worker_status {
     uint32_t n_running, n_queued;    /* choices computed together; requests that wait */
     uint64_t n_prompt, n_cached;     /* tokens of prompts, and those of them that were cached */
     uint64_t n_answer;               /* tokens of answers */
+    uint64_t n_from_disk;            /* tokens of prompts whose keys and values lay on disk */
     uint64_t n_guessed, n_confirmed; /* guesses made, and found right */
     uint64_t n_preempted, n_steps;
     struct engine_pages pages;
