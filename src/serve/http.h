@@ -31,6 +31,15 @@ struct http_exchange;
 
 typedef void http_handler_fn(void *context, struct http_exchange *x);
 
+/* What became of an exchange. */
+struct http_outcome {
+    int status;          /* 499: the client left before it had the whole answer */
+    uint64_t body_bytes; /* written of the answer's body */
+    uint64_t ns;         /* from http_start_ns() to now */
+};
+typedef void http_end_fn(void *context, const struct http_exchange *x,
+                         const struct http_outcome *outcome);
+
 struct http_limits {
     size_t head_bytes;       /* request line and header fields */
     size_t target_bytes;     /* within the request line */
@@ -61,7 +70,10 @@ struct http_options {
      * not keep the exchange or begin a stream. Preflights of browsers never come here. */
     http_handler_fn *on_head;
     http_handler_fn *on_request; /* called with the whole request */
-    void *context;               /* for both */
+    /* Called once for every exchange, preflights and what could not be read as a request too, when
+     * it has ended; x may be read. NULL: not wanted. */
+    http_end_fn *on_end;
+    void *context; /* for all three */
 };
 
 /* Limits that are safe on a small machine; host 127.0.0.1, port 8080. */
@@ -120,7 +132,8 @@ void http_timer_stop(struct http_timer *t);
 bool http_server_on_signal(struct http_server *s, int number, void (*run)(void *argument),
                            void *argument, struct error *e);
 
-/* --- the request of an exchange; views live as long as it does */
+/* --- the request of an exchange; views live as long as it does, and are empty where what came
+ * could not be read */
 
 struct str http_method(const struct http_exchange *x);
 struct str http_path(const struct http_exchange *x);  /* %XX decoded, valid UTF-8 without NUL */
@@ -134,6 +147,10 @@ const char *http_peer(const struct http_exchange *x); /* "127.0.0.1:4711", "[::1
 const char *http_request_id(const struct http_exchange *x);
 uint64_t http_start_ns(const struct http_exchange *x); /* clock_now_ns() when it was complete */
 struct http_server *http_exchange_server(const struct http_exchange *x);
+
+/* Something of the owner's that on_end may want; NULL at first. Must live as long as x. */
+void http_attach(struct http_exchange *x, void *thing);
+void *http_attached(const struct http_exchange *x);
 
 /* `fn` is called at once when the client leaves, at most once and never after the exchange ended
  * otherwise; x may be read in it and is gone when it returns. NULL takes it back. */

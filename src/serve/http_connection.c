@@ -101,6 +101,7 @@ static void begin_head(struct http_connection *c)
 
 void http_connection_answered(struct http_connection *c, bool close)
 {
+    c->x->is_answered = c->state != HTTP_DOOMED;
     http_exchange_destroy(c->x);
     c->x = NULL;
     if (c->state == HTTP_DOOMED) {

@@ -25,11 +25,24 @@ struct http_exchange *http_exchange_create(struct http_connection *c)
     return x;
 }
 
+static void tell_end(const struct http_exchange *x)
+{
+    enum { CLIENT_LEFT = 499 };
+    const struct http_options *o = &x->connection->server->options;
+    const struct http_outcome outcome = {.status = x->is_answered ? x->status : CLIENT_LEFT,
+                                         .body_bytes = x->body_bytes,
+                                         .ns = clock_now_ns() - x->start_ns};
+    if (o->on_end != NULL) {
+        o->on_end(o->context, x, &outcome);
+    }
+}
+
 void http_exchange_destroy(struct http_exchange *x)
 {
     if (x == NULL) {
         return;
     }
+    tell_end(x);
     x->connection->server->bodies_bytes -= x->body_counted;
     buf_finish(&x->body);
     buf_finish(&x->extra);
@@ -112,6 +125,16 @@ uint64_t http_start_ns(const struct http_exchange *x)
 struct http_server *http_exchange_server(const struct http_exchange *x)
 {
     return x->connection->server;
+}
+
+void http_attach(struct http_exchange *x, void *thing)
+{
+    x->attached = thing;
+}
+
+void *http_attached(const struct http_exchange *x)
+{
+    return x->attached;
 }
 
 void http_on_close(struct http_exchange *x, void (*fn)(void *argument), void *argument)
@@ -231,6 +254,7 @@ static bool write_head(struct http_exchange *x, int status, const char *type, co
 {
     struct buf head;
     buf_init(&head, MAX_ANSWER_HEAD);
+    x->status = status;
     bool ok = x->connection->state != HTTP_DOOMED && build_head(x, status, type, framing, &head) &&
               bufferevent_write(x->connection->bev, head.data, head.n) == 0;
     if (!ok) {
@@ -250,9 +274,11 @@ void http_reply(struct http_exchange *x, int status, const char *type, struct st
         snprintf(framing, sizeof framing, "Content-Length: %zu\r\n", body.n);
     }
     bool close = must_close(x);
-    if (write_head(x, status, type, framing) && status != 204 && !is_head_request(x) &&
-        bufferevent_write(c->bev, body.p, body.n) != 0) {
-        http_connection_doom(c);
+    if (write_head(x, status, type, framing) && status != 204 && !is_head_request(x)) {
+        x->body_bytes = body.n;
+        if (bufferevent_write(c->bev, body.p, body.n) != 0) {
+            http_connection_doom(c);
+        }
     }
     http_connection_answered(c, close);
 }
@@ -341,6 +367,7 @@ void http_stream_write_parts(struct http_exchange *x, const struct str *parts, s
         http_connection_doom(c);
         return;
     }
+    x->body_bytes += n_bytes;
     c->half_written = c->half_written || http_stream_pending(x) > HTTP_STREAM_LOW;
 }
 

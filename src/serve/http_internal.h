@@ -90,6 +90,10 @@ struct http_exchange {
     void *on_close_argument;
     void (*on_drain)(void *argument);
     void *on_drain_argument;
+    void *attached;
+    int status;          /* of the answer; 0: none is begun */
+    uint64_t body_bytes; /* written of the answer's body */
+    bool is_answered;
     bool has_head;        /* it could be parsed */
     bool body_pending;    /* not all of the body was read */
     bool has_cache_field; /* the owner set Cache-Control */
@@ -115,6 +119,7 @@ bool http_connection_is_idle(const struct http_connection *c);
 /* --- http_exchange.c */
 
 struct http_exchange *http_exchange_create(struct http_connection *c);
+/* Tells the end of it. Takes NULL. */
 void http_exchange_destroy(struct http_exchange *x);
 /* Chooses the request id, when the head is there. */
 void http_exchange_name(struct http_exchange *x);

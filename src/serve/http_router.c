@@ -75,6 +75,13 @@ static const struct http_route *find(const struct http_router *r, const struct h
     return NULL;
 }
 
+const struct http_route *http_router_find(const struct http_router *r,
+                                          const struct http_exchange *x)
+{
+    struct str parameter;
+    return find(r, x, &parameter);
+}
+
 enum { SHOWN_PATH = 200 };
 
 static void refuse(struct http_exchange *x, int status, const char *why)
@@ -114,8 +121,7 @@ static bool answer_without_handler(const struct http_router *r, struct http_exch
 
 bool http_router_check(const struct http_router *r, struct http_exchange *x)
 {
-    struct str parameter;
-    return find(r, x, &parameter) != NULL || answer_without_handler(r, x);
+    return http_router_find(r, x) != NULL || answer_without_handler(r, x);
 }
 
 void http_router_dispatch(const struct http_router *r, struct http_exchange *x)

@@ -25,6 +25,10 @@ struct http_router {
     void *context; /* of all handlers */
 };
 
+/* The route that would take it, NULL where there is none. */
+const struct http_route *http_router_find(const struct http_router *r,
+                                          const struct http_exchange *x);
+
 /* Ends the exchange (404, 405 with Allow, 204 for OPTIONS) when no handler would take it, and
  * returns false: to be called before the body is read. */
 bool http_router_check(const struct http_router *r, struct http_exchange *x);

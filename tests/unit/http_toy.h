@@ -34,6 +34,9 @@ struct toy {
     size_t most_pending;
     struct http_task task;
     _Atomic int n_handled, n_closed, n_tasks, n_heads, n_drained;
+    _Atomic int n_ended, last_status; /* of the exchange that ended last */
+    _Atomic uint64_t last_bytes;
+    void *last_attached;
     _Atomic bool keeps;
 };
 
@@ -48,6 +51,7 @@ static void on_closed(void *argument)
 static void keep(struct toy *t, struct http_exchange *x)
 {
     t->kept = x;
+    http_attach(x, t);
     http_on_close(x, on_closed, t);
     t->keeps = true;
 }
@@ -161,6 +165,15 @@ static void on_request(void *context, struct http_exchange *x)
     http_router_dispatch(&router, x);
 }
 
+static void on_end(void *context, const struct http_exchange *x, const struct http_outcome *outcome)
+{
+    struct toy *t = context;
+    t->last_status = outcome->status;
+    t->last_bytes = outcome->body_bytes;
+    t->last_attached = http_attached(x);
+    t->n_ended++;
+}
+
 static void *serve(void *argument)
 {
     struct toy *t = argument;
@@ -176,6 +189,7 @@ static struct http_options toy_options(struct toy *t)
     o.only_loopback = true;
     o.on_head = on_head;
     o.on_request = on_request;
+    o.on_end = on_end;
     o.context = t;
     return o;
 }

@@ -303,6 +303,56 @@ static void a_client_that_leaves_is_noticed_at_every_stage(void **state)
     assert_int_equal(t.n_closed, n);
 }
 
+static void the_end_of_every_exchange_is_told_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request;
+        int status;
+        uint64_t bytes; /* 0: some */
+    } cases[] = {
+        {"POST /echo HTTP/1.1\r\n" CLOSE "Content-Length: 3\r\n\r\nabc", 200, 3},
+        {"GET /events HTTP/1.1\r\n" CLOSE "\r\n", 200,
+         sizeof ": keep-alive\n\ndata: {\"a\":\"b\"}\n\ndata: [DONE]\n\n" - 1},
+        {"HEAD /echo HTTP/1.1\r\n" CLOSE "\r\n", 200, 0},
+        {"OPTIONS /echo HTTP/1.1\r\n" CLOSE "Origin: a\r\n"
+         "Access-Control-Request-Method: GET\r\n\r\n",
+         204, 0},
+        {"GET /nowhere HTTP/1.1\r\n" CLOSE "\r\n", 404, 0},
+        {"nonsense\r\n\r\n", 400, 0},
+        {"POST /echo HTTP/1.1\r\n" CLOSE "Content-Length: 99999999999\r\n\r\n", 413, 0},
+    };
+    struct toy t = {0};
+    struct http_options o = toy_options(&t);
+    start(&t, &o);
+    int n = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[4096];
+        ask(&t, cases[i].request, text, sizeof text);
+        n++;
+        WAIT_FOR(t.n_ended == n);
+        assert_int_equal(t.last_status, cases[i].status);
+        assert_true(cases[i].bytes == 0 || t.last_bytes == cases[i].bytes);
+        assert_null(t.last_attached);
+    }
+    static const char *const paths[] = {"/keep", "/stream"};
+    for (size_t i = 0; i < 2; i++) {
+        char request[100];
+        int fd = dial(&t);
+        snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", paths[i]);
+        send_text(fd, request);
+        WAIT_FOR(t.keeps);
+        assert_int_equal(t.n_ended, n);
+        leave(fd, RESETS);
+        n++;
+        WAIT_FOR(t.n_ended == n);
+        assert_int_equal(t.last_status, 499);
+        assert_ptr_equal(t.last_attached, &t);
+    }
+    stop(&t);
+    assert_int_equal(t.n_ended, n);
+}
+
 /* The end of its input could not be seen behind so much. */
 static void a_client_that_sends_much_ahead_counts_as_one_that_left(void **state)
 {
@@ -701,6 +751,7 @@ int main(void)
         cmocka_unit_test(every_task_runs_once_for_each_time_it_was_posted),
         cmocka_unit_test(a_task_that_was_taken_back_does_not_run),
         cmocka_unit_test(a_client_that_leaves_is_noticed_at_every_stage),
+        cmocka_unit_test(the_end_of_every_exchange_is_told_once),
         cmocka_unit_test(a_client_that_sends_much_ahead_counts_as_one_that_left),
         cmocka_unit_test(a_half_closed_client_is_answered_where_that_is_wanted),
         cmocka_unit_test(what_is_answered_at_once_reaches_a_half_closed_client),
