@@ -163,7 +163,8 @@ static bool start_worker(struct serve *s, struct error *e)
                    .kv_type = session->kv_type,
                    .prefix_pages = s->options.no_prefix_cache ? 0 : UINT32_MAX,
                    .spill = s->spill.folder != NULL ? &s->spill : NULL},
-        .max_queue = s->options.queue};
+        .max_queue = s->options.queue,
+        .metrics = &s->service.metrics};
     if (!choose_kv_bytes(s, &options.engine.kv_bytes, e)) {
         return false;
     }

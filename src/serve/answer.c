@@ -3,12 +3,17 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "serve/reply.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
 
 enum { MAX_OUT_BYTES = 64 << 20, SLOW_BYTES = 64 << 10 };
+
+/* Seconds of silence before a comment, unless the reader has less patience, and before one that
+ * has something to say. */
+static const double longest_quiet_s = 10.0, shortest_quiet_s = 0.9;
 
 /* What was delivered of a choice, and for whole answers the text itself. */
 struct answer_choice {
@@ -76,7 +81,7 @@ static struct api_token *make_tokens(const struct answer *a, struct answer_choic
     return tokens;
 }
 
-static struct api_usage usage_of(const struct answer *a)
+struct api_usage answer_usage(const struct answer *a)
 {
     struct api_usage usage = {.prompt_tokens = a->n_prompt};
     const struct generation_output *outputs = a->taken.outputs;
@@ -136,17 +141,16 @@ static void fail(struct answer *a, const struct error *why)
 {
     struct api_error error = {0};
     api_error_from(&error, why, NULL);
+    error.retry_s = a->g->retry_s;
+    error.is_final = why->code == ERROR_BUSY && a->g->retry_s == 0;
     buf_clear(&a->out);
     if (a->is_stream) {
         if (api_stream_error(&error, &a->out, NULL)) {
             http_stream_write(a->x, buf_str(&a->out));
         }
         http_stream_end(a->x);
-    } else if (api_error_print(&error, &a->out, NULL)) {
-        http_reply(a->x, api_error_meaning(error.kind)->http_status, "application/json",
-                   buf_str(&a->out));
     } else {
-        http_reply_failure(a->x, why);
+        reply_error(a->x, &error);
     }
     a->x = NULL;
     stop_engine(a);
@@ -236,7 +240,7 @@ static bool stream_outputs(struct answer *a, struct error *e)
     }
     bool ends = all_ended(a);
     if (ends && a->request.generation.include_usage) {
-        struct api_usage usage = usage_of(a);
+        struct api_usage usage = answer_usage(a);
         if (!api_usage_event(&a->head, a->is_chat, &usage, &a->out, e)) {
             return false;
         }
@@ -320,7 +324,7 @@ static bool print_whole(struct answer *a, const uint32_t *chosen, uint32_t n,
                                        .n_tokens = wants ? c->n_logprobs : 0,
                                        .filter = filter_of(a, chosen[i])};
     }
-    struct api_usage usage = usage_of(a);
+    struct api_usage usage = answer_usage(a);
     return a->is_chat ? api_chat_print(&a->head, parts, n, &usage, &a->out, e)
                       : api_completion_print(&a->head, parts, n, &usage, &a->out, e);
 }
@@ -512,6 +516,15 @@ static void end_at_once(struct answer *a)
     a->taken.done = true;
 }
 
+/* Comments keep a patient reader of a stream, however long it takes; who waits for the whole
+ * answer, or has no patience, is served in time or not at all. */
+static void set_patience(struct answer *a, double patience_s)
+{
+    bool is_kept = a->is_stream && patience_s >= ANSWER_PATIENCE_S;
+    a->quiet_s = is_kept && patience_s / 2 < longest_quiet_s ? patience_s / 2 : longest_quiet_s;
+    a->g->patience_s = is_kept ? 0.0 : patience_s;
+}
+
 bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answer_job *job,
                   struct error *e)
 {
@@ -531,14 +544,18 @@ bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answ
                          .is_stream = job->request.generation.stream};
     job->request = (struct api_request){0};
     job->g = NULL;
+    set_patience(a, job->patience_s);
     bool computes = job->max_tokens > 0;
     if (!prepare(a, job->max_tokens, e) || (computes && !worker_submit(list->worker, a->g, e))) {
+        job->retry_s = a->g->retry_s;
         destroy(a);
         return false;
     }
     link_answer(a);
     http_on_close(x, client_left, a);
+    http_attach(x, a);
     if (a->is_stream) {
+        a->last_write_ns = clock_now_ns();
         http_on_drain(x, reader_is_back, a);
         http_sse_begin(x);
         write_events(a);
@@ -550,12 +567,45 @@ bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answ
     return true;
 }
 
-void answers_keep_alive(struct answer_list *list, double quiet_seconds)
+static void tell_position(struct answer *a, double quiet_s)
+{
+    const struct generation *g = a->g;
+    bool is_news = g->position > 0 && g->position != a->told_position;
+    char line[64];
+    if (quiet_s < (is_news ? shortest_quiet_s : a->quiet_s)) {
+        return;
+    }
+    if (g->position > 0) {
+        snprintf(line, sizeof line, "queued position=%u eta_s=%.0f", g->position, ceil(g->turn_s));
+    } else {
+        snprintf(line, sizeof line, "keep-alive");
+    }
+    http_sse_comment(a->x, str_from(line));
+    a->told_position = g->position;
+    a->last_write_ns = clock_now_ns();
+}
+
+void answers_keep_alive(struct answer_list *list)
 {
     for (struct answer *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL && a->is_stream && clock_seconds_since(a->last_write_ns) > quiet_seconds) {
-            http_sse_comment(a->x, STR("keep-alive"));
-            a->last_write_ns = clock_now_ns();
+        a->g->position = 0;
+    }
+    if (list->first != NULL) {
+        worker_rank(list->worker);
+    }
+    for (struct answer *a = list->first; a != NULL; a = a->next) {
+        if (a->x != NULL && a->is_stream) {
+            tell_position(a, clock_seconds_since(a->last_write_ns));
+        }
+    }
+}
+
+void answers_end(struct answer_list *list)
+{
+    const struct error why = {ERROR_INTERRUPTED, "the server is shutting down"};
+    for (struct answer *a = list->first; a != NULL; a = a->next) {
+        if (a->x != NULL) {
+            fail(a, &why);
         }
     }
 }
@@ -565,6 +615,11 @@ void answers_finish(struct answer_list *list)
     while (list->first != NULL) {
         struct answer *a = list->first;
         http_server_unpost(list->server, &a->task);
+        if (a->x != NULL) {
+            http_on_close(a->x, NULL, NULL);
+            http_on_drain(a->x, NULL, NULL);
+            http_attach(a->x, NULL);
+        }
         unlink_answer(a);
         destroy(a);
     }

@@ -40,6 +40,8 @@ struct answer {
     uint32_t ends[SAMPLER_MAX_ENDS]; /* that min_tokens holds back */
     uint64_t n_prompt;               /* tokens of all prompts */
     uint64_t last_write_ns;          /* of a stream */
+    double quiet_s;                  /* that its reader can bear */
+    uint32_t told_position;          /* in the queue; 0: none */
     struct answer_choice *choices;   /* (choices of g) */
     struct buf out;                  /* events of one delivery, or the whole answer */
     bool is_chat, is_stream, began;
@@ -51,18 +53,31 @@ struct answer_job {
     struct generation *g;       /* with its prompts; the rest is filled in from the request */
     struct api_truncated truncated;
     uint32_t max_tokens;
+    double patience_s; /* that the client waits from byte to byte; 0: it does not say */
+    uint32_t retry_s;  /* out, with ERROR_BUSY: see generation.h */
 };
 
 /* Takes over job->request and job->g (both zeroed then), submits the work and begins the stream if
  * one was asked for. On failure they are released, and x is the caller's to answer. ERROR_MEMORY,
- * ERROR_BUSY. */
+ * ERROR_BUSY. While it runs the answer is what http_attached(x) gives. */
 bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answer_job *job,
                   struct error *e);
 
-/* Tells the readers of streams that have been quiet for so long that the server is alive. */
-void answers_keep_alive(struct answer_list *list, double quiet_seconds);
+/* What was computed until now. */
+struct api_usage answer_usage(const struct answer *a);
 
-/* After the worker's end: frees what is left. */
+/* To be called every ANSWER_TICK_MS: tells the readers of streams that have been quiet for a while
+ * that the server is alive, and those who wait for their turn where they are in the queue:
+ *   : keep-alive
+ *   : queued position=3 eta_s=12
+ * A client that waits ANSWER_PATIENCE_S or more for a byte gets one in time. */
+enum { ANSWER_TICK_MS = 1000, ANSWER_PATIENCE_S = 3 };
+void answers_keep_alive(struct answer_list *list);
+
+/* Ends all of them: the server is shutting down. */
+void answers_end(struct answer_list *list);
+
+/* After the worker's end: frees what is left; exchanges that still run stay without an owner. */
 void answers_finish(struct answer_list *list);
 
 #endif

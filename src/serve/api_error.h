@@ -57,6 +57,8 @@ struct api_error {
     enum api_error_kind kind;
     char param[API_PARAM_BYTES];
     char message[API_MESSAGE_BYTES];
+    uint32_t retry_s; /* 429 and 503: seconds until it is worth asking again; 0: one */
+    bool is_final;    /* ... or it never will be */
 };
 
 /* Fills *e and returns false. e may be NULL, so may param. What is too long is cut. */

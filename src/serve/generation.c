@@ -1,6 +1,7 @@
 /* generation.c - what the I/O thread and the engine thread share of a request. */
 #include "serve/generation.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum { MAX_TEXT_BYTES = 64 << 20, FIRST_LOGPROBS = 16 };
@@ -29,6 +30,7 @@ struct generation *generation_create(uint32_t n_prompts, uint32_t n_per_prompt, 
     if (g == NULL) {
         return NULL;
     }
+    g->arrived_ns = clock_now_ns();
     g->n_prompts = n_prompts;
     g->n_per_prompt = n_per_prompt;
     g->prompts = mem_alloc(n_prompts, sizeof *g->prompts, "prompts of a request", e);

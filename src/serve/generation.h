@@ -38,6 +38,8 @@ struct generation {
     uint32_t n_per_prompt; /* choice i belongs to prompt i / n_per_prompt */
     int32_t priority;      /* lower goes first */
     uint64_t salt;         /* of the prefix cache */
+    uint64_t arrived_ns;   /* clock_now_ns() of generation_create() */
+    double patience_s;     /* that whoever asks waits for the first token; 0: any time */
     /* Called on the engine thread with the lock held, at most once between two generation_take(),
      * when there is something to take; must not block. */
     generation_notify_fn *notify;
@@ -49,12 +51,19 @@ struct generation {
     pthread_mutex_t lock;
     struct generation_output *outputs; /* (choices) */
     struct error error;                /* why it could not go on; ERROR_NONE while it can */
+    uint32_t retry_s;                  /* with ERROR_BUSY: when to ask again; 0: it is no use */
     bool done;                         /* the engine thread has let go of it */
     bool notified;
 
     /* the engine thread's */
-    uint32_t n_started, n_ended; /* choices */
-    struct generation *next;     /* in the queue */
+    uint32_t n_ended;        /* choices */
+    uint32_t n_started;      /* choices; under the worker's lock */
+    bool is_judged;          /* its patience and what it will take were compared */
+    struct generation *next; /* in the queue; under the worker's lock */
+
+    /* the I/O thread's, from worker_rank() */
+    uint32_t position; /* among those that wait, from 1; 0: it does not */
+    double turn_s;     /* estimated seconds until it is its turn */
 };
 
 /* With room for n_prompts empty prompts; the caller fills in the rest. NULL with ERROR_MEMORY. */

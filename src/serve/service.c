@@ -7,30 +7,13 @@
 
 #include <stdio.h>
 
-enum { MAX_JSON_BYTES = 1 << 20, ALIVE_MS = 5000, QUIET_S = 10, STALLED_S = 120 };
+enum { MAX_JSON_BYTES = 1 << 20, STALLED_S = 120 };
 
 static const char type_json[] = "application/json";
 
 void service_reply_json(struct http_exchange *x, const struct buf *body)
 {
     http_reply(x, 200, type_json, buf_str(body));
-}
-
-/* Who is told to wait is told how long. */
-void service_reply_error(struct http_exchange *x, const struct api_error *error)
-{
-    const struct api_error_meaning *meaning = api_error_meaning(error->kind);
-    struct buf body;
-    buf_init(&body, MAX_JSON_BYTES);
-    if (meaning->http_status == 429 || meaning->http_status == 503) {
-        http_add_header(x, "Retry-After", "1");
-    }
-    if (api_error_print(error, &body, NULL)) {
-        http_reply(x, meaning->http_status, type_json, buf_str(&body));
-    } else {
-        http_reply_failure(x, &(struct error){ERROR_MEMORY, "no memory for the answer"});
-    }
-    buf_finish(&body);
 }
 
 static void reply_printed(struct http_exchange *x, bool ok, const struct buf *body,
@@ -71,11 +54,11 @@ static void answer_health(void *service, struct http_exchange *x, struct str par
     if (s->ready) {
         worker_status(s->answers.worker, &status);
     }
-    if (status.step_seconds > STALLED_S) {
+    if (status.round_seconds > STALLED_S) {
         struct api_error error = {0};
-        api_error_set(&error, API_ERROR_SERVER, NULL, "a step of the engine runs for %.0f seconds",
-                      status.step_seconds);
-        service_reply_error(x, &error);
+        api_error_set(&error, API_ERROR_OVERLOADED, NULL,
+                      "the engine has been stuck for %.0f seconds", status.round_seconds);
+        reply_error(x, &error);
         return;
     }
     http_reply(x, 200, type_json, STR("{\"status\":\"ok\"}"));
@@ -91,7 +74,7 @@ bool service_check_ready(const struct service *s, struct http_exchange *x)
     } else {
         return true;
     }
-    service_reply_error(x, &error);
+    reply_error(x, &error);
     return false;
 }
 
@@ -157,7 +140,7 @@ static void answer_model(void *service, struct http_exchange *x, struct str para
         return;
     }
     if (!service_check_model(s, parameter, &error)) {
-        service_reply_error(x, &error);
+        reply_error(x, &error);
         return;
     }
     struct api_model model = model_of(s, find_name(s, parameter));
@@ -251,8 +234,8 @@ void service_init(struct service *s)
 static void keep_alive(void *argument)
 {
     struct service *s = argument;
-    answers_keep_alive(&s->answers, QUIET_S);
-    http_timer_start(s->alive, ALIVE_MS);
+    answers_keep_alive(&s->answers);
+    http_timer_start(s->alive, ANSWER_TICK_MS);
 }
 
 static void find_ends(struct answer_list *answers)
@@ -286,7 +269,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     if (s->alive == NULL) {
         return false;
     }
-    http_timer_start(s->alive, ALIVE_MS);
+    http_timer_start(s->alive, ANSWER_TICK_MS);
     s->ready = true;
     return true;
 }

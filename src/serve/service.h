@@ -5,8 +5,10 @@
 
 #include "base/rng.h"
 #include "chat/template.h"
+#include "serve/access_log.h"
 #include "serve/answer.h"
 #include "serve/http_router.h"
+#include "serve/metrics.h"
 
 enum { SERVICE_MAX_NAMES = 65 };
 
@@ -17,9 +19,18 @@ struct service_model {
     int64_t created; /* seconds since 1970 */
 };
 
+/* Where a line of every exchange that ends goes. */
+struct service_log {
+    bool (*write)(struct str line); /* NULL: nowhere; must not block; false: it is lost */
+    enum access_log_form form;
+    uint64_t n_lost;
+};
+
 struct service {
     struct http_router router;
     struct service_model model;
+    struct service_log log;
+    struct metrics metrics;
     bool ready; /* the model is loaded; until then requests for it are 503 */
 
     /* what follows is set by service_start() */
@@ -56,8 +67,13 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
 /* After the worker's end. A service that never started is allowed. */
 void service_finish(struct service *s);
 
-/* For http_options: on_head and on_request, with the service as context. */
+/* For http_options: on_head, on_request and on_end, with the service as context. */
 void service_on_head(void *service, struct http_exchange *x);
 void service_on_request(void *service, struct http_exchange *x);
+void service_on_end(void *service, const struct http_exchange *x,
+                    const struct http_outcome *outcome);
+
+/* Ends what is being answered with an error, each in its own form. */
+void service_end_answers(struct service *s);
 
 #endif

@@ -169,6 +169,34 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
     return check_context(s, job, error);
 }
 
+/* Seconds in the field as the official clients write them, "600" or "0.5"; 0 when it is not so. */
+static double read_seconds(const struct http_exchange *x, const char *field)
+{
+    struct str s = http_header(x, field);
+    double digits = 0.0, scale = 1.0;
+    bool has_point = false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '.' && !has_point && i > 0) {
+            has_point = true;
+        } else if (s.p[i] >= '0' && s.p[i] <= '9') {
+            digits = digits * 10.0 + (s.p[i] - '0');
+            scale *= has_point ? 10.0 : 1.0;
+        } else {
+            return 0.0;
+        }
+    }
+    return digits / scale;
+}
+
+/* How long the client waits for a byte before it gives up: Python's says so, JavaScript's gives its
+ * time for the head of the answer without the fraction. */
+static double patience_of(const struct http_exchange *x)
+{
+    double read_s = read_seconds(x, "x-stainless-read-timeout");
+    bool has_other = http_header(x, "x-stainless-timeout").n > 0;
+    return read_s > 0.0 || !has_other ? read_s : read_seconds(x, "x-stainless-timeout") + 1.0;
+}
+
 static void generate(struct service *s, struct http_exchange *x, enum api_endpoint endpoint)
 {
     struct answer_job job = {0};
@@ -179,13 +207,15 @@ static void generate(struct service *s, struct http_exchange *x, enum api_endpoi
     }
     bool ok = api_request_parse(endpoint, http_body(x), &s->api, &job.request, &error) &&
               make_job(s, &job, &error);
+    job.patience_s = patience_of(x);
     if (ok && !answer_begin(&s->answers, x, &job, &e)) {
         ok = api_error_from(&error, &e, NULL);
+        error.retry_s = job.retry_s;
     }
     if (!ok) {
         generation_destroy(job.g);
         api_request_finish(&job.request);
-        service_reply_error(x, &error);
+        reply_error(x, &error);
     }
 }
 

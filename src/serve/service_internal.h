@@ -3,6 +3,7 @@
 #ifndef SERVE_SERVICE_INTERNAL_H
 #define SERVE_SERVICE_INTERNAL_H
 
+#include "serve/reply.h"
 #include "serve/service.h"
 
 /* service_generate.c */
@@ -14,7 +15,6 @@ http_route_fn service_capabilities;
 /* service_text.c */
 http_route_fn service_tokenize, service_detokenize, service_apply_template;
 
-void service_reply_error(struct http_exchange *x, const struct api_error *error);
 void service_reply_json(struct http_exchange *x, const struct buf *body);
 
 /* Answers 503 and returns false unless requests for the model can be answered. */

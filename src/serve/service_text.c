@@ -11,7 +11,7 @@ static void reply(struct http_exchange *x, bool ok, const struct buf *out,
     if (ok) {
         service_reply_json(x, out);
     } else {
-        service_reply_error(x, error);
+        reply_error(x, error);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/spill.h"
+#include "serve/estimate.h"
 
 #include <time.h>
 
@@ -12,6 +13,9 @@ enum { PAUSE_MS = 100, MAX_PIECE_BYTES = 1 << 20 };
 
 /* Tokens of prompts beside decodes: at first, at least, at most. */
 enum { FIRST_CHUNK = 8, LEAST_CHUNK = 4, MOST_CHUNK = 256 };
+
+/* Fewer tokens of prompts in a step do not show how fast prompts are. */
+enum { TELLING_TOKENS = 64 };
 
 /* A choice that has a sequence. */
 struct active {
@@ -22,15 +26,18 @@ struct active {
     struct choice_logprob *waiting; /* (n_waiting) of tokens whose text is held back */
     size_t n_waiting, max_waiting;
     size_t released; /* bytes of text that are out */
+    bool began;      /* the prompt is being computed */
     bool started;    /* the prompt is computed */
     bool has_token;  /* `token` is out, but not fed back yet */
     uint32_t token;
+    uint64_t opened_ns, token_ns; /* of its last token; 0: none */
 };
 
 struct worker {
     struct engine engine;
     const struct model *model;
     uint32_t max_queue, max_active;
+    struct metrics *metrics;
     struct active *actives; /* (max_active) */
     struct buf text;        /* of the token in hand */
     double decode_seconds;  /* of a step of decodes alone, lately; 0: none yet */
@@ -43,28 +50,93 @@ struct worker {
     uint32_t n_queued;
     bool stopping, woken;
     struct worker_status status;
-    uint64_t step_began_ns; /* 0 between steps */
+    uint64_t round_began_ns;    /* 0 when there is nothing to do */
+    double hold_s, prompt_rate; /* as estimate.h has them */
+    uint64_t last_opened_ns;    /* when the last of those that run began */
 };
 
-/* ---- the queue ---- */
+/* ---- the queue: all of it with the lock held ---- */
+
+static struct estimate_load load_of(const struct worker *w)
+{
+    struct estimate_load load = {.n_places = w->max_active,
+                                 .n_held = w->status.n_running,
+                                 .hold_s = w->hold_s,
+                                 .prompt_rate = w->prompt_rate};
+    if (load.n_held == load.n_places) {
+        load.held_s = clock_seconds_since(w->last_opened_ns);
+    }
+    return load;
+}
+
+static uint32_t n_waiting(const struct generation *g)
+{
+    return generation_n_choices(g) - g->n_started;
+}
+
+/* Whether g, whose turn comes in turn_s, can have a token in time. */
+static bool check_patience(struct generation *g, double turn_s, double prompt_s, struct error *e)
+{
+    double late_s = clock_seconds_since(g->arrived_ns) + turn_s + prompt_s - g->patience_s;
+    if (g->patience_s <= 0.0 || late_s <= 0.0) {
+        return true;
+    }
+    g->retry_s = prompt_s > g->patience_s ? 0 : estimate_retry_s(late_s);
+    return error_set(e, ERROR_BUSY,
+                     "the request would wait some %.1f seconds for its turn and %.1f for its "
+                     "prompt; its client waits %.1f",
+                     turn_s, prompt_s, g->patience_s);
+}
+
+static bool enqueue(struct worker *w, struct generation *g, struct error *e)
+{
+    struct generation **at = &w->queue;
+    const struct estimate_load load = load_of(w);
+    uint64_t n_ahead = 0;
+    if (w->n_queued == w->max_queue || w->stopping) {
+        g->retry_s = estimate_retry_s(estimate_wait_s(&load, 0));
+        return error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may",
+                         w->n_queued);
+    }
+    while (*at != NULL && (*at)->priority <= g->priority) {
+        n_ahead += n_waiting(*at);
+        at = &(*at)->next;
+    }
+    if (!check_patience(g, estimate_wait_s(&load, n_ahead), 0.0, e)) {
+        return false;
+    }
+    g->next = *at;
+    *at = g;
+    w->n_queued++;
+    if (w->round_began_ns == 0) {
+        w->round_began_ns = clock_now_ns();
+    }
+    pthread_cond_signal(&w->changed);
+    return true;
+}
 
 bool worker_submit(struct worker *w, struct generation *g, struct error *e)
 {
     pthread_mutex_lock(&w->lock);
-    bool ok = w->n_queued < w->max_queue && !w->stopping;
-    if (ok) {
-        struct generation **at = &w->queue;
-        while (*at != NULL && (*at)->priority <= g->priority) {
-            at = &(*at)->next;
-        }
-        g->next = *at;
-        *at = g;
-        w->n_queued++;
-        pthread_cond_signal(&w->changed);
-    }
-    uint32_t n = w->n_queued;
+    bool ok = enqueue(w, g, e);
     pthread_mutex_unlock(&w->lock);
-    return ok || error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may", n);
+    return ok;
+}
+
+void worker_rank(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    const struct estimate_load load = load_of(w);
+    uint64_t n_ahead = 0;
+    uint32_t position = 0;
+    for (struct generation *g = w->queue; g != NULL; g = g->next) {
+        if (g->n_started == 0) {
+            g->position = ++position;
+            g->turn_s = estimate_wait_s(&load, n_ahead);
+        }
+        n_ahead += n_waiting(g);
+    }
+    pthread_mutex_unlock(&w->lock);
 }
 
 void worker_wake(struct worker *w)
@@ -102,9 +174,20 @@ static bool open_choice(struct worker *w, struct active *a, struct error *e)
     return a->seq != NULL;
 }
 
+/* How long places are held, lately. */
+static void count_hold(struct worker *w, double seconds)
+{
+    pthread_mutex_lock(&w->lock);
+    w->hold_s += (seconds - w->hold_s) * (w->hold_s > 0 ? 0.2 : 1.0);
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* Lets go of a sequence, and of the request when it was the last. */
 static void close_active(struct worker *w, struct active *a)
 {
+    if (a->seq != NULL) {
+        count_hold(w, clock_seconds_since(a->opened_ns));
+    }
     engine_close(&w->engine, a->seq);
     choice_finish(&a->choice);
     a->seq = NULL;
@@ -126,11 +209,14 @@ static void fail(struct worker *w, struct active *a, const struct error *why)
     close_active(w, a);
 }
 
-static void start_choice(struct worker *w, struct generation *g, struct active *a)
+static void start_choice(struct worker *w, struct generation *g, uint32_t index, struct active *a)
 {
     struct error e = {0};
-    *a = (struct active){
-        .g = g, .index = g->n_started++, .waiting = a->waiting, .max_waiting = a->max_waiting};
+    *a = (struct active){.g = g,
+                         .index = index,
+                         .waiting = a->waiting,
+                         .max_waiting = a->max_waiting,
+                         .opened_ns = clock_now_ns()};
     choice_init(&a->choice, &g->rules);
     if (!open_choice(w, a, &e)) {
         fail(w, a, &e);
@@ -170,27 +256,63 @@ static void drop_rest(struct generation *g)
     }
 }
 
-/* Starts what may start, in the order of the queue; what was cancelled leaves it anywhere. */
+static uint32_t count_active(const struct worker *w)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < w->max_active; i++) {
+        n += w->actives[i].g != NULL;
+    }
+    return n;
+}
+
+/* Once, as soon as this thread, which knows the prefix cache, sees it. With the lock held. */
+static bool judge(struct worker *w, struct generation *g, uint64_t n_ahead)
+{
+    struct error e = {0};
+    struct estimate_load load = load_of(w);
+    uint64_t n_tokens = 0;
+    load.n_held = count_active(w);
+    /* How much of a prompt lies on disk is not known here: then none of it counts. */
+    bool knows = g->patience_s > 0.0 && w->engine.spill == NULL;
+    for (uint32_t i = 0; knows && i < g->n_prompts; i++) {
+        const struct token_list *p = &g->prompts[i];
+        n_tokens += p->n;
+        n_tokens -= prefix_find(&w->engine.prefix, g->salt, p->ids, (uint32_t)p->n).n_tokens;
+    }
+    g->is_judged = true;
+    if (!check_patience(g, estimate_wait_s(&load, n_ahead), estimate_prompt_s(&load, n_tokens),
+                        &e)) {
+        generation_fail(g, &e);
+        return false;
+    }
+    return true;
+}
+
+/* Starts what may start, in the order of the queue; what was cancelled leaves it anywhere, and so
+ * does what would come too late. */
 static void admit(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
     struct generation **at = &w->queue;
+    uint64_t n_ahead = 0;
     while (*at != NULL) {
         struct generation *g = *at;
         struct active *a = free_active(w);
-        if (atomic_load(&g->cancelled)) {
+        if (atomic_load(&g->cancelled) || (!g->is_judged && !judge(w, g, n_ahead))) {
             unlink_queued(w, at);
             drop_rest(g);
         } else if (a != NULL && may_start(w, g)) {
-            bool last = g->n_started + 1 == generation_n_choices(g);
-            if (last) {
+            uint32_t index = g->n_started++;
+            if (n_waiting(g) == 0) {
                 unlink_queued(w, at);
             }
             pthread_mutex_unlock(&w->lock);
-            start_choice(w, g, a);
+            start_choice(w, g, index, a);
             pthread_mutex_lock(&w->lock);
             at = &w->queue; /* others may have come */
+            n_ahead = 0;
         } else {
+            n_ahead += n_waiting(g);
             at = &g->next;
         }
     }
@@ -298,6 +420,18 @@ static void start_answer(struct worker *w, struct active *a)
     generation_start(a->g, a->index, a->seq->n_cached, a->seq->cache_end);
 }
 
+/* Tells the time of a token that is there now. */
+static void time_token(struct worker *w, struct active *a)
+{
+    uint64_t now = clock_now_ns();
+    if (a->token_ns > 0) {
+        metrics_observe(w->metrics, METRICS_NEXT_TOKEN, now - a->token_ns);
+    } else if (a->index == 0) {
+        metrics_observe(w->metrics, METRICS_FIRST_TOKEN, now - a->g->arrived_ns);
+    }
+    a->token_ns = now;
+}
+
 /* All tokens that a choice can have without a step: the one that was sampled, and those behind it
  * that were guessed. A slow reader's token is not fed back, and so nothing is computed behind
  * it. */
@@ -305,6 +439,7 @@ static bool take_tokens(struct worker *w, struct active *a, struct error *e)
 {
     while (a->choice.end == CHOICE_RUNS) {
         if (a->has_token && atomic_load(&a->g->paused)) {
+            a->token_ns = clock_now_ns(); /* the reader's time is none of ours */
             return true;
         }
         if (a->has_token && !engine_feed(&w->engine, a->seq, &a->token, 1, e)) {
@@ -318,6 +453,7 @@ static bool take_tokens(struct worker *w, struct active *a, struct error *e)
             start_answer(w, a);
         }
         count_tokens(w, 0, 0, 1);
+        time_token(w, a);
         if (!pass_token(w, a, a->token, e)) {
             return false;
         }
@@ -327,16 +463,21 @@ static bool take_tokens(struct worker *w, struct active *a, struct error *e)
 
 /* ---- the loop ---- */
 
-/* now 0: the step has ended. */
-static void set_step_clock(struct worker *w, uint64_t now)
+/* A step that began at start_ns has ended; with busy it computed something. */
+static void count_step(struct worker *w, uint64_t start_ns, bool busy)
 {
-    pthread_mutex_lock(&w->lock);
-    w->step_began_ns = now;
-    pthread_mutex_unlock(&w->lock);
-}
-
-static void count_step(struct worker *w, bool busy)
-{
+    if (busy) {
+        metrics_observe(w->metrics, METRICS_BATCH, w->engine.n_items);
+    }
+    for (uint32_t i = 0; i < w->max_active; i++) {
+        struct active *a = &w->actives[i];
+        if (a->g != NULL && !a->began && a->seq->has_begun) {
+            a->began = true;
+            if (a->index == 0) {
+                metrics_observe(w->metrics, METRICS_QUEUE, start_ns - a->g->arrived_ns);
+            }
+        }
+    }
     pthread_mutex_lock(&w->lock);
     struct worker_status *c = &w->status;
     c->n_steps += busy;
@@ -361,6 +502,12 @@ static void keep_pace(struct worker *w, double seconds)
         n_decodes += decodes;
         n_prompt += decodes ? 0 : g->items[i].n_tokens;
     }
+    if (n_prompt >= TELLING_TOKENS) {
+        double rate = n_prompt / seconds;
+        pthread_mutex_lock(&w->lock);
+        w->prompt_rate += (rate - w->prompt_rate) * (rate > w->prompt_rate ? 1.0 : 0.05);
+        pthread_mutex_unlock(&w->lock);
+    }
     uint32_t *most = &w->engine.options.prompt_tokens_beside_decodes;
     if (n_decodes > 0 && n_prompt == 0) {
         w->decode_seconds += (seconds - w->decode_seconds) * (w->decode_seconds > 0 ? 0.25 : 1.0);
@@ -377,10 +524,8 @@ static bool step(struct worker *w)
     struct error e = {0};
     bool busy = false;
     uint64_t start = clock_now_ns();
-    set_step_clock(w, start);
     bool ok = engine_step(&w->engine, &busy, &e);
-    set_step_clock(w, 0);
-    count_step(w, busy);
+    count_step(w, start, busy && ok);
     if (busy && ok) {
         keep_pace(w, clock_seconds_since(start));
     }
@@ -402,12 +547,10 @@ static bool step(struct worker *w)
 static void wait_for_work(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
-    bool idle = true;
-    for (uint32_t i = 0; i < w->max_active; i++) {
-        idle = idle && w->actives[i].g == NULL;
-    }
+    bool idle = count_active(w) == 0;
     while (!w->woken && !w->stopping && (idle ? w->queue == NULL : true)) {
         if (idle) {
+            w->round_began_ns = 0;
             pthread_cond_wait(&w->changed, &w->lock);
             continue;
         }
@@ -423,24 +566,29 @@ static void wait_for_work(struct worker *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-static bool is_stopping(struct worker *w)
+/* False when it is the end. */
+static bool begin_round(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
-    bool stopping = w->stopping;
+    w->round_began_ns = clock_now_ns();
+    bool goes_on = !w->stopping;
     pthread_mutex_unlock(&w->lock);
-    return stopping;
+    return goes_on;
 }
 
 /* What is held now; pages are counted one by one. */
 static void publish_status(struct worker *w)
 {
-    uint32_t n_running = 0;
+    uint64_t last_opened_ns = 0;
     for (uint32_t i = 0; i < w->max_active; i++) {
-        n_running += w->actives[i].g != NULL;
+        const struct active *a = &w->actives[i];
+        last_opened_ns =
+            a->g != NULL && a->opened_ns > last_opened_ns ? a->opened_ns : last_opened_ns;
     }
     struct engine_pages pages = engine_count_pages(&w->engine);
     pthread_mutex_lock(&w->lock);
-    w->status.n_running = n_running;
+    w->status.n_running = count_active(w);
+    w->last_opened_ns = last_opened_ns;
     w->status.pages = pages;
     pthread_mutex_unlock(&w->lock);
 }
@@ -448,7 +596,7 @@ static void publish_status(struct worker *w)
 static void *worker_main(void *argument)
 {
     struct worker *w = argument;
-    while (!is_stopping(w)) {
+    while (begin_round(w)) {
         admit(w);
         drop_cancelled(w);
         publish_status(w); /* what runs is told while its first step runs, which may be long */
@@ -475,6 +623,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
         return NULL;
     }
     w->model = m;
+    w->metrics = options->metrics;
     w->max_queue = options->max_queue > 0 ? options->max_queue : WORKER_DEFAULT_QUEUE;
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_t attributes;
@@ -555,6 +704,7 @@ void worker_status(struct worker *w, struct worker_status *out)
     pthread_mutex_lock(&w->lock);
     *out = w->status;
     out->n_queued = w->n_queued;
-    out->step_seconds = w->step_began_ns > 0 ? clock_seconds_since(w->step_began_ns) : 0.0;
+    out->prompt_rate = w->prompt_rate;
+    out->round_seconds = w->round_began_ns > 0 ? clock_seconds_since(w->round_began_ns) : 0.0;
     pthread_mutex_unlock(&w->lock);
 }

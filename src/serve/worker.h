@@ -11,12 +11,14 @@
 
 #include "engine/engine.h"
 #include "serve/generation.h"
+#include "serve/metrics.h"
 
 struct worker;
 
 struct worker_options {
     struct engine_options engine;
-    uint32_t max_queue; /* requests that may wait; 0: WORKER_DEFAULT_QUEUE */
+    uint32_t max_queue;      /* requests that may wait; 0: WORKER_DEFAULT_QUEUE */
+    struct metrics *metrics; /* what is observed goes here; must outlive the worker */
 };
 
 enum { WORKER_DEFAULT_QUEUE = 64 };
@@ -31,8 +33,15 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
 void worker_destroy(struct worker *w);
 
 /* Puts g into the queue and lends it to the engine thread until it is `done`. False, with g still
- * the caller's, when the queue is full (ERROR_BUSY, naming the number that wait). */
+ * the caller's, when the queue is full (ERROR_BUSY, naming the number that wait), or when the wait
+ * for its turn alone is estimated (estimate.h) to be longer than g->patience_s (ERROR_BUSY, naming
+ * both); g->retry_s is set then. One whose turn and prompt together would take too long fails in
+ * the same way later, before anything of it is computed. */
 bool worker_submit(struct worker *w, struct generation *g, struct error *e);
+
+/* Sets position and turn_s of all that wait; does not touch those that do not. Costs a walk along
+ * the queue. The I/O thread. */
+void worker_rank(struct worker *w);
 
 /* Makes the thread look again at cancelled and paused. */
 void worker_wake(struct worker *w);
@@ -45,7 +54,8 @@ struct worker_status {
     uint64_t n_guessed, n_confirmed; /* guesses made, and found right */
     uint64_t n_preempted, n_steps;
     struct engine_pages pages;
-    double step_seconds; /* since the running step began; 0 when none runs */
+    double prompt_rate;   /* tokens of prompts a second, at best lately; 0: not measured */
+    double round_seconds; /* since the engine thread last went round its loop; 0: nothing to do */
 };
 void worker_status(struct worker *w, struct worker_status *out);
 
