@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +23,16 @@
 
 static const char default_prefix_limit[] = "16G";
 
-enum { DEFAULT_BATCH = 512, DRAIN_MS = 30000, MOST_FILES = 65536, NAME_BYTES = 256 };
+enum {
+    DEFAULT_BATCH = 512,
+    DEFAULT_DRAIN_S = 30,
+    LAST_WORDS_MS = 2000, /* for clients to take the errors that end their answers */
+    MOST_FILES = 65536,
+    NAME_BYTES = 256,
+    MOST_ORIGINS = 64
+};
+
+static const uint64_t most_body_bytes = (uint64_t)4 << 30;
 
 struct serve_options {
     struct options_model model;
@@ -31,9 +41,13 @@ struct serve_options {
     uint32_t parallel;        /* sequences at once */
     uint32_t queue;           /* requests that wait */
     uint32_t draft_max;       /* guesses of a step */
+    uint32_t drain_s;         /* that answers under way have after a signal */
+    const char *max_body;     /* size; NULL: the default */
+    const char *log;          /* "text", "json" or "none" */
     const char *kv_size;      /* of the memory for keys and values; NULL: see kv_bytes() */
     const char *prefix_dir;   /* where prefixes are kept on disk; NULL: nowhere */
     const char *prefix_limit; /* size of all of them; NULL: default_prefix_limit */
+    struct str origins[MOST_ORIGINS];
     bool no_auth, no_prefix_cache;
 };
 
@@ -57,6 +71,7 @@ struct serve {
     bool has_chat;
     bool is_loaded;
     bool is_ending; /* one signal came */
+    struct http_timer *drain;
 };
 
 /* --- loading */
@@ -208,6 +223,14 @@ static void on_loaded(void *argument)
 
 /* --- the end */
 
+/* What still runs is told. */
+static void end_answers(void *argument)
+{
+    struct serve *s = argument;
+    http_server_drain(s->server, LAST_WORDS_MS);
+    service_end_answers(&s->service);
+}
+
 /* What runs is finished; who asks twice does not want to wait for that. */
 static void on_signal(void *argument)
 {
@@ -216,7 +239,12 @@ static void on_signal(void *argument)
         _exit(error_meaning(ERROR_INTERRUPTED)->exit_code);
     }
     s->is_ending = true;
-    http_server_drain(s->server, DRAIN_MS);
+    if (s->options.drain_s == 0) {
+        end_answers(s);
+    } else {
+        http_server_drain(s->server, s->options.drain_s * 1000 + LAST_WORDS_MS);
+        http_timer_start(s->drain, s->options.drain_s * 1000);
+    }
 }
 
 /* Loading cannot be interrupted, and nothing of it needs an end. */
@@ -226,6 +254,32 @@ static void wait_for_loader(struct serve *s)
         _exit(cmd_finish_output("serve", 0));
     }
     pthread_join(s->loader, NULL);
+}
+
+/* --- the log */
+
+/* A reader that does not read costs lines, not time: a pipe that can be written to takes a whole
+ * line. */
+static bool write_log(struct str line)
+{
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0 &&
+           write(STDERR_FILENO, line.p, line.n) == (ssize_t)line.n;
+}
+
+static bool choose_log(struct serve *s, struct error *e)
+{
+    const char *form = s->options.log;
+    bool is_json = strcmp(form, "json") == 0;
+    if (strcmp(form, "none") == 0) {
+        return true;
+    }
+    if (!is_json && strcmp(form, "text") != 0) {
+        return error_set(e, ERROR_USAGE, "option --log: '%s' is not text, json or none", form);
+    }
+    s->service.log = (struct service_log){.write = write_log,
+                                          .form = is_json ? ACCESS_LOG_JSON : ACCESS_LOG_TEXT};
+    return true;
 }
 
 /* --- the beginning */
@@ -248,6 +302,7 @@ static bool create_server(struct serve *s, struct error *e)
     o->only_loopback = !s->options.no_auth;
     o->on_head = service_on_head;
     o->on_request = service_on_request;
+    o->on_end = service_on_end;
     o->context = &s->service;
     s->server = http_server_create(o, e);
     if (s->server == NULL) {
@@ -259,14 +314,35 @@ static bool create_server(struct serve *s, struct error *e)
         }
         return false;
     }
-    return http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
+    s->drain = http_timer_create(s->server, end_answers, s, e);
+    return s->drain != NULL && http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
            http_server_on_signal(s->server, SIGTERM, on_signal, s, e);
+}
+
+/* Of all bodies together as many bytes as of 16 may come, and half of the connections from one
+ * address. */
+static bool choose_limits(struct serve *s, struct error *e)
+{
+    struct http_limits *limits = &s->options.http.limits;
+    uint64_t bytes = limits->body_bytes;
+    if (s->options.max_body != NULL && (!options_parse_size(s->options.max_body, &bytes, e) ||
+                                        bytes == 0 || bytes > most_body_bytes)) {
+        return e->code != ERROR_NONE
+                   ? error_prefix(e, "option --max-body")
+                   : error_set(e, ERROR_USAGE, "option --max-body: '%s' is not from 1 to 4G",
+                               s->options.max_body);
+    }
+    limits->body_bytes = (size_t)bytes;
+    limits->all_bodies_bytes = (size_t)bytes * 16;
+    limits->per_address = (limits->connections + 1) / 2;
+    return true;
 }
 
 static bool run(struct serve *s, struct error *e)
 {
     raise_file_limit();
-    if (!content_filter_open(&s->filter, e) || !create_server(s, e)) {
+    if (!choose_log(s, e) || !choose_limits(s, e) || !content_filter_open(&s->filter, e) ||
+        !create_server(s, e)) {
         return false;
     }
     s->loaded = (struct http_task){.run = on_loaded, .argument = s};
@@ -325,11 +401,33 @@ static bool choose_spill(struct serve *s, struct error *e)
            error_prefix(e, "option --prefix-limit");
 }
 
-/* While the worker writes prefixes to disk a second signal ends the program at once. */
+/* While the worker ends its step and writes prefixes to disk a second signal ends the program at
+ * once. */
 static void leave_to_signals(void)
 {
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
+}
+
+/* Scheme, host and port as a browser writes them: nothing behind. */
+static bool add_origin(void *target, const char *value, struct error *e)
+{
+    struct serve_options *o = target;
+    const char *host = strstr(value, "://");
+    bool ok = host != NULL && host > value && host[3] != '\0';
+    for (const char *p = ok ? host + 3 : ""; *p != '\0'; p++) {
+        ok = ok && *p > ' ' && *p < 0x7F && strchr("/?#*@,", *p) == NULL;
+    }
+    if (!ok) {
+        return error_set(e, ERROR_USAGE,
+                         "'%s' is not like https://app.example or http://localhost:3000", value);
+    }
+    if (o->http.n_origins == MOST_ORIGINS) {
+        return error_set(e, ERROR_USAGE, "more than %d origins", MOST_ORIGINS);
+    }
+    o->origins[o->http.n_origins++] = str_from(value);
+    o->http.origins = o->origins;
+    return true;
 }
 
 int cmd_serve(const struct cmd_env *env, int argc, char **argv)
@@ -339,7 +437,8 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         .synopsis = "[OPTION]... [MODEL]",
         .about = "Serve a model to programs that speak OpenAI's HTTP API: give them the address\n"
                  "that is printed when the model is loaded, with /v1 behind it. Ctrl-C or SIGTERM\n"
-                 "lets answers under way end, for 30 seconds at most; a second one does not.",
+                 "lets answers under way end, for 30 seconds at most (--drain-timeout); a second\n"
+                 "one does not.",
     };
     static struct serve s;
     s = (struct serve){.env = env,
@@ -347,6 +446,8 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
                        .options.port = 8080,
                        .options.parallel = 8,
                        .options.queue = WORKER_DEFAULT_QUEUE,
+                       .options.drain_s = DEFAULT_DRAIN_S,
+                       .options.log = "text",
                        .options.draft_max = ENGINE_DEFAULT_GUESSES};
     api_init();
     http_options_init(&s.options.http);
@@ -367,6 +468,18 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "sequences computed together (default: 8)", NULL},
         {OPTION_U32, "queue", 0, NULL, "N", &o->queue, 1, 1 << 20,
          "requests that may wait; more are refused (default: 64)", NULL},
+        {OPTION_U32, "max-connections", 0, NULL, "N", &o->http.limits.connections, 1, MOST_FILES,
+         "clients at once, half of them from one address\n(default: 4096)", NULL},
+        {OPTION_TEXT, "max-body", 0, NULL, "SIZE", &o->max_body, 0, 0,
+         "bytes of a request's body, with K, M or G (default: 16M)", NULL},
+        {OPTION_CALL, "cors-origin", 0, NULL, "ORIGIN", o, 0, 0,
+         "pages of this origin may call, and no others; may be given\nmany times (default: all "
+         "pages may)",
+         add_origin},
+        {OPTION_TEXT, "log", 0, NULL, "FORM", &o->log, 0, 0,
+         "a line for each request on standard error: text, json\nor none (default: text)", NULL},
+        {OPTION_U32, "drain-timeout", 0, NULL, "SECONDS", &o->drain_s, 0, 86400,
+         "that answers under way have to end after a signal\n(default: 30)", NULL},
         {OPTION_TEXT, "kv-size", 0, NULL, "SIZE", &o->kv_size, 0, 0,
          "memory for keys and values, of the prefix cache too\n(default: a context for each "
          "sequence, at most half of\nwhat is free)",
@@ -397,6 +510,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     bool ok = choose_spill(&s, &e) && run(&s, &e);
     leave_to_signals();
     worker_destroy(s.worker);
+    http_timer_destroy(s.drain);
     service_finish(&s.service);
     http_server_destroy(s.server);
     if (s.has_chat) {

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 
 #include <stdio.h>
+#include <time.h>
 
 enum { MAX_JSON_BYTES = 1 << 20, STALLED_S = 120 };
 
@@ -45,7 +46,7 @@ static void answer_root(void *service, struct http_exchange *x, struct str param
                    "/v3/openai and /openai/v1 stand for /v1 too.\n"));
 }
 
-/* A step of the engine that does not end is no health. */
+/* An engine thread that has something to do and does not get round its loop is no health. */
 static void answer_health(void *service, struct http_exchange *x, struct str parameter)
 {
     (void)parameter;
@@ -165,10 +166,7 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
     if (s->ready) {
         worker_status(s->answers.worker, &w);
     }
-    const struct {
-        const char *name, *type, *help;
-        double value;
-    } lines[] = {
+    const struct metrics_value values[] = {
         {"puna_ready", "gauge", "1 when the model is loaded.", s->ready},
         {"puna_requests_running", "gauge", "Choices computed together.", w.n_running},
         {"puna_requests_waiting", "gauge", "Requests in the queue.", w.n_queued},
@@ -187,16 +185,14 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
         {"puna_kv_pages_in_use", "gauge", "KV pages held by sequences.", w.pages.in_use},
         {"puna_kv_pages_cached", "gauge", "KV pages held by the prefix cache alone.",
          w.pages.cached},
+        {"puna_log_lines_lost_total", "counter", "Lines of the log that nobody took in time.",
+         (double)s->log.n_lost},
     };
     struct error e = {0};
     struct buf body;
     buf_init(&body, MAX_JSON_BYTES);
-    bool ok = true;
-    for (size_t i = 0; ok && i < sizeof lines / sizeof lines[0]; i++) {
-        ok = buf_printf(&body, &e, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", lines[i].name,
-                        lines[i].help, lines[i].name, lines[i].type, lines[i].name, lines[i].value);
-    }
-    if (ok) {
+    if (metrics_print_values(values, sizeof values / sizeof values[0], &body, &e) &&
+        metrics_print(&s->metrics, &body, &e)) {
         http_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&body));
     } else {
         http_reply_failure(x, &e);
@@ -291,4 +287,48 @@ void service_on_request(void *service, struct http_exchange *x)
 {
     const struct service *s = service;
     http_router_dispatch(&s->router, x);
+}
+
+static void log_end(struct service_log *log, const struct http_exchange *x,
+                    const struct http_outcome *outcome)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct access_entry entry = {.time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000,
+                                 .method = http_method(x),
+                                 .path = http_path(x),
+                                 .peer = http_peer(x),
+                                 .id = http_request_id(x),
+                                 .status = outcome->status,
+                                 .body_bytes = outcome->body_bytes,
+                                 .ms = (double)outcome->ns * 1e-6};
+    const struct answer *a = http_attached(x);
+    if (a != NULL) {
+        struct api_usage usage = answer_usage(a);
+        entry.has_tokens = true;
+        entry.prompt_tokens = usage.prompt_tokens;
+        entry.cached_tokens = usage.cached_tokens;
+        entry.completion_tokens = usage.completion_tokens;
+    }
+    struct buf line;
+    buf_init(&line, ACCESS_LOG_BYTES);
+    bool ok = access_log_print(log->form, &entry, &line, NULL) && log->write(buf_str(&line));
+    log->n_lost += !ok;
+    buf_finish(&line);
+}
+
+void service_on_end(void *service, const struct http_exchange *x,
+                    const struct http_outcome *outcome)
+{
+    struct service *s = service;
+    const struct http_route *route = http_router_find(&s->router, x);
+    metrics_count_request(&s->metrics, route != NULL ? route->pattern : "other", outcome->status);
+    if (s->log.write != NULL) {
+        log_end(&s->log, x, outcome);
+    }
+}
+
+void service_end_answers(struct service *s)
+{
+    answers_end(&s->answers);
 }

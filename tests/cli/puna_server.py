@@ -16,11 +16,11 @@ PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
 
 
 class Server:
-    """address is (host, port)."""
+    """address is (host, port). Without a log, unless args ask for one."""
 
-    def __init__(self, *args, **options):
-        self.process = subprocess.Popen([PUNA, "serve", "--port", "0", *map(str, args)], text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    def __init__(self, *args, stderr=subprocess.PIPE, **options):
+        command = [PUNA, "serve", "--port", "0", "--log", "none", *map(str, args)]
+        self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=stderr, **options)
         self.line = self.process.stdout.readline()
         host, port = LINE.fullmatch(self.line).groups()
         self.address = (host.strip("[]"), int(port))

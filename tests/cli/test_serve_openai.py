@@ -517,12 +517,7 @@ def test_text_of_messages_never_becomes_control(server):
     assert ids.count(end) == plain.count(end)
 
 
-def test_metrics_and_the_description_can_be_read(server):
-    _, text = server.ask("GET", "/metrics")
-    names = [line.split()[0] for line in text.splitlines() if not line.startswith("#")]
-    assert len(names) == len(set(names)) > 10
-    for name in names:
-        assert f"# HELP {name} " in text and f"# TYPE {name} " in text
+def test_the_description_can_be_read(server):
     status, document = server.ask("GET", "/openapi.json")
     assert status == 200 and document["openapi"].startswith("3.1")
     assert {"/v1/chat/completions", "/v1/completions", "/v1/models"} <= document["paths"].keys()

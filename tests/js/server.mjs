@@ -14,7 +14,7 @@ export class Server {
         const program = process.env.PUNA ?? "build/release/puna";
         const model = path.join(path.dirname(program), "tests/tiny.gguf");
         const server = new Server();
-        const all = ["serve", "--port", "0", "--alias", MODEL, "--cpu", "ref", "-t", "1", ...options, model];
+        const all = ["serve", "--port", "0", "--log", "none", "--alias", MODEL, "--cpu", "ref", "-t", "1", ...options, model];
         server.child = spawn(program, all, { stdio: ["ignore", "pipe", "inherit"] });
         server.ended = new Promise((resolve) => server.child.on("close", resolve));
         server.kill = () => server.child.kill("SIGKILL");

@@ -1,0 +1,383 @@
+"""`puna serve` as whoever runs it meets it: metrics, the log, limits, health and the end."""
+import contextlib
+import ctypes
+import json
+import math
+import mmap
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+
+import prometheus_client.parser
+import pytest
+
+from gguf_file import U32, llama
+from puna_server import PUNA, Server, serving, wait_until
+
+DEFAULT = "SmolLM2-135M-Instruct.Q4_1"
+SECRET = "xyzzy"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A model of no weight: all of its tokens are equally probable, and it never ends by itself."""
+    path = tmp_path_factory.mktemp("operations") / "quick.gguf"
+    path.write_bytes(llama(llama__context_length=(U32, 8192)))
+    return path
+
+
+def complete(server, n=1, max_tokens=5, **options):
+    return server.post("/v1/completions", {"model": "quick", "prompt": SECRET, "max_tokens": max_tokens, "n": n, **options})
+
+
+# --- metrics
+
+def families(server):
+    """What Prometheus' own parser makes of /metrics: {name: family}."""
+    _, text = server.ask("GET", "/metrics")
+    found = list(prometheus_client.parser.text_string_to_metric_families(text))
+    assert len(found) == len({f.name for f in found}) == text.count("# TYPE ") == text.count("# HELP ")
+    assert all(f.type in ("counter", "gauge", "histogram") and f.documentation for f in found)
+    return {f.name: f for f in found}
+
+
+def histogram(family):
+    """(bounds with counts that grow, sum, count)."""
+    assert family.type == "histogram"
+    buckets = [(float(s.labels["le"]), s.value) for s in family.samples if s.name.endswith("_bucket")]
+    (total,) = [s.value for s in family.samples if s.name.endswith("_sum")]
+    (count,) = [s.value for s in family.samples if s.name.endswith("_count")]
+    assert buckets == sorted(buckets) and len({bound for bound, _ in buckets}) == len(buckets)
+    assert [n for _, n in buckets] == sorted(n for _, n in buckets)
+    assert buckets[-1] == (math.inf, count)
+    return buckets, total, count
+
+
+HISTOGRAMS = ("puna_queue_seconds", "puna_time_to_first_token_seconds", "puna_time_between_tokens_seconds",
+              "puna_step_sequences")
+
+
+def test_metrics_add_up(path):
+    with serving("--parallel", 4, path) as s:
+        assert [histogram(families(s)[name])[2] for name in HISTOGRAMS] == [0] * 4
+        complete(s)
+        complete(s, n=3, max_tokens=7)
+        complete(s, max_tokens=0, echo=True)  # nothing for the engine
+        found = families(s)
+        value = {name: f.samples[0].value for name, f in found.items() if f.type != "histogram"}
+        assert (value["puna_generation_tokens"], value["puna_prompt_tokens"]) == (5 + 3 * 7, 4 * len(SECRET))
+        assert 3 * (len(SECRET) - 1) <= value["puna_prompt_tokens_cached"] < 4 * len(SECRET)
+        (_, queue, n_queue), (_, first, n_first), (_, _, n_next), (steps, sequences, n_steps) = (
+            histogram(found[name]) for name in HISTOGRAMS)
+        assert (n_queue, n_first, n_next, n_steps) == (2, 2, 4 + 3 * 6, value["puna_steps"])
+        assert 0 <= queue <= first and n_steps <= sequences <= 4 * n_steps
+        assert dict(steps)[4] == n_steps  # no more than four sequences at once
+
+
+def test_requests_are_counted_by_address_and_status(path):
+    with serving(path) as s:
+        complete(s)
+        for method, target, body in (("POST", "/v1/completions", {"model": "none"}), ("GET", "/v1/models", None),
+                                     ("POST", "/openai/v1/completions", "{"), ("GET", "/nope", None), ("GET", "/v1/models/a", None)):
+            assert s.ask(method, target, body)[0] in (200, 400, 404)
+        with s.connect() as c:
+            c.sendall(b"nonsense\r\n\r\n")
+            assert c.recv(100).startswith(b"HTTP/1.1 400")
+        with s.connect() as c:
+            body = json.dumps({"model": "quick", "prompt": "a", "max_tokens": 8000, "n": 4, "stream": True}).encode()
+            c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert c.recv(10) == b"HTTP/1.1 2"
+        wait_until(s.is_idle)
+
+        def counts():
+            return {tuple(sample.labels.values()): sample.value for sample in families(s)["puna_http_requests"].samples}
+        before = counts()
+        del before[("/metrics", "200")]
+        assert before == {("/completions", "200"): 1, ("/completions", "400"): 2, ("/models", "200"): 1, ("other", "404"): 1,
+                          ("/models/{id}", "404"): 1, ("other", "400"): 1, ("/completions", "499"): 1}
+        n = counts()[("/metrics", "200")]
+        assert counts()[("/metrics", "200")] == n + 1
+
+
+# --- the log
+
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\S+) (\S+) (\d+) bytes=(\d+) ms=[\d.]+ peer=127\.0\.0\.1:\d+ id=(\S+)(.*)")
+
+
+def exchanges(s):
+    """A few of every kind; what the log is to have of them: method, path, status, bytes, tokens."""
+    status, models = s.ask("GET", "/v1/models?key=" + SECRET)
+    expected = [("GET", "/v1/models", 200, None, None), ("POST", "/v1/completions", 200, None, (5, 0, 9)),
+                ("POST", "/v1/completions", 200, None, (5, 4, 3)), ("GET", "/a b\n", 404, None, None)]
+    complete(s, max_tokens=9)
+    s.ask("POST", "/v1/completions", {"model": "quick", "prompt": SECRET, "max_tokens": 3, "stream": True})
+    with s.connect() as c:
+        c.sendall(b"GET /a%20b%0a HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\nAuthorization: Bearer " + SECRET.encode() + b"\r\n\r\n")
+        assert c.recv(100).startswith(b"HTTP/1.1 404")
+    return expected
+
+
+def test_the_log_has_a_line_for_every_exchange(path):
+    s = Server("--log", "text", path)
+    expected = exchanges(s)
+    code, text = s.stop()
+    assert code == 0 and SECRET not in text
+    lines = [LINE.fullmatch(line).groups() for line in text.splitlines()]
+    tokens = [t and " prompt_tokens=%d cached_tokens=%d completion_tokens=%d" % t or "" for *_, t in expected]
+    assert [(m, p.replace("%20", " ").replace("%0A", "\n"), int(status), rest) for m, p, status, _, _, rest in lines] == [
+        (m, p, status, t) for (m, p, status, _, _), t in zip(expected, tokens)]
+    assert lines[-1][4] == "mine" and all(int(line[3]) > 0 for line in lines)
+
+
+def test_the_log_in_json(path):
+    s = Server("--log", "json", path)
+    expected = exchanges(s)
+    code, text = s.stop()
+    assert code == 0 and SECRET not in text
+    lines = [json.loads(line) for line in text.splitlines()]
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    assert [(e["method"], e["path"], e["status"], None, tuple(e[n] for n in names) if names[0] in e else None)
+            for e in lines] == expected
+    assert lines[-1]["id"] == "mine" and all(e["ms"] >= 0 and e["peer"].startswith("127.0.0.1:") for e in lines)
+
+
+def test_the_log_is_there_unless_it_is_not_wanted(path):
+    process = subprocess.Popen([PUNA, "serve", "--port", "0", path], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    url = process.stdout.readline().split()[-1]
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as c:
+        c.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        while c.recv(1000):
+            pass
+    process.send_signal(signal.SIGTERM)
+    assert " GET /health 200 bytes=15 " in process.communicate(timeout=60)[1]
+    s = Server("--log", "none", path)
+    exchanges(s)
+    assert s.stop() == (0, "")
+
+
+def test_nobody_waits_for_who_does_not_read_the_log(path):
+    """Its pipe is full at once; lines are lost and counted, requests are not."""
+    reader, writer = os.pipe()
+    s = Server("--log", "text", path, stderr=writer)
+    os.close(writer)
+    try:
+        n = 1200
+        with s.connect() as c:
+            c.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * n + b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            data = b""
+            while piece := c.recv(65536):
+                data += piece
+        assert data.count(b"HTTP/1.1 200 OK") == n + 1
+        lost = s.metric("puna_log_lines_lost_total")
+        assert 0 < lost < n
+        s.process.send_signal(signal.SIGTERM)
+        text = b""
+        while piece := os.read(reader, 65536):
+            text += piece
+        assert s.process.wait(60) == 0
+        lines = text.decode().splitlines()
+        assert all(LINE.fullmatch(line) for line in lines)
+        assert n + 1 - lost <= len(lines) <= n + 2 - lost  # that of the metrics may have found room, too
+    finally:
+        s.process.kill()
+        os.close(reader)
+
+
+# --- limits and origins
+
+def raw(server, data):
+    with server.connect() as c:
+        c.sendall(data)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := c.recv(65536):
+                answer += piece
+    return answer.decode()
+
+
+def test_a_body_may_be_as_long_as_allowed(path):
+    with serving("--max-body", "2K", path) as s:
+        for n, status in ((2048, 400), (2049, 413)):
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {n}\r\n\r\n"
+            assert raw(s, head.encode() + b"x" * n).startswith(f"HTTP/1.1 {status} ")
+
+
+def test_there_are_as_many_connections_as_allowed(path):
+    """From here half of them."""
+    with serving("--max-connections", 6, path) as s, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            c = stack.enter_context(s.connect())
+            c.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert c.recv(1000).startswith(b"HTTP/1.1 200")
+        answer = raw(s, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answer.startswith("HTTP/1.1 503 ") and "Retry-After: 1\r\n" in answer
+
+
+def test_only_pages_of_the_origins_that_are_named_may_read(path):
+    mine, other = "https://app.example", "http://localhost:3000"
+    with serving("--cors-origin", mine, "--cors-origin", other, path) as s:
+        for origin, allowed in ((mine, True), (other, True), ("https://b.example", False), (mine + ":8443", False),
+                                ("null", False)):
+            for target in ("/v1/models", "/nope"):
+                answer = raw(s, f"GET {target} HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n".encode())
+                assert (f"Access-Control-Allow-Origin: {origin}\r\n" in answer) == allowed
+            preflight = raw(s, f"OPTIONS /v1/models HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n"
+                               "Access-Control-Request-Method: GET\r\n\r\n".encode())
+            assert ("Access-Control-Allow-Methods" in preflight) == allowed and "Vary: Origin" in preflight
+
+
+@pytest.mark.parametrize("args, message", [
+    (["--cors-origin", "app.example"], "option --cors-origin: 'app.example' is not like https://app.example"),
+    (["--cors-origin", "https://app.example/"], "option --cors-origin: "), (["--cors-origin", "*"], "option --cors-origin: "),
+    (["--cors-origin", ""], "option --cors-origin: "), (["--cors-origin", "https://"], "option --cors-origin: "),
+    (["--log", "xml"], "option --log: 'xml' is not text, json or none"),
+    (["--max-body", "0"], "option --max-body: '0' is not from 1 to 4G"), (["--max-body", "5G"], "option --max-body: '5G' is not"),
+    (["--max-body", "x"], "option --max-body: "), (["--drain-timeout", "86401"], "option --drain-timeout: '86401' is not"),
+    (["--max-connections", "0"], "option --max-connections: '0' is not"),
+])
+def test_bad_options_are_named(path, args, message):
+    done = subprocess.run([PUNA, "serve", *args, path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith(f"puna serve: {message}") and done.stderr.count("\n") == 1
+
+
+# --- the end
+
+LONG = {"model": DEFAULT, "messages": [{"role": "user", "content": "Go on."}], "max_tokens": 7000, "ignore_eos": True}
+
+
+def start(server, document):
+    s = server.connect()
+    data = json.dumps(document).encode()
+    s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    return s
+
+
+def read_all(s):
+    data = b""
+    while piece := s.recv(65536):
+        data += piece
+    return data.decode()
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_what_outlasts_the_drain_is_told(seconds):
+    """Streams get an event, others a status, those who wait as those who are served."""
+    s = Server("--parallel", 1, "--drain-timeout", seconds)
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(start(s, LONG | {"stream": True}))]
+        wait_until(lambda: s.metric("puna_generation_tokens_total") > 0)
+        streams.append(stack.enter_context(start(s, LONG | {"stream": True})))
+        whole = stack.enter_context(start(s, LONG))
+        wait_until(lambda: s.metric("puna_requests_waiting") == 2)
+        s.process.send_signal(signal.SIGTERM)
+        for stream in streams:
+            text = read_all(stream)
+            assert text.startswith("HTTP/1.1 200 ") and text.endswith("\r\n0\r\n\r\n") and "[DONE]" not in text
+            event = json.loads(re.findall(r"^data: (.*)$", text, re.MULTILINE)[-1])
+            assert event["error"]["code"] == "server_not_ready" and "shutting down" in event["error"]["message"]
+        text = read_all(whole)
+        assert text.startswith("HTTP/1.1 503 ") and "Retry-After: 1\r\n" in text and "Connection: close" in text
+        assert s.process.wait(60) == 0
+    assert s.process.communicate() == ("", "")
+
+
+def test_who_does_not_read_its_end_holds_nobody_up(path):
+    """Neither does it after the last words."""
+    s = Server("--drain-timeout", 0, "-c", 8192, path)
+    body = json.dumps({"model": "quick", "prompt": "a", "max_tokens": 8000, "n": 4, "logprobs": 5, "stream": True}).encode()
+    with socket.socket() as c:
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        c.connect(s.address)
+        c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        wait_until(lambda: s.metric("puna_generation_tokens_total") > 100)
+        assert s.stop() == (0, "")
+
+
+# --- health
+
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+/* The monotonic clock is ahead by as many seconds as the file says. */
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    static volatile long *ahead;
+    if (ahead == NULL) {
+        ahead = mmap(NULL, 8, PROT_READ, MAP_SHARED, open(getenv("CLOCK_AHEAD"), O_RDONLY), 0);
+    }
+    int failed = (int)syscall(SYS_clock_gettime, id, t);
+    t->tv_sec += id == CLOCK_MONOTONIC ? *ahead : 0;
+    return failed;
+}
+"""
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+
+
+def ptrace(request, thread):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.restype = ctypes.c_long
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if libc.ptrace(request, thread, None, None) != 0:
+        raise OSError(ctypes.get_errno(), "ptrace")
+
+
+@contextlib.contextmanager
+def stopped_threads(process):
+    """All threads but the first, which talks to clients."""
+    threads = [int(t) for t in os.listdir(f"/proc/{process.pid}/task") if int(t) != process.pid]
+    try:
+        for t in threads:
+            ptrace(PTRACE_SEIZE, t)
+    except OSError as e:
+        pytest.skip(f"threads cannot be stopped here: {e}")
+    for t in threads:
+        ptrace(PTRACE_INTERRUPT, t)
+        os.waitpid(t, 0x40000000)  # __WALL
+    yield
+    for t in threads:
+        ptrace(PTRACE_DETACH, t)
+
+
+def test_a_server_whose_engine_is_stuck_is_not_healthy(tmp_path):
+    (tmp_path / "clock.c").write_text(CLOCK)
+    library, ahead = tmp_path / "clock.so", tmp_path / "ahead"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c"], check=True)
+    ahead.write_bytes(bytes(8))
+    s = Server(env=os.environ | {"LD_PRELOAD": str(library), "CLOCK_AHEAD": str(ahead)})
+    with open(ahead, "r+b") as f, mmap.mmap(f.fileno(), 8) as seconds, start(s, LONG | {"stream": True}) as c:
+        wait_until(lambda: s.metric("puna_generation_tokens_total") > 2)
+
+        def health():
+            return s.ask("GET", "/health", timeout=5)
+
+        def go_on():
+            n = s.metric("puna_generation_tokens_total")
+            wait_until(lambda: s.metric("puna_generation_tokens_total") > n + 1)
+        for now in range(2000, 100000, 2000):
+            seconds[:] = struct.pack("l", now)
+            go_on()  # time alone is no reason
+            assert health() == (200, {"status": "ok"})
+            with stopped_threads(s.process):
+                with contextlib.suppress(TimeoutError):  # one was stopped within a lock
+                    assert health()[0] == 200
+                    seconds[:] = struct.pack("l", now + 100)
+                    assert health()[0] == 200
+                    seconds[:] = struct.pack("l", now + 1200)
+                    status, document = health()
+                    break
+        assert status == 503 and "stuck for 12" in document["error"]["message"]
+        go_on()
+        assert health()[0] == 200
+        c.close()
+        wait_until(s.is_idle)
+        seconds[:] = struct.pack("l", 200000)  # nothing to do is no reason, either
+        assert health()[0] == 200
+    assert s.stop() == (0, "")
