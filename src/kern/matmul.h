@@ -122,18 +122,20 @@ typedef void matmul_job_fn(const struct matmul_job *job);
 
 /* Asks for lines that a cold job reads later, n_lines a call in the order of reading. A CPU's own
  * prefetchers stop at pages and stay close to the last load, which with many products a line is too
- * close. One or two tokens want them in L1, soon; more tokens have time for L2, where more requests
- * may be under way. Distances as measured: half or twice as far is slower. */
+ * close. One or two tokens want them in L1, soon: 8 calls ahead where a call reads whole units of
+ * quants; more tokens have time for L2, where more requests may be under way. Distances as
+ * measured: half or twice as far is slower. */
 TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, const int n_lines,
                               const int n_tokens)
 {
     if (!job->cold) {
         return;
     }
+    const int soon = n_lines < 4 ? 4096 : 8 * n_lines * PACK_LINE;
     UNROLL
     for (int i = 0; i < n_lines; i++) {
         if (n_tokens <= 2) {
-            __builtin_prefetch(p + 4096 + i * PACK_LINE, 0, 3);
+            __builtin_prefetch(p + soon + i * PACK_LINE, 0, 3);
         } else {
             __builtin_prefetch(p + 8192 + i * PACK_LINE, 0, 2);
         }
