@@ -32,7 +32,7 @@ class Puna:
 
     def command(self, *options, command="score"):
         arguments = {"score": ["--ids", "--json", "--top", "3"],
-                     "bench": ["--json", "-p", "none", "-d", "none", "--parallel", "none"]}[command]
+                     "bench": ["--json", "-r", "1", "-p", "1", "-d", "none", "--parallel", "none"]}[command]
         return [PUNA, command, *arguments, "-t", "2", *options, str(self.model)]
 
     def run(self, *options, **more):
