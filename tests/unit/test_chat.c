@@ -445,6 +445,7 @@ static void the_default_system_message_is_read_from_the_literals_of_the_template
         {"{{ '<|im_start|>' + role + '<|im_end|>' }}", NULL},
         {"'<|im_start|>system\n' + m + '<|im_start|>system\\nlater<|im_end|>'", "later"},
         {"'<|im_start|>system", NULL},
+        {"<|im_start|>system\nfirst<|im_start|>system\nsecond<|im_end|>", "second"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct file f;
