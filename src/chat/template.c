@@ -362,7 +362,7 @@ bool chat_template_render(const struct chat_template *t, const struct chat_messa
     }
     struct writer w = {.t = t, .out = out};
     buf_init(&w.text, CHAT_MAX_TEXT_BYTES);
-    size_t n_before = out->n;
+    size_t n_before = out->n, n_dropped_before = out->n_dropped;
     bool ok;
     switch (t->family) {
     case CHAT_CHATML:
@@ -379,6 +379,7 @@ bool chat_template_render(const struct chat_template *t, const struct chat_messa
     buf_finish(&w.text);
     if (!ok) {
         out->n = n_before;
+        out->n_dropped = n_dropped_before;
     }
     return ok;
 }
