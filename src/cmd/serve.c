@@ -504,6 +504,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "words that count as profanity, one a line, in place of\nthe lists that are built in",
          NULL},
         OPTIONS_MODEL(o->model, "512"),
+        OPTIONS_CACHE(o->model),
     };
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
     struct error e = {0};

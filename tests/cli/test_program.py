@@ -189,6 +189,30 @@ def test_documents_know_every_option(document, form):
         assert [o for o in options if not re.search(re.escape(form.format(o)) + r"\b", text)] == []
 
 
+def readme_rows():
+    """What README and the manual say of the options of every command that computes: names, then the whole row."""
+    table = (ROOT / "README.md").read_text().split("Those of every command that computes:", 1)[1].split("\n\n")[1]
+    return [(re.findall(r"--([\w-]+)", row.split(" | ")[0]), row) for row in table.split("\n") if "`-" in row]
+
+
+def manual_rows():
+    part = (ROOT / "docs/puna.1").read_text().split(".Ss Options of all that compute\n", 1)[1]
+    rows = part.split("\n.El", 1)[0].split("\n.It ")[1:]
+    return [(re.findall(r" -([\w-]+)", row.split("\n")[0]), row) for row in rows]
+
+
+@pytest.mark.parametrize("rows", [readme_rows, manual_rows])
+def test_every_command_that_computes_has_the_options_that_documents_give_it(rows):
+    texts = {command: run(command, "--help").stdout.decode() for command in COMMANDS}
+    texts = {command: text for command, text in texts.items() if "\nComputing:" in text}
+    options = [(name, row) for names, row in rows() for name in names]
+    assert list(texts) == ["run", "serve", "score", "bench"] and len(options) == 10
+    for name, row in options:
+        without = re.search(r"not in\W[^;]*|$", row)[0]
+        lacking = [c for c, text in texts.items() if not re.search(rf"^ +(-\w, )?--{name}\b", text, re.M)]
+        assert lacking == [c for c in texts if re.search(rf"\b{c}\b", without)], name
+
+
 FULL = b": standard output cannot be written: No space left on device\n"
 
 
