@@ -162,7 +162,7 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
     bool ok = run(&b, env, model, &e);
     int code = ok ? cmd_finish_output("bench", 0) : cmd_fail("bench", &e);
     if (code == 0) {
-        session_keep(&b.session); /* the output is out: nobody waits for this */
+        session_keep(&b.session, b.session.pool); /* the output is out: nobody waits for this */
     }
     bench_buffers_finish(&b);
     session_close(&b.session);

@@ -503,7 +503,7 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
     bool ok = run(&r, model, &e);
     int code = ok ? cmd_finish_output("run", 0) : cmd_fail("run", &e);
     if (code == 0) {
-        session_keep(&r.session); /* the output is out: nobody waits for this */
+        session_keep(&r.session, r.session.pool); /* the output is out: nobody waits for this */
     }
     close_run(&r);
     return code;

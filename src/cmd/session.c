@@ -180,10 +180,12 @@ static bool load_weights(struct session *s, struct loading *l, const char *cache
     s->progress.wanted = isatty(STDERR_FILENO);
     l->cache.folder = cache_folder;
     l->cache.model_path = s->path;
-    struct model_load_options load_options = {
-        .exact = l->options->exact,
-        .watch = {.progress = show_progress, .note = show_note, .argument = &s->progress},
-        .cache = l->options->no_cache ? NULL : &l->cache};
+    struct model_load_options load_options = {.exact = l->options->exact,
+                                              .watch = {.progress = show_progress,
+                                                        .note = show_note,
+                                                        .argument = &s->progress,
+                                                        .stop = l->options->stop},
+                                              .cache = l->options->no_cache ? NULL : &l->cache};
     s->has_model = model_load(&s->model, s->file, l->kern, &load_options, l->pool, e);
     return s->has_model || error_prefix(e, "%s", s->path);
 }
@@ -244,11 +246,11 @@ bool session_open(struct session *s, const struct cmd_env *env, const char *mode
     return true;
 }
 
-void session_keep(struct session *s)
+void session_keep(struct session *s, struct pool *pool)
 {
-    packing_store(&s->model.weights, s->pool);
+    packing_store(&s->model.weights, pool);
     if (s->draft != NULL) {
-        packing_store(&s->draft->model.weights, s->pool);
+        packing_store(&s->draft->model.weights, pool);
     }
 }
 
