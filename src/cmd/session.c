@@ -130,13 +130,9 @@ static bool choose_ctx(struct session *s, uint32_t wanted, struct error *e)
     if (!model_config_read(&c, s->file, e)) {
         return false;
     }
-    if (wanted > c.ctx_train) {
-        return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
-                         wanted, c.ctx_train);
-    }
     uint32_t most = c.ctx_train < ENGINE_DEFAULT_CTX ? c.ctx_train : ENGINE_DEFAULT_CTX;
     s->n_ctx = wanted > 0 ? wanted : most;
-    return true;
+    return rope_check_ctx(s->n_ctx, c.ctx_train, e);
 }
 
 /* Signals of the terminal are for the calling thread: another's would not end its read. */

@@ -141,6 +141,13 @@ def test_a_context_longer_than_the_models_is_refused(model, command):
     assert code == 2 and "a context of 65 tokens: the model was made for 64" in line
 
 
+@pytest.mark.parametrize("command", COMPUTING)
+def test_a_context_of_more_positions_than_have_angles_is_refused(model, command):
+    path = model(llama__context_length=(U32, 1 << 21))
+    code, line = failure(command, "--ctx", 2**20 + 1, *PROMPT.get(command, []), path, data=b"ab")
+    assert code == 6 and "a context of 1048577 tokens: at most 1048576 are supported" in line
+
+
 @pytest.mark.parametrize("args, message", [
     (["--threads", "-1"], "option --threads: '-1' is not a whole number from 1 to 1024"),
     (["--threads", "99999999999999999999"], "is not a whole number from 1 to 1024"),
