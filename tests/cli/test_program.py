@@ -183,6 +183,10 @@ def test_help_is_asked_for_in_any_form():
             assert run(*form).stdout == text
     done = run("help", "nosuch")
     assert (done.returncode, done.stdout) == (2, b"") and b"unknown command 'nosuch'" in done.stderr
+    for form in ("help", "--help", "-h"):
+        done = run(form, "run", "ex\ntra")
+        assert (done.returncode, done.stdout, done.stderr) == (
+            2, b"", b"puna: surplus argument 'ex\\ntra' (see puna --help)\n")
 
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
