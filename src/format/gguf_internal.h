@@ -28,12 +28,9 @@ struct gguf_cursor {
     uint64_t n_parts;
 };
 
-/* All are ERROR_FORMAT, with the cursor unmoved, when the file ends too early. */
-bool gguf_cursor_take(struct gguf_cursor *c, uint64_t n_bytes, const uint8_t **out,
-                      struct error *e);
+/* Both are ERROR_FORMAT, with the cursor unmoved, when the file ends too early. */
 bool gguf_cursor_u32(struct gguf_cursor *c, uint32_t *out, struct error *e);
 bool gguf_cursor_u64(struct gguf_cursor *c, uint64_t *out, struct error *e);
-bool gguf_cursor_str(struct gguf_cursor *c, struct str *out, struct error *e);
 
 /* A key or a tensor name: 1 to GGUF_MAX_NAME_BYTES bytes of UTF-8 without control characters, so
  * that error texts and listings may print it as it is. */

@@ -43,7 +43,8 @@ static uint64_t load_u64(const uint8_t *p)
     return le64toh(x);
 }
 
-bool gguf_cursor_take(struct gguf_cursor *c, uint64_t n_bytes, const uint8_t **out, struct error *e)
+static bool cursor_take(struct gguf_cursor *c, uint64_t n_bytes, const uint8_t **out,
+                        struct error *e)
 {
     size_t left = c->n_bytes - c->at;
     if (n_bytes > left) {
@@ -60,7 +61,7 @@ bool gguf_cursor_take(struct gguf_cursor *c, uint64_t n_bytes, const uint8_t **o
 bool gguf_cursor_u32(struct gguf_cursor *c, uint32_t *out, struct error *e)
 {
     const uint8_t *p = NULL;
-    if (!gguf_cursor_take(c, sizeof *out, &p, e)) {
+    if (!cursor_take(c, sizeof *out, &p, e)) {
         return false;
     }
     *out = load_u32(p);
@@ -70,14 +71,14 @@ bool gguf_cursor_u32(struct gguf_cursor *c, uint32_t *out, struct error *e)
 bool gguf_cursor_u64(struct gguf_cursor *c, uint64_t *out, struct error *e)
 {
     const uint8_t *p = NULL;
-    if (!gguf_cursor_take(c, sizeof *out, &p, e)) {
+    if (!cursor_take(c, sizeof *out, &p, e)) {
         return false;
     }
     *out = load_u64(p);
     return true;
 }
 
-bool gguf_cursor_str(struct gguf_cursor *c, struct str *out, struct error *e)
+static bool cursor_str(struct gguf_cursor *c, struct str *out, struct error *e)
 {
     size_t start = c->at;
     uint64_t n = 0;
@@ -85,7 +86,7 @@ bool gguf_cursor_str(struct gguf_cursor *c, struct str *out, struct error *e)
     if (!gguf_cursor_u64(c, &n, e)) {
         return false;
     }
-    if (!gguf_cursor_take(c, n, &p, e)) {
+    if (!cursor_take(c, n, &p, e)) {
         c->at = start;
         return false;
     }
@@ -102,7 +103,7 @@ bool gguf_cursor_name(struct gguf_cursor *c, struct str *out, struct error *e)
 {
     size_t start = c->at;
     struct str name;
-    if (!gguf_cursor_str(c, &name, e)) {
+    if (!cursor_str(c, &name, e)) {
         return false;
     }
     if (name.n == 0 || name.n > GGUF_MAX_NAME_BYTES) {
@@ -288,7 +289,7 @@ static bool read_strings(struct gguf_cursor *c, struct gguf_value *v, struct err
     v->string_offsets = offsets;
     for (uint64_t i = 0; i < v->n_items; i++) {
         struct str s;
-        if (!gguf_cursor_str(c, &s, e)) {
+        if (!cursor_str(c, &s, e)) {
             return error_prefix(e, "key '%.*s', string %" PRIu64 " of %" PRIu64,
                                 STR_ARG(gguf_shown(v->key)), i + 1, v->n_items);
         }
@@ -344,14 +345,14 @@ static bool read_value(struct gguf_cursor *c, struct gguf_value *v, struct error
         return false;
     }
     if (v->type == GGUF_STRING) {
-        return gguf_cursor_str(c, &v->s, e) ||
+        return cursor_str(c, &v->s, e) ||
                error_prefix(e, "key '%.*s'", STR_ARG(gguf_shown(v->key)));
     }
     if (v->type == GGUF_ARRAY) {
         return read_array(c, v, e);
     }
     const uint8_t *p = NULL;
-    if (!gguf_cursor_take(c, value_types[v->type].n_bytes, &p, e)) {
+    if (!cursor_take(c, value_types[v->type].n_bytes, &p, e)) {
         return error_prefix(e, "key '%.*s'", STR_ARG(gguf_shown(v->key)));
     }
     load_scalar(p, v->type, v);
