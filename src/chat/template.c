@@ -60,11 +60,11 @@ static bool check_control(const struct tokenizer *t, enum chat_family family, ui
     if (kind == TOKEN_CONTROL) {
         return true;
     }
-    struct str text = tokenizer_text(t, id);
+    struct str text = str_shown(tokenizer_text(t, id));
     return error_set(e, ERROR_UNSUPPORTED,
                      "chat template %s needs token '%.*s' as a control token, but token %u is of "
                      "type %d",
-                     family_names[family], (int)(text.n < 64 ? text.n : 64), text.p, id, (int)kind);
+                     family_names[family], STR_ARG(text), id, (int)kind);
 }
 
 static bool find_control(const struct tokenizer *t, enum chat_family family, const char *text,

@@ -146,15 +146,6 @@ bool gguf_cursor_count(const struct gguf_cursor *c, uint64_t n, uint64_t max, si
     return true;
 }
 
-struct str gguf_shown(struct str name)
-{
-    if (name.n > GGUF_NAME_SHOWN_BYTES) {
-        name.n = GGUF_NAME_SHOWN_BYTES;
-        name.n = str_complete_utf8(name);
-    }
-    return name;
-}
-
 /* --- index by name */
 
 static struct str item_name(const struct gguf_index *index, size_t i)
@@ -272,7 +263,7 @@ static bool read_type(struct gguf_cursor *c, struct str key, enum gguf_value_typ
     }
     if (type >= GGUF_VALUE_TYPE_COUNT) {
         return error_set(e, ERROR_FORMAT, "key '%.*s': unknown value type %" PRIu32,
-                         STR_ARG(gguf_shown(key)), type);
+                         STR_ARG(str_shown(key)), type);
     }
     *out = (enum gguf_value_type)type;
     return true;
@@ -291,7 +282,7 @@ static bool read_strings(struct gguf_cursor *c, struct gguf_value *v, struct err
         struct str s;
         if (!cursor_str(c, &s, e)) {
             return error_prefix(e, "key '%.*s', string %" PRIu64 " of %" PRIu64,
-                                STR_ARG(gguf_shown(v->key)), i + 1, v->n_items);
+                                STR_ARG(str_shown(v->key)), i + 1, v->n_items);
         }
         offsets[i] = (uint64_t)((const uint8_t *)s.p - v->items);
     }
@@ -303,7 +294,7 @@ static bool check_bools(const struct gguf_value *v, const uint8_t *p, size_t n, 
     for (size_t i = 0; i < n; i++) {
         if (p[i] > 1) {
             return error_set(e, ERROR_FORMAT, "key '%.*s': bool with value %u, expected 0 or 1",
-                             STR_ARG(gguf_shown(v->key)), p[i]);
+                             STR_ARG(str_shown(v->key)), p[i]);
         }
     }
     return true;
@@ -317,7 +308,7 @@ static bool read_array(struct gguf_cursor *c, struct gguf_value *v, struct error
     }
     if (v->array_type == GGUF_ARRAY) {
         return error_set(e, ERROR_UNSUPPORTED, "key '%.*s': arrays of arrays are not supported",
-                         STR_ARG(gguf_shown(v->key)));
+                         STR_ARG(str_shown(v->key)));
     }
     if (!gguf_cursor_u64(c, &n, e)) {
         return false;
@@ -328,7 +319,7 @@ static bool read_array(struct gguf_cursor *c, struct gguf_value *v, struct error
     size_t n_items = 0;
     if (!gguf_cursor_count(&items, n, GGUF_MAX_ARRAY_ITEMS,
                            v->array_type == GGUF_STRING ? sizeof n : item_bytes, &n_items, e)) {
-        return error_prefix(e, "key '%.*s'", STR_ARG(gguf_shown(v->key)));
+        return error_prefix(e, "key '%.*s'", STR_ARG(str_shown(v->key)));
     }
     v->n_items = n_items;
     v->items = c->data + c->at;
@@ -345,15 +336,14 @@ static bool read_value(struct gguf_cursor *c, struct gguf_value *v, struct error
         return false;
     }
     if (v->type == GGUF_STRING) {
-        return cursor_str(c, &v->s, e) ||
-               error_prefix(e, "key '%.*s'", STR_ARG(gguf_shown(v->key)));
+        return cursor_str(c, &v->s, e) || error_prefix(e, "key '%.*s'", STR_ARG(str_shown(v->key)));
     }
     if (v->type == GGUF_ARRAY) {
         return read_array(c, v, e);
     }
     const uint8_t *p = NULL;
     if (!cursor_take(c, value_types[v->type].n_bytes, &p, e)) {
-        return error_prefix(e, "key '%.*s'", STR_ARG(gguf_shown(v->key)));
+        return error_prefix(e, "key '%.*s'", STR_ARG(str_shown(v->key)));
     }
     load_scalar(p, v->type, v);
     return v->type != GGUF_BOOL || check_bools(v, p, 1, e);
@@ -389,7 +379,7 @@ bool gguf_metadata_read(struct gguf_cursor *c, uint64_t n_keys, struct gguf_meta
     size_t second;
     if (gguf_index_has_duplicate(&m->index, &first, &second)) {
         return error_set(e, ERROR_FORMAT, "key '%.*s' is there twice, as number %zu and %zu",
-                         STR_ARG(gguf_shown(m->values[first].key)), first + 1, second + 1);
+                         STR_ARG(str_shown(m->values[first].key)), first + 1, second + 1);
     }
     return true;
 }
@@ -436,7 +426,7 @@ static bool absent(const char *key, bool required, struct error *e)
 static bool wrong_type(const struct gguf_value *v, const char *expected, struct error *e)
 {
     return error_set(e, ERROR_FORMAT, "key '%.*s' is of type %s, expected %s",
-                     STR_ARG(gguf_shown(v->key)), gguf_value_type_name(v->type), expected);
+                     STR_ARG(str_shown(v->key)), gguf_value_type_name(v->type), expected);
 }
 
 bool gguf_metadata_get_u32(const struct gguf_metadata *m, const char *key, bool required,

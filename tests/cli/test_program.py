@@ -47,6 +47,13 @@ def test_an_error_is_one_line_whatever_the_file_says(model):
     assert f"architecture '{ESCAPED}'" in failure("run", "-p", "x", path)[1]
 
 
+def test_a_long_text_from_a_file_leaves_room_for_what_is_said_about_it(model):
+    path = model(general__architecture=(STRING, "\u20ac" * 300))
+    assert f"architecture '{32 * chr(0x20ac)}' is not supported, only 'llama'" in failure("run", "-p", "x", path)[1]
+    path = model(ggml__model=(STRING, "\u20ac" * 300))
+    assert f"'{32 * chr(0x20ac)}' is not supported (gpt2 and llama are)" in failure("score", path)[1]
+
+
 def test_an_error_is_one_line_whatever_was_typed(tmp_path):
     for command in ("run", "inspect", "tokenize", "detokenize", "score", "bench"):
         code, line = failure(command, b"no\n\x1b/such.gguf".decode())
