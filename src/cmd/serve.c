@@ -1,5 +1,6 @@
 /* serve.c - `puna serve`: the model behind an HTTP API. This thread does the talking; another one
  * loads the model. */
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "cmd/content_filter.h"
@@ -158,17 +159,16 @@ static bool choose_kv_bytes(const struct serve *s, uint64_t *out, struct error *
 /* What the bytes of an answer depend on beside the request: the weights and the arithmetic. */
 static uint64_t digest(const struct serve *s)
 {
-    uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */
     char text[512];
     int n = snprintf(text, sizeof text, "%s %llu %lld %s %s %s", s->name,
                      (unsigned long long)gguf_file_bytes(s->session.file),
                      (long long)s->service.model.created, PUNA_VERSION,
                      kern_numerics_name(s->session.model.kern->numerics),
                      kv_type_name(s->session.kv_type));
-    for (int i = 0; i < n && i < (int)sizeof text - 1; i++) {
-        hash = (hash ^ (unsigned char)text[i]) * 0x100000001B3u;
-    }
-    return hash;
+    struct digest d = digest_of(text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+    uint64_t first;
+    memcpy(&first, d.bytes, sizeof first);
+    return first;
 }
 
 static bool start_worker(struct serve *s, struct error *e)
