@@ -216,6 +216,21 @@ static void printing_and_consuming_move_bytes(void **state)
     buf_finish(&b);
 }
 
+static void the_capacity_of_a_buffer_never_passes_its_maximum(void **state)
+{
+    (void)state;
+    for (size_t max = 1; max < 300; max += 13) {
+        struct buf b;
+        buf_init(&b, max);
+        for (size_t i = 0; i < max; i++) {
+            assert_true(buf_append_byte(&b, 'x', NULL));
+            assert_true(b.n <= b.capacity && b.capacity <= max);
+        }
+        assert_false(buf_append_byte(&b, 'x', NULL));
+        buf_finish(&b);
+    }
+}
+
 static void nothing_is_consumed_of_an_empty_buffer(void **state)
 {
     (void)state;
@@ -348,6 +363,7 @@ int main(void)
         cmocka_unit_test(the_precision_of_a_huge_string_is_not_negative),
         cmocka_unit_test(a_buffer_grows_to_its_maximum_and_no_further),
         cmocka_unit_test(printing_and_consuming_move_bytes),
+        cmocka_unit_test(the_capacity_of_a_buffer_never_passes_its_maximum),
         cmocka_unit_test(nothing_is_consumed_of_an_empty_buffer),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_memory_runs_out),
         cmocka_unit_test(products_and_sums_that_overflow_are_refused),
