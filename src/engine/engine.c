@@ -257,7 +257,7 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
                        uint32_t n_tokens, struct error *e)
 {
     if (n_tokens == 0 || n_tokens > g->options.n_ctx) {
-        return error_set(e, ERROR_CONTEXT, "%u tokens do not fit a context of %u", n_tokens,
+        return error_set(e, ERROR_CONTEXT, "%u tokens, but a sequence has 1 to %u", n_tokens,
                          g->options.n_ctx);
     }
     if (!check_ids(g, tokens, n_tokens, e)) {
