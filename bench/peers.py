@@ -55,7 +55,8 @@ def build_llama_cpp():
 
 
 def run_puna(args, model, test):
-    """Tokens a second, and what share of the limit that is, of one repetition."""
+    """Tokens a second, and what share of the limit that is, of one repetition. How many tokens a decode has,
+    bench chooses (n is 0)."""
     kind, n, depth = test
     context = str(n + depth + 128)
     command = [args.puna, "bench", "--json", "-r", "1", "-t", str(args.threads), "-c", context,
@@ -63,7 +64,7 @@ def run_puna(args, model, test):
     command += ["-p", str(n), "-d", "none"] if kind == "prefill" else ["-p", "none", "-d", str(depth)]
     done = json.loads(subprocess.run([*command, model], check=True, stdout=subprocess.PIPE).stdout)
     result = done["tests"][0]
-    return {"rate": result["tokens_per_second"], "limit": result["limit_tokens_per_second"],
+    return {"tokens": result["tokens"], "rate": result["tokens_per_second"], "limit": result["limit_tokens_per_second"],
             "read": result["read_bytes_per_second"], "int8": result["int8_ops_per_second"]}
 
 
@@ -73,14 +74,17 @@ def run_peer(folder, args, model, test):
     command += ["-p", str(n), "-n", "0"] if kind == "prefill" else ["-p", "0", "-n", str(n)]
     command += ["-d", str(depth)] if depth else []
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return {"rate": json.loads(done.stdout)[0]["avg_ts"]}
+    result = json.loads(done.stdout)[0]
+    return {"rate": result["avg_ts"], "version": f"{result['build_number']} ({result['build_commit']})"}
 
 
 def measure(args, programs, model, test):
+    """The peers get as many tokens as Puna, the first, had in the same round."""
+    kind, n, depth = test
     runs = {name: [] for name in programs}
     for _ in range(args.rounds):
         for name, run in programs.items():
-            runs[name].append(run(args, model, test))
+            runs[name].append(run(args, model, (kind, n if name == "Puna" else runs["Puna"][-1]["tokens"], depth)))
     return runs
 
 
@@ -95,15 +99,17 @@ def table(args, programs, models):
         head += [f"{name} t/s", "spread", "ratio"]
     yield head
     for model in models:
-        tests = [("prefill", 512, 0), ("decode", 32, 0)]
-        tests += [("decode", 32, d) for d in args.depths]
+        tests = [("prefill", 512, 0), ("decode", 0, 0)]
+        tests += [("decode", 0, d) for d in args.depths]
         for test in tests:
             runs = measure(args, programs, model, test)
             rates = {name: [r["rate"] for r in rows] for name, rows in runs.items()}
             ours = statistics.median(rates["Puna"])
             limit = statistics.median(r["limit"] for r in runs["Puna"])
+            for name in peers:
+                args.versions[name] = runs[name][0]["version"]
             kind, n, depth = test
-            row = [model.stem, f"{kind} {n}" + (f" at {depth}" if depth else ""), f"{ours:.1f}",
+            row = [model.stem, kind + (f" {n}" if n else "") + (f" at {depth}" if depth else ""), f"{ours:.1f}",
                    f"{spread(rates['Puna']):.0%}", f"{limit:.1f}", f"{ours / limit:.0%}"]
             for name in peers:
                 theirs = statistics.median(rates[name])
@@ -119,12 +125,15 @@ def cpu_name():
 
 def section(args, rows):
     compiler = subprocess.run(["cc", "--version"], check=True, stdout=subprocess.PIPE, text=True)
+    puna = subprocess.run([args.puna, "version"], check=True, stdout=subprocess.PIPE, text=True)
     head, *body = rows
     options = [f"--rounds {args.rounds}"]
     options += ["--depths " + " ".join(map(str, args.depths)) + " --"] if args.depths else []
     lines = [f"## {datetime.date.today()}: {cpu_name()}, {args.threads} threads", "",
              f"{compiler.stdout.splitlines()[0]}; {args.rounds} rounds, interleaved; medians, and the "
              "range of the rounds over the median. Ratio: Puna's median over theirs. Limit: what the probes beside Puna's runs allow.",
+             ", ".join([puna.stdout.splitlines()[0], *(f"{name} {v}" for name, v in args.versions.items())]) +
+             "; each decodes as many tokens as Puna does in about 0.3 s, 64 at most.",
              f"Command: `bench/peers.py {' '.join(options)} {' '.join(m.name for m in args.models)}` "
              "(models of random weights by `gen_gguf`, and the default model).", "",
              "| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
@@ -142,6 +151,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--depths", type=int, nargs="*", default=[])
     args = parser.parse_args()
+    args.versions = {}
     folders = {"llama.cpp": args.llama_cpp or build_llama_cpp(), "ik_llama.cpp": args.ik_llama_cpp}
     programs = {"Puna": run_puna}
     for name, folder in folders.items():

@@ -54,6 +54,12 @@ int main(int argc, char **argv)
         print_help(stdout);
         return cmd_finish_output("help", 0);
     }
+    if (is_help && argc > 3) {
+        fputs("puna: surplus argument '", stderr);
+        print_escaped(stderr, str_from(argv[3]), SIZE_MAX);
+        fputs("' (see puna --help)\n", stderr);
+        return 2;
+    }
     const char *name = is_help ? argv[2] : strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
     char *help_args[] = {(char *)name, "--help", NULL};
     for (size_t i = 0; i < N_COMMANDS; i++) {

@@ -30,7 +30,8 @@ bool buf_reserve(struct buf *b, size_t n_more, struct error *e)
     if (needed <= b->capacity) {
         return true;
     }
-    size_t capacity = b->capacity > 0 ? b->capacity : FIRST_CAPACITY;
+    size_t first = FIRST_CAPACITY < b->max ? FIRST_CAPACITY : b->max;
+    size_t capacity = b->capacity > 0 ? b->capacity : first;
     while (capacity < needed) {
         capacity = capacity > b->max / 2 ? b->max : capacity * 2;
     }

@@ -29,7 +29,8 @@ bool keep_path(const struct keep *k, const struct digest *name, char out[PATH_MA
         snprintf(hex + 2 * i, 3, "%02x", name->bytes[i]);
     }
     int n = snprintf(out, PATH_MAX, "%s/%s%s", k->folder, hex, k->suffix);
-    return (n > 0 && n < PATH_MAX) || error_set(e, ERROR_IO, "the name of the folder is too long");
+    return (n > 0 && n < PATH_MAX) ||
+           error_set(e, ERROR_IO, "a path of %d bytes, at most %d are possible", n, PATH_MAX - 1);
 }
 
 int keep_open(const char *path)

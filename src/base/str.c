@@ -87,3 +87,12 @@ size_t str_complete_utf8(struct str s)
     }
     return s.n;
 }
+
+struct str str_shown(struct str s)
+{
+    if (s.n > STR_SHOWN_BYTES) {
+        s.n = STR_SHOWN_BYTES;
+        s.n = str_complete_utf8(s);
+    }
+    return s;
+}

@@ -55,4 +55,9 @@ size_t str_encode_utf8(uint32_t code_point, char out[4]);
  */
 size_t str_complete_utf8(struct str s);
 
+/* What error texts show of a text from a file: the whole, or as many code points as fit
+ * STR_SHOWN_BYTES. */
+enum { STR_SHOWN_BYTES = 96 };
+struct str str_shown(struct str s);
+
 #endif

@@ -130,22 +130,25 @@ static bool is_literal(struct str s, char quote)
     return true;
 }
 
-/* The first "<|im_start|>system\nTEXT<|im_end|>" in which TEXT is spelled out. */
+/* The first "<|im_start|>system\nTEXT<|im_end|>" in which TEXT is spelled out. Nothing is looked at
+ * beyond the next opening, so that no byte is looked at more than a few times. */
 static bool find_default_system(struct str jinja, struct str *out_text, char *out_quote)
 {
     const struct str opening = STR("<|im_start|>system"), closing = STR("<|im_end|>");
     char before = 0;
-    for (size_t at; (at = find(jinja, opening)) != SIZE_MAX;) {
+    for (size_t at = find(jinja, opening); at != SIZE_MAX;) {
         before = at > 0 ? jinja.p[at - 1] : before;
         char quote = before == '\'' || before == '"' ? before : 0;
         jinja = str_skip(jinja, at + opening.n);
+        at = find(jinja, opening);
+        struct str turn = {jinja.p, at != SIZE_MAX ? at : jinja.n};
         struct str newline =
-            quote != 0 && str_starts_with(jinja, STR("\\n")) ? STR("\\n") : STR("\n");
-        size_t end = find(jinja, closing);
-        if (!str_starts_with(jinja, newline) || end == SIZE_MAX) {
+            quote != 0 && str_starts_with(turn, STR("\\n")) ? STR("\\n") : STR("\n");
+        size_t end = find(turn, closing);
+        if (!str_starts_with(turn, newline) || end == SIZE_MAX) {
             continue;
         }
-        struct str text = {jinja.p + newline.n, end - newline.n};
+        struct str text = {turn.p + newline.n, end - newline.n};
         if (is_literal(text, quote)) {
             *out_text = text;
             *out_quote = quote;

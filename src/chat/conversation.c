@@ -12,14 +12,9 @@ void conversation_truncate(struct conversation *c, size_t n)
     }
 }
 
-void conversation_clear(struct conversation *c)
-{
-    conversation_truncate(c, 0);
-}
-
 void conversation_finish(struct conversation *c)
 {
-    conversation_clear(c);
+    conversation_truncate(c, 0);
     mem_free(c->messages);
     *c = (struct conversation){0};
 }

@@ -14,7 +14,6 @@ struct conversation {
 
 /* A zeroed struct is an empty conversation. */
 void conversation_finish(struct conversation *c);
-void conversation_clear(struct conversation *c);
 
 /* Appends a copy. ERROR_MEMORY leaves *c as it was. */
 bool conversation_add(struct conversation *c, enum chat_role role, struct str content,

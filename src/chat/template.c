@@ -60,11 +60,11 @@ static bool check_control(const struct tokenizer *t, enum chat_family family, ui
     if (kind == TOKEN_CONTROL) {
         return true;
     }
-    struct str text = tokenizer_text(t, id);
+    struct str text = str_shown(tokenizer_text(t, id));
     return error_set(e, ERROR_UNSUPPORTED,
                      "chat template %s needs token '%.*s' as a control token, but token %u is of "
                      "type %d",
-                     family_names[family], (int)(text.n < 64 ? text.n : 64), text.p, id, (int)kind);
+                     family_names[family], STR_ARG(text), id, (int)kind);
 }
 
 static bool find_control(const struct tokenizer *t, enum chat_family family, const char *text,
@@ -362,7 +362,7 @@ bool chat_template_render(const struct chat_template *t, const struct chat_messa
     }
     struct writer w = {.t = t, .out = out};
     buf_init(&w.text, CHAT_MAX_TEXT_BYTES);
-    size_t n_before = out->n;
+    size_t n_before = out->n, n_dropped_before = out->n_dropped;
     bool ok;
     switch (t->family) {
     case CHAT_CHATML:
@@ -379,6 +379,7 @@ bool chat_template_render(const struct chat_template *t, const struct chat_messa
     buf_finish(&w.text);
     if (!ok) {
         out->n = n_before;
+        out->n_dropped = n_dropped_before;
     }
     return ok;
 }

@@ -14,6 +14,7 @@ static bool set_list(void *target, const char *value, struct error *e)
     struct bench_list *list = target;
     const char *p = value;
     list->n = 0;
+    list->is_given = true;
     if (strcmp(value, "none") == 0) {
         return true;
     }
@@ -22,11 +23,12 @@ static bool set_list(void *target, const char *value, struct error *e)
         errno = 0;
         unsigned long n = strtoul(p, &end, 10);
         bool is_number = *p >= '0' && *p <= '9' && (*end == ',' || *end == '\0');
-        if (!is_number || errno != 0 || n > list->max || list->n == BENCH_MAX_LIST) {
+        if (!is_number || errno != 0 || n < list->min || n > list->max ||
+            list->n == BENCH_MAX_LIST) {
             return error_set(e, ERROR_USAGE,
-                             "'%s' is neither 'none' nor at most %d numbers up to %u with commas "
-                             "between them",
-                             value, BENCH_MAX_LIST, list->max);
+                             "'%s' is neither 'none' nor at most %d numbers from %u to %u with "
+                             "commas between them",
+                             value, BENCH_MAX_LIST, list->min, list->max);
         }
         list->values[list->n++] = (uint32_t)n;
         p = end;
@@ -34,31 +36,45 @@ static bool set_list(void *target, const char *value, struct error *e)
     return true;
 }
 
-static void add_test(struct bench *b, bool is_decode, uint32_t n_tokens, uint32_t depth,
-                     uint32_t batch)
+/* Of the tests that were not asked for, those that do not fit the context are left out. */
+static bool add_test(struct bench *b, const struct bench_list *list, struct bench_test t,
+                     struct error *e)
 {
-    uint32_t needed = depth + (is_decode ? 1 : n_tokens);
-    bool has_work = is_decode ? batch > 0 : n_tokens > 0;
-    if (has_work && needed <= b->n_ctx && b->n_tests < BENCH_MAX_TESTS) {
-        b->tests[b->n_tests++] = (struct bench_test){
-            .is_decode = is_decode, .n_tokens = n_tokens, .depth = depth, .batch = batch};
+    uint32_t needed = t.depth + (t.is_decode ? 1 : t.n_tokens);
+    if (needed <= b->n_ctx) {
+        b->tests[b->n_tests++] = t;
+        return true;
     }
+    return !list->is_given ||
+           error_set(e, ERROR_USAGE, "a test of %u tokens does not fit a context of %u (--ctx)",
+                     needed, b->n_ctx);
 }
 
-/* Those that fit the context. */
-static void plan_tests(struct bench *b)
+static bool plan_tests(struct bench *b, struct error *e)
 {
     const struct bench_options *o = &b->options;
     uint32_t batch_depth = b->n_ctx > 512 ? 512 : 0;
-    for (uint32_t i = 0; i < o->prompts.n; i++) {
-        add_test(b, false, o->prompts.values[i], 0, 1);
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < o->prompts.n; i++) {
+        struct bench_test t = {.n_tokens = o->prompts.values[i], .batch = 1};
+        ok = add_test(b, &o->prompts, t, e);
     }
-    for (uint32_t i = 0; i < o->depths.n; i++) {
-        add_test(b, true, 0, o->depths.values[i], 1);
+    for (uint32_t i = 0; ok && i < o->depths.n; i++) {
+        struct bench_test t = {.is_decode = true, .depth = o->depths.values[i], .batch = 1};
+        ok = add_test(b, &o->depths, t, e);
     }
-    for (uint32_t i = 0; i < o->parallel.n; i++) {
-        add_test(b, true, 0, batch_depth, o->parallel.values[i]);
+    for (uint32_t i = 0; ok && i < o->parallel.n; i++) {
+        struct bench_test t = {
+            .is_decode = true, .depth = batch_depth, .batch = o->parallel.values[i]};
+        ok = add_test(b, &o->parallel, t, e);
     }
+    if (ok && b->n_tests == 0) {
+        return error_set(e, ERROR_USAGE,
+                         "no test is left: --n-prompt, --n-depth and --parallel are 'none' or need "
+                         "more than the context of %u tokens",
+                         b->n_ctx);
+    }
+    return ok;
 }
 
 static bool run_tests(struct bench *b, struct error *e)
@@ -84,8 +100,7 @@ static bool run(struct bench *b, const struct cmd_env *env, const char *model, s
     }
     b->n_ctx = b->session.n_ctx;
     b->step_tokens = b->options.model.batch < b->n_ctx ? b->options.model.batch : b->n_ctx;
-    plan_tests(b);
-    if (!bench_buffers_init(b, e)) {
+    if (!plan_tests(b, e) || !bench_buffers_init(b, e)) {
         return false;
     }
     if (!b->options.json) {
@@ -117,9 +132,9 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
     };
     struct bench b = {.options = {.repetitions = DEFAULT_REPETITIONS,
                                   .seconds = DEFAULT_SECONDS,
-                                  .prompts = {MAX_TOKENS, 3, {128, 512, 2048}},
-                                  .depths = {MAX_TOKENS, 5, {0, 512, 2048, 8192, 32768}},
-                                  .parallel = {BENCH_MAX_BATCH, 4, {2, 4, 8, 16}},
+                                  .prompts = {1, MAX_TOKENS, false, 3, {128, 512, 2048}},
+                                  .depths = {0, MAX_TOKENS, false, 5, {0, 512, 2048, 8192, 32768}},
+                                  .parallel = {1, BENCH_MAX_BATCH, false, 4, {2, 4, 8, 16}},
                                   .model.batch = DEFAULT_BATCH}};
     struct bench_options *o = &b.options;
     const struct option_spec specs[] = {
@@ -131,7 +146,7 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
          "one are skipped\n(default: 20)",
          NULL},
         {OPTION_FLAG, "json", 0, NULL, NULL, &o->json, 0, 0, "print one JSON object", NULL},
-        {OPTION_HEADING, .help = "Tests (those that fit the context; 'none' for none)"},
+        {OPTION_HEADING, .help = "Tests (by default those that fit the context; 'none' for none)"},
         {OPTION_CALL, "n-prompt", 'p', NULL, "N,...", &o->prompts, 0, 0,
          "prefill of so many tokens (default: 128,512,2048)", set_list},
         {OPTION_CALL, "n-depth", 'd', NULL, "N,...", &o->depths, 0, 0,
@@ -147,7 +162,7 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
     bool ok = run(&b, env, model, &e);
     int code = ok ? cmd_finish_output("bench", 0) : cmd_fail("bench", &e);
     if (code == 0) {
-        session_keep(&b.session); /* the output is out: nobody waits for this */
+        session_keep(&b.session, b.session.pool); /* the output is out: nobody waits for this */
     }
     bench_buffers_finish(&b);
     session_close(&b.session);

@@ -12,15 +12,16 @@
 
 enum {
     BENCH_MAX_BATCH = 16,
-    BENCH_MAX_TESTS = 24,
     BENCH_MAX_REPETITIONS = 100,
     BENCH_MAX_LIST = 8,
+    BENCH_MAX_TESTS = 3 * BENCH_MAX_LIST,
     BENCH_PROBES = ROOFLINE_BOUND_COUNT
 };
 
 /* Numbers of an option that says which tests to run. */
 struct bench_list {
-    uint32_t max; /* of a number */
+    uint32_t min, max; /* of a number */
+    bool is_given;     /* on the command line */
     uint32_t n, values[BENCH_MAX_LIST];
 };
 

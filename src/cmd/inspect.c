@@ -5,14 +5,12 @@
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/session.h"
+#include "engine/engine.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-enum {
-    KEY_BYTES = 128, /* of "ARCHITECTURE.some.key" */
-    DEFAULT_MAX_CTX = 8192
-};
+enum { KEY_BYTES = 128 }; /* of "ARCHITECTURE.some.key" */
 
 void inspect_roles(const struct token_info *info, struct inspect_role out[INSPECT_N_ROLES])
 {
@@ -132,7 +130,10 @@ static bool read_heads(const struct gguf *g, struct inspect_memory *m, struct er
         return false;
     }
     if (m->n_kv_heads == 0 || m->key_length == 0 || m->value_length == 0) {
-        return error_set(e, ERROR_FORMAT, "the metadata does not give the size of attention heads");
+        return error_set(e, ERROR_FORMAT,
+                         "the metadata does not give the size of attention heads: %" PRIu64
+                         " KV heads of %" PRIu32 " + %" PRIu32 " numbers",
+                         m->n_kv_heads, m->key_length, m->value_length);
     }
     return true;
 }
@@ -152,19 +153,26 @@ static bool measure_memory(const struct inspect_report *r, uint32_t ctx, struct 
     if (gguf_n_tensors(r->g) == 0) {
         return error_set(e, ERROR_FORMAT, "the file has no tensors");
     }
-    uint32_t trained_ctx = DEFAULT_MAX_CTX;
+    uint32_t trained_ctx = ctx > 0 ? ctx : ENGINE_DEFAULT_CTX;
     if (!read_heads(r->g, m, e) || !get_u32(r->g, "context_length", false, &trained_ctx, e)) {
         return false;
     }
-    m->n_ctx = ctx != 0 ? ctx : trained_ctx < DEFAULT_MAX_CTX ? trained_ctx : DEFAULT_MAX_CTX;
-    size_t bytes_per_token;
-    size_t kv_bytes;
-    size_t total;
+    uint32_t most = trained_ctx < ENGINE_DEFAULT_CTX ? trained_ctx : ENGINE_DEFAULT_CTX;
+    m->n_ctx = ctx > 0 ? ctx : most;
+    if (!rope_check_ctx(m->n_ctx, trained_ctx, e)) {
+        return false;
+    }
+    m->n_kv_tokens = kv_pages_for(m->n_ctx) * KERN_ATTN_TILE;
+    size_t bytes_per_token, kv_bytes, total;
     if (!mem_mul(m->n_kv_heads, kv_row_bytes(m->kv_type, m->key_length, m->value_length),
                  &bytes_per_token) ||
-        !mem_mul(bytes_per_token, m->n_ctx, &kv_bytes) ||
+        !mem_mul(bytes_per_token, m->n_kv_tokens, &kv_bytes) ||
         !mem_add(kv_bytes, m->weight_bytes, &total) || !mem_add(total, m->tied_bytes, &total)) {
-        return error_set(e, ERROR_FORMAT, "the numbers in the metadata are absurdly large");
+        return error_set(e, ERROR_FORMAT,
+                         "%" PRIu64 " tokens of %" PRIu64 " KV heads of %" PRIu32 " + %" PRIu32
+                         " numbers beside %" PRIu64 " bytes of weights are more than 2^64 bytes",
+                         m->n_kv_tokens, m->n_kv_heads, m->key_length, m->value_length,
+                         m->weight_bytes);
     }
     m->kv_bytes = kv_bytes;
     m->total_bytes = total;
@@ -183,10 +191,10 @@ static bool report(struct inspect_report *r, uint32_t ctx, bool json, struct err
     r->tokenizer = tokenizer;
     sum_types(r);
     measure_memory(r, ctx, &r->memory, &r->memory.why);
-    bool ok = true;
-    if (r->tokenizer_why.code == ERROR_MEMORY) {
-        *e = r->tokenizer_why;
-        ok = false;
+    bool bad_ctx = r->memory.why.code == ERROR_USAGE || r->memory.why.code == ERROR_UNSUPPORTED;
+    bool ok = r->tokenizer_why.code != ERROR_MEMORY && !bad_ctx;
+    if (!ok) {
+        *e = bad_ctx ? r->memory.why : r->tokenizer_why;
     } else if (json) {
         inspect_print_json(r);
     } else {
@@ -208,7 +216,10 @@ int cmd_inspect(const struct cmd_env *env, int argc, char **argv)
          "print metadata arrays in full (default: the first\nitems; with --json type and count)",
          NULL},
         {OPTION_U32, "ctx", 'c', "ctx-size", "N", &ctx, 1, 1 << 24,
-         "context in tokens to reckon memory for (default: the\nmodel's, at most 8192)", NULL},
+         "context in tokens to reckon memory for, no more than the\nmodel was made for (default: "
+         "that, at "
+         "most 8192)",
+         NULL},
         OPTION_CACHE_TYPE(cache_type),
     };
     static const struct options_usage usage = {

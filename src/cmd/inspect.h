@@ -27,7 +27,8 @@ struct inspect_memory {
     uint64_t tied_bytes;  /* of an embedding that is the output too: that is a packed copy, rows are
                               still looked up in the file's pages. 0 when there is an output */
     enum kern_kv kv_type; /* as asked for */
-    uint64_t kv_bytes;    /* n_ctx * n_kv_heads * kv_row_bytes() */
+    uint64_t n_kv_tokens; /* n_ctx, to whole pages */
+    uint64_t kv_bytes;    /* n_kv_tokens * n_kv_heads * kv_row_bytes() */
     uint64_t total_bytes;
 };
 

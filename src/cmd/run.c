@@ -135,8 +135,9 @@ static bool put_answer(void *argument, struct str text, struct error *e)
     return o->text == NULL || buf_append(o->text, text, e);
 }
 
-bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_text,
-                struct generate_stats *out_stats, struct error *e)
+/* Computes and streams the answer to `ids`; see run_conversation. */
+static bool answer(struct run *r, const struct token_list *ids, struct buf *out_text,
+                   struct generate_stats *out_stats, struct error *e)
 {
     struct output output = {r, out_text};
     struct generate_request request = {.tokens = ids->ids,
@@ -161,7 +162,7 @@ bool run_conversation(struct run *r, const struct conversation *c, struct buf *o
         cmd_warn_dropped("run", ids.n_dropped - r->n_dropped);
         r->n_dropped = ids.n_dropped;
     }
-    ok = ok && run_answer(r, &ids, out_text, out_stats, e);
+    ok = ok && answer(r, &ids, out_text, out_stats, e);
     token_list_finish(&ids);
     return ok;
 }
@@ -261,7 +262,7 @@ static bool answer_raw(struct run *r, struct str text, struct generate_stats *st
     if (ok && ids.n == 0) {
         ok = error_set(e, ERROR_USAGE, "the prompt is empty");
     }
-    ok = ok && run_answer(r, &ids, NULL, stats, e);
+    ok = ok && answer(r, &ids, NULL, stats, e);
     token_list_finish(&ids);
     return ok;
 }
@@ -503,7 +504,7 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
     bool ok = run(&r, model, &e);
     int code = ok ? cmd_finish_output("run", 0) : cmd_fail("run", &e);
     if (code == 0) {
-        session_keep(&r.session); /* the output is out: nobody waits for this */
+        session_keep(&r.session, r.session.pool); /* the output is out: nobody waits for this */
     }
     close_run(&r);
     return code;

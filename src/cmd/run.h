@@ -75,16 +75,12 @@ struct run {
 /* Set by Ctrl-C: ends the answer. */
 extern volatile sig_atomic_t run_interrupted;
 
-/* Computes and streams the answer to `ids` on standard output; the text (without stop token) is
- * appended to *out_text unless that is NULL. */
-bool run_answer(struct run *r, const struct token_list *ids, struct buf *out_text,
-                struct generate_stats *out_stats, struct error *e);
-
 /* Makes the sampling options in *o those of run and starts its random stream anew. On failure
  * (ERROR_USAGE naming the parameter, ERROR_MEMORY) nothing changes. */
 bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e);
 
-/* Renders a conversation and answers it; bytes that have no token are said once. */
+/* Renders a conversation and streams the answer on standard output; the text (without stop token)
+ * is appended to *out_text unless that is NULL. Bytes that have no token are said once. */
 bool run_conversation(struct run *r, const struct conversation *c, struct buf *out_text,
                       struct generate_stats *out_stats, struct error *e);
 

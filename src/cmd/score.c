@@ -310,7 +310,7 @@ int cmd_score(const struct cmd_env *env, int argc, char **argv)
     bool ok = run(&s, env, model, &e);
     int code = ok ? cmd_finish_output("score", 0) : cmd_fail("score", &e);
     if (code == 0) {
-        session_keep(&s.session); /* the output is out: nobody waits for this */
+        session_keep(&s.session, s.session.pool); /* the output is out: nobody waits for this */
     }
     if (s.logits != NULL) {
         fclose(s.logits);

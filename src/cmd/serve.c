@@ -1,5 +1,6 @@
 /* serve.c - `puna serve`: the model behind an HTTP API. This thread does the talking; another one
  * loads the model. */
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "cmd/content_filter.h"
@@ -59,7 +60,7 @@ struct serve {
     struct http_server *server;
     char name[NAME_BYTES]; /* of the model: its file's, without ".gguf" */
 
-    pthread_t loader; /* owns session and error until `loaded` runs on the I/O thread */
+    pthread_t loader; /* owns session, failed and error until `loaded` is posted; then it stores */
     struct http_task loaded;
     struct session session;
     struct spill_options spill;
@@ -69,8 +70,9 @@ struct serve {
     struct content_filter filter;
     struct chat_template chat;
     bool has_chat;
-    bool is_loaded;
-    bool is_ending; /* one signal came */
+    _Atomic bool is_storing; /* `loader` is past loading */
+    _Atomic bool stop;       /* it shall not store any more */
+    bool is_ending;          /* one signal came */
     struct http_timer *drain;
 };
 
@@ -114,10 +116,14 @@ static void *load(void *argument)
     struct serve *s = argument;
     s->failed = !session_open(&s->session, s->env, s->model, &s->options.model, &s->error) ||
                 (s->spill.folder != NULL && !digest_maker(s, &s->error));
-    if (!s->failed) {
-        session_keep(&s->session); /* once: the threads are free now, and never again */
-    }
+    struct pool *own = s->failed ? NULL : pool_create(1, NULL); /* the engine has the session's */
+    s->session.progress.wanted = false;                         /* nobody waits any more */
+    atomic_store(&s->is_storing, true);
     http_server_post(s->server, &s->loaded);
+    if (own != NULL) {
+        session_keep(&s->session, own);
+    }
+    pool_destroy(own);
     return NULL;
 }
 
@@ -153,17 +159,16 @@ static bool choose_kv_bytes(const struct serve *s, uint64_t *out, struct error *
 /* What the bytes of an answer depend on beside the request: the weights and the arithmetic. */
 static uint64_t digest(const struct serve *s)
 {
-    uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */
     char text[512];
     int n = snprintf(text, sizeof text, "%s %llu %lld %s %s %s", s->name,
                      (unsigned long long)gguf_file_bytes(s->session.file),
                      (long long)s->service.model.created, PUNA_VERSION,
                      kern_numerics_name(s->session.model.kern->numerics),
                      kv_type_name(s->session.kv_type));
-    for (int i = 0; i < n && i < (int)sizeof text - 1; i++) {
-        hash = (hash ^ (unsigned char)text[i]) * 0x100000001B3u;
-    }
-    return hash;
+    struct digest d = digest_of(text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+    uint64_t first;
+    memcpy(&first, d.bytes, sizeof first);
+    return first;
 }
 
 static bool start_worker(struct serve *s, struct error *e)
@@ -208,7 +213,6 @@ static bool start_service(struct serve *s, struct error *e)
 static void on_loaded(void *argument)
 {
     struct serve *s = argument;
-    s->is_loaded = true;
     if (!s->failed) {
         take_name(s);
         s->failed = !start_worker(s, &s->error) || !start_service(s, &s->error);
@@ -235,7 +239,11 @@ static void end_answers(void *argument)
 static void on_signal(void *argument)
 {
     struct serve *s = argument;
+    atomic_store(&s->stop, true);
     if (s->is_ending) {
+        if (atomic_load(&s->is_storing)) {
+            pthread_join(s->loader, NULL);
+        }
         _exit(error_meaning(ERROR_INTERRUPTED)->exit_code);
     }
     s->is_ending = true;
@@ -247,10 +255,12 @@ static void on_signal(void *argument)
     }
 }
 
-/* Loading cannot be interrupted, and nothing of it needs an end. */
+/* Loading cannot be interrupted, and nothing of it needs an end; a file that is being written does.
+ * A loader that is past loading sees `stop`, as that was set before is_storing was looked at. */
 static void wait_for_loader(struct serve *s)
 {
-    if (!s->is_loaded && s->is_ending) {
+    atomic_store(&s->stop, true);
+    if (!atomic_load(&s->is_storing) && s->is_ending) {
         _exit(cmd_finish_output("serve", 0));
     }
     pthread_join(s->loader, NULL);
@@ -443,6 +453,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     static struct serve s;
     s = (struct serve){.env = env,
                        .options.model.batch = DEFAULT_BATCH,
+                       .options.model.stop = &s.stop,
                        .options.port = 8080,
                        .options.parallel = 8,
                        .options.queue = WORKER_DEFAULT_QUEUE,
@@ -504,6 +515,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "words that count as profanity, one a line, in place of\nthe lists that are built in",
          NULL},
         OPTIONS_MODEL(o->model, "512"),
+        OPTIONS_CACHE(o->model),
     };
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
     struct error e = {0};

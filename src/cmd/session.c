@@ -130,13 +130,9 @@ static bool choose_ctx(struct session *s, uint32_t wanted, struct error *e)
     if (!model_config_read(&c, s->file, e)) {
         return false;
     }
-    if (wanted > c.ctx_train) {
-        return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
-                         wanted, c.ctx_train);
-    }
     uint32_t most = c.ctx_train < ENGINE_DEFAULT_CTX ? c.ctx_train : ENGINE_DEFAULT_CTX;
     s->n_ctx = wanted > 0 ? wanted : most;
-    return true;
+    return rope_check_ctx(s->n_ctx, c.ctx_train, e);
 }
 
 /* Signals of the terminal are for the calling thread: another's would not end its read. */
@@ -180,10 +176,12 @@ static bool load_weights(struct session *s, struct loading *l, const char *cache
     s->progress.wanted = isatty(STDERR_FILENO);
     l->cache.folder = cache_folder;
     l->cache.model_path = s->path;
-    struct model_load_options load_options = {
-        .exact = l->options->exact,
-        .watch = {.progress = show_progress, .note = show_note, .argument = &s->progress},
-        .cache = l->options->no_cache ? NULL : &l->cache};
+    struct model_load_options load_options = {.exact = l->options->exact,
+                                              .watch = {.progress = show_progress,
+                                                        .note = show_note,
+                                                        .argument = &s->progress,
+                                                        .stop = l->options->stop},
+                                              .cache = l->options->no_cache ? NULL : &l->cache};
     s->has_model = model_load(&s->model, s->file, l->kern, &load_options, l->pool, e);
     return s->has_model || error_prefix(e, "%s", s->path);
 }
@@ -244,11 +242,11 @@ bool session_open(struct session *s, const struct cmd_env *env, const char *mode
     return true;
 }
 
-void session_keep(struct session *s)
+void session_keep(struct session *s, struct pool *pool)
 {
-    packing_store(&s->model.weights, s->pool);
+    packing_store(&s->model.weights, pool);
     if (s->draft != NULL) {
-        packing_store(&s->draft->model.weights, s->pool);
+        packing_store(&s->draft->model.weights, pool);
     }
 }
 

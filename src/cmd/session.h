@@ -44,8 +44,9 @@ bool session_open(struct session *s, const struct cmd_env *env, const char *mode
                   const struct options_model *options, struct error *e);
 void session_close(struct session *s);
 
-/* When the work is done: keeps the packed weights for the next start, see packed_cache.h. A
- * progress bar goes to stderr, and a warning when that does not work. */
-void session_keep(struct session *s);
+/* When the work is done: keeps the packed weights for the next start, see packed_cache.h.
+ * On the thread that opened s, with a pool that nobody else uses meanwhile. A progress bar goes to
+ * stderr, and a warning when that does not work. */
+void session_keep(struct session *s, struct pool *pool);
 
 #endif

@@ -28,13 +28,8 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
         .prefix_pages = o->prefix_pages,
         .prompt_tokens_beside_decodes = o->prompt_tokens_beside_decodes,
     };
-    if (g->options.n_ctx > c->ctx_train) {
-        return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u",
-                         g->options.n_ctx, c->ctx_train);
-    }
-    if (g->options.n_ctx > ROPE_MAX_POSITIONS) {
-        return error_set(e, ERROR_UNSUPPORTED, "a context of %u tokens: at most %d are supported",
-                         g->options.n_ctx, ROPE_MAX_POSITIONS);
+    if (!rope_check_ctx(g->options.n_ctx, c->ctx_train, e)) {
+        return false;
     }
     if (g->options.max_guesses > ENGINE_MAX_GUESSES) {
         return error_set(e, ERROR_USAGE, "%u guesses a step, expected at most %d",
@@ -262,7 +257,7 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
                        uint32_t n_tokens, struct error *e)
 {
     if (n_tokens == 0 || n_tokens > g->options.n_ctx) {
-        return error_set(e, ERROR_CONTEXT, "%u tokens do not fit a context of %u", n_tokens,
+        return error_set(e, ERROR_CONTEXT, "%u tokens, but a sequence has 1 to %u", n_tokens,
                          g->options.n_ctx);
     }
     if (!check_ids(g, tokens, n_tokens, e)) {

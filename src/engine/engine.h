@@ -51,7 +51,7 @@ struct engine_options {
     uint32_t max_guesses;      /* of a step, all sequences together; 0: no speculation */
     enum kern_kv kv_type;      /* of the keys and values, the draft's too */
     const struct model *draft; /* guesses where n-grams do not; same vocabulary; NULL: none */
-    uint64_t kv_bytes;         /* memory for keys and values in all; 0: n_ctx a sequence */
+    uint64_t kv_bytes;         /* for keys and values, the draft's apart; 0: n_ctx a sequence */
     uint32_t prefix_pages;     /* that the prefix cache may hold, UINT32_MAX: all; 0: no cache */
     /* Tokens of prompts in a step that decodes, too; 0: what the batch has room for. The fewer, the
      * steadier the pace of running answers, and the later the first token of new ones. */

@@ -56,7 +56,8 @@ void schedule_keep_pages(struct engine *g, struct engine_seq *s)
     }
 }
 
-void schedule_keep_all(struct engine *g, struct engine_seq *s)
+/* The last page, too: s writes to it no more. */
+static void keep_all(struct engine *g, struct engine_seq *s)
 {
     if (n_computed(s) > 0) {
         prefix_insert(&g->prefix, s->salt, s->tokens, n_computed(s), s->kv.pages);
@@ -81,7 +82,7 @@ void schedule_truncate(struct engine *g, struct engine_seq *s, uint32_t n_tokens
         }
     }
     if (n_tokens < n_computed(s)) {
-        schedule_keep_all(g, s);
+        keep_all(g, s);
     }
     kv_seq_truncate(&s->kv, &g->kv, n_tokens);
     s->n_kept = smaller(s->n_kept, n_tokens / TILE);
@@ -94,7 +95,7 @@ static void preempt(struct engine *g, struct engine_seq *s)
             g->order[i]->fork_of = NULL; /* it finds in the cache what is left, as s does */
         }
     }
-    schedule_keep_all(g, s);
+    keep_all(g, s);
     kv_seq_truncate(&s->kv, &g->kv, 0);
     s->n_kept = 0;
     s->was_preempted = true;

@@ -20,9 +20,8 @@ bool schedule_plan(struct engine *g);
 uint32_t schedule_guess_room(struct engine *g, struct engine_seq *s, uint32_t most);
 
 /* Shows the prefix cache what s has computed: whole pages only, as s goes on to write to the last
- * one; or all. */
+ * one. */
 void schedule_keep_pages(struct engine *g, struct engine_seq *s);
-void schedule_keep_all(struct engine *g, struct engine_seq *s);
 
 /* The tokens of s from position n_tokens on are others from now on: forgets what was computed of
  * them. Forks that wait for s share what is there before. */

@@ -13,8 +13,7 @@
 enum {
     GGUF_DEFAULT_ALIGNMENT = 32, /* GGUF specification, general.alignment */
     GGUF_MIN_ALIGNMENT = 8,
-    GGUF_MAX_ALIGNMENT = 1 << 20,
-    GGUF_NAME_SHOWN_BYTES = 96 /* of a name in an error text */
+    GGUF_MAX_ALIGNMENT = 1 << 20
 };
 
 /* Reads forward through the bytes of one file and never past their end. part, index and n_parts say
@@ -28,12 +27,9 @@ struct gguf_cursor {
     uint64_t n_parts;
 };
 
-/* All are ERROR_FORMAT, with the cursor unmoved, when the file ends too early. */
-bool gguf_cursor_take(struct gguf_cursor *c, uint64_t n_bytes, const uint8_t **out,
-                      struct error *e);
+/* Both are ERROR_FORMAT, with the cursor unmoved, when the file ends too early. */
 bool gguf_cursor_u32(struct gguf_cursor *c, uint32_t *out, struct error *e);
 bool gguf_cursor_u64(struct gguf_cursor *c, uint64_t *out, struct error *e);
-bool gguf_cursor_str(struct gguf_cursor *c, struct str *out, struct error *e);
 
 /* A key or a tensor name: 1 to GGUF_MAX_NAME_BYTES bytes of UTF-8 without control characters, so
  * that error texts and listings may print it as it is. */
@@ -43,9 +39,6 @@ bool gguf_cursor_name(struct gguf_cursor *c, struct str *out, struct error *e);
  * that a count from the file never leads to an allocation larger than the file justifies. */
 bool gguf_cursor_count(const struct gguf_cursor *c, uint64_t n, uint64_t max, size_t min_bytes,
                        size_t *out_n, struct error *e);
-
-/* The start of a name, cut on a code point, for error texts; use with STR_ARG. */
-struct str gguf_shown(struct str name);
 
 /* Positions of the n items sorted by name: finds in O(log n) whatever names a hostile file chooses
  * (a hash table would need a secret). An item is a struct whose first member is its name. */

@@ -43,7 +43,8 @@ static uint64_t load_u64(const uint8_t *p)
     return le64toh(x);
 }
 
-bool gguf_cursor_take(struct gguf_cursor *c, uint64_t n_bytes, const uint8_t **out, struct error *e)
+static bool cursor_take(struct gguf_cursor *c, uint64_t n_bytes, const uint8_t **out,
+                        struct error *e)
 {
     size_t left = c->n_bytes - c->at;
     if (n_bytes > left) {
@@ -60,7 +61,7 @@ bool gguf_cursor_take(struct gguf_cursor *c, uint64_t n_bytes, const uint8_t **o
 bool gguf_cursor_u32(struct gguf_cursor *c, uint32_t *out, struct error *e)
 {
     const uint8_t *p = NULL;
-    if (!gguf_cursor_take(c, sizeof *out, &p, e)) {
+    if (!cursor_take(c, sizeof *out, &p, e)) {
         return false;
     }
     *out = load_u32(p);
@@ -70,14 +71,14 @@ bool gguf_cursor_u32(struct gguf_cursor *c, uint32_t *out, struct error *e)
 bool gguf_cursor_u64(struct gguf_cursor *c, uint64_t *out, struct error *e)
 {
     const uint8_t *p = NULL;
-    if (!gguf_cursor_take(c, sizeof *out, &p, e)) {
+    if (!cursor_take(c, sizeof *out, &p, e)) {
         return false;
     }
     *out = load_u64(p);
     return true;
 }
 
-bool gguf_cursor_str(struct gguf_cursor *c, struct str *out, struct error *e)
+static bool cursor_str(struct gguf_cursor *c, struct str *out, struct error *e)
 {
     size_t start = c->at;
     uint64_t n = 0;
@@ -85,7 +86,7 @@ bool gguf_cursor_str(struct gguf_cursor *c, struct str *out, struct error *e)
     if (!gguf_cursor_u64(c, &n, e)) {
         return false;
     }
-    if (!gguf_cursor_take(c, n, &p, e)) {
+    if (!cursor_take(c, n, &p, e)) {
         c->at = start;
         return false;
     }
@@ -102,7 +103,7 @@ bool gguf_cursor_name(struct gguf_cursor *c, struct str *out, struct error *e)
 {
     size_t start = c->at;
     struct str name;
-    if (!gguf_cursor_str(c, &name, e)) {
+    if (!cursor_str(c, &name, e)) {
         return false;
     }
     if (name.n == 0 || name.n > GGUF_MAX_NAME_BYTES) {
@@ -143,15 +144,6 @@ bool gguf_cursor_count(const struct gguf_cursor *c, uint64_t n, uint64_t max, si
     }
     *out_n = (size_t)n;
     return true;
-}
-
-struct str gguf_shown(struct str name)
-{
-    if (name.n > GGUF_NAME_SHOWN_BYTES) {
-        name.n = GGUF_NAME_SHOWN_BYTES;
-        name.n = str_complete_utf8(name);
-    }
-    return name;
 }
 
 /* --- index by name */
@@ -271,7 +263,7 @@ static bool read_type(struct gguf_cursor *c, struct str key, enum gguf_value_typ
     }
     if (type >= GGUF_VALUE_TYPE_COUNT) {
         return error_set(e, ERROR_FORMAT, "key '%.*s': unknown value type %" PRIu32,
-                         STR_ARG(gguf_shown(key)), type);
+                         STR_ARG(str_shown(key)), type);
     }
     *out = (enum gguf_value_type)type;
     return true;
@@ -288,9 +280,9 @@ static bool read_strings(struct gguf_cursor *c, struct gguf_value *v, struct err
     v->string_offsets = offsets;
     for (uint64_t i = 0; i < v->n_items; i++) {
         struct str s;
-        if (!gguf_cursor_str(c, &s, e)) {
+        if (!cursor_str(c, &s, e)) {
             return error_prefix(e, "key '%.*s', string %" PRIu64 " of %" PRIu64,
-                                STR_ARG(gguf_shown(v->key)), i + 1, v->n_items);
+                                STR_ARG(str_shown(v->key)), i + 1, v->n_items);
         }
         offsets[i] = (uint64_t)((const uint8_t *)s.p - v->items);
     }
@@ -302,7 +294,7 @@ static bool check_bools(const struct gguf_value *v, const uint8_t *p, size_t n, 
     for (size_t i = 0; i < n; i++) {
         if (p[i] > 1) {
             return error_set(e, ERROR_FORMAT, "key '%.*s': bool with value %u, expected 0 or 1",
-                             STR_ARG(gguf_shown(v->key)), p[i]);
+                             STR_ARG(str_shown(v->key)), p[i]);
         }
     }
     return true;
@@ -316,7 +308,7 @@ static bool read_array(struct gguf_cursor *c, struct gguf_value *v, struct error
     }
     if (v->array_type == GGUF_ARRAY) {
         return error_set(e, ERROR_UNSUPPORTED, "key '%.*s': arrays of arrays are not supported",
-                         STR_ARG(gguf_shown(v->key)));
+                         STR_ARG(str_shown(v->key)));
     }
     if (!gguf_cursor_u64(c, &n, e)) {
         return false;
@@ -327,7 +319,7 @@ static bool read_array(struct gguf_cursor *c, struct gguf_value *v, struct error
     size_t n_items = 0;
     if (!gguf_cursor_count(&items, n, GGUF_MAX_ARRAY_ITEMS,
                            v->array_type == GGUF_STRING ? sizeof n : item_bytes, &n_items, e)) {
-        return error_prefix(e, "key '%.*s'", STR_ARG(gguf_shown(v->key)));
+        return error_prefix(e, "key '%.*s'", STR_ARG(str_shown(v->key)));
     }
     v->n_items = n_items;
     v->items = c->data + c->at;
@@ -344,15 +336,14 @@ static bool read_value(struct gguf_cursor *c, struct gguf_value *v, struct error
         return false;
     }
     if (v->type == GGUF_STRING) {
-        return gguf_cursor_str(c, &v->s, e) ||
-               error_prefix(e, "key '%.*s'", STR_ARG(gguf_shown(v->key)));
+        return cursor_str(c, &v->s, e) || error_prefix(e, "key '%.*s'", STR_ARG(str_shown(v->key)));
     }
     if (v->type == GGUF_ARRAY) {
         return read_array(c, v, e);
     }
     const uint8_t *p = NULL;
-    if (!gguf_cursor_take(c, value_types[v->type].n_bytes, &p, e)) {
-        return error_prefix(e, "key '%.*s'", STR_ARG(gguf_shown(v->key)));
+    if (!cursor_take(c, value_types[v->type].n_bytes, &p, e)) {
+        return error_prefix(e, "key '%.*s'", STR_ARG(str_shown(v->key)));
     }
     load_scalar(p, v->type, v);
     return v->type != GGUF_BOOL || check_bools(v, p, 1, e);
@@ -388,7 +379,7 @@ bool gguf_metadata_read(struct gguf_cursor *c, uint64_t n_keys, struct gguf_meta
     size_t second;
     if (gguf_index_has_duplicate(&m->index, &first, &second)) {
         return error_set(e, ERROR_FORMAT, "key '%.*s' is there twice, as number %zu and %zu",
-                         STR_ARG(gguf_shown(m->values[first].key)), first + 1, second + 1);
+                         STR_ARG(str_shown(m->values[first].key)), first + 1, second + 1);
     }
     return true;
 }
@@ -435,7 +426,7 @@ static bool absent(const char *key, bool required, struct error *e)
 static bool wrong_type(const struct gguf_value *v, const char *expected, struct error *e)
 {
     return error_set(e, ERROR_FORMAT, "key '%.*s' is of type %s, expected %s",
-                     STR_ARG(gguf_shown(v->key)), gguf_value_type_name(v->type), expected);
+                     STR_ARG(str_shown(v->key)), gguf_value_type_name(v->type), expected);
 }
 
 bool gguf_metadata_get_u32(const struct gguf_metadata *m, const char *key, bool required,

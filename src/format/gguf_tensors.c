@@ -68,13 +68,13 @@ static bool read_tensor(struct gguf_cursor *c, uint32_t alignment, struct gguf_t
         return false;
     }
     if (!read_dims(c, t, e) || !read_type(c, t, e) || !gguf_cursor_u64(c, &t->file_offset, e)) {
-        return error_prefix(e, "tensor '%.*s'", STR_ARG(gguf_shown(t->name)));
+        return error_prefix(e, "tensor '%.*s'", STR_ARG(str_shown(t->name)));
     }
     if (t->file_offset % alignment != 0) {
         return error_set(e, ERROR_FORMAT,
                          "tensor '%.*s': offset %" PRIu64
                          " is not a multiple of the alignment %" PRIu32,
-                         STR_ARG(gguf_shown(t->name)), t->file_offset, alignment);
+                         STR_ARG(str_shown(t->name)), t->file_offset, alignment);
     }
     return true;
 }
@@ -91,7 +91,7 @@ static bool place_tensors(const struct gguf_cursor *c, uint32_t alignment, struc
                 e, ERROR_FORMAT,
                 "tensor '%.*s': %" PRIu64 " bytes at %" PRIu64
                 " pass the end of the data section of %" PRIu64 " bytes (is the file cut off?)",
-                STR_ARG(gguf_shown(t[i].name)), t[i].n_bytes, t[i].file_offset, section_bytes);
+                STR_ARG(str_shown(t[i].name)), t[i].n_bytes, t[i].file_offset, section_bytes);
         }
         t[i].file_offset += start;
         t[i].data = c->data + t[i].file_offset;
@@ -162,7 +162,7 @@ static bool check_overlap(const struct gguf *g, struct error *e)
             ok = error_set(e, ERROR_FORMAT,
                            "tensors '%.*s' and '%.*s' overlap: %" PRIu64 " bytes at %" PRIu64
                            " and %" PRIu64 " bytes at %" PRIu64,
-                           STR_ARG(gguf_shown(a->name)), STR_ARG(gguf_shown(b->name)), a->n_bytes,
+                           STR_ARG(str_shown(a->name)), STR_ARG(str_shown(b->name)), a->n_bytes,
                            a->file_offset, b->n_bytes, b->file_offset);
         }
     }
@@ -182,7 +182,7 @@ bool gguf_tensors_check(struct gguf *g, struct error *e)
         return error_set(e, ERROR_FORMAT,
                          "tensor '%.*s' is there twice, as number %zu (shard %" PRIu32
                          ") and %zu (shard %" PRIu32 ")",
-                         STR_ARG(gguf_shown(g->tensors[first].name)), first + 1,
+                         STR_ARG(str_shown(g->tensors[first].name)), first + 1,
                          g->tensors[first].split + 1, second + 1, g->tensors[second].split + 1);
     }
     return check_overlap(g, e);

@@ -14,7 +14,7 @@ static bool check_architecture(const struct gguf *g, struct error *e)
     }
     if (!str_eq(architecture, STR("llama"))) {
         return error_set(e, ERROR_UNSUPPORTED, "architecture '%.*s' is not supported, only 'llama'",
-                         STR_ARG(architecture));
+                         STR_ARG(str_shown(architecture)));
     }
     uint32_t n_experts = 0;
     if (!gguf_get_u32(g, "llama.expert_count", false, &n_experts, e)) {
@@ -52,7 +52,8 @@ static bool get_uniform(const struct gguf *g, const char *key, bool required, ui
         }
     }
     if (first < 0 || first > UINT32_MAX) {
-        return error_set(e, ERROR_FORMAT, "key '%s': %lld is out of range", key, (long long)first);
+        return error_set(e, ERROR_FORMAT, "key '%s': %lld is outside 0 to %u", key,
+                         (long long)first, UINT32_MAX);
     }
     *out = (uint32_t)first;
     return true;
@@ -141,7 +142,7 @@ static bool read_scaling_type(struct model_config *c, const struct gguf *g, stru
     } else if (!str_eq(type, STR("none"))) {
         return error_set(e, ERROR_UNSUPPORTED,
                          "RoPE scaling '%.*s' is not supported, only none, linear and yarn",
-                         STR_ARG(type));
+                         STR_ARG(str_shown(type)));
     }
     return true;
 }

@@ -56,7 +56,8 @@ struct forward {
     struct exact_cache *exact; /* keys and values in f32, exact mode only */
 };
 
-/* Allocates all buffers. limits are raised to at least 1 and max_logits cut to max_tokens. */
+/* Allocates all buffers. limits are raised to at least 1 and max_logits cut to max_tokens. m, kv
+ * and pool must outlive f. ERROR_MEMORY; then there is nothing to release. */
 bool forward_init(struct forward *f, const struct model *m, struct kv_pool *kv, struct pool *pool,
                   struct forward_limits limits, struct error *e);
 void forward_finish(struct forward *f);
@@ -64,7 +65,8 @@ void forward_finish(struct forward *f);
 /* Computes all items, appends their tokens to their sequences and fills f->logits.
  * needs   every token < n_vocab, sums within the limits, 1 <= n_tokens, n_logits <= n_tokens,
  *         a sequence at most once
- * ERROR_CONTEXT when a sequence does not fit; then no sequence has changed. */
+ * ERROR_CONTEXT when a sequence does not fit, ERROR_USAGE naming a token that is none,
+ * ERROR_INTERNAL beyond the limits; then no sequence has changed. */
 bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t n_items,
                    struct error *e);
 

@@ -65,6 +65,8 @@ void kv_page_release(struct kv_pool *p, uint32_t page);
 bool kv_type_parse(const char *name, enum kern_kv *out);
 const char *kv_type_name(enum kern_kv type);
 
+/* A sequence that holds nothing and may grow to max_tokens. ERROR_MEMORY with *s untouched. Finish
+ * lets go of its pages. */
 bool kv_seq_init(struct kv_seq *s, uint32_t max_tokens, struct error *e);
 void kv_seq_finish(struct kv_seq *s, struct kv_pool *p);
 

@@ -12,7 +12,7 @@ struct model {
     struct model_weights weights;
     struct rope rope;
     const struct kern_table *kern;
-    bool exact; /* compute with the file's tensors in double sums, see exact.h */
+    bool exact; /* compute with the file's tensors in double sums: exact.c */
 };
 
 /* Reads, checks and packs the model in g (which must outlive it) with all threads of pool.

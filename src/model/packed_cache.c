@@ -186,7 +186,7 @@ void packed_cache_store(struct packed_cache *c, const struct digest *content, co
     static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     sigset_t set, before;
     struct error e = {0};
-    if (c->state != PACKED_CACHE_ABSENT) {
+    if (c->state != PACKED_CACHE_ABSENT || model_watch_is_stopped(&c->watch)) {
         return;
     }
     c->wanted.content = *content;
@@ -197,7 +197,7 @@ void packed_cache_store(struct packed_cache *c, const struct digest *content, co
     pthread_sigmask(SIG_BLOCK, &set, &before);
     bool ok = make_room(c, &e) && write_file(c, src, pool, &e);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!ok) {
+    if (!ok && !model_watch_is_stopped(&c->watch)) {
         tell(c, c->options.folder, e.text, "packed weights are not kept");
     }
 }

@@ -171,7 +171,7 @@ static bool write_chunk(struct transfer *t, uint32_t index, size_t n_bytes, stru
 {
     const struct packed_file *f = t->file;
     uint64_t at = (uint64_t)index * PACKED_FILE_CHUNK, offset = f->data_offset + at;
-    if (is_interrupted()) {
+    if (is_interrupted() || model_watch_is_stopped(t->watch)) {
         return error_set(e, ERROR_INTERRUPTED, "interrupted");
     }
     f->checksums[index] = digest_of(t->src + at, n_bytes);

@@ -58,7 +58,7 @@ bool packed_file_read(const struct packed_file *f, uint8_t *dst, struct pool *po
 
 /* Writes the whole file and waits until it is on the disk. src (head->n_bytes). ERROR_IO;
  * ERROR_INTERRUPTED as soon as a SIGINT, SIGTERM, SIGHUP or SIGQUIT that the caller blocked is
- * pending. After a failure the file holds anything and is to be removed. */
+ * pending, or watch->stop is set. After a failure the file holds anything and is to be removed. */
 bool packed_file_write(int fd, const struct packed_head *head, const uint8_t *src,
                        struct pool *pool, const struct model_watch *watch, struct error *e);
 

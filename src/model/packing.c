@@ -28,7 +28,11 @@ static bool add_sizes(const struct packing *p, size_t *out_total, struct error *
     size_t total = 0;
     for (size_t i = 0; i < n_matrices(p); i++) {
         if (!mem_add(total, pack_matrix_bytes(&matrix_at(p, i)->packed), &total)) {
-            return error_set(e, ERROR_FORMAT, "the packed weights do not fit the address space");
+            return error_set(e, ERROR_FORMAT,
+                             "the packed weights do not fit the address space: %zu bytes, and %zu "
+                             "of matrix %zu of %zu",
+                             total, pack_matrix_bytes(&matrix_at(p, i)->packed), i + 1,
+                             n_matrices(p));
         }
     }
     *out_total = total;

@@ -74,12 +74,6 @@ double roofline_seconds(const struct roofline_work *w, const struct roofline_mac
     return fmax(read, computing);
 }
 
-double roofline_weight_bytes(const struct model *m)
-{
-    struct roofline_work w = roofline_work(m, &(struct roofline_step){.n_logits = 1});
-    return w.bytes;
-}
-
 const char *roofline_bound_name(enum roofline_bound bound)
 {
     static const char *const names[ROOFLINE_BOUND_COUNT] = {"read", "int8", "f32", "bf16"};

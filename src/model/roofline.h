@@ -45,9 +45,6 @@ struct roofline_work roofline_work(const struct model *m, const struct roofline_
 double roofline_seconds(const struct roofline_work *w, const struct roofline_machine *machine,
                         enum roofline_bound *out_bound);
 
-/* Bytes of packed weights that every decode step reads. */
-double roofline_weight_bytes(const struct model *m);
-
 const char *roofline_bound_name(enum roofline_bound bound); /* "read", "int8", "f32", "bf16" */
 
 #endif

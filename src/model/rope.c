@@ -77,6 +77,17 @@ void rope_finish(struct rope *r)
     r->frequency = NULL;
 }
 
+bool rope_check_ctx(uint32_t n_ctx, uint32_t ctx_train, struct error *e)
+{
+    if (n_ctx > ctx_train) {
+        return error_set(e, ERROR_USAGE, "a context of %u tokens: the model was made for %u", n_ctx,
+                         ctx_train);
+    }
+    return n_ctx <= ROPE_MAX_POSITIONS ||
+           error_set(e, ERROR_UNSUPPORTED, "a context of %u tokens: at most %d are supported",
+                     n_ctx, ROPE_MAX_POSITIONS);
+}
+
 void rope_angles(const struct rope *r, uint32_t position, float *out)
 {
     for (uint32_t i = 0; i < r->n_pairs; i++) {

@@ -19,6 +19,10 @@ enum { ROPE_MAX_POSITIONS = 1 << 20 };
 bool rope_init(struct rope *r, const struct model_config *c, const float *factors, struct error *e);
 void rope_finish(struct rope *r);
 
+/* Whether a sequence may have n_ctx tokens: ERROR_USAGE when the model was made for fewer,
+ * ERROR_UNSUPPORTED beyond ROPE_MAX_POSITIONS. */
+bool rope_check_ctx(uint32_t n_ctx, uint32_t ctx_train, struct error *e);
+
 /* out (n_pairs, 2): cos and sin of position's angles. Same bits on every machine. */
 void rope_angles(const struct rope *r, uint32_t position, float *out);
 

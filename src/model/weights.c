@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_BYTES = 64, NAME_SHOWN_BYTES = 96 };
+enum { NAME_BYTES = 64 };
 
 /* Collects what is needed in two passes: with floats == NULL sizes are summed, else filled. */
 struct binder {
@@ -175,8 +175,6 @@ static bool check_surplus(const struct binder *b, const struct model_config *c)
         i++;
     }
     const struct gguf_tensor *t = gguf_tensor_at(b->g, i);
-    struct str shown = {t->name.p, t->name.n < NAME_SHOWN_BYTES ? t->name.n : NAME_SHOWN_BYTES};
-    shown.n = str_complete_utf8(shown);
     char shape[96];
     format_shape(shape, sizeof shape, t);
     return error_set(b->e, ERROR_FORMAT,
@@ -184,7 +182,7 @@ static bool check_surplus(const struct binder *b, const struct model_config *c)
                      "is '%.*s' (%s)",
                      n_tensors - b->n_bound, n_tensors, c->n_layers,
                      b->w->output.tensor == b->w->embedding ? " without output.weight" : "",
-                     STR_ARG(shown), shape);
+                     STR_ARG(str_shown(t->name)), shape);
 }
 
 bool model_weights_load(struct model_weights *w, const struct gguf *g, const struct model_config *c,

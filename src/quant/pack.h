@@ -55,7 +55,7 @@ size_t pack_matrix_bytes(const struct pack_matrix *m);
 void pack_groups(const struct pack_matrix *m, const uint8_t *src, uint8_t *dst,
                  uint32_t group_begin, uint32_t group_end);
 
-/* The inverse, for tests and for reading one embedding row: dst (cols) f32, bit-equal to
+/* The inverse, by which tests prove that packing loses nothing: dst (cols) f32, bit-equal to
  * quant_dequantize of the file's row. */
 void pack_dequantize_row(const struct pack_matrix *m, uint32_t row, float *dst);
 

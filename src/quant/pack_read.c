@@ -1,5 +1,5 @@
-/* pack_read.c - reads the packed layout back into plain numbers: for the reference kernels, for one
- * row of an embedding, and to prove that packing loses nothing. */
+/* pack_read.c - reads the packed layout back into plain numbers: for the reference kernels,
+ * and to prove that packing loses nothing. */
 #include "base/half.h"
 #include "quant/pack_layout.h"
 #include "quant/quant_block.h"

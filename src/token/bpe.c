@@ -48,7 +48,7 @@ static const struct bpe_pair *find_pair(const struct bpe *b, uint32_t left, uint
 static bool bad_merge(struct str merge, uint64_t rank, const char *why, struct error *e)
 {
     return error_set(e, ERROR_FORMAT, "tokenizer.ggml.merges: merge %llu '%.*s' %s",
-                     (unsigned long long)rank, (int)(merge.n < 100 ? merge.n : 100), merge.p, why);
+                     (unsigned long long)rank, STR_ARG(str_shown(merge)), why);
 }
 
 /* A merge as the tokens that it joins and the one that results. */

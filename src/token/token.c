@@ -139,12 +139,6 @@ static bool same_token(const struct tokenizer *a, const struct tokenizer *b, uin
            tokenizer_is_end(a, id) == tokenizer_is_end(b, id);
 }
 
-/* At most so many bytes of a text go into an error. */
-static int shown_bytes(struct str text)
-{
-    return text.n < 40 ? (int)text.n : 40;
-}
-
 bool tokenizer_check_same(const struct tokenizer *a, const struct tokenizer *b, struct error *e)
 {
     static const char *const models[] = {[TOKEN_MODEL_BPE] = "BPE", [TOKEN_MODEL_SPM] = "SPM"};
@@ -158,9 +152,9 @@ bool tokenizer_check_same(const struct tokenizer *a, const struct tokenizer *b, 
         id++;
     }
     if (id < ai->n_tokens) {
-        struct str at = a->vocab.texts[id], bt = b->vocab.texts[id];
+        struct str at = str_shown(a->vocab.texts[id]), bt = str_shown(b->vocab.texts[id]);
         return error_set(e, ERROR_USAGE, "token %u is '%.*s' (%s), not '%.*s' (%s)", id,
-                         shown_bytes(bt), bt.p, role(b, id), shown_bytes(at), at.p, role(a, id));
+                         STR_ARG(bt), role(b, id), STR_ARG(at), role(a, id));
     }
     return true;
 }

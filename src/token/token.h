@@ -110,7 +110,8 @@ struct token_stream {
     bool at_start; /* SPM: the next piece loses its space prefix */
 };
 void token_stream_init(struct token_stream *s);
-/* Appends to *out what can be shown after this token. */
+/* Appends to *out what can be shown after this token. ERROR_MEMORY with *s and *out as before, here
+ * and below. */
 bool token_stream_push(struct token_stream *s, const struct tokenizer *t, uint32_t id,
                        bool with_special, struct buf *out, struct error *e);
 /* Appends what is left (an unfinished sequence as U+FFFD). */

@@ -62,7 +62,7 @@ static bool read_model(struct vocab *v, const struct gguf *g, struct error *e)
     } else {
         return error_set(e, ERROR_UNSUPPORTED,
                          "tokenizer.ggml.model: '%.*s' is not supported (gpt2 and llama are)",
-                         STR_ARG(model));
+                         STR_ARG(str_shown(model)));
     }
     return true;
 }
@@ -91,8 +91,8 @@ static bool read_texts(struct vocab *v, const struct gguf *g, struct error *e)
         return false;
     }
     if (tokens->n_items == 0 || tokens->n_items >= TOKEN_NONE) {
-        return error_set(e, ERROR_FORMAT, "tokenizer.ggml.tokens: %llu tokens",
-                         (unsigned long long)tokens->n_items);
+        return error_set(e, ERROR_FORMAT, "tokenizer.ggml.tokens: %llu tokens, expected 1 to %u",
+                         (unsigned long long)tokens->n_items, TOKEN_NONE - 1);
     }
     v->info.n_tokens = (uint32_t)tokens->n_items;
     if (!allocate(v, tokens, e) || !token_map_init(&v->by_text, v->texts, v->info.n_tokens, e)) {
@@ -142,7 +142,7 @@ static bool read_kinds(struct vocab *v, const struct gguf *g, bool *out_present,
         if (kind == TOKEN_BYTE && byte_token(v->texts[id]) < 0) {
             return error_set(e, ERROR_FORMAT,
                              "%s: token %u '%.*s' is of type byte, but is not spelled <0xNN>", key,
-                             id, (int)(v->texts[id].n < 40 ? v->texts[id].n : 40), v->texts[id].p);
+                             id, STR_ARG(str_shown(v->texts[id])));
         }
         v->kinds[id] = kind == 0 ? TOKEN_UNUSED : (uint8_t)kind;
     }
@@ -197,7 +197,7 @@ static bool read_pre(struct vocab *v, const struct gguf *g, struct error *e)
         return error_set(
             e, ERROR_UNSUPPORTED,
             "tokenizer.ggml.pre: '%.*s' is not supported (llama3, smollm, gpt-2, default are)",
-            (int)(name.n < 64 ? name.n : 64), name.p);
+            STR_ARG(str_shown(name)));
     }
     v->info.pre = pretoken_name(v->pre->kind);
     return true;

@@ -56,7 +56,7 @@ def test_numerics_are_used_and_reported(tmp_path):
 def test_lists_say_which_tests_run(tmp_path):
     path = tmp_path / "m.gguf"
     path.write_bytes(llama())
-    tests = document("-p", "3,5", "-d", "none", "--parallel", "2,0", path)["tests"]
+    tests = document("-p", "3,5", "-d", "none", "--parallel", "2", path)["tests"]
     assert [(t["test"], t["tokens"], t["depth"], t["batch"]) for t in tests[:2]] == [
         ("prefill", 3, 0, 1), ("prefill", 5, 0, 1)]
     assert [(t["test"], t["depth"], t["batch"]) for t in tests[2:]] == [("decode", 0, 2)]
@@ -64,12 +64,34 @@ def test_lists_say_which_tests_run(tmp_path):
 
 @pytest.mark.parametrize("option, value", [
     ("-p", "12x"), ("-p", ",1"), ("-p", "1,"), ("-p", ""), ("-d", "-1"), ("--n-depth", "1048577"),
-    ("-p", "1,2,3,4,5,6,7,8,9"), ("--parallel", "17"), ("--parallel", "9" * 30)])
+    ("-p", "1,2,3,4,5,6,7,8,9"), ("--parallel", "17"), ("--parallel", "2,0"), ("-p", "0"), ("--parallel", "9" * 30)])
 def test_lists_that_are_none_are_refused_by_name(option, value):
     done = run(option, value, "nosuch.gguf")
     name = {"-p": "n-prompt", "-d": "n-depth"}.get(option, option.lstrip("-"))
     assert done.returncode == 2
     assert done.stderr.decode().startswith(f"puna bench: option --{name}: '{value}' is neither")
+
+
+def test_tests_that_do_not_fit_the_context_are_refused_when_asked_for(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(llama())
+    only = {"-p": ["-d", "none", "--parallel", "none"], "-d": ["-p", "none", "--parallel", "none"]}
+    for option, value, needed in [("-p", "8,9", 9), ("-d", "8", 9)]:
+        done = run(*SHORT, option, value, *only[option], path)
+        assert (done.returncode, done.stdout, done.stderr.decode()) == (
+            2, b"", f"puna bench: a test of {needed} tokens does not fit a context of 8 (--ctx)\n")
+    assert [t["tokens"] for t in document("-p", "8", *only["-p"], path)["tests"]] == [8]
+    assert len(document("-d", "7", *only["-d"], path)["tests"]) == 1
+
+
+@pytest.mark.parametrize("options", [["-p", "none"], []])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_no_test_at_all_is_refused(tmp_path, options, form):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(llama())
+    done = run(*SHORT, *form, *options, "-d", "none", "--parallel", "none", path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"puna bench: no test is left: --n-prompt, --n-depth and --parallel are 'none' or")
 
 
 def test_a_report_that_cannot_be_written_is_an_error_with_the_reason(tmp_path):

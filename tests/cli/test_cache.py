@@ -32,7 +32,7 @@ class Puna:
 
     def command(self, *options, command="score"):
         arguments = {"score": ["--ids", "--json", "--top", "3"],
-                     "bench": ["--json", "-p", "none", "-d", "none", "--parallel", "none"]}[command]
+                     "bench": ["--json", "-r", "1", "-p", "1", "-d", "none", "--parallel", "none"]}[command]
         return [PUNA, command, *arguments, "-t", "2", *options, str(self.model)]
 
     def run(self, *options, **more):
@@ -300,6 +300,49 @@ def large(puna):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_while_storing_leaves_nothing(large, number):
     assert end_while_storing(large, number) == []
+    large.answer()
+    assert large.is_read()
+
+
+def start_serving(puna):
+    """With no packed weights yet."""
+    for file in puna.files():
+        file.unlink()
+    return subprocess.Popen([PUNA, "serve", "--port", "0", "-t", "2", "--cache-min", "0", str(puna.model)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=puna.environment, preexec_fn=heed_signals)
+
+
+def is_being_written(puna):
+    return any(len(f.name) == PART_LENGTH for f in puna.files())
+
+
+def test_a_server_listens_before_it_has_stored(large):
+    seen = []
+    while not any(seen) and len(seen) < 20:
+        process = start_serving(large)
+        assert process.stdout.readline().startswith(b"listening on ")
+        seen.append(not [f for f in large.files() if len(f.name) != PART_LENGTH])
+        while not large.files() or is_being_written(large):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=60) == (b"", b"") and process.returncode == 0
+    assert any(seen) and large.is_read()
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
+def test_a_signal_while_a_server_stores_leaves_nothing(large, numbers):
+    for _ in range(20):
+        process = start_serving(large)
+        while not large.files():
+            time.sleep(0.0005)
+        for number in numbers:
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert errors == b"" and process.returncode in (0, 130)
+        if large.files() == []:
+            break
+        assert not is_being_written(large)  # it was done already
+    assert large.files() == []
     large.answer()
     assert large.is_read()
 

@@ -76,15 +76,15 @@ def test_json_has_file_metadata_tensors_types_and_memory(model):
     assert d["tokenizer"] is None
 
 
-# 4096 tokens, 2 layers, 2 KV heads, key and value of 256 / 4, 2 bytes
+# 4096 tokens, 2 layers, 2 KV heads, key and value of 256 / 4, 2 bytes; pages of 64 tokens
 @pytest.mark.parametrize("extra, args, kv_bytes", [
     ([], [], 4096 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([], ["--cache-type", "q16"], 4096 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([], ["--cache-type", "q8_0"], 4096 * 2 * 2 * (64 + 64 + 8)),  # two f32 scales a head
-    ([], ["--ctx", "100"], 100 * 2 * 2 * ((64 + 64) * 2 + 8)),
-    ([], ["-c", "131072"], 131072 * 2 * 2 * ((64 + 64) * 2 + 8)),
+    ([], ["--ctx", "100"], 128 * 2 * 2 * ((64 + 64) * 2 + 8)),
+    ([], ["-c", "4032"], 4032 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([("llama.attention.key_length", U32, 96), ("llama.attention.value_length", U16, 32)],
-     ["--ctx=1"], 2 * 2 * ((96 + 32) * 2 + 8)),
+     ["--ctx=1"], 64 * 2 * 2 * ((96 + 32) * 2 + 8)),
 ])
 def test_memory_of_a_context(model, extra, args, kv_bytes):
     memory = document(model(LLAMA + extra, TENSORS), *args)["memory"]
@@ -110,12 +110,21 @@ def test_default_context_is_the_models_at_most_8192(model):
     assert document(model(long, TENSORS))["memory"]["ctx"] == 8192
 
 
+def test_a_context_that_the_model_was_not_made_for_is_refused(model):
+    path = model(LLAMA, TENSORS)
+    for form in ([], ["--json"]):
+        code, line = failure("--ctx", "4097", *form, path)
+        assert code == 2 and "a context of 4097 tokens: the model was made for 4096" in line
+    path = model([p for p in LLAMA if p[0] != "llama.context_length"], TENSORS)
+    assert document("--ctx", "4097", path)["memory"]["ctx"] == 4097
+
+
 def test_heads_may_differ_between_layers(model):
     pairs = [p for p in LLAMA if "head_count" not in p[0]]
     pairs += [("llama.attention.head_count", I32, [4, 8]),
               ("llama.attention.head_count_kv", I32, [1, 3]),
               ("llama.attention.key_length", U32, 64), ("llama.attention.value_length", U32, 64)]
-    assert document(model(pairs, TENSORS), "--ctx=1")["memory"]["kv_bytes"] == (1 + 3) * (128 * 2 + 8)
+    assert document(model(pairs, TENSORS), "--ctx=1")["memory"]["kv_bytes"] == 64 * (1 + 3) * (128 * 2 + 8)
 
 
 @pytest.mark.parametrize("drop, extra, why", [
@@ -143,7 +152,7 @@ def test_absurd_numbers_do_not_wrap(model):
     keep = [p for p in LLAMA if p[0] in ("general.architecture", "llama.embedding_length")]
     pairs = keep + [(f"llama.{k}", U32, 2**32 - 1) for k in (
         "block_count", "attention.head_count", "attention.key_length", "attention.value_length")]
-    assert "absurdly large" in document(model(pairs, TENSORS))["memory"]["error"]
+    assert "more than 2^64 bytes" in document(model(pairs, TENSORS))["memory"]["error"]
 
 
 def test_values_of_every_type_keep_their_value(model):

@@ -47,6 +47,13 @@ def test_an_error_is_one_line_whatever_the_file_says(model):
     assert f"architecture '{ESCAPED}'" in failure("run", "-p", "x", path)[1]
 
 
+def test_a_long_text_from_a_file_leaves_room_for_what_is_said_about_it(model):
+    path = model(general__architecture=(STRING, "\u20ac" * 300))
+    assert f"architecture '{32 * chr(0x20ac)}' is not supported, only 'llama'" in failure("run", "-p", "x", path)[1]
+    path = model(ggml__model=(STRING, "\u20ac" * 300))
+    assert f"'{32 * chr(0x20ac)}' is not supported (gpt2 and llama are)" in failure("score", path)[1]
+
+
 def test_an_error_is_one_line_whatever_was_typed(tmp_path):
     for command in ("run", "inspect", "tokenize", "detokenize", "score", "bench"):
         code, line = failure(command, b"no\n\x1b/such.gguf".decode())
@@ -141,6 +148,13 @@ def test_a_context_longer_than_the_models_is_refused(model, command):
     assert code == 2 and "a context of 65 tokens: the model was made for 64" in line
 
 
+@pytest.mark.parametrize("command", COMPUTING)
+def test_a_context_of_more_positions_than_have_angles_is_refused(model, command):
+    path = model(llama__context_length=(U32, 1 << 21))
+    code, line = failure(command, "--ctx", 2**20 + 1, *PROMPT.get(command, []), path, data=b"ab")
+    assert code == 6 and "a context of 1048577 tokens: at most 1048576 are supported" in line
+
+
 @pytest.mark.parametrize("args, message", [
     (["--threads", "-1"], "option --threads: '-1' is not a whole number from 1 to 1024"),
     (["--threads", "99999999999999999999"], "is not a whole number from 1 to 1024"),
@@ -176,6 +190,10 @@ def test_help_is_asked_for_in_any_form():
             assert run(*form).stdout == text
     done = run("help", "nosuch")
     assert (done.returncode, done.stdout) == (2, b"") and b"unknown command 'nosuch'" in done.stderr
+    for form in ("help", "--help", "-h"):
+        done = run(form, "run", "ex\ntra")
+        assert (done.returncode, done.stdout, done.stderr) == (
+            2, b"", b"puna: surplus argument 'ex\\ntra' (see puna --help)\n")
 
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -187,6 +205,30 @@ def test_documents_know_every_option(document, form):
     for command in COMMANDS:
         options = re.findall(r"^ +(?:-\w, )?--([\w-]+)", run(command, "--help").stdout.decode(), re.M)
         assert [o for o in options if not re.search(re.escape(form.format(o)) + r"\b", text)] == []
+
+
+def readme_rows():
+    """What README and the manual say of the options of every command that computes: names, then the whole row."""
+    table = (ROOT / "README.md").read_text().split("Those of every command that computes:", 1)[1].split("\n\n")[1]
+    return [(re.findall(r"--([\w-]+)", row.split(" | ")[0]), row) for row in table.split("\n") if "`-" in row]
+
+
+def manual_rows():
+    part = (ROOT / "docs/puna.1").read_text().split(".Ss Options of all that compute\n", 1)[1]
+    rows = part.split("\n.El", 1)[0].split("\n.It ")[1:]
+    return [(re.findall(r" -([\w-]+)", row.split("\n")[0]), row) for row in rows]
+
+
+@pytest.mark.parametrize("rows", [readme_rows, manual_rows])
+def test_every_command_that_computes_has_the_options_that_documents_give_it(rows):
+    texts = {command: run(command, "--help").stdout.decode() for command in COMMANDS}
+    texts = {command: text for command, text in texts.items() if "\nComputing:" in text}
+    options = [(name, row) for names, row in rows() for name in names]
+    assert list(texts) == ["run", "serve", "score", "bench"] and len(options) == 10
+    for name, row in options:
+        without = re.search(r"not in\W[^;]*|$", row)[0]
+        lacking = [c for c, text in texts.items() if not re.search(rf"^ +(-\w, )?--{name}\b", text, re.M)]
+        assert lacking == [c for c in texts if re.search(rf"\b{c}\b", without)], name
 
 
 FULL = b": standard output cannot be written: No space left on device\n"

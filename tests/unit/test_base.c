@@ -130,6 +130,26 @@ static void half_a_sequence_at_the_end_is_left_for_later(void **state)
     }
 }
 
+static void a_shown_text_is_the_whole_or_ends_with_a_code_point(void **state)
+{
+    (void)state;
+    char text[3 * STR_SHOWN_BYTES];
+    for (size_t n = 0; n <= STR_SHOWN_BYTES; n++) {
+        memset(text, '\xC3', n); /* no UTF-8 at all */
+        assert_int_equal(str_shown((struct str){text, n}).n, n);
+    }
+    for (size_t shift = 0; shift < 3; shift++) {
+        memset(text, 'a', shift);
+        for (size_t i = shift; i + 3 <= sizeof text; i += 3) {
+            memcpy(text + i, "\xE2\x82\xAC", 3);
+        }
+        struct str shown = str_shown((struct str){text, sizeof text - 3});
+        assert_ptr_equal(shown.p, text);
+        assert_true(shown.n <= STR_SHOWN_BYTES && shown.n > STR_SHOWN_BYTES - 3);
+        assert_int_equal((shown.n - shift) % 3, 0);
+    }
+}
+
 static void strings_compare_by_their_bytes(void **state)
 {
     (void)state;
@@ -194,6 +214,21 @@ static void printing_and_consuming_move_bytes(void **state)
     buf_clear(&b);
     assert_int_equal(buf_str(&b).n, 0);
     buf_finish(&b);
+}
+
+static void the_capacity_of_a_buffer_never_passes_its_maximum(void **state)
+{
+    (void)state;
+    for (size_t max = 1; max < 300; max += 13) {
+        struct buf b;
+        buf_init(&b, max);
+        for (size_t i = 0; i < max; i++) {
+            assert_true(buf_append_byte(&b, 'x', NULL));
+            assert_true(b.n <= b.capacity && b.capacity <= max);
+        }
+        assert_false(buf_append_byte(&b, 'x', NULL));
+        buf_finish(&b);
+    }
 }
 
 static void nothing_is_consumed_of_an_empty_buffer(void **state)
@@ -323,10 +358,12 @@ int main(void)
         cmocka_unit_test(encoding_and_decoding_agree_on_every_code_point),
         cmocka_unit_test(malformed_bytes_are_no_code_point),
         cmocka_unit_test(half_a_sequence_at_the_end_is_left_for_later),
+        cmocka_unit_test(a_shown_text_is_the_whole_or_ends_with_a_code_point),
         cmocka_unit_test(strings_compare_by_their_bytes),
         cmocka_unit_test(the_precision_of_a_huge_string_is_not_negative),
         cmocka_unit_test(a_buffer_grows_to_its_maximum_and_no_further),
         cmocka_unit_test(printing_and_consuming_move_bytes),
+        cmocka_unit_test(the_capacity_of_a_buffer_never_passes_its_maximum),
         cmocka_unit_test(nothing_is_consumed_of_an_empty_buffer),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_memory_runs_out),
         cmocka_unit_test(products_and_sums_that_overflow_are_refused),

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "chat/conversation.h"
 #include "chat/template.h"
+#include "vocab_file.h"
 #include "vocab_text.h"
 
 #include <jansson.h>
@@ -445,6 +446,7 @@ static void the_default_system_message_is_read_from_the_literals_of_the_template
         {"{{ '<|im_start|>' + role + '<|im_end|>' }}", NULL},
         {"'<|im_start|>system\n' + m + '<|im_start|>system\\nlater<|im_end|>'", "later"},
         {"'<|im_start|>system", NULL},
+        {"<|im_start|>system\nfirst<|im_start|>system\nsecond<|im_end|>", "second"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct file f;
@@ -508,6 +510,38 @@ static void llama_2_refuses_roles_that_do_not_take_turns(void **state)
 }
 
 /* A new turn only appends: what was computed for the old ones can stay. */
+static void a_refused_conversation_leaves_no_count_of_dropped_bytes(void **state)
+{
+    (void)state;
+    static const struct chat_message m[] = {
+        {CHAT_USER, {"a\1", 2}}, {CHAT_ASSISTANT, {"a", 1}}, {CHAT_ASSISTANT, {"a", 1}}};
+    struct vocab_file f;
+    vocab_file_open(&f, &(struct vocab_spec){.model = "gpt2",
+                                             .pre = "gpt-2",
+                                             .tokens = "<s>,</s>,a,aa",
+                                             .merges = "a a",
+                                             .kinds = "3311",
+                                             .u32_key = "bos_token_id",
+                                             .raw = GGUF_TEXT_U32("tokenizer.ggml.eos_token_id", 1),
+                                             .n_raw = 1});
+    struct error e = {0};
+    struct tokenizer *tokenizer = tokenizer_create(f.gguf, &e);
+    struct chat_template t;
+    if (tokenizer == NULL || !chat_template_init(&t, f.gguf, tokenizer, "llama2", &e)) {
+        fail_msg("%s", e.text);
+    }
+    struct token_list ids = {.n_dropped = 5};
+    assert_false(chat_template_render(&t, m, 3, true, &ids, &e));
+    assert_int_equal(ids.n, 0);
+    assert_int_equal(ids.n_dropped, 5);
+    assert_true(chat_template_render(&t, m, 2, true, &ids, &e));
+    assert_true(ids.n_dropped > 5);
+    token_list_finish(&ids);
+    chat_template_finish(&t);
+    tokenizer_destroy(tokenizer);
+    vocab_file_close(&f);
+}
+
 static void one_more_turn_keeps_the_ids_before_it(void **state)
 {
     (void)state;
@@ -643,6 +677,7 @@ int main(void)
         cmocka_unit_test(the_default_system_message_is_read_from_the_literals_of_the_template),
         cmocka_unit_test(the_date_can_be_set),
         cmocka_unit_test(llama_2_refuses_roles_that_do_not_take_turns),
+        cmocka_unit_test(a_refused_conversation_leaves_no_count_of_dropped_bytes),
         cmocka_unit_test(one_more_turn_keeps_the_ids_before_it),
         cmocka_unit_test(running_out_of_memory_leaves_the_list_as_it_was),
         cmocka_unit_test(a_conversation_survives_its_json_form),

@@ -2,7 +2,8 @@
 """Includes point downwards only: LAYERS is the drawing of docs/ARCHITECTURE.md as a table.
 
 A folder may include itself, what it names here, and what those may include. Files are included by
-folder and name ("base/error.h"), and a file's name stands for one file in the whole tree."""
+folder and name ("base/error.h"), and a file's name stands for one file in the whole tree. NAME_internal.h is
+for its folder's files, and for the unit test of NAME."""
 import collections
 import re
 
@@ -51,6 +52,24 @@ def check_file(path):
             yield f'{path}:{line}: "{target}" does not exist'
         elif target.split("/")[0] not in allowed(layer):
             yield f'{path}:{line}: {layer}/ may not include "{target}"'
+        elif is_internal(target) and target.split("/")[0] != layer:
+            yield f'{path}:{line}: "{target}" is for the files of its folder'
+
+
+def is_internal(target):
+    return target.endswith("_internal.h")
+
+
+def check_user(path):
+    """A test or a program of bench/."""
+    text = c_source.read(path)
+    for match in INCLUDE.finditer(text):
+        target = match.group(1)
+        line = text.count("\n", 0, match.start(1)) + 1
+        if "/" in target and not (c_source.ROOT / "src" / target).is_file():
+            yield f'{path}:{line}: "{target}" does not exist'
+        elif is_internal(target) and f"test_{target.split('/')[1].removesuffix('_internal.h')}.c" != path.name:
+            yield f'{path}:{line}: "{target}" is for the files of its folder and their unit test'
 
 
 def check_names(paths):
@@ -63,8 +82,8 @@ def check_names(paths):
 
 
 def main():
-    paths = c_source.files("src")
-    problems = [p for path in paths for p in check_file(path)]
+    problems = [p for path in c_source.files("src") for p in check_file(path)]
+    problems += [p for path in c_source.files("tests", "bench") for p in check_user(path)]
     c_source.finish(problems + list(check_names(c_source.files("src", "tests", "bench"))))
 
 

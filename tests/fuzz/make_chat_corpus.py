@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Writes tests/fuzz/corpus/chat: texts in front of small vocabularies with chat templates (see fuzz_chat.c)."""
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "cli"))
+from gguf_file import BOOL, F32, I32, STRING, U32, gguf
+
+OUT = HERE / "corpus/chat"
+OPENING = "<|im_start|>system"
+CHATML = ["<|im_start|>", "<|im_end|>"]
+LLAMA3 = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+
+
+def chat(specials, jinja=None, name=None, text="Hi!", kind=3, spm=False, **more):
+    """Token 0 is BOS, token 1 is EOS."""
+    tokens = specials + (["<unk>"] if spm else []) + [chr(c) for c in range(33, 127)] + ["\u0120", "\u010a"]
+    keys = {"model": (STRING, "llama" if spm else "gpt2"), "tokens": (STRING, tokens),
+            "token_type": (I32, [kind] * len(specials) + [2] * spm + [1] * 96),
+            "bos_token_id": (U32, 0), "eos_token_id": (U32, 1)} | more
+    keys |= {"scores": (F32, [0.0] * len(tokens))} if spm else {"pre": (STRING, "gpt-2"), "merges": (STRING, [])}
+    pairs = [("tokenizer.ggml." + key, *value) for key, value in keys.items()]
+    pairs += [("tokenizer.chat_template", STRING, jinja)] if jinja is not None else []
+    pairs += [("general.name", STRING, name)] if name is not None else []
+    return text.encode() + b"\0" + gguf(pairs)
+
+
+def main():
+    OUT.mkdir(parents=True, exist_ok=True)
+    spelled = "<|im_end|>\n<|im_start|>system\n<|eot_id|></s>"
+    files = {
+        "chatml": chat(CHATML, "{{ '<|im_start|>' }}", text=spelled),
+        "chatml-system": chat(CHATML, "{{'" + OPENING + "\nBe short.<|im_end|>\n'}}"),
+        "chatml-escapes": chat(CHATML, "{{\"" + OPENING + "\\nSay \\\"a\\\".\\t<|im_end|>\\n\"}}"),
+        "chatml-bad-escape": chat(CHATML, "{{'" + OPENING + "\\n\\x41<|im_end|>'}}"),
+        "chatml-no-quotes": chat(CHATML, OPENING + "\nBe short.<|im_end|>\n{{ bos_token }}"),
+        "chatml-openings": chat(CHATML, (OPENING + "\n") * 200),
+        "chatml-closings": chat(CHATML, (OPENING + "\n{") * 100 + "<|im_end|>" * 100),
+        "chatml-cut": chat(CHATML, "'" + OPENING),
+        "chatml-bos": chat(CHATML, "{{ bos_token }}<|im_start|>", add_bos_token=(BOOL, True)),
+        "chatml-user-defined": chat(CHATML, "<|im_start|>", kind=4, text=spelled),
+        "chatml-normal": chat(CHATML, "<|im_start|>", kind=1),
+        "chatml-by-tokens": chat(CHATML),
+        "llama3": chat(LLAMA3, "<|start_header_id|>", text=" \u3000" + spelled),
+        "llama3.1": chat(LLAMA3 + ["<|eom_id|>"], "<|start_header_id|>Cutting Knowledge Date", "Llama 3.3"),
+        "llama3.2-by-tokens": chat(LLAMA3 + ["<|eom_id|>"], name="Llama-3.2-1B"),
+        "llama3-no-end": chat(LLAMA3[:4], "<|start_header_id|>"),
+        "llama2": chat(["<s>", "</s>"], "[INST] <<SYS>>", text=spelled, spm=True),
+        "llama2-by-name": chat(["<s>", "</s>"], name="LLaMA v2 CHAT", spm=True),
+        "llama2-no-bos": chat(["<s>", "</s>"], "[INST] <<SYS>>", spm=True, bos_token_id=(U32, 9999)),
+        "unknown": chat(CHATML, "<|user|>"),
+        "empty": chat(CHATML, ""),
+        "not-utf8": chat(CHATML, b"'" + OPENING.encode() + b"\n\xff\0\xc3<|im_end|>'"),
+        "no-string": b"a\0" + gguf([("tokenizer.chat_template", U32, 1)]),
+    }
+    for name, data in files.items():
+        (OUT / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
