@@ -76,6 +76,8 @@ bool api_error_from(struct api_error *out, const struct error *e, const char *pa
     return api_error_set(out, kind, param, "%s", e->text);
 }
 
+/* Some programs know this error by its sentence, others by its code, which the official Python
+ * client no longer puts into the text of its exception. */
 bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t n_prompt,
                        uint64_t n_answer)
 {
@@ -83,13 +85,14 @@ bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, u
         return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
                              "This model's maximum context length is %llu tokens. However, your "
                              "messages resulted in %llu tokens. Please reduce the length of the "
-                             "messages.",
+                             "messages. (context_length_exceeded)",
                              (unsigned long long)n_ctx, (unsigned long long)n_prompt);
     }
     return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
                          "This model's maximum context length is %llu tokens. However, you "
                          "requested %llu tokens (%llu in the messages, %llu in the completion). "
-                         "Please reduce the length of the messages or completion.",
+                         "Please reduce the length of the messages or completion. "
+                         "(context_length_exceeded)",
                          (unsigned long long)n_ctx, (unsigned long long)(n_prompt + n_answer),
                          (unsigned long long)n_prompt, (unsigned long long)n_answer);
 }

@@ -453,6 +453,7 @@ def test_a_prompt_that_is_too_long_is_the_same_error_in_a_stream(client):
     assert errors[0].body == errors[1].body
     assert (errors[0].code, errors[0].param) == ("context_length_exceeded", "messages")
     assert errors[0].message.count("This model's maximum context length is 1024 tokens. However, ") == 1
+    assert errors[0].message.endswith("(context_length_exceeded)")
     assert refusal(openai.BadRequestError, chat, client, max_tokens=1024).code == "context_length_exceeded"
 
 

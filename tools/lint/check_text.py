@@ -11,7 +11,7 @@ import c_source
 MACHINE_PATH = re.compile(r"(?<![\w.$}-])/(?:work|root|home|Users|mnt)/[\w.]")
 URL_HOST = re.compile(r"https?://([\w.-]+)")
 KNOWN_HOSTS = {"www.apache.org", "www.unicode.org", "keepachangelog.com", "semver.org", "arxiv.org",
-               "git-lfs", "git-lfs.github.com", "localhost", "127.0.0.1"}
+               "github.com", "git-lfs", "git-lfs.github.com", "localhost", "127.0.0.1"}
 TEXT_ENDINGS = {".c", ".h", ".py", ".md", ".txt", ".json", ".1", ".yml", ".jinja", ".mjs", ".sh", ""}
 
 

@@ -1,0 +1,63 @@
+"""What the schema of the API cannot say about a request: the names of this server's models, the size of
+its vocabulary, and what parameters have to do with each other. Without this most requests that the schema
+allows would be refused, and nothing behind the refusal tested. What the schema forbids stays forbidden."""
+import schemathesis
+
+N_VOCAB = 512  # of the model tiny
+MOST_TOKENS = 4
+# Objects of any content and no effect: a NUL byte in a key, or an integer of more than 64 bits, would make
+# the whole body unreadable.
+OPEN = ("prompt_cache_breakpoint", "prompt_cache_options")
+
+
+def is_number(value, least, most):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+
+
+def is_integer(value):
+    """Of JSON, where 1.0 is one too; as large as lengths and ids may be."""
+    return is_number(value, 0, 2**31 - 1) and value % 1 == 0
+
+
+def is_bias(bias):
+    return isinstance(bias, dict) and all(k.isascii() and k.isdigit() and str(int(k)) == k and len(k) < 10 for k in bias)
+
+
+def with_known_tokens(value):
+    if isinstance(value, list):
+        return [with_known_tokens(v) for v in value]
+    return value % N_VOCAB if is_integer(value) else value
+
+
+def with_open_objects_empty(value):
+    if isinstance(value, list):
+        return [with_open_objects_empty(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    return {k: {} if k in OPEN and isinstance(v, dict) else with_open_objects_empty(v) for k, v in value.items()}
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    if not isinstance(case.body, dict):
+        return
+    body = with_open_objects_empty(case.body)
+    if isinstance(body.get("model"), str) and 0 < len(body["model"]) <= 256:
+        body["model"] = "tiny"
+    for name, most in (("max_tokens", MOST_TOKENS), ("max_completion_tokens", MOST_TOKENS), ("min_tokens", 1)):
+        if is_integer(body.get(name)):
+            body[name] = min(body[name], most)
+    for name in ("tokens", "content", "stop_token_ids", "prompt"):
+        if isinstance(body.get(name), list):
+            body[name] = with_known_tokens(body[name])
+    if is_bias(body.get("logit_bias")):
+        body["logit_bias"] = {str(int(k) % N_VOCAB): v for k, v in body["logit_bias"].items()}
+    if all(is_number(body.get(name), 0.01, 100) for name in ("repeat_penalty", "repetition_penalty")):
+        body["repeat_penalty"] = body["repetition_penalty"]  # one has two names
+    if is_number(body.get("best_of"), 1, 16) and (body.get("n") is None or is_number(body["n"], 1, 16)):
+        body["best_of"] = body.get("n") or 1  # at least n, and n in a stream
+    if body.get("echo") is True and is_integer(body.get("logprobs")):
+        body["logprobs"] = None
+    if body.get("strict") is True:
+        body["strict"] = None  # refuses what the schema allows and what has no effect
+    case.body = body
