@@ -144,24 +144,12 @@ static bool emit(struct score *s, size_t index, const struct scored *t, struct e
     return true;
 }
 
-static bool check_finite(const struct score *s, const float *logits, size_t index, struct error *e)
-{
-    for (uint32_t id = 0; id < n_choices(s); id++) {
-        if (!isfinite(logits[id])) {
-            return error_set(e, ERROR_FORMAT,
-                             "%s: the logit of token %u after %zu tokens is %g, expected a number",
-                             s->session.path, id, index + 1, (double)logits[id]);
-        }
-    }
-    return true;
-}
-
 /* The logits after token `index` score token index + 1. */
 static bool score_row(struct score *s, const float *logits, size_t index, struct error *e)
 {
     uint32_t n = n_choices(s);
-    if (!check_finite(s, logits, index, e)) {
-        return false;
+    if (!logprobs_check(logits, n, index + 1, e)) {
+        return error_prefix(e, "%s", s->session.path);
     }
     if (s->logits != NULL && fwrite(logits, sizeof *logits, n, s->logits) != n) {
         return error_set(e, ERROR_IO, "%s cannot be written: %s", s->options.logits_path,
