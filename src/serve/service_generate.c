@@ -195,9 +195,9 @@ static double read_seconds(const struct http_exchange *x, const char *field)
     return digits / scale;
 }
 
-/* How long the client waits for a byte before it gives up: Python's says so, JavaScript's gives its
- * time for the head of the answer without the fraction. */
-static double patience_of(const struct http_exchange *x)
+/* Python's client says so, JavaScript's gives its time for the head of the answer without the
+ * fraction. */
+double service_patience_of(const struct http_exchange *x)
 {
     double read_s = read_seconds(x, "x-stainless-read-timeout");
     bool has_other = http_header(x, "x-stainless-timeout").n > 0;
@@ -214,7 +214,7 @@ static void generate(struct service *s, struct http_exchange *x, enum api_endpoi
     }
     bool ok = api_request_parse(endpoint, http_body(x), &s->api, &job.request, &error) &&
               make_job(s, &job, &error);
-    job.patience_s = patience_of(x);
+    job.patience_s = service_patience_of(x);
     if (ok && !answer_begin(&s->answers, x, &job, &e)) {
         ok = api_error_from(&error, &e, NULL);
         error.retry_s = job.retry_s;
