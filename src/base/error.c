@@ -62,7 +62,7 @@ const struct error_meaning *error_meaning(enum error_code code)
         [ERROR_USAGE] = {2, 400, "invalid_request_error"},
         [ERROR_NOT_FOUND] = {3, 404, "invalid_request_error"},
         [ERROR_IO] = {4, 500, "server_error"},
-        [ERROR_FORMAT] = {5, 400, "invalid_request_error"},
+        [ERROR_FORMAT] = {5, 500, "server_error"},
         [ERROR_UNSUPPORTED] = {6, 400, "invalid_request_error"},
         [ERROR_CONTEXT] = {7, 400, "invalid_request_error"},
         [ERROR_MEMORY] = {8, 503, "server_error"},

@@ -122,7 +122,7 @@ static bool run_once(struct bench *b, const struct bench_test *t, double *out_se
     for (uint32_t step = 0; (n = step_tokens(b, t, step)) > 0; step++) {
         for (uint32_t i = 0; i < t->batch; i++) {
             const uint32_t *tokens = b->tokens + b->seqs[i].n_tokens;
-            items[i] = (struct forward_item){&b->seqs[i], tokens, n, step_logits(b, t, step)};
+            items[i] = (struct forward_item){&b->seqs[i], tokens, n, step_logits(b, t, step), 0};
         }
         if (!forward_batch(&b->forward, items, t->batch, e)) {
             return false;

@@ -4,8 +4,8 @@
 #include "cmd/ids.h"
 #include "cmd/print.h"
 #include "cmd/session.h"
+#include "engine/engine.h"
 #include "engine/logprobs.h"
-#include "model/forward.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -144,24 +144,12 @@ static bool emit(struct score *s, size_t index, const struct scored *t, struct e
     return true;
 }
 
-static bool check_finite(const struct score *s, const float *logits, size_t index, struct error *e)
-{
-    for (uint32_t id = 0; id < n_choices(s); id++) {
-        if (!isfinite(logits[id])) {
-            return error_set(e, ERROR_FORMAT,
-                             "%s: the logit of token %u after %zu tokens is %g, expected a number",
-                             s->session.path, id, index + 1, (double)logits[id]);
-        }
-    }
-    return true;
-}
-
 /* The logits after token `index` score token index + 1. */
 static bool score_row(struct score *s, const float *logits, size_t index, struct error *e)
 {
     uint32_t n = n_choices(s);
-    if (!check_finite(s, logits, index, e)) {
-        return false;
+    if (!logprobs_check(logits, n, index + 1, e)) {
+        return error_prefix(e, "%s", s->session.path);
     }
     if (s->logits != NULL && fwrite(logits, sizeof *logits, n, s->logits) != n) {
         return error_set(e, ERROR_IO, "%s cannot be written: %s", s->options.logits_path,
@@ -177,24 +165,24 @@ static bool score_row(struct score *s, const float *logits, size_t index, struct
     return true;
 }
 
-static bool score_tokens(struct score *s, struct forward *f, struct kv_seq *seq, struct error *e)
+static bool score_tokens(struct score *s, struct engine *g, struct engine_seq *seq, struct error *e)
 {
+    struct engine_row_span span = {0};
+    bool busy;
     if (!emit(s, 0, NULL, e)) {
         return false;
     }
-    for (size_t done = 0; done < s->tokens.n;) {
-        size_t left = s->tokens.n - done;
-        uint32_t n = left < f->limits.max_tokens ? (uint32_t)left : f->limits.max_tokens;
-        struct forward_item item = {seq, s->tokens.ids + done, n, n};
-        if (!forward_batch(f, &item, 1, e)) {
+    while (span.first + span.n < s->tokens.n) {
+        if (!engine_step(g, &busy, e)) {
             return false;
         }
-        for (uint32_t row = 0; row < n; row++) {
-            if (!score_row(s, forward_logits(f, row), done + row, e)) {
+        engine_take_rows(g, seq, &span);
+        for (uint32_t i = 0; i < span.n; i++) {
+            if (!score_row(s, span.rows + (size_t)i * s->session.model.config.n_vocab,
+                           span.first + i, e)) {
                 return false;
             }
         }
-        done += n;
     }
     return true;
 }
@@ -213,19 +201,23 @@ static bool compute(struct score *s, struct error *e)
     if (!check_length(s, e)) {
         return false;
     }
-    const struct model *m = &s->session.model;
-    uint32_t batch = s->options.model.batch;
-    struct kv_pool kv = {0};
-    struct kv_seq seq = {0};
-    struct forward forward = {0};
-    bool ok =
-        kv_pool_init(&kv, &m->config, s->session.kv_type, s->tokens.n, e) &&
-        kv_seq_init(&seq, (uint32_t)s->tokens.n, e) &&
-        forward_init(&forward, m, &kv, s->session.pool, (struct forward_limits){batch, batch}, e) &&
-        score_tokens(s, &forward, &seq, e);
-    forward_finish(&forward);
-    kv_seq_finish(&seq, &kv);
-    kv_pool_finish(&kv);
+    uint32_t n = (uint32_t)s->tokens.n, batch = s->options.model.batch;
+    struct engine_options options = {.n_ctx = n,
+                                     .batch = batch,
+                                     .n_choices = n_choices(s),
+                                     .kv_type = s->session.kv_type,
+                                     .prompt_logits = batch};
+    struct sampler_params sampler;
+    sampler_params_default(&sampler);
+    struct engine_request request = {
+        .sampler = &sampler, .tokens = s->tokens.ids, .n_tokens = n, .rows = ENGINE_LOGITS};
+    struct engine engine;
+    if (!engine_init(&engine, &s->session.model, s->session.pool, &options, e)) {
+        return false;
+    }
+    struct engine_seq *seq = engine_open(&engine, &request, e);
+    bool ok = seq != NULL && score_tokens(s, &engine, seq, e);
+    engine_finish(&engine);
     return ok;
 }
 

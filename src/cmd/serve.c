@@ -50,6 +50,7 @@ struct serve_options {
     const char *prefix_limit; /* size of all of them; NULL: default_prefix_limit */
     struct str origins[MOST_ORIGINS];
     bool no_auth, no_prefix_cache;
+    enum api_pooling pooling; /* of embeddings */
 };
 
 struct serve {
@@ -200,6 +201,7 @@ static bool start_service(struct serve *s, struct error *e)
                                     .tokenizer = s->session.tokenizer,
                                     .guard = s->filter.is_on ? &s->filter.guard : NULL,
                                     .n_ctx = s->session.n_ctx,
+                                    .pooling = s->options.pooling,
                                     .digest = digest(s)};
     s->has_chat =
         chat_template_init(&s->chat, s->session.file, s->session.tokenizer, NULL, &engine.no_chat);
@@ -440,6 +442,15 @@ static bool add_origin(void *target, const char *value, struct error *e)
     return true;
 }
 
+static bool set_pooling(void *target, const char *value, struct error *e)
+{
+    enum api_pooling *pooling = target;
+    bool is_last = strcmp(value, "last") == 0;
+    *pooling = is_last ? API_POOLING_LAST : API_POOLING_MEAN;
+    return is_last || strcmp(value, "mean") == 0 ||
+           error_set(e, ERROR_USAGE, "'%s' is neither 'mean' nor 'last'", value);
+}
+
 int cmd_serve(const struct cmd_env *env, int argc, char **argv)
 {
     static const struct options_usage usage = {
@@ -514,6 +525,10 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         {OPTION_TEXT, "profanity-words", 0, NULL, "FILE", &s.filter.words, 0, 0,
          "words that count as profanity, one a line, in place of\nthe lists that are built in",
          NULL},
+        {OPTION_CALL, "pooling", 0, NULL, "TYPE", &o->pooling, 0, 0,
+         "what the vector of a text is, if a request for embeddings\ndoes not say: 'mean' of its "
+         "tokens' hidden states or the\n'last' one (default: mean)",
+         set_pooling},
         OPTIONS_MODEL(o->model, "512"),
         OPTIONS_CACHE(o->model),
     };

@@ -27,6 +27,7 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
         .kv_bytes = o->kv_bytes,
         .prefix_pages = o->prefix_pages,
         .prompt_tokens_beside_decodes = o->prompt_tokens_beside_decodes,
+        .prompt_logits = or_default(o->prompt_logits, ENGINE_DEFAULT_PROMPT_LOGITS),
     };
     if (!rope_check_ctx(g->options.n_ctx, c->ctx_train, e)) {
         return false;
@@ -68,9 +69,12 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     uint64_t kv_tokens = 0;
     uint32_t batch = g->options.batch < g->options.n_ctx ? g->options.batch : g->options.n_ctx;
     g->budget = batch > n_seqs ? batch : n_seqs;
-    uint32_t most_logits = n_seqs + g->options.max_guesses;
+    if (g->options.prompt_logits > g->budget) {
+        g->options.prompt_logits = g->budget;
+    }
     struct forward_limits limits = {.max_tokens = g->budget + g->options.max_guesses,
-                                    .max_logits = most_logits};
+                                    .max_logits =
+                                        n_seqs + g->options.max_guesses + g->options.prompt_logits};
     g->seqs = mem_alloc(n_seqs, sizeof *g->seqs, "sequences", e);
     g->items = g->seqs ? mem_alloc(n_seqs, sizeof *g->items, "batch items", e) : NULL;
     g->order = g->items ? mem_alloc(n_seqs, sizeof(void *), "sequences", e) : NULL;
@@ -134,10 +138,12 @@ struct engine_seq *engine_open(struct engine *g, const struct engine_request *r,
         return NULL;
     }
     *s = (struct engine_seq){.in_use = true,
+                             .rows = r->rows,
+                             .n_rows = r->rows != ENGINE_NO_ROWS ? r->n_tokens : 0,
                              .priority = r->priority,
                              .number = g->n_opened,
                              .salt = r->salt,
-                             .asks_disk = g->spill != NULL};
+                             .asks_disk = g->spill != NULL && r->rows == ENGINE_NO_ROWS};
     if (!sampler_init(&s->sampler, r->sampler, g->options.n_choices, e)) {
         *s = (struct engine_seq){0};
         return NULL;
@@ -271,6 +277,8 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
     schedule_truncate(g, s, kept);
     speculation_truncate(&g->speculation, &s->guesses, kept);
     s->fork_of = NULL;
+    s->rows = ENGINE_NO_ROWS;
+    s->n_rows = s->n_given = 0;
     s->has_begun = s->was_preempted = false;
     s->asks_disk = g->spill != NULL;
     s->n_cached = kept;
@@ -287,6 +295,7 @@ static void add_guesses(struct engine *g)
         struct engine_seq *s = g->picked[i];
         uint32_t room = g->options.n_ctx - s->n_tokens;
         room = schedule_guess_room(g, s, room < most ? room : most);
+        room = g->items[i].n_logits > 0 ? room : 0;
         g->guessers[i] = (struct speculation_item){
             .seq = &s->guesses, .tokens = s->tokens, .n_tokens = s->n_tokens, .room = room};
     }
@@ -302,10 +311,31 @@ static void plan_step(struct engine *g)
 {
     for (uint32_t i = 0; i < g->n_open; i++) {
         drop_guesses(g, g->order[i]);
+        g->order[i]->n_new = 0;
     }
     if (!schedule_plan(g)) {
         add_guesses(g);
     }
+}
+
+/* What the step gave to the i-th item, whose rows begin at these: rows of its prompt, and a token
+ * when nothing of it waits any more. */
+static void finish_item(struct engine *g, uint32_t i, uint32_t logits_row, uint32_t hidden_row)
+{
+    struct engine_seq *s = g->picked[i];
+    schedule_keep_pages(g, s);
+    s->new_row = s->rows == ENGINE_HIDDEN ? hidden_row : logits_row;
+    s->n_given += s->n_new;
+    if (s->kv.n_tokens < s->n_tokens) {
+        return;
+    }
+    if (g->items[i].n_logits == 0) {
+        s->is_due = false;
+        return;
+    }
+    uint32_t row = logits_row + (s->n_new > 0 ? s->n_new - 1 : 0);
+    s->guesses.row = row + 1;
+    sample(g, s, row);
 }
 
 bool engine_step(struct engine *g, bool *out_busy, struct error *e)
@@ -330,18 +360,30 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
     if (!forward_batch(&g->forward, g->items, g->n_items, e)) {
         for (uint32_t i = 0; i < g->n_items; i++) {
             speculation_truncate(&g->speculation, &g->picked[i]->guesses, g->picked[i]->n_tokens);
+            g->picked[i]->n_new = 0;
         }
         return false;
     }
-    uint32_t row = 0;
+    uint32_t logits_row = 0, hidden_row = 0;
     for (uint32_t i = 0; i < g->n_items; i++) {
-        schedule_keep_pages(g, g->picked[i]);
-        if (g->items[i].n_logits > 0) {
-            g->picked[i]->guesses.row = row + 1;
-            sample(g, g->picked[i], row);
-            row += g->items[i].n_logits;
-        }
+        finish_item(g, i, logits_row, hidden_row);
+        logits_row += g->items[i].n_logits;
+        hidden_row += g->items[i].n_hidden;
     }
+    return true;
+}
+
+bool engine_take_rows(const struct engine *g, struct engine_seq *s, struct engine_row_span *out)
+{
+    if (s->n_new == 0) {
+        return false;
+    }
+    *out = (struct engine_row_span){.first = s->n_given - s->n_new,
+                                    .n = s->n_new,
+                                    .rows = s->rows == ENGINE_HIDDEN
+                                                ? forward_hidden(&g->forward, s->new_row)
+                                                : forward_logits(&g->forward, s->new_row)};
+    s->n_new = 0;
     return true;
 }
 

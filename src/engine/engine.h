@@ -29,6 +29,11 @@
  * numbers drawn in the same order: guesses change the speed and nothing else. So an owner takes and
  * feeds until there is no token, and then steps.
  *
+ * Rows: a sequence may be opened for what the model says at each place of its prompt, logits or
+ * hidden states. The steps that compute the prompt hand them over, each place once and in order;
+ * logits in parts of at most prompt_logits. Nothing of such a prompt is taken from the prefix
+ * cache, and of one whose hidden states are wanted nothing is kept there.
+ *
  * The tokens of a sequence do not depend on the other sequences, the budget, the threads, the cache
  * or preemption. They do on kv_type, which is arithmetic.
  * Owner/threads: one thread owns an engine and all its sequences. */
@@ -57,21 +62,37 @@ struct engine_options {
      * steadier the pace of running answers, and the later the first token of new ones. */
     uint32_t prompt_tokens_beside_decodes;
     const struct spill_options *spill; /* prefixes go to disk, too (spill.h); NULL: they do not */
+    uint32_t prompt_logits; /* rows of a step for sequences opened with ENGINE_LOGITS; 0: 64 */
 };
 
 enum {
     ENGINE_DEFAULT_CTX = 8192,
     ENGINE_DEFAULT_BATCH = 512,
     ENGINE_DEFAULT_GUESSES = 7, /* a step of 8 tokens costs less than two of one */
+    ENGINE_DEFAULT_PROMPT_LOGITS = 64,
     ENGINE_MAX_GUESSES = 64
+};
+
+/* What is wanted at each place of a prompt. */
+enum engine_rows {
+    ENGINE_NO_ROWS,
+    ENGINE_LOGITS, /* (n_vocab) what the model says of the next token */
+    ENGINE_HIDDEN  /* (n_embd) the hidden state after the last norm; no token is sampled then */
 };
 
 struct engine_request {
     const struct sampler_params *sampler; /* borrowed until engine_open returns */
     const uint32_t *tokens;               /* (n_tokens) that wait from the start; may be none */
     uint32_t n_tokens;
-    int32_t priority; /* lower is earlier */
-    uint64_t salt;    /* entries of the prefix cache made with another salt are not seen */
+    int32_t priority;      /* lower is earlier */
+    uint64_t salt;         /* entries of the prefix cache made with another salt are not seen */
+    enum engine_rows rows; /* of `tokens`, to be taken with engine_take_rows */
+};
+
+/* Rows of tokens [first, first + n) of a sequence. */
+struct engine_row_span {
+    uint32_t first, n;
+    const float *rows; /* (n, n_vocab) or (n, n_embd), until the next step */
 };
 
 struct engine_seq {
@@ -86,6 +107,10 @@ struct engine_seq {
     uint32_t token;
     uint32_t row;       /* of the logits it was sampled from */
     struct error error; /* why the last step gave no token; ERROR_NONE when it did */
+
+    enum engine_rows rows; /* wanted of the first n_rows tokens */
+    uint32_t n_rows, n_given;
+    uint32_t new_row, n_new; /* first row and number of those that the last step gave */
 
     int32_t priority;
     uint64_t number; /* of opening */
@@ -111,10 +136,10 @@ struct engine {
     struct engine_seq *seqs;   /* (max_sequences) */
     struct engine_seq **order; /* (n_open) */
     uint32_t n_open;
-    uint64_t n_opened, n_preempted; /* since the start */
-    struct forward_item *items;     /* (n_items) of the running step, at most max_sequences */
-    struct engine_seq **picked;     /* (n_items) sequence of each item */
-    uint32_t n_items;
+    uint64_t n_opened, n_preempted;    /* since the start */
+    struct forward_item *items;        /* (n_items) of the running step, at most max_sequences */
+    struct engine_seq **picked;        /* (n_items) sequence of each item */
+    uint32_t n_items, n_decodes;       /* which come first */
     struct speculation_item *guessers; /* (max_sequences) likewise */
     struct speculation speculation;
     struct spill *spill; /* NULL: prefixes are kept in memory alone */
@@ -156,7 +181,8 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
                  struct error *e);
 
 /* Makes s hold exactly `tokens`, keeping the computed part that agrees and at least one token
- * waiting. The sampler's penalties look at these tokens from now on. Errors as engine_feed. */
+ * waiting; rows are not wanted any more. The sampler's penalties look at these tokens from now on.
+ * Errors as engine_feed. */
 bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
                        uint32_t n_tokens, struct error *e);
 
@@ -168,6 +194,10 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e);
 
 /* The sampled token, once: true when there was one. */
 bool engine_take(struct engine_seq *s, uint32_t *out_token);
+
+/* What the last step computed of a prompt opened for its rows, once: true when there is something.
+ * Taken between any two steps it is every place of the prompt, in order. */
+bool engine_take_rows(const struct engine *g, struct engine_seq *s, struct engine_row_span *out);
 
 /* The logits that the last token of s was sampled from: (n_vocab), until the next step. */
 const float *engine_logits(const struct engine *g, const struct engine_seq *s);

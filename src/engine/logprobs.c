@@ -5,6 +5,18 @@
 
 #include <math.h>
 
+bool logprobs_check(const float *logits, uint32_t n, size_t n_before, struct error *e)
+{
+    for (uint32_t id = 0; id < n; id++) {
+        if (!isfinite(logits[id])) {
+            return error_set(e, ERROR_FORMAT,
+                             "the logit of token %u after %zu tokens is %g, expected a number", id,
+                             n_before, (double)logits[id]);
+        }
+    }
+    return true;
+}
+
 double logprobs_log_sum(const float *logits, uint32_t n)
 {
     double max = -INFINITY, sum = 0.0;

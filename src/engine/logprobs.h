@@ -5,12 +5,18 @@
 #ifndef ENGINE_LOGPROBS_H
 #define ENGINE_LOGPROBS_H
 
+#include "base/error.h"
+
+#include <stddef.h>
 #include <stdint.h>
 
 struct logprob {
     uint32_t token;
     double logprob; /* <= 0, natural logarithm; -inf where the logit is */
 };
+
+/* ERROR_FORMAT naming a token whose logit is no finite number, and how many tokens came before. */
+bool logprobs_check(const float *logits, uint32_t n, size_t n_before, struct error *e);
 
 /* log(sum of exp(logit)) over n > 0 logits that are numbers or -inf, not all of them -inf. */
 double logprobs_log_sum(const float *logits, uint32_t n);

@@ -403,7 +403,7 @@ void prefix_spell(const struct prefix *c, uint32_t page, uint32_t *out)
 
 const char *prefix_end_name(enum prefix_end end)
 {
-    static const char *const names[PREFIX_END_COUNT] = {"complete", "cold", "ended", "diverged",
-                                                        "evicted"};
+    static const char *const names[PREFIX_END_COUNT] = {"complete", "cold",    "ended",
+                                                        "diverged", "evicted", "prompt_logprobs"};
     return names[end];
 }

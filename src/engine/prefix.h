@@ -17,11 +17,12 @@
 
 /* Why a match is no longer than it is. */
 enum prefix_end {
-    PREFIX_COMPLETE, /* it is all that was asked for */
-    PREFIX_COLD,     /* nothing cached begins with the first token */
-    PREFIX_ENDED,    /* what is cached ends there */
-    PREFIX_DIVERGED, /* what is cached goes on with another token */
-    PREFIX_EVICTED,  /* a whole page was cached and evicted; remembered for a while only */
+    PREFIX_COMPLETE,    /* it is all that was asked for */
+    PREFIX_COLD,        /* nothing cached begins with the first token */
+    PREFIX_ENDED,       /* what is cached ends there */
+    PREFIX_DIVERGED,    /* what is cached goes on with another token */
+    PREFIX_EVICTED,     /* a whole page was cached and evicted; remembered for a while only */
+    PREFIX_PROMPT_ROWS, /* the caller's reason: what it wants of the prompt is not in a cache */
     PREFIX_END_COUNT
 };
 

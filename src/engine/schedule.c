@@ -50,7 +50,7 @@ static uint32_t n_computed(const struct engine_seq *s)
 void schedule_keep_pages(struct engine *g, struct engine_seq *s)
 {
     uint32_t n_pages = n_computed(s) / TILE;
-    if (n_pages > s->n_kept) {
+    if (n_pages > s->n_kept && s->rows != ENGINE_HIDDEN) {
         prefix_insert(&g->prefix, s->salt, s->tokens, n_pages * TILE, s->kv.pages);
         s->n_kept = n_pages;
     }
@@ -81,7 +81,7 @@ void schedule_truncate(struct engine *g, struct engine_seq *s, uint32_t n_tokens
             fork->fork_of = NULL;
         }
     }
-    if (n_tokens < n_computed(s)) {
+    if (n_tokens < n_computed(s) && s->rows != ENGINE_HIDDEN) {
         keep_all(g, s);
     }
     kv_seq_truncate(&s->kv, &g->kv, n_tokens);
@@ -187,14 +187,27 @@ static uint32_t n_waiting(const struct engine_seq *s)
     return s->is_due ? s->n_tokens - s->kv.n_tokens : 0;
 }
 
-/* Puts the first n waiting tokens of s into the step. */
+/* Rows of the prompt that are yet to be computed. */
+static bool wants_rows(const struct engine_seq *s)
+{
+    return s->n_given < s->n_rows;
+}
+
+/* Puts the first n waiting tokens of s into the step. Rows that were given are not computed again
+ * with the tokens of a sequence that was preempted. */
 static void pick(struct engine *g, struct engine_seq *s, uint32_t n)
 {
+    uint32_t end = s->kv.n_tokens + n;
+    bool samples = n == n_waiting(s) && !(s->rows == ENGINE_HIDDEN && s->n_tokens == s->n_rows);
+    s->n_new = wants_rows(s) && end > s->n_given ? end - s->n_given : 0;
+    bool is_scored = s->rows == ENGINE_LOGITS && s->n_new > 0;
     g->picked[g->n_items] = s;
-    g->items[g->n_items++] = (struct forward_item){.seq = &s->kv,
-                                                   .tokens = s->tokens + s->kv.n_tokens,
-                                                   .n_tokens = n,
-                                                   .n_logits = n == n_waiting(s) ? 1 : 0};
+    g->items[g->n_items++] =
+        (struct forward_item){.seq = &s->kv,
+                              .tokens = s->tokens + s->kv.n_tokens,
+                              .n_tokens = n,
+                              .n_logits = is_scored ? s->n_new : samples,
+                              .n_hidden = s->rows == ENGINE_HIDDEN ? s->n_new : 0};
 }
 
 static void plan_decodes(struct engine *g)
@@ -222,10 +235,11 @@ static uint32_t share_pages(struct engine *g, struct engine_seq *s, enum prefix_
     const uint32_t *pages = s->fork_of != NULL ? s->fork_of->kv.pages : NULL;
     *out_end = PREFIX_COMPLETE;
     if (s->fork_of == NULL) {
-        struct prefix_match m = prefix_find(&g->prefix, s->salt, s->tokens, s->n_tokens - 1);
+        struct prefix_match m = prefix_find(&g->prefix, s->salt, s->tokens,
+                                            wants_rows(s) ? s->n_given : s->n_tokens - 1);
         pages = m.pages;
         n = m.n_tokens;
-        *out_end = m.end;
+        *out_end = wants_rows(s) ? PREFIX_PROMPT_ROWS : m.end;
     }
     if (n <= had) {
         return 0;
@@ -237,7 +251,7 @@ static uint32_t share_pages(struct engine *g, struct engine_seq *s, enum prefix_
 
 static void count_shared(struct engine *g, struct engine_seq *s, uint32_t n, enum prefix_end end)
 {
-    bool is_lookup = s->fork_of == NULL && g->prefix.max_pages > 0;
+    bool is_lookup = s->fork_of == NULL && g->prefix.max_pages > 0 && end != PREFIX_PROMPT_ROWS;
     s->fork_of = NULL;
     if (s->was_preempted) {
         return;
@@ -277,10 +291,23 @@ static bool is_waiting_for_parent(const struct engine_seq *s)
     return s->fork_of != NULL && s->fork_of->kv.n_tokens < n_to_share(s);
 }
 
+/* Tokens of s for a step with room for so many, and for so many rows of logits. A part of a prompt
+ * ends where the rows that are wanted do. */
+static uint32_t part_of_prompt(const struct engine_seq *s, uint32_t budget, uint32_t n_logits)
+{
+    uint32_t n = smaller(n_waiting(s), budget), done = s->kv.n_tokens;
+    if (!wants_rows(s)) {
+        return n;
+    }
+    n = smaller(n, s->n_rows - done);
+    return s->rows == ENGINE_LOGITS ? smaller(n, s->n_given - done + n_logits) : n;
+}
+
 /* Returns whether a prompt is in the step or waits for its budget alone. */
 static bool plan_prompts(struct engine *g, uint32_t budget)
 {
     bool is_blocked = false, has_prompts = false;
+    uint32_t n_logits = g->options.prompt_logits;
     for (uint32_t i = 0; i < g->n_open; i++) {
         struct engine_seq *s = g->order[i];
         bool begins = s->kv.n_pages == 0;
@@ -290,6 +317,11 @@ static bool plan_prompts(struct engine *g, uint32_t budget)
         if (budget == 0) {
             return true;
         }
+        bool is_scored = s->rows == ENGINE_LOGITS && wants_rows(s);
+        if (is_scored && n_logits == 0) {
+            has_prompts = true;
+            continue;
+        }
         if (!prepare_prompt(g, s)) {
             is_blocked = true;
             continue;
@@ -297,10 +329,11 @@ static bool plan_prompts(struct engine *g, uint32_t budget)
         if (spill_fetch(g, s)) {
             continue;
         }
-        uint32_t n = smaller(n_waiting(s), budget);
+        uint32_t n = part_of_prompt(s, budget, n_logits);
         has_prompts = true;
         pick(g, s, n);
         budget -= n;
+        n_logits -= is_scored ? s->n_new : 0;
     }
     return has_prompts;
 }
@@ -309,6 +342,7 @@ bool schedule_plan(struct engine *g)
 {
     g->n_items = 0;
     plan_decodes(g);
+    g->n_decodes = g->n_items;
     uint32_t budget = g->budget - g->n_items, beside = g->options.prompt_tokens_beside_decodes;
     if (g->n_items > 0 && beside > 0) {
         budget = smaller(budget, beside);

@@ -266,8 +266,8 @@ void exact_batch(struct forward *f)
         feed_forward_block(f, l);
         add_output(f);
     }
-    for (uint32_t row = 0; row < f->n_logits; row++) {
-        normalise(f->x + (size_t)f->logit_row[row] * n_embd, m->weights.output_norm,
+    for (uint32_t row = 0; row < f->n_logits + f->n_hidden; row++) {
+        normalise(f->x + (size_t)f->row_token[row] * n_embd, m->weights.output_norm,
                   f->normed + (size_t)row * n_embd, n_embd, m->config.rms_eps);
     }
     if (f->n_logits > 0) {

@@ -252,19 +252,21 @@ static void attended_tile(struct forward *f, const void *argument, uint32_t tile
     store_act(f, f->attended, f->n_tokens, o->packed.cols, form_of(f, o), tile);
 }
 
-/* Last norm and quantised input for the rows whose logits are wanted. */
-static void logits_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
-                        uint32_t end)
+/* Last norm of the rows that are wanted, and quantised input for those whose logits are. */
+static void rows_tile(struct forward *f, const void *argument, uint32_t tile, uint32_t begin,
+                      uint32_t end)
 {
     (void)argument;
     const struct model *m = f->model;
     uint32_t n = m->config.n_embd;
     for (uint32_t row = begin; row < end; row++) {
-        size_t at = (size_t)f->logit_row[row] * n;
+        size_t at = (size_t)f->row_token[row] * n;
         m->kern->rmsnorm(f->normed + (size_t)row * n, f->x + at, m->weights.output_norm, n,
                          m->config.rms_eps);
     }
-    store_act(f, f->normed, f->n_logits, n, form_of(f, &m->weights.output), tile);
+    if (begin < f->n_logits) {
+        store_act(f, f->normed, f->n_logits, n, form_of(f, &m->weights.output), tile);
+    }
 }
 
 /* ---- epilogues: what is done to rows of a product where they were computed ---- */
@@ -347,13 +349,13 @@ static void run_layers(struct forward *f)
     }
 }
 
-static void run_logits(struct forward *f)
+static void run_rows(struct forward *f)
 {
     const struct model *m = f->model;
+    for_tiles(f, f->n_logits + f->n_hidden, rows_tile, NULL);
     if (f->n_logits == 0) {
         return;
     }
-    for_tiles(f, f->n_logits, logits_tile, NULL);
     matmul(f, f->n_logits, f->act, (struct job[]){{&m->weights.output, f->logits, 0}}, 1, NULL);
     for (uint32_t row = 0; m->weights.output.bias != NULL && row < f->n_logits; row++) {
         m->kern->add(f->logits + (size_t)row * m->config.n_vocab, m->weights.output.bias,
@@ -374,17 +376,39 @@ static bool reserve_pages(struct forward *f, struct error *e)
     return true;
 }
 
+/* Rows of logits come first, so that their quantised input is theirs alone. */
+static void list_rows(struct forward *f)
+{
+    uint32_t *out = f->row_token, end = 0;
+    for (uint32_t i = 0; i < f->n_items; i++) {
+        end += f->items[i].n_tokens;
+        for (uint32_t t = end - f->items[i].n_logits; t < end; t++) {
+            *out++ = t;
+        }
+    }
+    f->n_logits = (uint32_t)(out - f->row_token);
+    end = 0;
+    for (uint32_t i = 0; i < f->n_items; i++) {
+        end += f->items[i].n_tokens;
+        for (uint32_t t = end - f->items[i].n_hidden; t < end; t++) {
+            *out++ = t;
+        }
+    }
+    f->n_hidden = (uint32_t)(out - f->row_token) - f->n_logits;
+}
+
 /* Flattens the items into the per-token arrays. */
 static bool plan(struct forward *f, const struct forward_item *items, uint32_t n_items,
                  struct error *e)
 {
     f->items = items;
     f->n_items = n_items;
-    f->n_tokens = f->n_logits = 0;
-    for (uint32_t i = 0; i < n_items; i++) {
+    f->n_tokens = 0;
+    for (uint32_t i = 0, n_logits = 0; i < n_items; i++) {
         uint32_t n = items[i].n_tokens;
         if (n > f->limits.max_tokens - f->n_tokens ||
-            items[i].n_logits > f->limits.max_logits - f->n_logits || items[i].n_logits > n) {
+            items[i].n_logits > f->limits.max_logits - n_logits || items[i].n_logits > n ||
+            items[i].n_hidden > n - items[i].n_logits) {
             return error_set(e, ERROR_INTERNAL, "a batch of more than %u tokens or %u logit rows",
                              f->limits.max_tokens, f->limits.max_logits);
         }
@@ -397,11 +421,10 @@ static bool plan(struct forward *f, const struct forward_item *items, uint32_t n
             f->token[t] = items[i].tokens[k];
             f->item_of[t] = i;
             f->position[t] = items[i].seq->n_tokens + k;
-            if (k + items[i].n_logits >= n) {
-                f->logit_row[f->n_logits++] = t;
-            }
         }
+        n_logits += items[i].n_logits;
     }
+    list_rows(f);
     return reserve_pages(f, e);
 }
 
@@ -415,7 +438,7 @@ bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t
         exact_batch(f);
     } else {
         run_layers(f);
-        run_logits(f);
+        run_rows(f);
     }
     for (uint32_t i = 0; i < n_items; i++) {
         items[i].seq->n_tokens += items[i].n_tokens;
@@ -463,7 +486,7 @@ static void carve_all(struct forward *f, struct carver *c)
     f->item_of = carve(c, n, sizeof *f->item_of);
     f->position = carve(c, n, sizeof *f->position);
     f->token = carve(c, n, sizeof *f->token);
-    f->logit_row = carve(c, n, sizeof *f->logit_row);
+    f->row_token = carve(c, n, sizeof *f->row_token);
     f->x = carve(c, n * k->n_embd, sizeof(float));
     f->y = carve(c, n * padded(k->n_embd), sizeof(float));
     f->normed = carve(c, n * k->n_embd, sizeof(float));

@@ -9,12 +9,13 @@
 #include "model/kv.h"
 #include "model/model.h"
 
-/* Tokens that follow what seq holds already. Logits are wanted for the last n_logits of them. */
+/* Tokens that follow what seq holds already. Logits are wanted for the last n_logits of them, or
+ * hidden states for the last n_hidden: not both. */
 struct forward_item {
     struct kv_seq *seq;
     const uint32_t *tokens;
     uint32_t n_tokens;
-    uint32_t n_logits;
+    uint32_t n_logits, n_hidden;
 };
 
 struct forward_limits {
@@ -33,14 +34,14 @@ struct forward {
     struct forward_limits limits;
 
     const struct forward_item *items; /* of the running batch */
-    uint32_t n_items, n_tokens, n_logits;
+    uint32_t n_items, n_tokens, n_logits, n_hidden;
     uint32_t *item_of, *position; /* (n) */
     uint32_t *token;              /* (n) */
-    uint32_t *logit_row;          /* (n_logits) token of each row of logits */
+    uint32_t *row_token;          /* (n_logits + n_hidden) token of each row of the last norm */
 
     float *x;                  /* (n, n_embd) residual stream */
     float *y;                  /* (n, n_embd) output of the last matrix of a block, rows padded */
-    float *normed;             /* (n, n_embd) */
+    float *normed;             /* (n, n_embd) at the end: of rows of logits, then hidden states */
     float *q, *k, *v;          /* (n, heads * dim) */
     float *attended;           /* (n, heads * dim_v) */
     float *gate, *up;          /* (n, n_ff), rows padded */
@@ -63,8 +64,8 @@ bool forward_init(struct forward *f, const struct model *m, struct kv_pool *kv, 
 void forward_finish(struct forward *f);
 
 /* Computes all items, appends their tokens to their sequences and fills f->logits.
- * needs   every token < n_vocab, sums within the limits, 1 <= n_tokens, n_logits <= n_tokens,
- *         a sequence at most once
+ * needs   every token < n_vocab, sums within the limits, 1 <= n_tokens,
+ *         n_logits + n_hidden <= n_tokens, a sequence at most once
  * ERROR_CONTEXT when a sequence does not fit, ERROR_USAGE naming a token that is none,
  * ERROR_INTERNAL beyond the limits; then no sequence has changed. */
 bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t n_items,
@@ -74,6 +75,13 @@ bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t
 static inline const float *forward_logits(const struct forward *f, uint32_t row)
 {
     return f->logits + (size_t)row * f->model->config.n_vocab;
+}
+
+/* Hidden state `row` of the last batch, after the last norm: (n_embd). Rows are those that items
+ * asked for, in the order of the items. */
+static inline const float *forward_hidden(const struct forward *f, uint32_t row)
+{
+    return f->normed + ((size_t)f->n_logits + row) * f->model->config.n_embd;
 }
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "serve/echo.h"
 #include "serve/reply.h"
 
 #include <math.h>
@@ -17,14 +18,39 @@ static const double longest_quiet_s = 10.0, shortest_quiet_s = 0.9;
 
 /* What was delivered of a choice, and for whole answers the text itself. */
 struct answer_choice {
-    struct buf text;
+    struct buf text; /* of whole answers; of streams what an event adds to an echo */
     struct choice_logprob *logprobs; /* (n_logprobs) of whole answers */
     size_t n_logprobs, max_logprobs;
     double sum;         /* of the log probabilities, for best_of */
     size_t text_offset; /* code points of the tokens that were told */
     struct api_filter_result filter;
     bool ended;
+    bool echoed; /* the prompt's tokens are told */
 };
+
+/* ---- prompts ---- */
+
+static struct echo echo_of(const struct answer *a, uint32_t choice)
+{
+    uint32_t prompt = choice / a->g->n_per_prompt;
+    return (struct echo){.tokenizer = a->list->tokenizer,
+                         .given = &a->request.generation.prompts[prompt],
+                         .prompt = &a->g->prompts[prompt],
+                         .rows = &a->g->prompt_rows[prompt],
+                         .n_top = a->g->rules.n_top};
+}
+
+/* With echo the answer begins with its prompt. */
+static bool echo_prompts(struct answer *a, struct error *e)
+{
+    for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
+        struct echo echo = echo_of(a, i);
+        if (!echo_text(&echo, &a->taken.outputs[i].text, e)) {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* ---- pieces of JSON ---- */
 
@@ -52,30 +78,48 @@ static const struct api_filter_result *filter_of(const struct answer *a, uint32_
     return a->list->guard != NULL ? result : NULL;
 }
 
-/* Entries as the API tells them; one block, freed with mem_free. NULL with *e when memory ran
- * out. */
+/* Tokens of the prompt that c tells before its own. */
+static size_t n_to_echo(const struct answer *a, const struct answer_choice *c)
+{
+    bool tells = a->g->rows == ENGINE_LOGITS && !c->echoed;
+    return tells ? a->g->prompts[(c - a->choices) / a->g->n_per_prompt].n : 0;
+}
+
+/* Entries as the API tells them, n_to_echo() of the prompt first; one block, freed with mem_free.
+ * NULL with *e when memory ran out. */
 static struct api_token *make_tokens(const struct answer *a, struct answer_choice *c,
                                      const struct choice_logprob *entries, size_t n,
                                      struct error *e)
 {
-    size_t n_top = a->g->rules.n_top;
+    size_t n_top = a->g->rules.n_top, n_echo = n_to_echo(a, c);
     size_t size = sizeof(struct api_token) + n_top * sizeof(struct api_candidate);
-    struct api_token *tokens = mem_alloc(n > 0 ? n : 1, size, "logprobs of an answer", e);
+    struct api_token *tokens = mem_alloc(n_echo + n + 1, size, "logprobs of an answer", e);
     if (tokens == NULL) {
         return NULL;
     }
-    struct api_candidate *top = (struct api_candidate *)(void *)(tokens + n);
+    struct api_token *told = tokens;
+    struct api_candidate *top = (struct api_candidate *)(void *)(tokens + n_echo + n);
+    if (n_echo > 0) {
+        struct echo echo = echo_of(a, (uint32_t)(c - a->choices));
+        if (!echo_tokens(&echo, told, top, &c->text_offset, e)) {
+            mem_free(tokens);
+            return NULL;
+        }
+        c->echoed = true;
+        told += n_echo;
+        top += n_echo * n_top;
+    }
     for (size_t i = 0; i < n; i++, top += n_top) {
         struct str bytes = tokenizer_piece(a->list->tokenizer, entries[i].chosen.token, true);
-        tokens[i] = (struct api_token){.bytes = bytes,
-                                       .logprob = (float)entries[i].chosen.logprob,
-                                       .text_offset = c->text_offset,
-                                       .top = top,
-                                       .n_top = n_top};
+        told[i] = (struct api_token){.bytes = bytes,
+                                     .logprob = entries[i].chosen.logprob,
+                                     .text_offset = c->text_offset,
+                                     .top = top,
+                                     .n_top = n_top};
         c->text_offset += api_count_text(bytes);
         for (size_t k = 0; k < n_top; k++) {
             top[k].bytes = tokenizer_piece(a->list->tokenizer, entries[i].top[k].token, true);
-            top[k].logprob = (float)entries[i].top[k].logprob;
+            top[k].logprob = entries[i].top[k].logprob;
         }
     }
     return tokens;
@@ -178,6 +222,18 @@ static void write_events(struct answer *a)
     }
 }
 
+/* The text of the first event of a choice that tells its prompt's tokens. */
+static bool echo_into_event(struct answer *a, uint32_t i, struct api_choice *part, struct error *e)
+{
+    struct answer_choice *c = &a->choices[i];
+    struct echo echo = echo_of(a, i);
+    if (!echo_text(&echo, &c->text, e) || !buf_append(&c->text, part->text, e)) {
+        return false;
+    }
+    part->text = buf_str(&c->text);
+    return true;
+}
+
 /* Events of what came of choice i. */
 static bool append_events(struct answer *a, uint32_t i, struct error *e)
 {
@@ -189,9 +245,11 @@ static bool append_events(struct answer *a, uint32_t i, struct error *e)
                               .n_tokens = o->n_logprobs,
                               .filter = filter_of(a, i)};
     bool ends = o->end != CHOICE_RUNS && !c->ended;
-    bool ok = true;
+    size_t n_echo = o->started ? n_to_echo(a, c) : 0;
+    bool ok = n_echo == 0 || echo_into_event(a, i, &part, e);
+    part.n_tokens += n_echo;
     struct api_token *tokens = NULL;
-    if (part.text.n > 0 || part.n_tokens > 0) {
+    if (ok && (part.text.n > 0 || part.n_tokens > 0)) {
         tokens = make_tokens(a, c, o->logprobs, o->n_logprobs, e);
         part.tokens = tokens;
         ok = tokens != NULL &&
@@ -312,6 +370,7 @@ static bool print_whole(struct answer *a, const uint32_t *chosen, uint32_t n,
     bool wants = a->request.generation.logprobs;
     for (uint32_t i = 0; i < n; i++) {
         struct answer_choice *c = &a->choices[chosen[i]];
+        size_t n_tokens = wants ? n_to_echo(a, c) + c->n_logprobs : 0;
         tokens[i] = wants ? make_tokens(a, c, c->logprobs, c->n_logprobs, e) : NULL;
         if (wants && tokens[i] == NULL) {
             return false;
@@ -321,7 +380,7 @@ static bool print_whole(struct answer *a, const uint32_t *chosen, uint32_t n,
                                        .finish = finish_of(a->taken.outputs[chosen[i]].end),
                                        .logprobs = wants,
                                        .tokens = tokens[i],
-                                       .n_tokens = wants ? c->n_logprobs : 0,
+                                       .n_tokens = n_tokens,
                                        .filter = filter_of(a, chosen[i])};
     }
     struct api_usage usage = answer_usage(a);
@@ -451,29 +510,15 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
                                      .max_tokens = max_tokens,
                                      .ignore_eos = r->ignore_eos,
                                      .logprobs = r->logprobs || r->best_of > r->n,
+                                     .tells_end = !a->is_chat,
                                      .n_top = r->logprobs ? r->top_logprobs : 0};
+    g->rows = r->echo && r->logprobs ? ENGINE_LOGITS : ENGINE_NO_ROWS;
     g->sampling = r->sampler;
     g->sampling.answer_only = true;
     g->priority = r->priority;
     g->notify = outputs_wait;
     g->notify_argument = a;
     hold_back_ends(a, &g->sampling);
-}
-
-/* With echo the answer begins with its prompt. */
-static bool echo_prompts(struct answer *a, struct error *e)
-{
-    for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
-        const struct token_list *prompt = &a->g->prompts[i / a->g->n_per_prompt];
-        const struct api_prompt *given = &a->request.generation.prompts[i / a->g->n_per_prompt];
-        struct buf *text = &a->taken.outputs[i].text;
-        if (given->is_ids
-                ? !tokenizer_decode(a->list->tokenizer, prompt->ids, prompt->n, false, text, e)
-                : !buf_append(text, given->text, e)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
@@ -490,9 +535,10 @@ static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
     a->task = (struct http_task){.run = deliver, .argument = a};
     set_rules(a, max_tokens);
     set_head(a);
+    bool tells_later = a->is_stream && a->g->rows == ENGINE_LOGITS; /* with what is said of them */
     return a->choices != NULL && generation_take(a->g, &a->taken, e) &&
            (!a->is_stream || !a->is_chat || append_roles(a, e)) &&
-           (!a->request.generation.echo || echo_prompts(a, e));
+           (!a->request.generation.echo || tells_later || echo_prompts(a, e));
 }
 
 static void link_answer(struct answer *a)
@@ -507,7 +553,7 @@ static void link_answer(struct answer *a)
     list->n++;
 }
 
-/* max_tokens 0: there is nothing for the engine to do. */
+/* max_tokens 0, and no log-probabilities of the prompt: there is nothing for the engine to do. */
 static void end_at_once(struct answer *a)
 {
     for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
@@ -545,8 +591,9 @@ bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answ
     job->request = (struct api_request){0};
     job->g = NULL;
     set_patience(a, job->patience_s);
-    bool computes = job->max_tokens > 0;
-    if (!prepare(a, job->max_tokens, e) || (computes && !worker_submit(list->worker, a->g, e))) {
+    bool is_ready = prepare(a, job->max_tokens, e);
+    bool computes = job->max_tokens > 0 || a->g->rows != ENGINE_NO_ROWS;
+    if (!is_ready || (computes && !worker_submit(list->worker, a->g, e))) {
         job->retry_s = a->g->retry_s;
         destroy(a);
         return false;

@@ -20,18 +20,18 @@
 enum api_finish { API_FINISH_NONE, API_FINISH_STOP, API_FINISH_LENGTH, API_FINISH_CONTENT_FILTER };
 
 /* Below this a log probability is told as this. */
-#define API_LOGPROB_FLOOR (-9999.0F)
+#define API_LOGPROB_FLOOR (-9999.0)
 
 /* One of the likeliest tokens at a place. bytes are the token's own, also half a code point. */
 struct api_candidate {
     struct str bytes;
-    float logprob;
+    double logprob;
 };
 
 /* A token of an answer, or with echo of its prompt. */
 struct api_token {
     struct str bytes;
-    float logprob;      /* NaN: none, as for a prompt's first token; below the floor: the floor */
+    double logprob;     /* NaN: none, as for a prompt's first token; below the floor: the floor */
     size_t text_offset; /* code points of text before it (api_count_text); completions alone */
     const struct api_candidate *top; /* (n_top) likeliest first */
     size_t n_top;

@@ -64,7 +64,7 @@ bool api_error_from(struct api_error *out, const struct error *e, const char *pa
         [ERROR_USAGE] = API_ERROR_INVALID_VALUE,
         [ERROR_NOT_FOUND] = API_ERROR_NOT_FOUND,
         [ERROR_IO] = API_ERROR_SERVER,
-        [ERROR_FORMAT] = API_ERROR_INVALID_VALUE,
+        [ERROR_FORMAT] = API_ERROR_SERVER, /* of a file, which the server has, not the request */
         [ERROR_UNSUPPORTED] = API_ERROR_UNSUPPORTED_VALUE,
         [ERROR_CONTEXT] = API_ERROR_CONTEXT_LENGTH,
         [ERROR_MEMORY] = API_ERROR_OVERLOADED,

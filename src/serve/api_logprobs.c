@@ -31,18 +31,18 @@ static void write_name(struct api_writer *w, struct str bytes, const char *prefi
     api_write_raw(w, "\"");
 }
 
-static void write_logprob(struct api_writer *w, float logprob)
+static void write_logprob(struct api_writer *w, double logprob)
 {
     if (!(logprob > API_LOGPROB_FLOOR)) { /* NaN too */
         api_write_raw(w, "-9999.0");
     } else {
-        api_write_float(w, logprob < 0 ? logprob : 0);
+        api_write_double(w, logprob < 0 ? logprob : 0);
     }
 }
 
 /* --- chats */
 
-static void write_chat_token(struct api_writer *w, struct str bytes, float logprob)
+static void write_chat_token(struct api_writer *w, struct str bytes, double logprob)
 {
     api_write_raw(w, "{\"token\":");
     write_name(w, bytes, "");

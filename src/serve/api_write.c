@@ -114,10 +114,17 @@ void api_write_bool(struct api_writer *w, bool value)
     api_write_raw(w, value ? "true" : "false");
 }
 
+static bool check_finite(struct api_writer *w, double value)
+{
+    bool ok = isfinite(value);
+    w->ok =
+        w->ok && (ok || error_set(w->e, ERROR_INTERNAL, "a number of the answer is not finite"));
+    return ok;
+}
+
 void api_write_float(struct api_writer *w, float value)
 {
-    if (!isfinite(value)) {
-        w->ok = w->ok && error_set(w->e, ERROR_INTERNAL, "a number of the answer is not finite");
+    if (!check_finite(w, (double)value)) {
         return;
     }
     char text[32];
@@ -126,6 +133,19 @@ void api_write_float(struct api_writer *w, float value)
         snprintf(text, sizeof text, "%.*g", digits, (double)value);
     } while (digits++ < 9 && strtof(text, NULL) != value);
     append(w, str_from(value == 0.0F ? "0" : text));
+}
+
+void api_write_double(struct api_writer *w, double value)
+{
+    if (!check_finite(w, value)) {
+        return;
+    }
+    char text[32];
+    int digits = 15;
+    do {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+    } while (digits++ < 17 && strtod(text, NULL) != value);
+    append(w, str_from(value == 0.0 ? "0" : text));
 }
 
 void api_write_byte_list(struct api_writer *w, struct str bytes)

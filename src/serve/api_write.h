@@ -36,8 +36,9 @@ void api_write_escaped(struct api_writer *w, struct str s);
 void api_write_int(struct api_writer *w, int64_t value);
 void api_write_bool(struct api_writer *w, bool value);
 
-/* The fewest digits that give the same float when read back. Not finite: ERROR_INTERNAL. */
+/* The fewest digits that give the same number when read back. Not finite: ERROR_INTERNAL. */
 void api_write_float(struct api_writer *w, float value);
+void api_write_double(struct api_writer *w, double value);
 
 /* [1,2,3]: the bytes as numbers. */
 void api_write_byte_list(struct api_writer *w, struct str bytes);

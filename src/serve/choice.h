@@ -24,6 +24,7 @@ struct choice_rules {
     uint32_t max_tokens;
     bool ignore_eos;
     bool logprobs;  /* entries are wanted */
+    bool tells_end; /* ... of the token that ended it, too */
     uint32_t n_top; /* at most CHOICE_MAX_TOP */
 };
 

@@ -34,8 +34,11 @@ struct generation *generation_create(uint32_t n_prompts, uint32_t n_per_prompt, 
     g->n_prompts = n_prompts;
     g->n_per_prompt = n_per_prompt;
     g->prompts = mem_alloc(n_prompts, sizeof *g->prompts, "prompts of a request", e);
-    g->outputs = g->prompts ? create_outputs(generation_n_choices(g), e) : NULL;
+    g->prompt_rows =
+        g->prompts ? mem_alloc(n_prompts, sizeof *g->prompt_rows, "prompts of a request", e) : NULL;
+    g->outputs = g->prompt_rows ? create_outputs(generation_n_choices(g), e) : NULL;
     if (g->outputs == NULL) {
+        mem_free(g->prompt_rows);
         mem_free(g->prompts);
         mem_free(g);
         return NULL;
@@ -51,7 +54,9 @@ void generation_destroy(struct generation *g)
     }
     for (uint32_t i = 0; i < g->n_prompts; i++) {
         token_list_finish(&g->prompts[i]);
+        prompt_rows_finish(&g->prompt_rows[i]);
     }
+    mem_free(g->prompt_rows);
     mem_free(g->prompts);
     destroy_outputs(g->outputs, generation_n_choices(g));
     pthread_mutex_destroy(&g->lock);

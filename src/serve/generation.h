@@ -9,6 +9,7 @@
 #include "engine/prefix.h"
 #include "engine/sampler.h"
 #include "serve/choice.h"
+#include "serve/prompt_rows.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,6 +37,8 @@ struct generation {
     struct token_list *prompts;     /* (n_prompts) owned */
     uint32_t n_prompts;
     uint32_t n_per_prompt; /* choice i belongs to prompt i / n_per_prompt */
+    enum engine_rows rows; /* wanted of the prompts; without tokens to sample they are all */
+    bool only_last;        /* see prompt_rows.h */
     int32_t priority;      /* lower goes first */
     uint64_t salt;         /* of the prefix cache */
     uint64_t arrived_ns;   /* clock_now_ns() of generation_create() */
@@ -47,6 +50,8 @@ struct generation {
 
     atomic_bool cancelled; /* nobody wants the rest: the engine lets go of it within a step */
     atomic_bool paused;    /* the reader is slow: no tokens for now */
+
+    struct prompt_rows *prompt_rows; /* (n_prompts) complete when a choice of it has started */
 
     pthread_mutex_t lock;
     struct generation_output *outputs; /* (choices) */

@@ -36,6 +36,7 @@ static void answer_root(void *service, struct http_exchange *x, struct str param
                    "\n"
                    "POST /v1/chat/completions   a chat goes on\n"
                    "POST /v1/completions        a text goes on\n"
+                   "POST /v1/embeddings         vectors of texts\n"
                    "GET  /v1/models             the names of the model\n"
                    "POST /v1/tokenize           also /v1/detokenize, /v1/apply-template\n"
                    "GET  /v1/capabilities       what this server offers\n"
@@ -211,6 +212,7 @@ static const struct http_route routes[] = {
     {"GET", "/capabilities", service_capabilities, .bare = true, .prefixed = true},
     {"POST", "/chat/completions", service_chat, .prefixed = true},
     {"POST", "/completions", service_completion, .prefixed = true},
+    {"POST", "/embeddings", service_embeddings, .prefixed = true},
     {"POST", "/tokenize", service_tokenize, .bare = true, .prefixed = true},
     {"POST", "/detokenize", service_detokenize, .bare = true, .prefixed = true},
     {"POST", "/apply-template", service_apply_template, .bare = true, .prefixed = true},
@@ -252,6 +254,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     api_options_default(&s->api);
     s->api.n_vocab = tokenizer_info(engine->tokenizer)->n_tokens;
     s->api.n_embd = engine->model->config.n_embd;
+    s->api.pooling = engine->pooling;
     rng_init(&s->seeds, engine->seed);
     snprintf(s->fingerprint, sizeof s->fingerprint, "fp_%016llx",
              (unsigned long long)engine->digest);
@@ -260,6 +263,8 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
                                       .tokenizer = engine->tokenizer,
                                       .fingerprint = str_from(s->fingerprint),
                                       .guard = engine->guard};
+    s->embeddings = (struct embeddings_list){
+        .server = engine->server, .worker = engine->worker, .n_embd = s->api.n_embd};
     find_ends(&s->answers);
     s->alive = http_timer_create(engine->server, keep_alive, s, e);
     if (s->alive == NULL) {
@@ -275,6 +280,7 @@ void service_finish(struct service *s)
     http_timer_destroy(s->alive);
     s->alive = NULL;
     answers_finish(&s->answers);
+    embeddings_finish(&s->embeddings);
 }
 
 void service_on_head(void *service, struct http_exchange *x)
@@ -289,7 +295,23 @@ void service_on_request(void *service, struct http_exchange *x)
     http_router_dispatch(&s->router, x);
 }
 
-static void log_end(struct service_log *log, const struct http_exchange *x,
+/* What was attached to the exchange tells what it was about. */
+static void note_tokens(const struct http_exchange *x, bool is_embedding,
+                        struct access_entry *entry)
+{
+    const void *attached = http_attached(x);
+    entry->has_tokens = attached != NULL;
+    if (attached != NULL && is_embedding) {
+        entry->prompt_tokens = embeddings_n_tokens(attached);
+    } else if (attached != NULL) {
+        struct api_usage usage = answer_usage(attached);
+        entry->prompt_tokens = usage.prompt_tokens;
+        entry->cached_tokens = usage.cached_tokens;
+        entry->completion_tokens = usage.completion_tokens;
+    }
+}
+
+static void log_end(struct service_log *log, const struct http_exchange *x, bool is_embedding,
                     const struct http_outcome *outcome)
 {
     struct timespec now;
@@ -302,14 +324,7 @@ static void log_end(struct service_log *log, const struct http_exchange *x,
                                  .status = outcome->status,
                                  .body_bytes = outcome->body_bytes,
                                  .ms = (double)outcome->ns * 1e-6};
-    const struct answer *a = http_attached(x);
-    if (a != NULL) {
-        struct api_usage usage = answer_usage(a);
-        entry.has_tokens = true;
-        entry.prompt_tokens = usage.prompt_tokens;
-        entry.cached_tokens = usage.cached_tokens;
-        entry.completion_tokens = usage.completion_tokens;
-    }
+    note_tokens(x, is_embedding, &entry);
     struct buf line;
     buf_init(&line, ACCESS_LOG_BYTES);
     bool ok = access_log_print(log->form, &entry, &line, NULL) && log->write(buf_str(&line));
@@ -324,11 +339,12 @@ void service_on_end(void *service, const struct http_exchange *x,
     const struct http_route *route = http_router_find(&s->router, x);
     metrics_count_request(&s->metrics, route != NULL ? route->pattern : "other", outcome->status);
     if (s->log.write != NULL) {
-        log_end(&s->log, x, outcome);
+        log_end(&s->log, x, route != NULL && route->handler == service_embeddings, outcome);
     }
 }
 
 void service_end_answers(struct service *s)
 {
     answers_end(&s->answers);
+    embeddings_end(&s->embeddings);
 }

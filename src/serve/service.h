@@ -7,6 +7,7 @@
 #include "chat/template.h"
 #include "serve/access_log.h"
 #include "serve/answer.h"
+#include "serve/embeddings.h"
 #include "serve/http_router.h"
 #include "serve/metrics.h"
 
@@ -39,6 +40,7 @@ struct service {
     uint32_t n_ctx;
     struct api_options api;
     struct answer_list answers;
+    struct embeddings_list embeddings;
     struct rng seeds; /* for requests that name none */
     struct http_timer *alive;
     char fingerprint[32];
@@ -54,7 +56,8 @@ struct service_engine {
     struct error no_chat;
     const struct guard *guard; /* NULL: no content filter */
     uint32_t n_ctx;
-    uint64_t seed; /* of the seeds that requests get */
+    enum api_pooling pooling; /* of embeddings, where the request is silent */
+    uint64_t seed;            /* of the seeds that requests get */
     uint64_t
         digest; /* of what makes the bytes of an answer, beside the request: for fingerprints */
 };

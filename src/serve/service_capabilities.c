@@ -51,7 +51,8 @@ static void write_limits(struct api_writer *w, const struct service *s)
         {"prompts", s->api.max_prompts}, {"messages", API_MAX_MESSAGES},
         {"stop", API_MAX_STOPS},         {"stop_bytes", API_MAX_STOP_BYTES},
         {"logit_bias", API_MAX_BIASES},  {"top_logprobs", API_MAX_TOP_LOGPROBS},
-        {"logprobs", API_MAX_LOGPROBS},
+        {"logprobs", API_MAX_LOGPROBS},  {"inputs", API_MAX_INPUTS},
+        {"dimensions", s->api.n_embd},
     };
     api_write_raw(w, "\"limits\":{");
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
@@ -82,13 +83,15 @@ void service_capabilities(void *service, struct http_exchange *x, struct str par
     api_write_raw(&w, ",\"chat\":");
     api_write_bool(&w, s->chat != NULL);
     api_write_raw(&w, ",\"streaming\":true,\"tools\":false,\"structured_output\":false,"
-                      "\"embeddings\":false,\"images\":false,\"audio\":false,");
+                      "\"embeddings\":true,\"images\":false,\"audio\":false,");
     write_judges(&w, s->answers.guard);
     write_limits(&w, s);
     api_write_raw(&w, ",\"parameters\":{");
     write_parameters(&w, "chat/completions", API_CHAT);
     api_write_raw(&w, ",");
     write_parameters(&w, "completions", API_COMPLETION);
+    api_write_raw(&w, ",");
+    write_parameters(&w, "embeddings", API_EMBEDDING);
     api_write_raw(&w, "}}");
     if (api_writer_end(&w)) {
         service_reply_json(x, &body);

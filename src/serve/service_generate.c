@@ -2,6 +2,8 @@
 #include "base/mem.h"
 #include "serve/service_internal.h"
 
+enum { MAX_ECHOED_TOKENS = 131072 };
+
 /* ---- prompts ---- */
 
 bool service_render(const struct service *s, const struct api_generation *r, size_t n_system,
@@ -114,7 +116,7 @@ static bool check_context(const struct service *s, struct answer_job *job, struc
     uint32_t n_ctx = s->n_ctx, longest = 0;
     for (uint32_t i = 0; i < job->g->n_prompts; i++) {
         size_t n = job->g->prompts[i].n;
-        if (n >= n_ctx && r->max_tokens > 0) {
+        if (n > n_ctx || (n == n_ctx && r->max_tokens > 0)) {
             return api_error_context(error, param, n_ctx, n, 0);
         }
         if (r->max_tokens != API_TO_CONTEXT_END && r->max_tokens > n_ctx - n) {
@@ -126,15 +128,20 @@ static bool check_context(const struct service *s, struct answer_job *job, struc
     return true;
 }
 
-/* Scoring a prompt is not offered, and neither is choosing among streams. */
-static bool check_offered(const struct answer_job *job, struct api_error *error)
+/* What is told of prompts' tokens is kept until the answer is written. */
+static bool check_echo(const struct service *s, const struct answer_job *job,
+                       struct api_error *error)
 {
     const struct api_generation *r = &job->request.generation;
-    if (r->echo && r->logprobs) {
-        return api_error_set(error, API_ERROR_UNSUPPORTED_VALUE, "logprobs",
-                             "echo with logprobs is not offered: leave out one of them");
+    uint64_t n = 0, most = s->n_ctx > MAX_ECHOED_TOKENS ? s->n_ctx : MAX_ECHOED_TOKENS;
+    for (uint32_t i = 0; r->echo && r->logprobs && i < job->g->n_prompts; i++) {
+        n += (uint64_t)job->g->prompts[i].n * r->best_of;
     }
-    return true;
+    return n <= most ||
+           api_error_set(error, API_ERROR_INVALID_VALUE, "echo",
+                         "echo with logprobs tells of %llu tokens of prompts in all choices "
+                         "together, at most %llu are allowed",
+                         (unsigned long long)n, (unsigned long long)most);
 }
 
 static uint64_t hash_salt(struct str salt)
@@ -158,7 +165,7 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
 {
     struct error e = {0};
     bool is_chat = job->request.endpoint == API_CHAT;
-    if (!service_check_model(s, job->request.model, error) || !check_offered(job, error)) {
+    if (!service_check_model(s, job->request.model, error)) {
         return false;
     }
     if (!(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, &e)) {
@@ -166,7 +173,7 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
     }
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);
-    return check_context(s, job, error);
+    return check_context(s, job, error) && check_echo(s, job, error);
 }
 
 /* Seconds in the field as the official clients write them, "600" or "0.5"; 0 when it is not so. */
@@ -188,9 +195,9 @@ static double read_seconds(const struct http_exchange *x, const char *field)
     return digits / scale;
 }
 
-/* How long the client waits for a byte before it gives up: Python's says so, JavaScript's gives its
- * time for the head of the answer without the fraction. */
-static double patience_of(const struct http_exchange *x)
+/* Python's client says so, JavaScript's gives its time for the head of the answer without the
+ * fraction. */
+double service_patience_of(const struct http_exchange *x)
 {
     double read_s = read_seconds(x, "x-stainless-read-timeout");
     bool has_other = http_header(x, "x-stainless-timeout").n > 0;
@@ -207,7 +214,7 @@ static void generate(struct service *s, struct http_exchange *x, enum api_endpoi
     }
     bool ok = api_request_parse(endpoint, http_body(x), &s->api, &job.request, &error) &&
               make_job(s, &job, &error);
-    job.patience_s = patience_of(x);
+    job.patience_s = service_patience_of(x);
     if (ok && !answer_begin(&s->answers, x, &job, &e)) {
         ok = api_error_from(&error, &e, NULL);
         error.retry_s = job.retry_s;

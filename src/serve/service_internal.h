@@ -9,11 +9,17 @@
 /* service_generate.c */
 http_route_fn service_chat, service_completion;
 
+/* service_embed.c */
+http_route_fn service_embeddings;
+
 /* service_capabilities.c */
 http_route_fn service_capabilities;
 
 /* service_text.c */
 http_route_fn service_tokenize, service_detokenize, service_apply_template;
+
+/* Seconds that the client waits for a byte before it gives up; 0: it does not say. */
+double service_patience_of(const struct http_exchange *x);
 
 void service_reply_json(struct http_exchange *x, const struct buf *body);
 

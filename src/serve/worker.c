@@ -169,7 +169,9 @@ static bool open_choice(struct worker *w, struct active *a, struct error *e)
                                      .tokens = prompt->ids,
                                      .n_tokens = (uint32_t)prompt->n,
                                      .priority = g->priority,
-                                     .salt = g->salt};
+                                     .salt = g->salt,
+                                     .rows = a->index % g->n_per_prompt == 0 ? g->rows
+                                                                             : ENGINE_NO_ROWS};
     a->seq = engine_open(&w->engine, &request, e);
     return a->seq != NULL;
 }
@@ -277,7 +279,9 @@ static bool judge(struct worker *w, struct generation *g, uint64_t n_ahead)
     for (uint32_t i = 0; knows && i < g->n_prompts; i++) {
         const struct token_list *p = &g->prompts[i];
         n_tokens += p->n;
-        n_tokens -= prefix_find(&w->engine.prefix, g->salt, p->ids, (uint32_t)p->n).n_tokens;
+        if (g->rows == ENGINE_NO_ROWS) {
+            n_tokens -= prefix_find(&w->engine.prefix, g->salt, p->ids, (uint32_t)p->n).n_tokens;
+        }
     }
     g->is_judged = true;
     if (!check_patience(g, estimate_wait_s(&load, n_ahead), estimate_prompt_s(&load, n_tokens),
@@ -395,8 +399,9 @@ static bool pass_token(struct worker *w, struct active *a, uint32_t token, struc
         return false;
     }
     entry.text_end = a->choice.text_bytes;
-    bool is_text = a->choice.end != CHOICE_STOP || a->choice.text_bytes > text_bytes;
-    if (wants_entry && is_text && !keep_logprob(a, &entry, e)) {
+    bool is_told = a->choice.end != CHOICE_STOP || a->choice.text_bytes > text_bytes ||
+                   (a->g->rules.tells_end && !a->choice.stop.found);
+    if (wants_entry && is_told && !keep_logprob(a, &entry, e)) {
         return false;
     }
     return pass_text(w, a, e);
@@ -432,6 +437,37 @@ static void time_token(struct worker *w, struct active *a)
     a->token_ns = now;
 }
 
+/* Without tokens to sample a choice ends with its prompt. */
+static bool end_prompt(struct worker *w, struct active *a, struct error *e)
+{
+    const struct generation_part nothing = {0};
+    start_answer(w, a);
+    a->choice.end = CHOICE_LENGTH;
+    return generation_add(a->g, a->index, &a->choice, &nothing, e);
+}
+
+/* What the last step says of the prompt. */
+static bool take_rows(struct worker *w, struct active *a, struct error *e)
+{
+    const struct generation *g = a->g;
+    const struct token_list *prompt = &g->prompts[a->index / g->n_per_prompt];
+    struct prompt_rows *rows = &g->prompt_rows[a->index / g->n_per_prompt];
+    struct engine_row_span span;
+    if (!engine_take_rows(&w->engine, a->seq, &span)) {
+        return true;
+    }
+    const struct model_config *c = &w->model->config;
+    struct prompt_rows_rules rules = {.rows = g->rows,
+                                      .tokens = prompt->ids,
+                                      .n_tokens = (uint32_t)prompt->n,
+                                      .n_choices = w->engine.options.n_choices,
+                                      .n_top = g->rules.n_top,
+                                      .only_last = g->only_last,
+                                      .stride = g->rows == ENGINE_HIDDEN ? c->n_embd : c->n_vocab};
+    return prompt_rows_add(rows, &rules, &span, e) &&
+           (g->rows != ENGINE_HIDDEN || rows->n < prompt->n || end_prompt(w, a, e));
+}
+
 /* All tokens that a choice can have without a step: the one that was sampled, and those behind it
  * that were guessed. A slow reader's token is not fed back, and so nothing is computed behind
  * it. */
@@ -448,6 +484,9 @@ static bool take_tokens(struct worker *w, struct active *a, struct error *e)
         a->has_token = engine_take(a->seq, &a->token);
         if (!a->has_token) {
             return !engine_failed(a->seq, e);
+        }
+        if (a->g->rules.max_tokens == 0) {
+            return end_prompt(w, a, e);
         }
         if (!a->started) {
             start_answer(w, a);
@@ -496,11 +535,9 @@ static void count_step(struct worker *w, uint64_t start_ns, bool busy)
 static void keep_pace(struct worker *w, double seconds)
 {
     const struct engine *g = &w->engine;
-    uint32_t n_decodes = 0, n_prompt = 0;
+    uint32_t n_decodes = g->n_decodes, n_prompt = 0;
     for (uint32_t i = 0; i < g->n_items; i++) {
-        bool decodes = g->items[i].n_logits == g->items[i].n_tokens;
-        n_decodes += decodes;
-        n_prompt += decodes ? 0 : g->items[i].n_tokens;
+        n_prompt += i < g->n_decodes ? 0 : g->items[i].n_tokens;
     }
     if (n_prompt >= TELLING_TOKENS) {
         double rate = n_prompt / seconds;
@@ -534,7 +571,7 @@ static bool step(struct worker *w)
         if (a->g == NULL) {
             continue;
         }
-        if (!ok || !take_tokens(w, a, &e)) {
+        if (!ok || !take_rows(w, a, &e) || !take_tokens(w, a, &e)) {
             fail(w, a, &e);
         } else if (a->choice.end != CHOICE_RUNS) {
             close_active(w, a);

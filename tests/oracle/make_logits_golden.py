@@ -1,11 +1,12 @@
 """Writes tests/golden/logits from Hugging Face transformers in f32. Needs torch and transformers.
 
-usage: make_logits_golden.py [shapes] [default_model]    both files by default
+usage: make_logits_golden.py [shapes] [default_model] [embeddings]    all files by default
 
 shapes.json, for each shape of shapes.py: log-probability of every token of a prompt given those
 before it, and 64 greedy tokens after its first 16. default_model.json: the same of the
 default model's file, dequantised, for the first 300 tokens of LICENSE, and 64 greedy tokens after a
-prompt of its own.
+prompt of its own. embeddings.json, for each shape and for texts that the default model reads: the mean
+of the hidden states after the last norm, and the last one, both at length 1.
 """
 import json
 import sys
@@ -21,6 +22,7 @@ from program import PUNA, ROOT
 
 GOLDEN = ROOT / "tests/golden/logits"
 PROMPT = "The three largest countries in South America are"
+TEXTS = ["The puna is a high grassland.", "Llamas carry wool, and \u4e2d\u6587 too: <|im_end|> is text here."]
 
 
 def hf_model(name):
@@ -119,8 +121,27 @@ def write_default_model(file):
     file.write_text("{\n" + ",\n".join(rows) + "\n}\n")
 
 
+def embeddings(model, ids):
+    with torch.no_grad():
+        hidden = model.model(torch.tensor([ids])).last_hidden_state[0].double()
+    vectors = {"mean": hidden.mean(0), "last": hidden[-1]}
+    return {"ids": ids} | {name: [round(x, 8) for x in (v / v.norm()).tolist()] for name, v in vectors.items()}
+
+
+def write_embeddings(file):
+    path = common.find_default_model()
+    if not path:
+        sys.exit("the default model is not in the model folder; tools/fetch-default-model brings it")
+    rows = [f'"{name}": {json.dumps(embeddings(hf_model(name), shapes.prompt(name)))}' for name in shapes.SHAPES]
+    model = default_model(path)
+    for text in TEXTS:
+        ids = common.puna_one(PUNA, path, text)["ids"]
+        rows.append(f"{json.dumps(text)}: {json.dumps(embeddings(model, ids))}")
+    file.write_text("{\n" + ",\n".join(rows) + "\n}\n")
+
+
 def main():
-    writers = {"shapes": write_shapes, "default_model": write_default_model}
+    writers = {"shapes": write_shapes, "default_model": write_default_model, "embeddings": write_embeddings}
     names = sys.argv[1:] or writers
     if not set(names) <= set(writers):
         sys.exit(__doc__)

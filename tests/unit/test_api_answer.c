@@ -14,10 +14,10 @@
 
 #include <cmocka.h>
 
-static const struct api_candidate top[] = {{{"Hi", 2}, -0.1F}, {{"\xE2\x9C", 2}, -INFINITY}};
+static const struct api_candidate top[] = {{{"Hi", 2}, -0.1}, {{"\xE2\x9C", 2}, -INFINITY}};
 static const struct api_token tokens[] = {
-    {.bytes = {"Hi", 2}, .logprob = -0.1F, .top = top, .n_top = 2},
-    {.bytes = {"\xE2\x9C", 2}, .logprob = -1.5F, .text_offset = 2, .top = top, .n_top = 1},
+    {.bytes = {"Hi", 2}, .logprob = -0.1, .top = top, .n_top = 2},
+    {.bytes = {"\xE2\x9C", 2}, .logprob = -1.5, .text_offset = 2, .top = top, .n_top = 1},
 };
 static const struct api_token echoed[] = {
     {.bytes = {"The", 3}, .logprob = NAN, .top = top, .n_top = 0},
@@ -391,6 +391,31 @@ static void numbers_are_short_and_read_back_the_same(void **state)
     }
 }
 
+static void doubles_have_the_fewest_digits_too(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } table[] = {{-0.1, "-0.1"},
+                 {0.0, "0"},
+                 {-2.0, "-2"},
+                 {-0.1F, "-0.10000000149011612"},
+                 {1.0 / 3, "0.3333333333333333"},
+                 {-0.1 - 0.2, "-0.30000000000000004"},
+                 {5e-324, "4.94065645841247e-324"}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct buf b;
+        struct api_writer w;
+        buf_init(&b, 64);
+        api_writer_init(&w, &b, NULL);
+        api_write_double(&w, table[i].value);
+        assert_true(api_writer_end(&w) && buf_append_byte(&b, '\0', NULL));
+        assert_string_equal(b.data, table[i].text);
+        buf_finish(&b);
+    }
+}
+
 static void a_number_that_is_not_finite_is_our_error(void **state)
 {
     (void)state;
@@ -487,6 +512,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_prompt_that_is_too_long_is_told_in_openais_sentence),
         cmocka_unit_test(any_bytes_become_valid_json),
         cmocka_unit_test(numbers_are_short_and_read_back_the_same),
+        cmocka_unit_test(doubles_have_the_fewest_digits_too),
         cmocka_unit_test(a_number_that_is_not_finite_is_our_error),
         cmocka_unit_test(text_is_counted_where_code_points_begin),
         cmocka_unit_test(a_writer_that_fails_leaves_the_buffer_as_it_was),

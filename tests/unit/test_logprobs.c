@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -50,11 +51,26 @@ static void the_best_come_first_and_equal_ones_by_id(void **state)
     assert_true(top[5].logprob == -INFINITY);
 }
 
+static void what_is_no_number_is_named_with_its_place(void **state)
+{
+    (void)state;
+    static const float bad[3] = {NAN, INFINITY, -INFINITY};
+    for (int i = 0; i < 3; i++) {
+        float logits[4] = {1, 2, bad[i], 3};
+        struct error e = {0};
+        assert_true(logprobs_check(logits, 2, 7, &e));
+        assert_false(logprobs_check(logits, 4, 7, &e));
+        assert_int_equal(e.code, ERROR_FORMAT);
+        assert_non_null(strstr(e.text, "the logit of token 2 after 7 tokens is "));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_logits_share_the_probability),
         cmocka_unit_test(huge_logits_do_not_overflow),
+        cmocka_unit_test(what_is_no_number_is_named_with_its_place),
         cmocka_unit_test(the_best_come_first_and_equal_ones_by_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -706,7 +706,7 @@ static void compute(const struct model_spec *spec, struct way way, float *out)
     }
     for (uint32_t i = 0; i < N_TOKENS; i += way.chunk) {
         uint32_t n = N_TOKENS - i < way.chunk ? N_TOKENS - i : way.chunk;
-        assert_true(forward_batch(&f, &(struct forward_item){&s, tokens + i, n, n}, 1, &e));
+        assert_true(forward_batch(&f, &(struct forward_item){&s, tokens + i, n, n, 0}, 1, &e));
         memcpy(out + (size_t)i * MODEL_FILE_VOCAB, f.logits,
                (size_t)n * MODEL_FILE_VOCAB * sizeof *out);
     }

@@ -564,6 +564,110 @@ static void logprobs_cover_the_text_that_is_out_and_no_more(void **state)
     close_world(&w);
 }
 
+/* Waits for the end and keeps g, whose prompts' rows are looked at. */
+static void finish_rows(struct generation *g)
+{
+    struct generation_taken taken = {0};
+    uint64_t start = clock_now_ns();
+    do {
+        nap();
+        assert_true(generation_take(g, &taken, NULL));
+        assert_true(clock_seconds_since(start) < PATIENCE_S);
+    } while (!taken.done);
+    assert_int_equal(taken.error.code, ERROR_NONE);
+    for (uint32_t i = 0; i < generation_n_choices(g); i++) {
+        assert_int_equal(taken.outputs[i].end, CHOICE_LENGTH);
+        assert_int_equal(taken.outputs[i].n_tokens, g->rules.max_tokens);
+    }
+    generation_taken_finish(&taken, g);
+}
+
+static struct generation *make_rows_request(struct world *w, enum engine_rows rows, uint32_t salt,
+                                            uint32_t n_choices, uint32_t max_tokens)
+{
+    struct generation *g = make_request(w, 150, salt, n_choices, max_tokens);
+    g->rows = rows;
+    g->rules.n_top = rows == ENGINE_LOGITS ? 2 : 0;
+    return g;
+}
+
+static void assert_same_rows(const struct generation *a, const struct generation *b,
+                             uint32_t n_embd)
+{
+    const struct prompt_rows *p = a->prompt_rows, *q = b->prompt_rows;
+    assert_int_equal(p->n, 150);
+    assert_int_equal(q->n, 150);
+    for (uint32_t i = 3; a->rows == ENGINE_LOGITS && i < 150 * 3; i++) {
+        assert_int_equal(p->scores[i].token, q->scores[i].token);
+        assert_true(p->scores[i].logprob == q->scores[i].logprob);
+    }
+    if (a->rows == ENGINE_HIDDEN) {
+        assert_memory_equal(p->vector, q->vector, n_embd * sizeof *p->vector);
+    }
+}
+
+/* One after the other, then all at once among answers; with tokens to follow and without. */
+static void rows_of_prompts_are_the_same_whoever_asks_beside(void **state)
+{
+    (void)state;
+    struct world w;
+    struct generation *first[4], *again[8], *others[3];
+    open_world(&w, 2, 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        first[i] = make_rows_request(&w, i % 2 ? ENGINE_HIDDEN : ENGINE_LOGITS, i, 1, 0);
+        assert_true(worker_submit(w.worker, first[i], NULL));
+        finish_rows(first[i]);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        others[i] = make_request(&w, 30, 20 + i, 2, 40);
+        assert_true(worker_submit(w.worker, others[i], NULL));
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        bool scores = i % 2 == 0;
+        again[i] = make_rows_request(&w, scores ? ENGINE_LOGITS : ENGINE_HIDDEN, i % 4,
+                                     scores ? 1 + i / 2 : 1, scores ? i : 0);
+        assert_true(worker_submit(w.worker, again[i], NULL));
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        finish_rows(again[i]);
+        assert_same_rows(first[i % 4], again[i], w.model.config.n_embd);
+        generation_destroy(again[i]);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        struct result r;
+        finish(others[i], &r);
+        drop_result(&r);
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        generation_destroy(first[i]);
+    }
+    wait_until_idle(&w);
+    close_world(&w);
+}
+
+static void who_leaves_a_prompt_half_scored_frees_the_place(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, 2, 0);
+    for (uint32_t round = 0; round < 12; round++) {
+        struct generation *all[6];
+        for (uint32_t i = 0; i < 6; i++) {
+            all[i] = make_rows_request(&w, i % 2 ? ENGINE_HIDDEN : ENGINE_LOGITS, i, 1, 0);
+            assert_true(worker_submit(w.worker, all[i], NULL));
+        }
+        for (uint32_t i = 0; i < round % 4; i++) {
+            nap();
+        }
+        drop_all(&w, all, 6);
+        wait_until_idle(&w);
+        struct worker_status status;
+        worker_status(w.worker, &status);
+        assert_int_equal(status.pages.in_use, 0);
+    }
+    close_world(&w);
+}
+
 static void the_worker_ends_with_requests_that_run_and_wait(void **state)
 {
     (void)state;
@@ -600,6 +704,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_prompt_that_takes_too_long_is_refused_unless_it_is_cached),
         cmocka_unit_test(an_engine_thread_that_is_stuck_can_be_seen),
         cmocka_unit_test(logprobs_cover_the_text_that_is_out_and_no_more),
+        cmocka_unit_test(rows_of_prompts_are_the_same_whoever_asks_beside),
+        cmocka_unit_test(who_leaves_a_prompt_half_scored_frees_the_place),
         cmocka_unit_test(the_worker_ends_with_requests_that_run_and_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

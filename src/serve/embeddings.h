@@ -1,0 +1,44 @@
+/* embeddings.h - the answer to a request for embeddings: vectors as the engine thread makes them,
+ * written in the order of the inputs.
+ *
+ * Belongs to the I/O thread. As an answer (answer.h) it outlives its exchange until the engine
+ * thread has let go of the generation. */
+#ifndef SERVE_EMBEDDINGS_H
+#define SERVE_EMBEDDINGS_H
+
+#include "serve/api_request.h"
+#include "serve/generation.h"
+#include "serve/http.h"
+#include "serve/worker.h"
+
+/* What all of them have in common; must outlive them. */
+struct embeddings_list {
+    struct http_server *server;
+    struct worker *worker;
+    uint32_t n_embd; /* numbers of a vector */
+    struct embeddings *first;
+};
+
+enum { EMBEDDINGS_MAX_NUMBERS = 1 << 23 }; /* of an answer: inputs times n_embd */
+
+struct embeddings_job {
+    struct api_request request;
+    struct generation *g; /* whose prompts are the inputs; the rest is filled in */
+    uint32_t retry_s;     /* out, with ERROR_BUSY: see generation.h */
+};
+
+/* Takes over job->request and job->g (both zeroed then) and submits the work. On failure they are
+ * released, and x is the caller's to answer. ERROR_MEMORY, ERROR_BUSY. */
+bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
+                      struct embeddings_job *job, struct error *e);
+
+/* Tokens of all inputs. */
+uint64_t embeddings_n_tokens(const struct embeddings *a);
+
+/* Ends all of them: the server is shutting down. */
+void embeddings_end(struct embeddings_list *list);
+
+/* After the worker's end: frees what is left. */
+void embeddings_finish(struct embeddings_list *list);
+
+#endif
