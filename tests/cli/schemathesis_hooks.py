@@ -3,7 +3,7 @@ its vocabulary, and what parameters have to do with each other. Without this mos
 allows would be refused, and nothing behind the refusal tested. What the schema forbids stays forbidden."""
 import schemathesis
 
-N_VOCAB = 512  # of the model tiny
+N_VOCAB, N_EMBD = 512, 256  # of the model tiny
 MOST_TOKENS = 4
 # Objects of any content and no effect: a NUL byte in a key, or an integer of more than 64 bits, would make
 # the whole body unreadable.
@@ -47,7 +47,9 @@ def before_call(context, case, kwargs):
     for name, most in (("max_tokens", MOST_TOKENS), ("max_completion_tokens", MOST_TOKENS), ("min_tokens", 1)):
         if is_integer(body.get(name)):
             body[name] = min(body[name], most)
-    for name in ("tokens", "content", "stop_token_ids", "prompt"):
+    if is_integer(body.get("dimensions")) and body["dimensions"] > 0:
+        body["dimensions"] = N_EMBD
+    for name in ("tokens", "content", "stop_token_ids", "prompt", "input"):
         if isinstance(body.get(name), list):
             body[name] = with_known_tokens(body[name])
     if is_bias(body.get("logit_bias")):
@@ -56,8 +58,6 @@ def before_call(context, case, kwargs):
         body["repeat_penalty"] = body["repetition_penalty"]  # one has two names
     if is_number(body.get("best_of"), 1, 16) and (body.get("n") is None or is_number(body["n"], 1, 16)):
         body["best_of"] = body.get("n") or 1  # at least n, and n in a stream
-    if body.get("echo") is True and is_integer(body.get("logprobs")):
-        body["logprobs"] = None
     if body.get("strict") is True:
         body["strict"] = None  # refuses what the schema allows and what has no effect
     case.body = body

@@ -130,11 +130,6 @@ def score(model, ids):
 
 @pytest.mark.parametrize("options", [{}, {"tokenized_requests": False}, {"batch_size": 4}, {"num_concurrent": 4}])
 def test_choices_are_weighed(tasks, server, default_model, tokenizer_path, options):
-    status, answer = server.ask("POST", "/v1/completions", {
-        "model": MODEL, "prompt": "A llama", "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0})
-    if status == 400 and "echo with logprobs is not offered" in answer["error"]["message"]:
-        pytest.skip("the server gives no log-probabilities of prompts (echo with logprobs)")
-    assert status == 200, answer
     result, samples = evaluate(tasks, "tiny_choose", "local-completions", server, "/v1/completions",
                                tokenizer=str(tokenizer_path), tokenizer_backend="huggingface", **options)
     right = 0
