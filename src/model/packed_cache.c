@@ -197,7 +197,7 @@ void packed_cache_store(struct packed_cache *c, const struct digest *content, co
     pthread_sigmask(SIG_BLOCK, &set, &before);
     bool ok = make_room(c, &e) && write_file(c, src, pool, &e);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!ok && !model_watch_is_stopped(&c->watch)) {
+    if (!ok && e.code != ERROR_INTERRUPTED) {
         tell(c, c->options.folder, e.text, "packed weights are not kept");
     }
 }
