@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from gguf_file import BOOL, LLAMA_TOKENS, U32, llama
-from puna_server import PUNA, serving, wait_until
+from puna_server import PUNA, Server, serving, wait_until
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
 WIDTH = 576
@@ -270,6 +270,35 @@ def test_shutting_down_is_told_to_who_waits():
         assert s.stop() == (0, "")  # what runs is finished
         answer = connection.getresponse()
         assert (answer.status, len(json.loads(answer.read())["data"])) == (200, 3)
+
+
+def test_who_waits_too_long_for_the_end_is_told():
+    s = Server("--parallel", 1, "-c", 512, "--drain-timeout", 0)
+    connection = http.client.HTTPConnection(*s.address, timeout=60)
+    connection.request("POST", "/v1/embeddings", json.dumps({"model": MODEL, "input": ["word " * 300] * 1000}))
+    wait_until(lambda: s.metric("puna_requests_running") > 0)
+    s.stop()
+    answer = connection.getresponse()
+    assert answer.status == 503 and "shutting down" in json.loads(answer.read())["error"]["message"]
+
+
+def test_the_log_counts_the_tokens():
+    s = Server("--log", "json", "-c", 512)
+    embed(s, [[1, 2, 3], [4]])
+    s.ask("POST", "/v1/embeddings", {})
+    code, text = s.stop()
+    entries = [json.loads(line) for line in text.splitlines()]
+    assert code == 0 and [(e["path"], e["status"]) for e in entries] == [("/v1/embeddings", n) for n in (200, 400)]
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    assert [entries[0][n] for n in names] == [4, 0, 0] and names[0] not in entries[1]
+
+
+def test_who_has_no_time_is_refused_at_once(server, client):
+    with pytest.raises(openai.RateLimitError) as caught:
+        client.embeddings.create(model=MODEL, input=["word " * 300] * 50,
+                                 extra_headers={"x-stainless-read-timeout": "0.001"})
+    assert "its client waits 0.0" in caught.value.message
+    wait_until(server.is_idle)
 
 
 def test_the_memory_of_an_answer_is_bounded(tmp_path):
