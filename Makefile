@@ -21,14 +21,14 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -fno-omit-frame-pointer -ffp-contract=off
 	$(OPT_$(MODE)) $(WARN) -Isrc -I$(B)/gen $(PKG_CFLAGS) -pthread $(CFLAGS)
 
 # Files named *_avx2.c and *_avx512.c hold one instruction set each and exist on x86-64 alone, those
-# named *_neon.c and *_i8mm.c on aarch64.
+# named *_neon.c and *_i8mm.c on aarch64 (which Apple calls arm64).
 X86_SRC := $(wildcard src/*/*_avx2.c src/*/*_avx512.c)
 ARM_SRC := $(wildcard src/*/*_neon.c src/*/*_i8mm.c)
 LIB_SRC := $(filter-out $(X86_SRC) $(ARM_SRC) $(wildcard src/cmd/*.c),$(wildcard src/*/*.c))
 CMD_SRC := $(wildcard src/cmd/*.c) src/main.c
 ifeq ($(ARCH),x86_64)
 LIB_SRC += $(X86_SRC)
-else ifeq ($(ARCH),aarch64)
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
 LIB_SRC += $(ARM_SRC)
 endif
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
@@ -201,7 +201,7 @@ ifeq ($(ARCH),x86_64)
 	$(CC) $(ALL_CFLAGS) $(AVX512) -fsyntax-only $(filter %_avx512.c,$(X86_SRC))
 	$(if $(findstring clang,$(CC)),$(CC) --target=aarch64-linux-gnu $(SYNTAX_NEON))
 	$(if $(findstring clang,$(CC)),$(CC) --target=aarch64-linux-gnu $(SYNTAX_I8MM))
-else ifeq ($(ARCH),aarch64)
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
 	$(CC) $(SYNTAX_NEON)
 	$(CC) $(SYNTAX_I8MM)
 endif

@@ -8,6 +8,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
@@ -148,6 +150,22 @@ static unsigned detect_cpu(void)
     cpu |= bit_if(b, 30, KERN_CPU_AVX512BW) | bit_if(b, 31, KERN_CPU_AVX512VL);
     cpu |= bit_if(c, 11, KERN_CPU_AVX512VNNI);
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) ? cpu | bit_if(a, 5, KERN_CPU_AVX512BF16) : cpu;
+}
+
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+static unsigned feature_if(const char *name, unsigned feature)
+{
+    int has = 0;
+    size_t size = sizeof has;
+    bool known = sysctlbyname(name, &has, &size, NULL, 0) == 0;
+    return known && has ? feature : 0;
+}
+
+static unsigned detect_cpu(void)
+{
+    return feature_if("hw.optional.arm.FEAT_DotProd", KERN_CPU_DOTPROD) |
+           feature_if("hw.optional.arm.FEAT_I8MM", KERN_CPU_I8MM);
 }
 
 #elif defined(__aarch64__)
