@@ -147,14 +147,15 @@ def test_others_wait(server, busy, headers):
 
 
 def test_who_cannot_wait_for_the_prompt_is_refused_unless_it_is_cached(server):
-    """Whatever the machine's pace: the time is a part of what such a prompt was seen to take."""
+    """Whatever the machine's pace: the time is a part of what such a prompt was seen to take, so small that
+    a machine which was twenty times as fast a moment before takes longer, and a page to compute does not."""
     def prompt(word):
         return SHORT | {"messages": [{"role": "user", "content": f"{word} " * 3000}], "stream": False}
     wait_until(server.is_idle)
     before = time.monotonic()
     with contextlib.closing(Exchange(server, prompt("hill"))) as e:
         assert e.status == 200
-    headers = {"x-stainless-read-timeout": f"{(time.monotonic() - before) / 4:.6f}"}
+    headers = {"x-stainless-read-timeout": f"{(time.monotonic() - before) / 20:.6f}"}
 
     def ask(word):
         with contextlib.closing(Exchange(server, prompt(word), headers)) as e:
