@@ -248,6 +248,22 @@ def get(server, path):
     return answer.status, body
 
 
+def readme_commands():
+    """Commands of README whose whole output it shows, and that output; not those of speeds or a random answer."""
+    blocks = re.findall(r"^    \$ (.*(?:\n(?!    \$ )    .*)*)", (ROOT / "README.md").read_text(), re.M)
+    for block in blocks:
+        command, *shown = block.split("\n    ")
+        if re.search(r"puna (score|tokenize|detokenize|run .*--temp 0)", command) and "[...]" not in shown:
+            yield pytest.param(command, shown, id=command[:60])
+
+
+@pytest.mark.parametrize("command, shown", list(readme_commands()))
+def test_the_readme_shows_what_the_program_prints(command, shown):
+    done = subprocess.run(["bash", "-c", command.replace("build/release/puna", PUNA)], capture_output=True,
+                          text=True, timeout=LIMIT)
+    assert done.stdout.rstrip("\n").split("\n") == shown, done.stderr
+
+
 def test_every_program_is_documented_and_tested():
     names = sorted(p.name for p in EXAMPLES.iterdir() if p.is_file() and p.suffix in {".sh", ".py", ".mjs"})
     assert names == sorted(WHOLE + STREAMS)
