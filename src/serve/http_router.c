@@ -107,7 +107,7 @@ static bool answer_without_handler(const struct http_router *r, struct http_exch
     char methods[64];
     list_methods(r, path, methods, sizeof methods);
     if (methods[0] == '\0' && !is_star) {
-        refuse(x, 404, "there is nothing at this address");
+        refuse(x, 404, "there is nothing at this address (the API lies below /v1)");
     } else {
         http_add_header(x, "Allow", is_star ? "GET, HEAD, POST, DELETE, OPTIONS" : methods);
         if (is_options) {

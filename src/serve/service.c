@@ -129,8 +129,9 @@ bool service_check_model(const struct service *s, struct str name, struct api_er
     }
     name.n = str_complete_utf8((struct str){name.p, name.n < SHOWN ? name.n : SHOWN});
     return api_error_set(error, API_ERROR_MODEL_NOT_FOUND, "model",
-                         "The model '%.*s' does not exist; this server has '%s'", STR_ARG(name),
-                         s->model.names[0]);
+                         "The model '%.*s' does not exist; this server has '%s' (all its names: "
+                         "/v1/models)",
+                         STR_ARG(name), s->model.names[0]);
 }
 
 static void answer_model(void *service, struct http_exchange *x, struct str parameter)

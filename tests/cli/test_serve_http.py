@@ -111,7 +111,8 @@ def test_models_have_the_files_name_and_the_aliases(server, model, prefix):
             assert json.loads(ask(server, path=f"{prefix}/models/{path}").body) == entry
     answer = ask(server, path=f"{prefix}/models/no/such%22")
     assert answer.status == 404
-    assert answer.error == {"message": "The model 'no/such\"' does not exist; this server has 'small'", "param": "model",
+    assert answer.error == {"message": "The model 'no/such\"' does not exist; this server has 'small' "
+                                       "(all its names: /v1/models)", "param": "model",
                             "type": "invalid_request_error", "code": "model_not_found"}
 
 
