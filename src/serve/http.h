@@ -50,7 +50,7 @@ struct http_limits {
     uint32_t per_address;    /* of one IPv4 address or IPv6 /64 */
     uint32_t head_ms;        /* from the first byte of a head to its last */
     uint32_t body_ms;        /* for every 256 KiB of a body */
-    uint32_t idle_ms;        /* between requests */
+    uint32_t idle_ms;        /* between requests, from when the answer is written */
     uint32_t stall_ms;       /* without a byte taken of an answer */
 };
 

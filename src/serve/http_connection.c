@@ -88,12 +88,21 @@ void http_connection_destroy(struct http_connection *c)
 
 /* --- the end of an answer */
 
+/* Not before the answer before is written: while a client takes that, only stall_ms bounds it. */
+static void start_head_timer(struct http_connection *c)
+{
+    const struct http_limits *limits = &c->server->options.limits;
+    if (output_bytes(c) == 0) {
+        set_timer(c, input_bytes(c) > 0 ? limits->head_ms : limits->idle_ms);
+    }
+}
+
 static void begin_head(struct http_connection *c)
 {
     c->state = HTTP_READING_HEAD;
     c->scan = (struct http_scan){0};
     c->skipped_line = false;
-    set_timer(c, c->server->options.limits.idle_ms);
+    start_head_timer(c);
     if (input_bytes(c) > 0 || c->eof) {
         http_connection_resume(c);
     }
@@ -298,7 +307,7 @@ static void read_head(struct http_connection *c)
         return; /* on_written comes back */
     }
     if (n > 0 && c->scan.at == 0) {
-        set_timer(c, limits->head_ms);
+        start_head_timer(c);
     }
     struct str bytes = {(const char *)evbuffer_pullup(input, -1), n};
     switch (http_head_scan(&c->scan, bytes, limits->head_bytes, limits->target_bytes, &problem)) {
@@ -373,6 +382,9 @@ static void on_written(struct bufferevent *bev, void *argument)
     (void)bev;
     struct http_connection *c = argument;
     if (c->state != HTTP_ANSWERING) {
+        if (c->state == HTTP_READING_HEAD) {
+            start_head_timer(c);
+        }
         advance(c);
     } else if (c->half_written && output_bytes(c) <= HTTP_STREAM_LOW) {
         c->half_written = false;

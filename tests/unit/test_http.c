@@ -462,6 +462,48 @@ static void a_client_that_takes_nothing_is_dropped(void **state)
     stop(&t);
 }
 
+enum { LONG_ANSWER = 8 << 20 }; /* bytes: more than sockets hold */
+
+/* Asks for it, and for what `behind` does; reads nothing. */
+static int ask_long(const struct toy *t, const char *behind)
+{
+    static char body[LONG_ANSWER + 1];
+    char head[100];
+    int fd = dial(t);
+    memset(body, 'x', LONG_ANSWER);
+    snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+             LONG_ANSWER);
+    send_text(fd, head);
+    send_text(fd, body);
+    send_text(fd, behind);
+    WAIT_FOR(t->n_ended == 1);
+    return fd;
+}
+
+static void a_slow_reader_loses_no_whole_answer_to_the_time_for_its_next_request(void **state)
+{
+    (void)state;
+    static char text[LONG_ANSWER + 4096];
+    static const char *const behind[] = {"", "GET /echo HTTP/1.1\r\n" CLOSE "\r\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct toy t = {0};
+        struct http_options o = toy_options(&t);
+        o.limits.head_ms = o.limits.idle_ms = 50;
+        start(&t, &o);
+        int fd = ask_long(&t, behind[i]);
+        usleep(200000); /* the answer waits in the server for longer than these times */
+        size_t n = receive(fd, text, sizeof text, NULL, 0);
+        const char *body = strstr(text, "\r\n\r\n") + 4;
+        size_t n_body = strspn(body, "x");
+        assert_int_equal(n_body, LONG_ANSWER);
+        assert_true(i == 0 ? body + n_body == text + n
+                           : strncmp(body + n_body, "HTTP/1.1 200 OK\r\n", 17) == 0);
+        close(fd);
+        stop(&t);
+        assert_int_equal(t.n_handled, i + 1);
+    }
+}
+
 /* --- limits */
 
 static void what_passes_a_limit_is_refused_with_its_status(void **state)
@@ -757,6 +799,7 @@ int main(void)
         cmocka_unit_test(what_is_answered_at_once_reaches_a_half_closed_client),
         cmocka_unit_test(a_slow_reader_holds_its_stream_back_and_loses_nothing),
         cmocka_unit_test(a_client_that_takes_nothing_is_dropped),
+        cmocka_unit_test(a_slow_reader_loses_no_whole_answer_to_the_time_for_its_next_request),
         cmocka_unit_test(what_passes_a_limit_is_refused_with_its_status),
         cmocka_unit_test(all_bodies_together_are_bounded),
         cmocka_unit_test(connections_are_counted),
