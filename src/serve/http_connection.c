@@ -303,6 +303,10 @@ static void read_head(struct http_connection *c)
     struct evbuffer *input = bufferevent_get_input(c->bev);
     struct http_problem problem;
     size_t n = evbuffer_get_length(input);
+    if (c->server->draining && http_connection_is_idle(c)) {
+        http_connection_destroy(c); /* its answer had been begun before the drain was */
+        return;
+    }
     if (output_bytes(c) > PIPELINED_OUTPUT) {
         return; /* on_written comes back */
     }

@@ -617,6 +617,7 @@ static void drain(void *argument)
 {
     struct toy *t = argument;
     http_server_drain(t->server, 600000);
+    t->n_tasks++;
 }
 
 static void drain_now(void *argument)
@@ -649,6 +650,29 @@ static void draining_lets_answers_end_and_nothing_begin(void **state)
     assert_true(t.ran);
     http_server_destroy(t.server);
     assert_int_equal(t.n_closed, 0);
+}
+
+static void a_drain_closes_what_was_not_idle_when_its_answer_is_taken(void **state)
+{
+    (void)state;
+    static char text[LONG_ANSWER + 4096];
+    struct toy t = {0};
+    struct http_options o = toy_options(&t);
+    struct http_task drain_task = {.run = drain, .argument = &t};
+    start(&t, &o);
+    int fd = ask_long(&t, ""), busy = dial(&t);
+    send_text(busy, "GET /keep HTTP/1.1\r\nHost: a\r\n\r\n");
+    WAIT_FOR(t.keeps);
+    http_server_post(t.server, &drain_task);
+    WAIT_FOR(t.n_tasks == 1);
+    receive(fd, text, sizeof text, NULL, 0);
+    assert_int_equal(strspn(strstr(text, "\r\n\r\n") + 4, "x"), LONG_ANSWER);
+    assert_true(is_closed(fd));
+    close(fd);
+    close(busy);
+    pthread_join(t.thread, NULL);
+    assert_true(t.ran);
+    http_server_destroy(t.server);
 }
 
 static void what_outlasts_a_drain_is_closed(void **state)
@@ -805,6 +829,7 @@ int main(void)
         cmocka_unit_test(connections_are_counted),
         cmocka_unit_test(what_does_not_come_in_time_is_refused),
         cmocka_unit_test(draining_lets_answers_end_and_nothing_begin),
+        cmocka_unit_test(a_drain_closes_what_was_not_idle_when_its_answer_is_taken),
         cmocka_unit_test(what_outlasts_a_drain_is_closed),
         cmocka_unit_test(a_timer_runs_each_time_it_is_started),
         cmocka_unit_test(a_server_that_cannot_be_says_why),
