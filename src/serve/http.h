@@ -62,12 +62,14 @@ struct http_options {
      * leaves is only noticed when something is written or its connection is reset. */
     bool half_close;
     struct http_limits limits;
-    /* Origins of web pages that may read answers; none: all may. */
+    /* Origins of web pages that may call; none: all may. A request of another page, but for one of
+     * the server's own origin, is answered with 403 and goes no further. */
     const struct str *origins;
     size_t n_origins;
     /* Called with the head alone, before any of the body is read (NULL: not wanted). It may end
      * the exchange with http_reply(): then the body is not read and the connection closes. It may
-     * not keep the exchange or begin a stream. Preflights of browsers never come here. */
+     * not keep the exchange or begin a stream. Preflights of browsers never come here, nor what
+     * `origins` refuses. */
     http_handler_fn *on_head;
     http_handler_fn *on_request; /* called with the whole request */
     /* Called once for every exchange, preflights and what could not be read as a request too, when

@@ -248,6 +248,10 @@ static void judge_head(struct http_connection *c)
         refuse(c, (struct http_problem){503, "too many connections"});
     } else if (http_cors_is_preflight(&x->head)) {
         http_reply(x, 204, NULL, (struct str){NULL, 0});
+    } else if (http_cors_is_refused(&(struct http_cors){o->origins, o->n_origins}, &x->head)) {
+        http_reply_error(x, &(struct http_error){.status = 403,
+                                                 .type = "permission_error",
+                                                 .message = "pages of this origin may not call"});
     } else if (x->head.content_length > o->limits.body_bytes) {
         refuse(c, (struct http_problem){413, "the body is too large"});
     } else {

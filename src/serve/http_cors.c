@@ -46,6 +46,22 @@ static bool is_allowed(const struct http_cors *cors, struct str origin)
     return cors->n_origins == 0;
 }
 
+/* "http://" or "https://" and the host that the request is to: TLS may end before this server. */
+static bool is_own(const struct http_head *head, struct str origin)
+{
+    struct str host = http_head_field(head, "host");
+    struct str scheme = str_starts_with(origin, STR("https://")) ? STR("https://") : STR("http://");
+    return host.n > 0 && str_starts_with(origin, scheme) &&
+           http_str_eq_nocase(str_skip(origin, scheme.n), host);
+}
+
+bool http_cors_is_refused(const struct http_cors *cors, const struct http_head *head)
+{
+    struct str origin = http_head_field(head, "origin");
+    return cors->n_origins > 0 && origin.p != NULL && !is_allowed(cors, origin) &&
+           !is_own(head, origin);
+}
+
 /* Names with commas and blanks between. */
 static bool is_list_of_names(struct str s)
 {

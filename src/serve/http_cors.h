@@ -1,4 +1,4 @@
-/* http_cors.h - what web pages of other origins need to read answers (the Fetch standard's CORS).
+/* http_cors.h - what web pages of other origins need to call (the Fetch standard's CORS).
  * Every origin may, unless a list names those that may: keys, not origins, guard a server. */
 #ifndef SERVE_HTTP_CORS_H
 #define SERVE_HTTP_CORS_H
@@ -13,6 +13,10 @@ struct http_cors {
 
 /* Whether the head asks, before a request of a page, if that may be sent. */
 bool http_cors_is_preflight(const struct http_head *head);
+
+/* Whether the head is of a page that may not call: of an origin that is not in the list, nor the
+ * server's own. Browsers send some requests without asking first, and hide the answer alone. */
+bool http_cors_is_refused(const struct http_cors *cors, const struct http_head *head);
 
 /* Appends the fields of an answer to `head` ("Name: value\r\n"...): those of a preflight when it is
  * one. head NULL: of a request that could not be read. */

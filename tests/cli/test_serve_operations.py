@@ -216,7 +216,7 @@ def test_there_are_as_many_connections_as_allowed(path):
         assert answer.startswith("HTTP/1.1 503 ") and "Retry-After: 1\r\n" in answer
 
 
-def test_only_pages_of_the_origins_that_are_named_may_read(path):
+def test_only_pages_of_the_origins_that_are_named_may_call(path):
     mine, other = "https://app.example", "http://localhost:3000"
     with serving("--cors-origin", mine, "--cors-origin", other, path) as s:
         for origin, allowed in ((mine, True), (other, True), ("https://b.example", False), (mine + ":8443", False),
@@ -227,6 +227,12 @@ def test_only_pages_of_the_origins_that_are_named_may_read(path):
             preflight = raw(s, f"OPTIONS /v1/models HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n"
                                "Access-Control-Request-Method: GET\r\n\r\n".encode())
             assert ("Access-Control-Allow-Methods" in preflight) == allowed and "Vary: Origin" in preflight
+            # What a browser sends without asking first; nothing is computed of it.
+            body = json.dumps({"model": "quick", "prompt": "a", "max_tokens": 1})
+            simple = raw(s, f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nContent-Type: text/plain\r\n"
+                            f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            assert simple.startswith(f"HTTP/1.1 {200 if allowed else 403} ")
+        assert s.metric("puna_generation_tokens_total") == 2
 
 
 @pytest.mark.parametrize("args, message", [

@@ -121,7 +121,7 @@ static void fields_cannot_be_smuggled_into_an_answer(void **state)
     stop(&t);
 }
 
-static void only_listed_origins_may_read_where_there_is_a_list(void **state)
+static void only_listed_origins_may_call_where_there_is_a_list(void **state)
 {
     (void)state;
     static const struct str origins[] = {STR("https://one.example"), STR("https://two.example")};
@@ -137,15 +137,30 @@ static void only_listed_origins_may_read_where_there_is_a_list(void **state)
     assert_non_null(strstr(text, "Access-Control-Allow-Origin: https://two.example\r\n"));
     static const char *const others[] = {
         "GET /echo HTTP/1.1\r\n" CLOSE "Origin: https://two.example.three.example\r\n\r\n",
+        "GET /echo HTTP/1.1\r\n" CLOSE "Origin:\r\n\r\n",
+        "GET /echo HTTP/1.1\r\n" CLOSE "Origin: http://a.example\r\n\r\n",
+        "POST /echo HTTP/1.1\r\n" CLOSE "Origin: null\r\nContent-Type: text/plain\r\n"
+        "Content-Length: 2\r\n\r\nhi",
         "OPTIONS /echo HTTP/1.1\r\n" CLOSE
         "Origin: null\r\nAccess-Control-Request-Method: GET\r\n\r\n",
     };
-    for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(ask(&t, others[i], text, sizeof text), i == 0 ? 200 : 204);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(ask(&t, others[i], text, sizeof text), i < 4 ? 403 : 204);
         assert_null(strstr(text, "Access-Control"));
         assert_non_null(strstr(text, "Vary: Origin\r\n"));
     }
+    static const char *const own[] = {
+        "GET /echo HTTP/1.1\r\nHost: Own.example:80\r\nConnection: close\r\n"
+        "Origin: http://own.example:80\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nHost: own.example\r\nConnection: close\r\n"
+        "Origin: https://own.example\r\n\r\n", /* a proxy ends TLS */
+        "GET /echo HTTP/1.1\r\n" CLOSE "\r\n",
+    };
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(ask(&t, own[i], text, sizeof text), 200);
+    }
     stop(&t);
+    assert_int_equal(t.n_handled, 4);
 }
 
 /* --- answers from another thread */
@@ -812,7 +827,7 @@ int main(void)
         cmocka_unit_test(a_client_is_told_to_go_on_only_when_its_body_is_wanted),
         cmocka_unit_test(an_event_is_exactly_its_bytes),
         cmocka_unit_test(fields_cannot_be_smuggled_into_an_answer),
-        cmocka_unit_test(only_listed_origins_may_read_where_there_is_a_list),
+        cmocka_unit_test(only_listed_origins_may_call_where_there_is_a_list),
         cmocka_unit_test(another_thread_answers),
         cmocka_unit_test(every_task_runs_once_for_each_time_it_was_posted),
         cmocka_unit_test(a_task_that_was_taken_back_does_not_run),
