@@ -176,23 +176,26 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
     return check_context(s, job, error) && check_echo(s, job, error);
 }
 
-/* Seconds in the field as the official clients write them, "600" or "0.5"; 0 when it is not so. */
+/* Seconds in the field as the official clients write them, "600" or "0.5"; negative when it is not
+ * so, or not there. */
 static double read_seconds(const struct http_exchange *x, const char *field)
 {
+    enum { MOST_WHOLE = 9, MOST_DIGITS = 15 }; /* decades; what a double tells apart */
     struct str s = http_header(x, field);
     double digits = 0.0, scale = 1.0;
     bool has_point = false;
     for (size_t i = 0; i < s.n; i++) {
+        bool is_digit = s.p[i] >= '0' && s.p[i] <= '9';
         if (s.p[i] == '.' && !has_point && i > 0) {
             has_point = true;
-        } else if (s.p[i] >= '0' && s.p[i] <= '9') {
+        } else if (!is_digit || (!has_point && i >= MOST_WHOLE)) {
+            return -1.0;
+        } else if (i <= MOST_DIGITS) {
             digits = digits * 10.0 + (s.p[i] - '0');
             scale *= has_point ? 10.0 : 1.0;
-        } else {
-            return 0.0;
         }
     }
-    return digits / scale;
+    return s.n > 0 ? digits / scale : -1.0;
 }
 
 /* Python's client says so, JavaScript's gives its time for the head of the answer without the
@@ -200,8 +203,8 @@ static double read_seconds(const struct http_exchange *x, const char *field)
 double service_patience_of(const struct http_exchange *x)
 {
     double read_s = read_seconds(x, "x-stainless-read-timeout");
-    bool has_other = http_header(x, "x-stainless-timeout").n > 0;
-    return read_s > 0.0 || !has_other ? read_s : read_seconds(x, "x-stainless-timeout") + 1.0;
+    double whole_s = read_seconds(x, "x-stainless-timeout");
+    return read_s > 0.0 ? read_s : whole_s >= 0.0 ? whole_s + 1.0 : 0.0;
 }
 
 static void generate(struct service *s, struct http_exchange *x, enum api_endpoint endpoint)

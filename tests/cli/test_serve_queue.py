@@ -137,9 +137,18 @@ def test_the_other_clients_time_is_whole_seconds(server, busy):
         assert e.status == 429
 
 
-@pytest.mark.parametrize("headers", [{}, {"x-stainless-read-timeout": "600"}, {"x-stainless-read-timeout": "600.5"},
-                                     {"x-stainless-timeout": "600"}, *({"x-stainless-read-timeout": v} for v in
-                                                                       ("None", "1e-05", "-1", ".", "1.2.3", "", "0"))], ids=str)
+def test_what_the_other_client_says_amiss_is_nothing_said(server, busy):
+    time.sleep(1.5)  # as above
+    for amiss in ("None", "-1", "1" * 400):
+        with contextlib.closing(Exchange(server, SHORT, {"x-stainless-timeout": amiss})) as e:
+            assert e.status == 200
+
+
+PATIENT = ("600", "600.5", "None", "1e-05", "-1", ".", "1.2.3", "", "0", "600." + "9" * 400, "1." + "0" * 400, "1" * 400)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-stainless-timeout": "600"},
+                                     *({"x-stainless-read-timeout": v} for v in PATIENT)], ids=lambda h: str(h)[:50])
 def test_others_wait(server, busy, headers):
     with contextlib.closing(Exchange(server, SHORT, headers)) as e:
         assert e.status == 200
