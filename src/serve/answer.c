@@ -186,7 +186,7 @@ static void fail(struct answer *a, const struct error *why)
     struct api_error error = {0};
     api_error_from(&error, why, NULL);
     error.retry_s = a->g->retry_s;
-    error.is_final = why->code == ERROR_BUSY && a->g->retry_s == 0;
+    error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
     buf_clear(&a->out);
     if (a->is_stream) {
         if (api_stream_error(&error, &a->out, NULL)) {

@@ -73,7 +73,11 @@ bool api_error_from(struct api_error *out, const struct error *e, const char *pa
         [ERROR_INTERNAL] = API_ERROR_SERVER,
     };
     enum api_error_kind kind = e->code < ERROR_CODE_COUNT ? kinds[e->code] : API_ERROR_SERVER;
-    return api_error_set(out, kind, param, "%s", e->text);
+    api_error_set(out, kind, param, "%s", e->text);
+    if (out != NULL) {
+        out->is_final = e->code == ERROR_FORMAT || e->code == ERROR_INTERNAL;
+    }
+    return false;
 }
 
 /* Some programs know this error by its sentence, others by its code, which the official Python

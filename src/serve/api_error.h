@@ -58,14 +58,15 @@ struct api_error {
     char param[API_PARAM_BYTES];
     char message[API_MESSAGE_BYTES];
     uint32_t retry_s; /* 429 and 503: seconds until it is worth asking again; 0: one */
-    bool is_final;    /* ... or it never will be */
+    bool is_final;    /* 429, 500 and 503: it never will be */
 };
 
 /* Fills *e and returns false. e may be NULL, so may param. What is too long is cut. */
 bool api_error_set(struct api_error *e, enum api_error_kind kind, const char *param,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* The same from an error of the modules below: the kind by its code, the text as it is. */
+/* The same from an error of the modules below: the kind by its code, the text as it is;
+ * final when the same request would fail again in the same way. */
 bool api_error_from(struct api_error *out, const struct error *e, const char *param);
 
 /* The 400 that clients know by its sentence: "This model's maximum context length is N tokens. ..."

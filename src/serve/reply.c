@@ -5,15 +5,15 @@
 
 enum { MAX_BODY_BYTES = 64 << 10 };
 
-/* The official clients come again by themselves after 429 and 503, as soon as this says. */
+/* The official clients come again by themselves after 429 and from 500 on, as soon as this says. */
 static void add_retry(struct http_exchange *x, const struct api_error *error, int status)
 {
     char seconds[16];
-    if (status != 429 && status != 503) {
-        return;
-    }
     if (error->is_final) {
         http_add_header(x, "x-should-retry", "false");
+        return;
+    }
+    if (status != 429 && status != 503) {
         return;
     }
     snprintf(seconds, sizeof seconds, "%u", error->retry_s > 0 ? error->retry_s : 1);

@@ -207,6 +207,10 @@ def test_a_model_whose_hidden_states_are_no_numbers_is_an_error(tmp_path):
     with serving(path) as s:
         status, document = s.ask("POST", "/v1/embeddings", {"model": "m", "input": ["a", "b"]})
         assert status == 500 and "hidden state after 1 tokens is" in document["error"]["message"]
+        for ask, given in ((client_of(s).embeddings.create, "input"), (client_of(s).completions.create, "prompt")):
+            with pytest.raises(openai.InternalServerError) as caught:
+                ask(model="m", **{given: "a"})
+            assert caught.value.response.headers["x-should-retry"] == "false"
         wait_until(s.is_idle)
 
 

@@ -329,6 +329,7 @@ static void every_kind_of_error_has_a_status_and_a_type(void **state)
                          error_meaning(e.code)->http_status);
         assert_string_equal(a.message, "why");
         assert_string_equal(a.param, "messages");
+        assert_int_equal(a.is_final, code == ERROR_FORMAT || code == ERROR_INTERNAL);
     }
 }
 
