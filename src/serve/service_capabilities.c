@@ -51,7 +51,7 @@ static void write_limits(struct api_writer *w, const struct service *s)
         {"prompts", s->api.max_prompts}, {"messages", API_MAX_MESSAGES},
         {"stop", API_MAX_STOPS},         {"stop_bytes", API_MAX_STOP_BYTES},
         {"logit_bias", API_MAX_BIASES},  {"top_logprobs", API_MAX_TOP_LOGPROBS},
-        {"logprobs", API_MAX_LOGPROBS},  {"inputs", API_MAX_INPUTS},
+        {"logprobs", API_MAX_LOGPROBS},  {"inputs", service_max_inputs(s)},
         {"dimensions", s->api.n_embd},
     };
     api_write_raw(w, "\"limits\":{");

@@ -40,13 +40,19 @@ static bool make_inputs(const struct service *s, const struct api_embedding *r,
     return true;
 }
 
+uint32_t service_max_inputs(const struct service *s)
+{
+    uint32_t most = EMBEDDINGS_MAX_NUMBERS / s->embeddings.n_embd;
+    return most < API_MAX_INPUTS ? most : API_MAX_INPUTS;
+}
+
 static bool check_size(const struct service *s, const struct api_embedding *r,
                        struct api_error *error)
 {
-    size_t most = EMBEDDINGS_MAX_NUMBERS / s->embeddings.n_embd;
+    uint32_t most = service_max_inputs(s);
     return r->n_inputs <= most ||
            api_error_set(error, API_ERROR_INVALID_VALUE, "input",
-                         "input has %zu elements, at most %zu are allowed of a model whose "
+                         "input has %zu elements, at most %u are allowed of a model whose "
                          "embeddings have %u numbers",
                          r->n_inputs, most, s->embeddings.n_embd);
 }

@@ -11,6 +11,9 @@ http_route_fn service_chat, service_completion;
 
 /* service_embed.c */
 http_route_fn service_embeddings;
+/* Texts that one request may have: what is allowed of any model, or what makes an answer of
+ * EMBEDDINGS_MAX_NUMBERS. */
+uint32_t service_max_inputs(const struct service *s);
 
 /* service_capabilities.c */
 http_route_fn service_capabilities;

@@ -321,5 +321,6 @@ def test_the_memory_of_an_answer_is_bounded(tmp_path):
         assert status == 400 and document["error"]["param"] == "input"
         assert "has 1025 elements, at most 1024 are allowed of a model whose embeddings have 8192 numbers" in (
             document["error"]["message"])
+        assert s.ask("GET", "/v1/capabilities")[1]["limits"]["inputs"] == 1024
         answer = s.post("/v1/embeddings", {"model": "m", "input": ["a"] * 3, "encoding_format": "base64"})
         assert {d["embedding"] for d in answer["data"]} == {base64.b64encode(bytes(4 * width)).decode()}
