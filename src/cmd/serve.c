@@ -64,6 +64,7 @@ struct serve {
     pthread_t loader; /* owns session, failed and error until `loaded` is posted; then it stores */
     struct http_task loaded;
     struct session session;
+    struct digest weights;
     struct spill_options spill;
     struct error error;
     bool failed;
@@ -103,9 +104,8 @@ static bool digest_program(struct digest *out, struct error *e)
 /* What prefixes on disk are of. */
 static bool digest_maker(struct serve *s, struct error *e)
 {
-    struct digest parts[2];
-    if (!model_digest(&s->session.model, s->session.pool, &parts[0], e) ||
-        !digest_program(&parts[1], e)) {
+    struct digest parts[2] = {s->weights};
+    if (!digest_program(&parts[1], e)) {
         return error_prefix(e, "option --prefix-dir");
     }
     s->spill.maker = digest_of(parts, sizeof parts);
@@ -116,6 +116,7 @@ static void *load(void *argument)
 {
     struct serve *s = argument;
     s->failed = !session_open(&s->session, s->env, s->model, &s->options.model, &s->error) ||
+                !model_digest(&s->session.model, s->session.pool, &s->weights, &s->error) ||
                 (s->spill.folder != NULL && !digest_maker(s, &s->error));
     struct pool *own = s->failed ? NULL : pool_create(1, NULL); /* the engine has the session's */
     s->session.progress.wanted = false;                         /* nobody waits any more */
@@ -157,16 +158,17 @@ static bool choose_kv_bytes(const struct serve *s, uint64_t *out, struct error *
     return true;
 }
 
-/* What the bytes of an answer depend on beside the request: the weights and the arithmetic. */
+/* What the bytes of an answer depend on beside the request: the file's keys and values (tokens,
+ * template), the weights and the arithmetic. The same on every machine. */
 static uint64_t digest(const struct serve *s)
 {
-    char text[512];
-    int n = snprintf(text, sizeof text, "%s %llu %lld %s %s %s", s->name,
-                     (unsigned long long)gguf_file_bytes(s->session.file),
-                     (long long)s->service.model.created, PUNA_VERSION,
-                     kern_numerics_name(s->session.model.kern->numerics),
-                     kv_type_name(s->session.kv_type));
-    struct digest d = digest_of(text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+    struct {
+        struct digest head, weights;
+        char arithmetic[96];
+    } all = {gguf_head_digest(s->session.file), s->weights, ""}; /* bytes: no padding */
+    snprintf(all.arithmetic, sizeof all.arithmetic, "%s %s %s", PUNA_VERSION,
+             kern_numerics_name(s->session.model.kern->numerics), kv_type_name(s->session.kv_type));
+    struct digest d = digest_of(&all, sizeof all);
     uint64_t first;
     memcpy(&first, d.bytes, sizeof first);
     return first;

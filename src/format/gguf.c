@@ -446,6 +446,18 @@ uint64_t gguf_file_bytes(const struct gguf *g)
     return n_bytes;
 }
 
+struct digest gguf_head_digest(const struct gguf *g)
+{
+    uint64_t n_bytes = g->shards[0].n_bytes;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct gguf_tensor *t = &g->tensors[i];
+        if (t->split == 0 && t->file_offset < n_bytes) {
+            n_bytes = t->file_offset;
+        }
+    }
+    return digest_of(g->shards[0].data, (size_t)n_bytes);
+}
+
 uint32_t gguf_n_splits(const struct gguf *g)
 {
     return g->n_shards;

@@ -94,6 +94,9 @@ uint32_t gguf_n_splits(const struct gguf *g);
  * on FAT). */
 bool gguf_identity(const struct gguf *g, struct digest *out);
 
+/* A digest of what stands before the tensors' data in the (first) file: its keys and values. */
+struct digest gguf_head_digest(const struct gguf *g);
+
 size_t gguf_n_values(const struct gguf *g);
 const struct gguf_value *gguf_value_at(const struct gguf *g, size_t index);
 const struct gguf_value *gguf_find(const struct gguf *g, const char *key); /* NULL when absent */

@@ -14,7 +14,7 @@ import subprocess
 import prometheus_client.parser
 import pytest
 
-from gguf_file import U32, llama
+from gguf_file import LLAMA_TOKENS, STRING, U32, llama
 from puna_server import PUNA, Server, serving, wait_until
 
 DEFAULT = "SmolLM2-135M-Instruct.Q4_1"
@@ -184,6 +184,27 @@ def test_nobody_waits_for_who_does_not_read_the_log(path):
     finally:
         s.process.kill()
         os.close(reader)
+
+
+# --- the fingerprint
+
+def test_the_fingerprint_is_of_contents(tmp_path):
+    """Of nothing else that can be seen of a file, and whatever the CPU."""
+    ones = struct.pack("<32f", *[1] * 32)
+
+    def fingerprint(data, name="m.gguf", time_ns=10**18, options=()):
+        (tmp_path / name).write_bytes(data)
+        os.utime(tmp_path / name, ns=(time_ns, time_ns))
+        with serving(*options, tmp_path / name) as s:
+            return s.ask("GET", "/v1/capabilities")[1]["system_fingerprint"]
+    first = fingerprint(llama())
+    assert first == fingerprint(llama(), time_ns=2 * 10**18) == fingerprint(llama(), "n.gguf")
+    assert first == fingerprint(llama(), options=["--cpu", "ref"])
+    others = [llama(tensors=[("output_norm.weight", "F32", [32], ones)]),
+              llama(tensors=[("blk.0.attn_q.weight", "F32", [32, 32], ones * 32)]),
+              llama(ggml__tokens=(STRING, LLAMA_TOKENS[::-1]))]
+    assert {len(o) for o in others} == {len(llama())}
+    assert len({first, *map(fingerprint, others)}) == 4
 
 
 # --- limits and origins

@@ -315,6 +315,22 @@ static const char good_file[] = HEAD(3, 18) /**/
     MATRIX("w", 32, 2, 8, 64) TENSOR("norm", 5, 0, 0)                      /**/
     " s:four 4:4 8:2 8:3 8:4 8:5 4:30 8:160 pad:32 zero:64 zero:68 pad:32 zero:240";
 
+static void the_digest_of_the_head_is_of_all_but_the_data(void **state)
+{
+    (void)state;
+    struct file f = parse(good_file, NULL);
+    const struct gguf_tensor *norm = gguf_find_tensor(f.g, "norm");
+    struct digest before = gguf_head_digest(f.g);
+    f.data[norm->file_offset]++; /* the first that has data */
+    assert_true(digest_eq(gguf_head_digest(f.g), before));
+    f.data[f.n - 1]++;
+    assert_true(digest_eq(gguf_head_digest(f.g), before));
+    struct str meta = gguf_find(f.g, "k.string")->s;
+    f.data[(const uint8_t *)meta.p - f.data]++;
+    assert_false(digest_eq(gguf_head_digest(f.g), before));
+    finish(&f);
+}
+
 static void every_value_type_is_widened(void **state)
 {
     (void)state;
@@ -745,6 +761,7 @@ int main(void)
         cmocka_unit_test(bad_arrays_are_refused),
         cmocka_unit_test(bad_tensors_are_refused),
         cmocka_unit_test(bad_split_keys_are_refused),
+        cmocka_unit_test(the_digest_of_the_head_is_of_all_but_the_data),
         cmocka_unit_test(every_value_type_is_widened),
         cmocka_unit_test(arrays_are_read_item_by_item),
         cmocka_unit_test(tensors_have_their_shape_size_and_place),
