@@ -221,6 +221,14 @@ static void stop(struct toy *t)
         assert_true(condition);                                                                    \
     } while (0)
 
+/* A task: for longer than any test. */
+static void drain(void *argument)
+{
+    struct toy *t = argument;
+    http_server_drain(t->server, 600000);
+    t->n_tasks++;
+}
+
 /* --- the client */
 
 static int dial(const struct toy *t)

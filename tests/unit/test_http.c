@@ -1,4 +1,4 @@
-/* test_http.c - requests, answers, clients that leave or do not read, limits, and the end. */
+/* test_http.c - requests, answers, clients that leave, limits, and the end. */
 #include "base/mem.h"
 #include "http_toy.h"
 
@@ -428,97 +428,6 @@ static void what_is_answered_at_once_reaches_a_half_closed_client(void **state)
     stop(&t);
 }
 
-/* --- slow readers */
-
-static void a_slow_reader_holds_its_stream_back_and_loses_nothing(void **state)
-{
-    (void)state;
-    static char text[FLOOD_BYTES / 8];
-    struct toy t = {0};
-    struct http_options o = toy_options(&t);
-    start(&t, &o);
-    int fd = dial(&t), small = 64 << 10;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    send_text(fd, "GET /flood HTTP/1.0\r\n\r\n");
-    WAIT_FOR(t.keeps);
-    size_t n = receive(fd, text, sizeof text, "\r\n\r\n", 1);
-    n -= (size_t)(strstr(text, "\r\n\r\n") + 4 - text);
-    int drained = t.n_drained;
-    for (;;) {
-        ssize_t got = recv(fd, text, sizeof text, 0);
-        if (got <= 0) {
-            break;
-        }
-        n += (size_t)got;
-    }
-    assert_true(n >= FLOOD_BYTES && n < FLOOD_BYTES + PIECE);
-    close(fd);
-    stop(&t);
-    assert_true(t.n_drained > drained);
-    assert_true(t.most_pending < 4 * HTTP_STREAM_LOW + 2 * PIECE);
-    assert_int_equal(t.n_closed, 0);
-}
-
-static void a_client_that_takes_nothing_is_dropped(void **state)
-{
-    (void)state;
-    struct toy t = {0};
-    struct http_options o = toy_options(&t);
-    o.limits.stall_ms = 200;
-    start(&t, &o);
-    int fd = dial(&t);
-    send_text(fd, "GET /flood HTTP/1.1\r\nHost: a\r\n\r\n");
-    WAIT_FOR(t.n_closed == 1); /* stalled */
-    close(fd);
-    fd = dial(&t);
-    send_text(fd, "GET /blind HTTP/1.1\r\nHost: a\r\n\r\n");
-    WAIT_FOR(t.n_closed == 2); /* the owner wrote more than output_bytes */
-    close(fd);
-    stop(&t);
-}
-
-enum { LONG_ANSWER = 8 << 20 }; /* bytes: more than sockets hold */
-
-/* Asks for it, and for what `behind` does; reads nothing. */
-static int ask_long(const struct toy *t, const char *behind)
-{
-    static char body[LONG_ANSWER + 1];
-    char head[100];
-    int fd = dial(t);
-    memset(body, 'x', LONG_ANSWER);
-    snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
-             LONG_ANSWER);
-    send_text(fd, head);
-    send_text(fd, body);
-    send_text(fd, behind);
-    WAIT_FOR(t->n_ended == 1);
-    return fd;
-}
-
-static void a_slow_reader_loses_no_whole_answer_to_the_time_for_its_next_request(void **state)
-{
-    (void)state;
-    static char text[LONG_ANSWER + 4096];
-    static const char *const behind[] = {"", "GET /echo HTTP/1.1\r\n" CLOSE "\r\n"};
-    for (size_t i = 0; i < 2; i++) {
-        struct toy t = {0};
-        struct http_options o = toy_options(&t);
-        o.limits.head_ms = o.limits.idle_ms = 50;
-        start(&t, &o);
-        int fd = ask_long(&t, behind[i]);
-        usleep(200000); /* the answer waits in the server for longer than these times */
-        size_t n = receive(fd, text, sizeof text, NULL, 0);
-        const char *body = strstr(text, "\r\n\r\n") + 4;
-        size_t n_body = strspn(body, "x");
-        assert_int_equal(n_body, LONG_ANSWER);
-        assert_true(i == 0 ? body + n_body == text + n
-                           : strncmp(body + n_body, "HTTP/1.1 200 OK\r\n", 17) == 0);
-        close(fd);
-        stop(&t);
-        assert_int_equal(t.n_handled, i + 1);
-    }
-}
-
 /* --- limits */
 
 static void what_passes_a_limit_is_refused_with_its_status(void **state)
@@ -628,13 +537,6 @@ static void what_does_not_come_in_time_is_refused(void **state)
 
 /* --- the end */
 
-static void drain(void *argument)
-{
-    struct toy *t = argument;
-    http_server_drain(t->server, 600000);
-    t->n_tasks++;
-}
-
 static void drain_now(void *argument)
 {
     struct toy *t = argument;
@@ -665,29 +567,6 @@ static void draining_lets_answers_end_and_nothing_begin(void **state)
     assert_true(t.ran);
     http_server_destroy(t.server);
     assert_int_equal(t.n_closed, 0);
-}
-
-static void a_drain_closes_what_was_not_idle_when_its_answer_is_taken(void **state)
-{
-    (void)state;
-    static char text[LONG_ANSWER + 4096];
-    struct toy t = {0};
-    struct http_options o = toy_options(&t);
-    struct http_task drain_task = {.run = drain, .argument = &t};
-    start(&t, &o);
-    int fd = ask_long(&t, ""), busy = dial(&t);
-    send_text(busy, "GET /keep HTTP/1.1\r\nHost: a\r\n\r\n");
-    WAIT_FOR(t.keeps);
-    http_server_post(t.server, &drain_task);
-    WAIT_FOR(t.n_tasks == 1);
-    receive(fd, text, sizeof text, NULL, 0);
-    assert_int_equal(strspn(strstr(text, "\r\n\r\n") + 4, "x"), LONG_ANSWER);
-    assert_true(is_closed(fd));
-    close(fd);
-    close(busy);
-    pthread_join(t.thread, NULL);
-    assert_true(t.ran);
-    http_server_destroy(t.server);
 }
 
 static void what_outlasts_a_drain_is_closed(void **state)
@@ -836,15 +715,11 @@ int main(void)
         cmocka_unit_test(a_client_that_sends_much_ahead_counts_as_one_that_left),
         cmocka_unit_test(a_half_closed_client_is_answered_where_that_is_wanted),
         cmocka_unit_test(what_is_answered_at_once_reaches_a_half_closed_client),
-        cmocka_unit_test(a_slow_reader_holds_its_stream_back_and_loses_nothing),
-        cmocka_unit_test(a_client_that_takes_nothing_is_dropped),
-        cmocka_unit_test(a_slow_reader_loses_no_whole_answer_to_the_time_for_its_next_request),
         cmocka_unit_test(what_passes_a_limit_is_refused_with_its_status),
         cmocka_unit_test(all_bodies_together_are_bounded),
         cmocka_unit_test(connections_are_counted),
         cmocka_unit_test(what_does_not_come_in_time_is_refused),
         cmocka_unit_test(draining_lets_answers_end_and_nothing_begin),
-        cmocka_unit_test(a_drain_closes_what_was_not_idle_when_its_answer_is_taken),
         cmocka_unit_test(what_outlasts_a_drain_is_closed),
         cmocka_unit_test(a_timer_runs_each_time_it_is_started),
         cmocka_unit_test(a_server_that_cannot_be_says_why),
