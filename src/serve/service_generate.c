@@ -35,29 +35,67 @@ static size_t turn_end(const struct api_generation *r, size_t from)
     return i;
 }
 
-/* Drops the oldest turns until at most `room` tokens are left; the system's messages in front and
- * the last turn stay, however long they are. */
+/* Where the turns end that may be dropped: *out_n numbers of messages, freed by the caller. The
+ * system's messages in front and the last turn are never dropped. */
+static bool find_turns(const struct api_generation *r, size_t *out_n_system, size_t **out_ends,
+                       size_t *out_n, struct error *e)
+{
+    size_t n_system = 0, n = 0;
+    size_t *ends = mem_alloc(r->n_messages, sizeof *ends, "turns of a chat", e);
+    if (ends == NULL) {
+        return false;
+    }
+    while (n_system < r->n_messages && r->messages[n_system].role == CHAT_SYSTEM) {
+        n_system++;
+    }
+    for (size_t i = turn_end(r, n_system); i < r->n_messages; i = turn_end(r, i)) {
+        ends[n++] = i;
+    }
+    *out_n_system = n_system;
+    *out_ends = ends;
+    *out_n = n;
+    return true;
+}
+
+/* Drops the oldest turns, as few as leave at most `room` tokens, or all that may go.
+ *
+ * The number is bisected: a chat has thousands of turns, and each try renders what is left. That is
+ * right because dropping a turn more never lengthens the prompt: ChatML and Llama 3 write every
+ * message between control tokens, so its tokens depend on nothing else. Llama 2 alone writes the
+ * system's text and the first user's as one; where joining it to the next turn takes more tokens
+ * than the dropped turn had (white space in front of it, which counts only there), a turn more than
+ * need be may go. What is kept was rendered and measured all the same. */
 static bool truncate_chat(const struct service *s, struct answer_job *job, uint32_t room,
                           struct token_list *prompt, struct error *e)
 {
     const struct api_generation *r = &job->request.generation;
-    size_t n_system = 0, n_full = prompt->n;
-    while (n_system < r->n_messages && r->messages[n_system].role == CHAT_SYSTEM) {
-        n_system++;
+    size_t n_full = prompt->n, n_system, n_turns, *ends;
+    if (n_full <= room) {
+        return true;
     }
-    for (size_t end = n_system; prompt->n > room;) {
-        end = turn_end(r, end);
-        if (end >= r->n_messages) {
-            return true;
-        }
+    if (!find_turns(r, &n_system, &ends, &n_turns, e)) {
+        return false;
+    }
+    size_t low = 0, high = n_turns, rendered = 0; /* turns: low are too few, high suffice or all */
+    bool ok = true;
+    while (ok && (low + 1 < high || rendered != high)) {
+        size_t middle = low + 1 < high ? low + (high - low) / 2 : high;
         prompt->n = 0;
-        if (!service_render(s, r, n_system, end - n_system, prompt, e)) {
-            return false;
+        ok = service_render(s, r, n_system, ends[middle - 1] - n_system, prompt, e);
+        rendered = middle;
+        if (prompt->n > room && middle < high) {
+            low = middle;
+        } else {
+            high = middle;
         }
-        job->truncated = (struct api_truncated){
-            .n_messages = end - n_system, .n_tokens = n_full - prompt->n, .first = n_system};
     }
-    return true;
+    if (ok && n_turns > 0) {
+        job->truncated = (struct api_truncated){.n_messages = ends[high - 1] - n_system,
+                                                .n_tokens = n_full - prompt->n,
+                                                .first = n_system};
+    }
+    mem_free(ends);
+    return ok;
 }
 
 static bool make_chat_prompt(const struct service *s, struct answer_job *job, struct error *e)

@@ -473,6 +473,32 @@ def test_turns_are_dropped_when_that_is_asked_for_and_said(client, server):
     assert not hasattr(chat(client, turns(1), max_tokens=1, extra_body={"truncation": "auto"}), "truncation")
 
 
+def test_no_more_turns_are_dropped_than_must_be(server):
+    """Held against a walk that drops one turn after the other."""
+    chats = [turns(20), turns(20)[1:], turns(20)[2:], turns(3) + turns(12), turns(20) + [{"role": "assistant", "content": "I "}]]
+    for messages in chats:
+        n_system = next(i for i, m in enumerate(messages) if m["role"] != "system")
+        starts = [i for i, m in enumerate(messages) if m["role"] == "user" and i > n_system]
+        ways = [messages] + [messages[:n_system] + messages[i:] for i in starts]
+        sizes = [len(server.post("/apply-template", {"messages": m})["tokens"]) for m in ways]
+        for room in {sizes[1], sizes[1] - 1, sizes[-2], sizes[-2] - 1, sizes[-1], 1000, 777, 500} - {0}:
+            if sizes[-1] <= room < 1024:
+                answer = server.post("/v1/chat/completions", {
+                    "model": MODEL, "messages": messages, "max_tokens": 1024 - room, "truncation": "auto", "stop": ["e", "a", "o", " "]})
+                n = next(i for i, size in enumerate(sizes) if size <= room)
+                report = n and {"dropped_messages": len(messages) - len(ways[n]), "dropped_tokens": sizes[0] - sizes[n],
+                                "first_dropped_message": n_system}
+                assert answer["usage"]["prompt_tokens"] == sizes[n] and answer.get("truncation", 0) == report
+
+
+def test_two_thousand_turns_can_be_dropped(server):
+    """One by one that would be thousands of millions of bytes to tokenise."""
+    many = [{"role": role, "content": "a word " * 150} for _ in range(2000) for role in ("user", "assistant")] + HELLO
+    answer = server.post("/v1/chat/completions", {"model": MODEL, "messages": many, "max_tokens": 8, "truncation": "auto"})
+    assert answer["truncation"]["dropped_messages"] > 3990
+    assert answer["usage"]["prompt_tokens"] <= 1016
+
+
 def test_what_cannot_be_cut_is_an_error_though_it_may_be(client):
     error = refusal(openai.BadRequestError, chat, client, [{"role": "user", "content": "word " * 2000}],
                     extra_body={"truncation": "auto"})
