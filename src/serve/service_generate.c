@@ -146,6 +146,29 @@ static bool make_completion_prompts(const struct service *s, struct answer_job *
 
 /* ---- checks ---- */
 
+/* Tokenising happens on the I/O thread: what cannot fit is not tokenised first. A chat that may be
+ * cut is: its answer tells how many tokens went. */
+static bool check_bytes(const struct service *s, const struct api_request *request,
+                        struct api_error *error)
+{
+    const struct api_generation *r = &request->generation;
+    bool may_cut = r->truncation == API_TRUNCATION_AUTO;
+    size_t least = request->endpoint == API_CHAT && s->chat != NULL && !may_cut
+                       ? chat_template_least_tokens(s->chat, r->messages, r->n_messages)
+                       : 0;
+    if (least > s->n_ctx) {
+        return api_error_context_least(error, "messages", s->n_ctx, least);
+    }
+    for (size_t i = 0; i < r->n_prompts; i++) {
+        const struct api_prompt *given = &r->prompts[i];
+        least = given->is_ids ? 0 : tokenizer_least_tokens(s->answers.tokenizer, given->text);
+        if (least > s->n_ctx) {
+            return api_error_context_least(error, "prompt", s->n_ctx, least);
+        }
+    }
+    return true;
+}
+
 /* Every prompt and the answer asked for must fit the context. */
 static bool check_context(const struct service *s, struct answer_job *job, struct api_error *error)
 {
@@ -203,7 +226,8 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
 {
     struct error e = {0};
     bool is_chat = job->request.endpoint == API_CHAT;
-    if (!service_check_model(s, job->request.model, error)) {
+    if (!service_check_model(s, job->request.model, error) ||
+        !check_bytes(s, &job->request, error)) {
         return false;
     }
     if (!(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, &e)) {

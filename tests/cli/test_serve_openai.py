@@ -457,6 +457,17 @@ def test_a_prompt_that_is_too_long_is_the_same_error_in_a_stream(client):
     assert refusal(openai.BadRequestError, chat, client, max_tokens=1024).code == "context_length_exceeded"
 
 
+def test_what_cannot_fit_is_refused_before_it_is_tokenised(client, server, uniform):
+    long = [{"role": "user", "content": "word " * (1 << 20)}]
+    error = refusal(openai.BadRequestError, chat, client, long)
+    assert (error.code, error.param) == ("context_length_exceeded", "messages")
+    assert "1024 tokens. However, your messages resulted in at least " in error.message
+    error = refusal(openai.BadRequestError, complete, uniform, ["a", "b" * 100])
+    assert (error.code, error.param) == ("context_length_exceeded", "prompt")
+    assert "64 tokens. However, your messages resulted in at least 100 tokens" in error.message
+    assert len(server.post("/tokenize", {"content": "word " * 4096})["tokens"]) > 4096
+
+
 def test_turns_are_dropped_when_that_is_asked_for_and_said(client, server):
     answer = chat(client, turns(20), max_tokens=8, extra_body={"truncation": "auto"})
     report = answer.truncation

@@ -341,6 +341,10 @@ static void a_prompt_that_is_too_long_is_told_in_openais_sentence(void **state)
                                    "your messages resulted in 9000 tokens. Please reduce the "
                                    "length of the messages. (context_length_exceeded)");
     assert_string_equal(api_error_meaning(e.kind)->code, "context_length_exceeded");
+    assert_false(api_error_context_least(&e, "input", 8192, 9000));
+    assert_non_null(
+        strstr(e.message, "8192 tokens. However, your messages resulted in at least 9"));
+    assert_string_equal(api_error_meaning(e.kind)->code, "context_length_exceeded");
     assert_false(api_error_context(&e, "messages", 8192, 8000, 500));
     assert_non_null(strstr(e.message, "8500 tokens (8000 in the messages, 500 in the completion)"));
 }
