@@ -488,7 +488,7 @@ static void hold_back_ends(struct answer *a, struct sampler_params *p)
     const struct api_generation *r = &a->request.generation;
     size_t n = a->list->n_ends;
     memcpy(a->ends, a->list->ends, n * sizeof *a->ends);
-    for (size_t i = 0; !r->ignore_eos && i < r->n_stop_ids && n < SAMPLER_MAX_ENDS; i++) {
+    for (size_t i = 0; !r->ignore_eos && i < r->n_stop_ids; i++) {
         a->ends[n++] = r->stop_ids[i];
     }
     p->ends = a->ends;
@@ -508,6 +508,7 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
                                      .n_stop_ids = r->n_stop_ids,
                                      .guard = a->list->guard,
                                      .max_tokens = max_tokens,
+                                     .min_tokens = r->min_tokens,
                                      .ignore_eos = r->ignore_eos,
                                      .logprobs = r->logprobs || r->best_of > r->n,
                                      .tells_end = !a->is_chat,

@@ -302,6 +302,12 @@ def test_ends_can_be_held_back(tmp_path):
         assert told(extra_body={"min_tokens": 2}) == ("\"\"", "stop")
         assert told(extra_body={"ignore_eos": True})[1] == "length"
         assert told(extra_body={"stop_token_ids": [3]}, logit_bias={3: 5}) == ("", "stop")
+        many = list(range(3, 67))  # and the model's own: all of them are held back
+        assert told(extra_body={"min_tokens": 2, "stop_token_ids": many}, logit_bias={66: 5}) == ('""', "stop")
+        assert told(stop=['"'], extra_body={"min_tokens": 2}) == ('""', "stop")
+        held = complete(client, "a", max_tokens=6, logit_bias={3: 5}, extra_body={
+            "min_tokens": 4, "ignore_eos": True, "stop_token_ids": [3]})
+        assert (held.usage.completion_tokens, held.choices[0].finish_reason) == (5, "stop")
 
 
 def test_a_stream_of_completions_is_the_whole_answer(client):
