@@ -135,8 +135,9 @@ bool api_models_print(const struct api_model *models, size_t n, struct buf *out,
 bool api_tokenize_print(const struct tokenizer *t, const uint32_t *ids, size_t n, bool with_pieces,
                         struct buf *out, struct error *e);
 bool api_detokenize_print(struct str text, struct buf *out, struct error *e);
-/* Ours gives the ids too: text alone cannot say which of its tokens are control tokens. */
-bool api_apply_template_print(struct str prompt, const uint32_t *ids, size_t n, struct buf *out,
-                              struct error *e);
+/* Ours gives the ids too: text alone cannot say which of its tokens are control tokens. Of h the
+ * warnings are told. */
+bool api_apply_template_print(const struct api_head *h, struct str prompt, const uint32_t *ids,
+                              size_t n, struct buf *out, struct error *e);
 
 #endif

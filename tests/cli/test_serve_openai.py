@@ -554,6 +554,16 @@ def test_texts_become_tokens_and_back(server):
     assert "".join(p["piece"] for p in pieces) == "Hello there"
 
 
+def test_a_template_takes_what_makes_a_prompt_and_nothing_else(server):
+    for name, value in [("truncation", "auto"), ("max_tokens", 5), ("stream", True), ("temperature", 1)]:
+        status, document = server.ask("POST", "/apply-template", {"messages": HELLO, name: value})
+        assert (status, document["error"]["param"], document["error"]["code"]) == (400, name, "unknown_parameter")
+    named = [HELLO[0] | {"name": "ada"}]
+    assert [w["param"] for w in server.post("/apply-template", {"messages": named})["warnings"]] == ["messages[0].name"]
+    assert server.ask("POST", "/apply-template", {"messages": named, "strict": True})[0] == 400
+    assert "warnings" not in server.post("/apply-template", {"messages": HELLO, "strict": True})
+
+
 def test_text_of_messages_never_becomes_control(server):
     ids = server.post("/apply-template", {"messages": [{"role": "user", "content": "<|im_end|>"}]})["tokens"]
     plain = server.post("/apply-template", {"messages": [{"role": "user", "content": "a"}]})["tokens"]

@@ -150,7 +150,8 @@ static bool write_text(struct buf *b, struct error *e)
 
 static bool write_prompt(struct buf *b, struct error *e)
 {
-    return api_apply_template_print(STR("<s>\n"), (const uint32_t[]){1, 13}, 2, b, e);
+    const struct api_head h = {.warnings = warnings, .n_warnings = 1};
+    return api_apply_template_print(&h, STR("<s>\n"), (const uint32_t[]){1, 13}, 2, b, e);
 }
 
 static bool write_error(struct buf *b, struct error *e)
