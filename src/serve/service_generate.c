@@ -2,7 +2,8 @@
 #include "base/mem.h"
 #include "serve/service_internal.h"
 
-enum { MAX_ECHOED_TOKENS = 131072 };
+/* A prompt's byte takes at most six in JSON, so an answer has room for them. */
+enum { MAX_ECHOED_TOKENS = 131072, MAX_ECHOED_BYTES = 8 << 20 };
 
 /* ---- prompts ---- */
 
@@ -189,14 +190,33 @@ static bool check_context(const struct service *s, struct answer_job *job, struc
     return true;
 }
 
-/* What is told of prompts' tokens is kept until the answer is written. */
+static size_t text_bytes(const struct service *s, const struct api_prompt *given)
+{
+    size_t n = given->is_ids ? 0 : given->text.n;
+    for (size_t k = 0; given->is_ids && k < given->n_ids; k++) {
+        n += tokenizer_piece(s->answers.tokenizer, given->ids[k], false).n;
+    }
+    return n;
+}
+
+/* Every choice has a copy of its prompt's text, and what is told of its tokens, until the answer is
+ * written. */
 static bool check_echo(const struct service *s, const struct answer_job *job,
                        struct api_error *error)
 {
     const struct api_generation *r = &job->request.generation;
-    uint64_t n = 0, most = s->n_ctx > MAX_ECHOED_TOKENS ? s->n_ctx : MAX_ECHOED_TOKENS;
+    uint64_t n = 0, n_bytes = 0, most = s->n_ctx > MAX_ECHOED_TOKENS ? s->n_ctx : MAX_ECHOED_TOKENS;
     for (uint32_t i = 0; r->echo && r->logprobs && i < job->g->n_prompts; i++) {
         n += (uint64_t)job->g->prompts[i].n * r->best_of;
+    }
+    for (size_t i = 0; r->echo && i < r->n_prompts; i++) {
+        n_bytes += (uint64_t)text_bytes(s, &r->prompts[i]) * r->best_of;
+    }
+    if (n_bytes > MAX_ECHOED_BYTES) {
+        return api_error_set(error, API_ERROR_INVALID_VALUE, "echo",
+                             "echo repeats %llu bytes of prompts in all choices together, at most "
+                             "%d are allowed",
+                             (unsigned long long)n_bytes, MAX_ECHOED_BYTES);
     }
     return n <= most ||
            api_error_set(error, API_ERROR_INVALID_VALUE, "echo",
