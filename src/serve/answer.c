@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { MAX_OUT_BYTES = 64 << 20, SLOW_BYTES = 64 << 10 };
+enum { SLOW_BYTES = 64 << 10 };
 
 /* Seconds of silence before a comment, unless the reader has less patience, and before one that
  * has something to say. */
@@ -525,10 +525,10 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
 static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
 {
     uint32_t n = generation_n_choices(a->g);
-    buf_init(&a->out, MAX_OUT_BYTES);
+    buf_init(&a->out, ANSWER_MAX_BYTES);
     a->choices = mem_alloc(n, sizeof *a->choices, "choices of an answer", e);
     for (uint32_t i = 0; a->choices != NULL && i < n; i++) {
-        buf_init(&a->choices[i].text, MAX_OUT_BYTES);
+        buf_init(&a->choices[i].text, ANSWER_MAX_BYTES);
     }
     for (uint32_t i = 0; i < a->g->n_prompts; i++) {
         a->n_prompt += a->g->prompts[i].n;

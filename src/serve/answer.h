@@ -11,7 +11,10 @@
 #include "serve/http.h"
 #include "serve/worker.h"
 
-enum { ANSWER_MAX_ENDS = 64 }; /* of a model */
+enum {
+    ANSWER_MAX_ENDS = 64,       /* of a model */
+    ANSWER_MAX_BYTES = 64 << 20 /* of an answer that is sent as a whole, and of one delivery */
+};
 _Static_assert(ANSWER_MAX_ENDS + API_MAX_STOP_IDS <= SAMPLER_MAX_ENDS, "all are held back at once");
 
 /* What all answers of a server have in common; must outlive them. */

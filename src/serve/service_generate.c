@@ -225,6 +225,43 @@ static bool check_echo(const struct service *s, const struct answer_job *job,
                          (unsigned long long)n, (unsigned long long)most);
 }
 
+/* Bytes of an answer that a token takes: its text, and with logprobs an entry for itself and each
+ * of the likeliest. These are the usual ones and some; a model that says nothing but its longest
+ * tokens takes more. */
+static uint64_t bytes_per_token(const struct api_request *request, uint64_t text)
+{
+    const struct api_generation *r = &request->generation;
+    uint64_t entry = request->endpoint == API_CHAT ? 96 : 64;
+    return text + (r->logprobs ? entry * (1 + r->top_logprobs) : 0);
+}
+
+/* An answer that is sent as a whole must fit its buffer, which is better known before it was
+ * computed. Where the request leaves the length to the server, that is cut instead. */
+static bool check_answer(struct answer_job *job, struct api_error *error)
+{
+    const struct api_generation *r = &job->request.generation;
+    uint64_t per_token = bytes_per_token(&job->request, 16), n_echo = 0;
+    uint64_t n_choices = (uint64_t)r->n * job->g->n_prompts, most = ANSWER_MAX_BYTES;
+    for (uint32_t i = 0; r->echo && r->logprobs && i < job->g->n_prompts; i++) {
+        n_echo += job->g->prompts[i].n * (uint64_t)r->n * bytes_per_token(&job->request, 0);
+    }
+    if (r->stream || n_echo + n_choices * job->max_tokens * per_token <= most) {
+        return true;
+    }
+    if (r->max_tokens == API_TO_CONTEXT_END && n_echo + n_choices * per_token <= most) {
+        job->max_tokens = (uint32_t)((most - n_echo) / (n_choices * per_token));
+        return true;
+    }
+    return api_error_set(error, API_ERROR_INVALID_VALUE, "max_tokens",
+                         "max_tokens %u in %llu choices with logprobs of %u tokens at each place, "
+                         "and %llu bytes for prompts' logprobs, are about %llu bytes, at most %llu "
+                         "are allowed in one answer without stream",
+                         job->max_tokens, (unsigned long long)n_choices,
+                         r->logprobs ? 1 + r->top_logprobs : 0, (unsigned long long)n_echo,
+                         (unsigned long long)(n_echo + n_choices * job->max_tokens * per_token),
+                         (unsigned long long)most);
+}
+
 static uint64_t hash_salt(struct str salt)
 {
     uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */
@@ -255,7 +292,7 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
     }
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);
-    return check_context(s, job, error) && check_echo(s, job, error);
+    return check_context(s, job, error) && check_echo(s, job, error) && check_answer(job, error);
 }
 
 /* Seconds in the field as the official clients write them, "600" or "0.5"; 0 when it is not so. */

@@ -522,6 +522,16 @@ def test_what_cannot_be_cut_is_an_error_though_it_may_be(client):
     assert error.code == "context_length_exceeded"
 
 
+def test_an_answer_that_would_be_too_large_is_refused_or_ends_sooner():
+    much = {"model": MODEL, "messages": HELLO, "n": 16, "logprobs": True, "top_logprobs": 20, "stop": ["a", "e", "o", " "]}
+    with serving("-c", 8192) as s:
+        assert len(s.post("/v1/chat/completions", much)["choices"]) == 16
+        status, document = s.ask("POST", "/v1/chat/completions", much | {"max_tokens": 4000})
+        assert (status, document["error"]["param"]) == (400, "max_tokens")
+        assert all(number in document["error"]["message"] for number in ("16 choices", "21 tokens", "130048000", "67108864"))
+        assert s.ask("POST", "/v1/chat/completions", much | {"max_tokens": 4000, "stream": True})[0] == 200
+
+
 # --- a queue that is full
 
 def test_who_finds_the_queue_full_comes_again():
