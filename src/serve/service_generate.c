@@ -5,6 +5,9 @@
 /* A prompt's byte takes at most six in JSON, so an answer has room for them. */
 enum { MAX_ECHOED_TOKENS = 131072, MAX_ECHOED_BYTES = 8 << 20 };
 
+/* Of the context: what is kept free for an answer without max_tokens when turns are dropped. */
+enum { ANSWER_SHARE = 8 };
+
 /* ---- prompts ---- */
 
 bool service_render(const struct service *s, const struct api_generation *r, size_t n_system,
@@ -102,7 +105,8 @@ static bool truncate_chat(const struct service *s, struct answer_job *job, uint3
 static bool make_chat_prompt(const struct service *s, struct answer_job *job, struct error *e)
 {
     const struct api_generation *r = &job->request.generation;
-    uint32_t answer = r->max_tokens == API_TO_CONTEXT_END ? 1 : r->max_tokens;
+    uint32_t least = s->n_ctx >= ANSWER_SHARE ? s->n_ctx / ANSWER_SHARE : 1;
+    uint32_t answer = r->max_tokens == API_TO_CONTEXT_END ? least : r->max_tokens;
     job->g = generation_create(1, r->best_of, e);
     if (job->g == NULL || !service_render(s, r, 0, 0, &job->g->prompts[0], e)) {
         return false;

@@ -508,6 +508,15 @@ def test_no_more_turns_are_dropped_than_must_be(server):
                 assert answer["usage"]["prompt_tokens"] == sizes[n] and answer.get("truncation", 0) == report
 
 
+def test_an_eighth_of_the_context_is_kept_free_for_the_answer(server):
+    asked = {"model": MODEL, "messages": turns(20), "truncation": "auto", "stop": ["e", "a", "o", " "]}
+    answer = server.post("/v1/chat/completions", asked)
+    assert answer["usage"]["prompt_tokens"] == server.post(
+        "/v1/chat/completions", asked | {"max_tokens": 128})["usage"]["prompt_tokens"] <= 896
+    barely = [{"role": "user", "content": "word " * 950}]  # nothing can be dropped, and it fits
+    assert server.post("/v1/chat/completions", asked | {"messages": barely})["usage"]["prompt_tokens"] > 900
+
+
 def test_two_thousand_turns_can_be_dropped(server):
     """One by one that would be thousands of millions of bytes to tokenise."""
     many = [{"role": role, "content": "a word " * 150} for _ in range(2000) for role in ("user", "assistant")] + HELLO
