@@ -55,9 +55,8 @@ struct api_truncated {
 
 struct api_usage {
     uint64_t prompt_tokens, completion_tokens;
-    uint64_t cached_tokens;      /* of the prompt, found in the prefix cache */
-    uint64_t cache_write_tokens; /* of the prompt, now in it */
-    struct str miss_reason;      /* why no more were cached; p NULL: usage has no "cache" object */
+    uint64_t cached_tokens; /* of the prompt, found in the prefix cache */
+    struct str miss_reason; /* why no more were cached; p NULL: usage has no "cache" object */
 };
 
 /* What all events and the whole answer of one request say. */

@@ -28,11 +28,8 @@ static const struct api_filter_result filter = {.filtered = 1U << GUARD_PROFANIT
 static const struct api_warning warnings[] = {{{"verbosity", 9}, {"has no effect", 13}},
                                               {{"seed", 4}, {"\xff\n", 2}}};
 static const struct api_truncated truncated = {.n_messages = 3, .n_tokens = 400, .first = 1};
-static const struct api_usage usage = {.prompt_tokens = 10,
-                                       .completion_tokens = 5,
-                                       .cached_tokens = 8,
-                                       .cache_write_tokens = 2,
-                                       .miss_reason = {"evicted", 7}};
+static const struct api_usage usage = {
+    .prompt_tokens = 10, .completion_tokens = 5, .cached_tokens = 8, .miss_reason = {"evicted", 7}};
 static const struct api_head head = {.id = {"chatcmpl-1", 10},
                                      .model = {"m/x", 3},
                                      .fingerprint = {"fp", 2},
@@ -207,7 +204,7 @@ static void expect_text(bool (*write)(struct buf *b, struct error *e), const cha
     "\",\"created\":1700000000,\"model\":\"m/x\",\"system_fingerprint\":\"fp\""
 #define USAGE                                                                                      \
     "\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":15,"                 \
-    "\"prompt_tokens_details\":{\"cached_tokens\":8,\"cache_write_tokens\":2,\"audio_tokens\":0,"  \
+    "\"prompt_tokens_details\":{\"cached_tokens\":8,\"audio_tokens\":0,"                           \
     "\"image_tokens\":0,\"text_tokens\":10},\"completion_tokens_details\":{\"text_tokens\":5,"     \
     "\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,"                  \
     "\"rejected_prediction_tokens\":0},\"cache\":{\"hit_tokens\":8,\"miss_reason\":\"evicted\"}}"
