@@ -383,3 +383,14 @@ bool chat_template_render(const struct chat_template *t, const struct chat_messa
     }
     return ok;
 }
+
+/* Every family writes at least what is left between the white space at both ends. */
+size_t chat_template_least_tokens(const struct chat_template *t,
+                                  const struct chat_message *messages, size_t n)
+{
+    size_t least = 0;
+    for (size_t i = 0; i < n; i++) {
+        least += tokenizer_least_tokens(t->tokenizer, trim(messages[i].content));
+    }
+    return least;
+}

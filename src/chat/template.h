@@ -71,4 +71,9 @@ bool chat_template_render(const struct chat_template *t, const struct chat_messa
                           size_t n, bool add_generation_prompt, struct token_list *out,
                           struct error *e);
 
+/* A lower bound of the tokens that chat_template_render makes of n messages, found without
+ * tokenising them. */
+size_t chat_template_least_tokens(const struct chat_template *t,
+                                  const struct chat_message *messages, size_t n);
+
 #endif

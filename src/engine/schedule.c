@@ -47,10 +47,16 @@ static uint32_t n_computed(const struct engine_seq *s)
     return smaller(s->kv.n_tokens, s->n_tokens); /* guesses apart */
 }
 
+/* Texts that are embedded come once: they do not push out the beginnings of chats. */
+static bool may_keep(const struct engine_seq *s)
+{
+    return s->rows != ENGINE_HIDDEN;
+}
+
 void schedule_keep_pages(struct engine *g, struct engine_seq *s)
 {
     uint32_t n_pages = n_computed(s) / TILE;
-    if (n_pages > s->n_kept && s->rows != ENGINE_HIDDEN) {
+    if (n_pages > s->n_kept && may_keep(s)) {
         prefix_insert(&g->prefix, s->salt, s->tokens, n_pages * TILE, s->kv.pages);
         s->n_kept = n_pages;
     }
@@ -59,7 +65,7 @@ void schedule_keep_pages(struct engine *g, struct engine_seq *s)
 /* The last page, too: s writes to it no more. */
 static void keep_all(struct engine *g, struct engine_seq *s)
 {
-    if (n_computed(s) > 0) {
+    if (n_computed(s) > 0 && may_keep(s)) {
         prefix_insert(&g->prefix, s->salt, s->tokens, n_computed(s), s->kv.pages);
     }
 }
@@ -81,7 +87,7 @@ void schedule_truncate(struct engine *g, struct engine_seq *s, uint32_t n_tokens
             fork->fork_of = NULL;
         }
     }
-    if (n_tokens < n_computed(s) && s->rows != ENGINE_HIDDEN) {
+    if (n_tokens < n_computed(s)) {
         keep_all(g, s);
     }
     kv_seq_truncate(&s->kv, &g->kv, n_tokens);

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { MAX_OUT_BYTES = 64 << 20, SLOW_BYTES = 64 << 10 };
+enum { SLOW_BYTES = 64 << 10 };
 
 /* Seconds of silence before a comment, unless the reader has less patience, and before one that
  * has something to say. */
@@ -488,7 +488,7 @@ static void hold_back_ends(struct answer *a, struct sampler_params *p)
     const struct api_generation *r = &a->request.generation;
     size_t n = a->list->n_ends;
     memcpy(a->ends, a->list->ends, n * sizeof *a->ends);
-    for (size_t i = 0; !r->ignore_eos && i < r->n_stop_ids && n < SAMPLER_MAX_ENDS; i++) {
+    for (size_t i = 0; !r->ignore_eos && i < r->n_stop_ids; i++) {
         a->ends[n++] = r->stop_ids[i];
     }
     p->ends = a->ends;
@@ -508,6 +508,7 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
                                      .n_stop_ids = r->n_stop_ids,
                                      .guard = a->list->guard,
                                      .max_tokens = max_tokens,
+                                     .min_tokens = r->min_tokens,
                                      .ignore_eos = r->ignore_eos,
                                      .logprobs = r->logprobs || r->best_of > r->n,
                                      .tells_end = !a->is_chat,
@@ -524,10 +525,10 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
 static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
 {
     uint32_t n = generation_n_choices(a->g);
-    buf_init(&a->out, MAX_OUT_BYTES);
+    buf_init(&a->out, ANSWER_MAX_BYTES);
     a->choices = mem_alloc(n, sizeof *a->choices, "choices of an answer", e);
     for (uint32_t i = 0; a->choices != NULL && i < n; i++) {
-        buf_init(&a->choices[i].text, MAX_OUT_BYTES);
+        buf_init(&a->choices[i].text, ANSWER_MAX_BYTES);
     }
     for (uint32_t i = 0; i < a->g->n_prompts; i++) {
         a->n_prompt += a->g->prompts[i].n;

@@ -11,12 +11,18 @@
 #include "serve/http.h"
 #include "serve/worker.h"
 
+enum {
+    ANSWER_MAX_ENDS = 64,       /* of a model */
+    ANSWER_MAX_BYTES = 64 << 20 /* of an answer that is sent as a whole, and of one delivery */
+};
+_Static_assert(ANSWER_MAX_ENDS + API_MAX_STOP_IDS <= SAMPLER_MAX_ENDS, "all are held back at once");
+
 /* What all answers of a server have in common; must outlive them. */
 struct answer_list {
     struct http_server *server;
     struct worker *worker;
     const struct tokenizer *tokenizer;
-    uint32_t ends[SAMPLER_MAX_ENDS]; /* (n_ends) tokens that end a turn */
+    uint32_t ends[ANSWER_MAX_ENDS]; /* (n_ends) tokens that end a turn */
     size_t n_ends;
     struct str fingerprint;
     const struct guard *guard; /* NULL: no content filter */
@@ -37,7 +43,7 @@ struct answer {
     struct api_head head;
     char id[48];
     struct api_truncated truncated;
-    uint32_t ends[SAMPLER_MAX_ENDS]; /* that min_tokens holds back */
+    uint32_t ends[SAMPLER_MAX_ENDS]; /* the model's and stop_ids, that min_tokens holds back */
     uint64_t n_prompt;               /* tokens of all prompts */
     uint64_t last_write_ns;          /* of a stream */
     double quiet_s;                  /* that its reader can bear */

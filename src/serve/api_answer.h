@@ -55,9 +55,8 @@ struct api_truncated {
 
 struct api_usage {
     uint64_t prompt_tokens, completion_tokens;
-    uint64_t cached_tokens;      /* of the prompt, found in the prefix cache */
-    uint64_t cache_write_tokens; /* of the prompt, now in it */
-    struct str miss_reason;      /* why no more were cached; p NULL: usage has no "cache" object */
+    uint64_t cached_tokens; /* of the prompt, found in the prefix cache */
+    struct str miss_reason; /* why no more were cached; p NULL: usage has no "cache" object */
 };
 
 /* What all events and the whole answer of one request say. */
@@ -135,8 +134,9 @@ bool api_models_print(const struct api_model *models, size_t n, struct buf *out,
 bool api_tokenize_print(const struct tokenizer *t, const uint32_t *ids, size_t n, bool with_pieces,
                         struct buf *out, struct error *e);
 bool api_detokenize_print(struct str text, struct buf *out, struct error *e);
-/* Ours gives the ids too: text alone cannot say which of its tokens are control tokens. */
-bool api_apply_template_print(struct str prompt, const uint32_t *ids, size_t n, struct buf *out,
-                              struct error *e);
+/* Ours gives the ids too: text alone cannot say which of its tokens are control tokens. Of h the
+ * warnings are told. */
+bool api_apply_template_print(const struct api_head *h, struct str prompt, const uint32_t *ids,
+                              size_t n, struct buf *out, struct error *e);
 
 #endif

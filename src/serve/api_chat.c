@@ -394,6 +394,19 @@ static const struct api_parameter chat_items[] = {
 };
 const struct api_table api_chat_table = API_TABLE(chat_items);
 
+/* What a prompt is made of, and nothing that only an answer could follow. */
+static const struct api_parameter template_items[] = {
+    {"strict", API_KIND_BOOL, API_FIELD(strict), 0, 0, NULL},
+    {"messages", API_KIND_CUSTOM, 0, 0, 0, api_read_messages},
+    {"tools", API_KIND_CUSTOM, 0, 0, 0, read_tools},
+    {"tool_choice", API_KIND_CUSTOM, 0, 0, 0, read_tool_choice},
+    {"add_generation_prompt", API_KIND_BOOL, GENERATION(add_generation_prompt), 0, 0, NULL},
+    {"continue_final_message", API_KIND_CUSTOM, 0, 0, 0, read_continue},
+    {"chat_template", API_KIND_REFUSED, 0, 0, 0, NULL},
+    {"chat_template_kwargs", API_KIND_REFUSED, 0, 0, 0, NULL},
+};
+const struct api_table api_template_table = API_TABLE(template_items);
+
 bool api_chat_check(struct api_reader *r)
 {
     struct api_generation *g = generation(r);

@@ -101,6 +101,15 @@ bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, u
                          (unsigned long long)n_prompt, (unsigned long long)n_answer);
 }
 
+bool api_error_context_least(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t least)
+{
+    return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
+                         "This model's maximum context length is %llu tokens. However, your "
+                         "messages resulted in at least %llu tokens. Please reduce the length of "
+                         "the messages. (context_length_exceeded)",
+                         (unsigned long long)n_ctx, (unsigned long long)least);
+}
+
 bool api_error_print(const struct api_error *e, struct buf *out, struct error *why)
 {
     const struct api_error_meaning *m = api_error_meaning(e->kind);

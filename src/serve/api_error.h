@@ -75,6 +75,10 @@ bool api_error_from(struct api_error *out, const struct error *e, const char *pa
 bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t n_prompt,
                        uint64_t n_answer);
 
+/* The same of a prompt that cannot fit, before it was tokenised: least is a lower bound. */
+bool api_error_context_least(struct api_error *e, const char *param, uint64_t n_ctx,
+                             uint64_t least);
+
 /* Appends the body, on one line without a final newline. ERROR_MEMORY leaves *out as it was. */
 bool api_error_print(const struct api_error *e, struct buf *out, struct error *why);
 

@@ -155,8 +155,8 @@ bool api_detokenize_print(struct str text, struct buf *out, struct error *e)
     return api_writer_end(&w);
 }
 
-bool api_apply_template_print(struct str prompt, const uint32_t *ids, size_t n, struct buf *out,
-                              struct error *e)
+bool api_apply_template_print(const struct api_head *h, struct str prompt, const uint32_t *ids,
+                              size_t n, struct buf *out, struct error *e)
 {
     struct api_writer w;
     api_writer_init(&w, out, e);
@@ -164,6 +164,7 @@ bool api_apply_template_print(struct str prompt, const uint32_t *ids, size_t n, 
     api_write_text(&w, prompt);
     api_write_raw(&w, ",\"tokens\":");
     write_ids(&w, ids, n);
+    api_write_reports(&w, h);
     api_write_raw(&w, "}");
     return api_writer_end(&w);
 }

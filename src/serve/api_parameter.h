@@ -32,6 +32,7 @@ struct api_table {
  * are put in by the *_default functions before anything is read. */
 extern const struct api_table api_generation_table;
 extern const struct api_table api_chat_table;
+extern const struct api_table api_template_table; /* apply-template: of a chat, its messages */
 extern const struct api_table api_completion_table;
 extern const struct api_table api_embedding_table;
 extern const struct api_table api_tokenize_table;

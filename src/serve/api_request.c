@@ -29,8 +29,7 @@ static const struct form *form_of(enum api_endpoint endpoint)
         [API_EMBEDDING] = {{&common_table, &api_embedding_table}, {"model", "input"}},
         [API_TOKENIZE] = {{&common_table, &api_tokenize_table}, {"content"}},
         [API_DETOKENIZE] = {{&common_table, &api_detokenize_table}, {"tokens"}},
-        [API_APPLY_TEMPLATE] = {{&common_table, &api_generation_table, &api_chat_table},
-                                {"messages"}},
+        [API_APPLY_TEMPLATE] = {{&common_table, &api_template_table}, {"messages"}},
     };
     return &forms[endpoint];
 }
@@ -170,7 +169,6 @@ static bool check_together(struct api_reader *r)
 {
     switch (r->request->endpoint) {
     case API_CHAT:
-    case API_APPLY_TEMPLATE:
         return api_chat_check(r) && api_generation_check(r);
     case API_COMPLETION:
         return api_completion_check(r) && api_generation_check(r);

@@ -52,7 +52,7 @@ enum api_endpoint {
     API_EMBEDDING,      /* embeddings */
     API_TOKENIZE,       /* tokenize, as llama-server has it; so the next two */
     API_DETOKENIZE,     /* detokenize */
-    API_APPLY_TEMPLATE, /* apply-template: a chat's body, whose model is optional */
+    API_APPLY_TEMPLATE, /* apply-template: messages of a chat */
     API_ENDPOINT_COUNT
 };
 
@@ -148,7 +148,8 @@ struct api_request {
     struct str user;  /* user, or else safety_identifier: for logs and limits; may be empty */
     bool strict;
     union {
-        struct api_generation generation; /* API_CHAT, API_COMPLETION, API_APPLY_TEMPLATE */
+        struct api_generation
+            generation; /* API_CHAT, API_COMPLETION; messages of API_APPLY_TEMPLATE */
         struct api_embedding embedding;
         struct api_tokenize tokenize;
         struct api_detokenize detokenize;

@@ -23,6 +23,12 @@ void choice_finish(struct choice *c)
     *c = (struct choice){0};
 }
 
+/* The sampler holds back what it knows of, which with ignore_eos does not count stop_ids. */
+static bool may_end(const struct choice *c)
+{
+    return c->n_tokens > c->rules->min_tokens;
+}
+
 static bool ends_choice(const struct choice_rules *r, uint32_t token)
 {
     for (size_t i = 0; i < r->n_stop_ids; i++) {
@@ -33,11 +39,14 @@ static bool ends_choice(const struct choice_rules *r, uint32_t token)
     return !r->ignore_eos && tokenizer_is_end(r->tokenizer, token);
 }
 
-/* Hands c->piece on to the stop strings, and what these let go to the content filter. */
+/* Hands c->piece on to the stop strings, and what these let go to the content filter. A stop string
+ * begins behind the first min_tokens tokens. */
 static bool pass_piece(struct choice *c, struct buf *out, struct error *e)
 {
     c->text_bytes += c->piece.n;
-    bool ok = stop_push(&c->stop, buf_str(&c->piece), &c->passed, e) &&
+    struct str piece = buf_str(&c->piece);
+    bool ok = (may_end(c) ? stop_push(&c->stop, piece, &c->passed, e)
+                          : buf_append(&c->passed, piece, e)) &&
               guard_text_push(&c->guard, buf_str(&c->passed), out, e);
     buf_clear(&c->piece);
     buf_clear(&c->passed);
@@ -62,7 +71,7 @@ bool choice_push(struct choice *c, uint32_t token, struct buf *out, struct error
 {
     const struct choice_rules *r = c->rules;
     c->n_tokens++;
-    if (ends_choice(r, token)) {
+    if (may_end(c) && ends_choice(r, token)) {
         return end(c, CHOICE_STOP, out, e);
     }
     if (!token_stream_push(&c->stream, r->tokenizer, token, false, &c->piece, e) ||

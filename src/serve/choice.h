@@ -22,6 +22,7 @@ struct choice_rules {
     size_t n_stop_ids;
     const struct guard *guard; /* NULL: no content filter */
     uint32_t max_tokens;
+    uint32_t min_tokens; /* nothing but the content filter ends the choice before so many others */
     bool ignore_eos;
     bool logprobs;  /* entries are wanted */
     bool tells_end; /* ... of the token that ended it, too */

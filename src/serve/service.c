@@ -240,7 +240,7 @@ static void keep_alive(void *argument)
 static void find_ends(struct answer_list *answers)
 {
     uint32_t n = tokenizer_info(answers->tokenizer)->n_tokens;
-    for (uint32_t id = 0; id < n && answers->n_ends < SAMPLER_MAX_ENDS; id++) {
+    for (uint32_t id = 0; id < n && answers->n_ends < ANSWER_MAX_ENDS; id++) {
         if (tokenizer_is_end(answers->tokenizer, id)) {
             answers->ends[answers->n_ends++] = id;
         }

@@ -30,7 +30,13 @@ static bool make_inputs(const struct service *s, const struct api_embedding *r,
         if (r->n_inputs > 1) {
             snprintf(param, sizeof param, "input[%u]", i);
         }
-        if (!make_input(s, &r->inputs[i], &g->prompts[i], &e)) {
+        const struct api_prompt *given = &r->inputs[i];
+        size_t least =
+            given->is_ids ? 0 : tokenizer_least_tokens(s->answers.tokenizer, given->text);
+        if (least > s->n_ctx) {
+            return api_error_context_least(error, param, s->n_ctx, least);
+        }
+        if (!make_input(s, given, &g->prompts[i], &e)) {
             return api_error_from(error, &e, param);
         }
         if (g->prompts[i].n > s->n_ctx) {

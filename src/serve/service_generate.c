@@ -2,7 +2,11 @@
 #include "base/mem.h"
 #include "serve/service_internal.h"
 
-enum { MAX_ECHOED_TOKENS = 131072 };
+/* A prompt's byte takes at most six in JSON, so an answer has room for them. */
+enum { MAX_ECHOED_TOKENS = 131072, MAX_ECHOED_BYTES = 8 << 20 };
+
+/* Of the context: what is kept free for an answer without max_tokens when turns are dropped. */
+enum { ANSWER_SHARE = 8 };
 
 /* ---- prompts ---- */
 
@@ -35,35 +39,74 @@ static size_t turn_end(const struct api_generation *r, size_t from)
     return i;
 }
 
-/* Drops the oldest turns until at most `room` tokens are left; the system's messages in front and
- * the last turn stay, however long they are. */
+/* Where the turns end that may be dropped: *out_n numbers of messages, freed by the caller. The
+ * system's messages in front and the last turn are never dropped. */
+static bool find_turns(const struct api_generation *r, size_t *out_n_system, size_t **out_ends,
+                       size_t *out_n, struct error *e)
+{
+    size_t n_system = 0, n = 0;
+    size_t *ends = mem_alloc(r->n_messages, sizeof *ends, "turns of a chat", e);
+    if (ends == NULL) {
+        return false;
+    }
+    while (n_system < r->n_messages && r->messages[n_system].role == CHAT_SYSTEM) {
+        n_system++;
+    }
+    for (size_t i = turn_end(r, n_system); i < r->n_messages; i = turn_end(r, i)) {
+        ends[n++] = i;
+    }
+    *out_n_system = n_system;
+    *out_ends = ends;
+    *out_n = n;
+    return true;
+}
+
+/* Drops the oldest turns, as few as leave at most `room` tokens, or all that may go.
+ *
+ * The number is bisected: a chat has thousands of turns, and each try renders what is left. That is
+ * right because dropping a turn more never lengthens the prompt: ChatML and Llama 3 write every
+ * message between control tokens, so its tokens depend on nothing else. Llama 2 alone writes the
+ * system's text and the first user's as one; where joining it to the next turn takes more tokens
+ * than the dropped turn had (white space in front of it, which counts only there), a turn more than
+ * need be may go. What is kept was rendered and measured all the same. */
 static bool truncate_chat(const struct service *s, struct answer_job *job, uint32_t room,
                           struct token_list *prompt, struct error *e)
 {
     const struct api_generation *r = &job->request.generation;
-    size_t n_system = 0, n_full = prompt->n;
-    while (n_system < r->n_messages && r->messages[n_system].role == CHAT_SYSTEM) {
-        n_system++;
+    size_t n_full = prompt->n, n_system, n_turns, *ends;
+    if (n_full <= room) {
+        return true;
     }
-    for (size_t end = n_system; prompt->n > room;) {
-        end = turn_end(r, end);
-        if (end >= r->n_messages) {
-            return true;
-        }
+    if (!find_turns(r, &n_system, &ends, &n_turns, e)) {
+        return false;
+    }
+    size_t low = 0, high = n_turns, rendered = 0; /* turns: low are too few, high suffice or all */
+    bool ok = true;
+    while (ok && (low + 1 < high || rendered != high)) {
+        size_t middle = low + 1 < high ? low + (high - low) / 2 : high;
         prompt->n = 0;
-        if (!service_render(s, r, n_system, end - n_system, prompt, e)) {
-            return false;
+        ok = service_render(s, r, n_system, ends[middle - 1] - n_system, prompt, e);
+        rendered = middle;
+        if (prompt->n > room && middle < high) {
+            low = middle;
+        } else {
+            high = middle;
         }
-        job->truncated = (struct api_truncated){
-            .n_messages = end - n_system, .n_tokens = n_full - prompt->n, .first = n_system};
     }
-    return true;
+    if (ok && n_turns > 0) {
+        job->truncated = (struct api_truncated){.n_messages = ends[high - 1] - n_system,
+                                                .n_tokens = n_full - prompt->n,
+                                                .first = n_system};
+    }
+    mem_free(ends);
+    return ok;
 }
 
 static bool make_chat_prompt(const struct service *s, struct answer_job *job, struct error *e)
 {
     const struct api_generation *r = &job->request.generation;
-    uint32_t answer = r->max_tokens == API_TO_CONTEXT_END ? 1 : r->max_tokens;
+    uint32_t least = s->n_ctx >= ANSWER_SHARE ? s->n_ctx / ANSWER_SHARE : 1;
+    uint32_t answer = r->max_tokens == API_TO_CONTEXT_END ? least : r->max_tokens;
     job->g = generation_create(1, r->best_of, e);
     if (job->g == NULL || !service_render(s, r, 0, 0, &job->g->prompts[0], e)) {
         return false;
@@ -108,6 +151,29 @@ static bool make_completion_prompts(const struct service *s, struct answer_job *
 
 /* ---- checks ---- */
 
+/* Tokenising happens on the I/O thread: what cannot fit is not tokenised first. A chat that may be
+ * cut is: its answer tells how many tokens went. */
+static bool check_bytes(const struct service *s, const struct api_request *request,
+                        struct api_error *error)
+{
+    const struct api_generation *r = &request->generation;
+    bool may_cut = r->truncation == API_TRUNCATION_AUTO;
+    size_t least = request->endpoint == API_CHAT && s->chat != NULL && !may_cut
+                       ? chat_template_least_tokens(s->chat, r->messages, r->n_messages)
+                       : 0;
+    if (least > s->n_ctx) {
+        return api_error_context_least(error, "messages", s->n_ctx, least);
+    }
+    for (size_t i = 0; i < r->n_prompts; i++) {
+        const struct api_prompt *given = &r->prompts[i];
+        least = given->is_ids ? 0 : tokenizer_least_tokens(s->answers.tokenizer, given->text);
+        if (least > s->n_ctx) {
+            return api_error_context_least(error, "prompt", s->n_ctx, least);
+        }
+    }
+    return true;
+}
+
 /* Every prompt and the answer asked for must fit the context. */
 static bool check_context(const struct service *s, struct answer_job *job, struct api_error *error)
 {
@@ -128,20 +194,76 @@ static bool check_context(const struct service *s, struct answer_job *job, struc
     return true;
 }
 
-/* What is told of prompts' tokens is kept until the answer is written. */
+static size_t text_bytes(const struct service *s, const struct api_prompt *given)
+{
+    size_t n = given->is_ids ? 0 : given->text.n;
+    for (size_t k = 0; given->is_ids && k < given->n_ids; k++) {
+        n += tokenizer_piece(s->answers.tokenizer, given->ids[k], false).n;
+    }
+    return n;
+}
+
+/* Every choice has a copy of its prompt's text, and what is told of its tokens, until the answer is
+ * written. */
 static bool check_echo(const struct service *s, const struct answer_job *job,
                        struct api_error *error)
 {
     const struct api_generation *r = &job->request.generation;
-    uint64_t n = 0, most = s->n_ctx > MAX_ECHOED_TOKENS ? s->n_ctx : MAX_ECHOED_TOKENS;
+    uint64_t n = 0, n_bytes = 0, most = s->n_ctx > MAX_ECHOED_TOKENS ? s->n_ctx : MAX_ECHOED_TOKENS;
     for (uint32_t i = 0; r->echo && r->logprobs && i < job->g->n_prompts; i++) {
         n += (uint64_t)job->g->prompts[i].n * r->best_of;
+    }
+    for (size_t i = 0; r->echo && i < r->n_prompts; i++) {
+        n_bytes += (uint64_t)text_bytes(s, &r->prompts[i]) * r->best_of;
+    }
+    if (n_bytes > MAX_ECHOED_BYTES) {
+        return api_error_set(error, API_ERROR_INVALID_VALUE, "echo",
+                             "echo repeats %llu bytes of prompts in all choices together, at most "
+                             "%d are allowed",
+                             (unsigned long long)n_bytes, MAX_ECHOED_BYTES);
     }
     return n <= most ||
            api_error_set(error, API_ERROR_INVALID_VALUE, "echo",
                          "echo with logprobs tells of %llu tokens of prompts in all choices "
                          "together, at most %llu are allowed",
                          (unsigned long long)n, (unsigned long long)most);
+}
+
+/* Bytes of an answer that a token takes: its text, and with logprobs an entry for itself and each
+ * of the likeliest. These are the usual ones and some; a model that says nothing but its longest
+ * tokens takes more. */
+static uint64_t bytes_per_token(const struct api_request *request, uint64_t text)
+{
+    const struct api_generation *r = &request->generation;
+    uint64_t entry = request->endpoint == API_CHAT ? 96 : 64;
+    return text + (r->logprobs ? entry * (1 + r->top_logprobs) : 0);
+}
+
+/* An answer that is sent as a whole must fit its buffer, which is better known before it was
+ * computed. Where the request leaves the length to the server, that is cut instead. */
+static bool check_answer(struct answer_job *job, struct api_error *error)
+{
+    const struct api_generation *r = &job->request.generation;
+    uint64_t per_token = bytes_per_token(&job->request, 16), n_echo = 0;
+    uint64_t n_choices = (uint64_t)r->n * job->g->n_prompts, most = ANSWER_MAX_BYTES;
+    for (uint32_t i = 0; r->echo && r->logprobs && i < job->g->n_prompts; i++) {
+        n_echo += job->g->prompts[i].n * (uint64_t)r->n * bytes_per_token(&job->request, 0);
+    }
+    if (r->stream || n_echo + n_choices * job->max_tokens * per_token <= most) {
+        return true;
+    }
+    if (r->max_tokens == API_TO_CONTEXT_END && n_echo + n_choices * per_token <= most) {
+        job->max_tokens = (uint32_t)((most - n_echo) / (n_choices * per_token));
+        return true;
+    }
+    return api_error_set(error, API_ERROR_INVALID_VALUE, "max_tokens",
+                         "max_tokens %u in %llu choices with logprobs of %u tokens at each place, "
+                         "and %llu bytes for prompts' logprobs, are about %llu bytes, at most %llu "
+                         "are allowed in one answer without stream",
+                         job->max_tokens, (unsigned long long)n_choices,
+                         r->logprobs ? 1 + r->top_logprobs : 0, (unsigned long long)n_echo,
+                         (unsigned long long)(n_echo + n_choices * job->max_tokens * per_token),
+                         (unsigned long long)most);
 }
 
 static uint64_t hash_salt(struct str salt)
@@ -165,7 +287,8 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
 {
     struct error e = {0};
     bool is_chat = job->request.endpoint == API_CHAT;
-    if (!service_check_model(s, job->request.model, error)) {
+    if (!service_check_model(s, job->request.model, error) ||
+        !check_bytes(s, &job->request, error)) {
         return false;
     }
     if (!(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, &e)) {
@@ -173,7 +296,7 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
     }
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);
-    return check_context(s, job, error) && check_echo(s, job, error);
+    return check_context(s, job, error) && check_echo(s, job, error) && check_answer(job, error);
 }
 
 /* Seconds in the field as the official clients write them, "600" or "0.5"; negative when it is not

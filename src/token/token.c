@@ -13,6 +13,7 @@ struct tokenizer {
     struct spm spm;              /* SPM models */
     struct special user_defined; /* matched always */
     struct special all_special;  /* matched with TOKEN_PARSE_SPECIAL */
+    size_t longest_piece;        /* bytes, at least 1 */
 };
 
 void token_list_finish(struct token_list *list)
@@ -60,6 +61,15 @@ static bool find_specials(struct tokenizer *t, struct error *e)
     return ok;
 }
 
+static size_t find_longest_piece(const struct vocab *v)
+{
+    size_t longest = 1;
+    for (uint32_t id = 0; id < v->info.n_tokens; id++) {
+        longest = v->pieces[id].n > longest ? v->pieces[id].n : longest;
+    }
+    return longest;
+}
+
 struct tokenizer *tokenizer_create(const struct gguf *g, struct error *e)
 {
     struct tokenizer *t = mem_alloc(1, sizeof *t, "tokenizer", e);
@@ -69,6 +79,7 @@ struct tokenizer *tokenizer_create(const struct gguf *g, struct error *e)
     if (!vocab_init(&t->vocab, g, e) || !find_specials(t, e)) {
         goto fail;
     }
+    t->longest_piece = find_longest_piece(&t->vocab);
     if (t->vocab.info.model == TOKEN_MODEL_SPM) {
         spm_init(&t->spm, &t->vocab);
     } else if (!bpe_init(&t->bpe, &t->vocab, g, e)) {
@@ -268,6 +279,22 @@ static bool encode_all(const struct tokenizer *t, struct str text, unsigned flag
     bool add_eos = (flags & TOKEN_ADD_EOS) && t->vocab.info.add_eos;
     return encode_fragment(t, str_skip(text, done), after_special, w, out, e) &&
            (!add_eos || token_list_push(out, t->vocab.info.eos, e));
+}
+
+/* SPM reads U+2581, which is E2 96 81, as a blank: one byte of a piece. */
+size_t tokenizer_least_tokens(const struct tokenizer *t, struct str text)
+{
+    bool is_spm = t->vocab.info.model == TOKEN_MODEL_SPM;
+    uint8_t counts[256];
+    size_t n = 0;
+    for (unsigned b = 0; b < 256; b++) {
+        bool vanishes = t->vocab.byte_ids[b] == TOKEN_NONE || (is_spm && (b == 0x96 || b == 0x81));
+        counts[b] = !vanishes;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        n += counts[(uint8_t)text.p[i]];
+    }
+    return n / t->longest_piece;
 }
 
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,

@@ -74,6 +74,11 @@ enum token_flags {
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,
                       struct token_list *out, struct error *e);
 
+/* A lower bound of the tokens that tokenizer_encode makes of text, whatever the flags: its bytes,
+ * but for those that may be left out, by the bytes of the vocabulary's longest token. Reads a byte
+ * a step, so it costs nothing beside encoding. */
+size_t tokenizer_least_tokens(const struct tokenizer *t, struct str text);
+
 /* Pre-tokeniser alone: byte offset of the end of each split (BPE models). For the oracles.
  * ends: array for at most text.n entries; returns how many were written. */
 size_t tokenizer_split(const struct tokenizer *t, struct str text, size_t *ends);

@@ -172,6 +172,7 @@ BAD = [
     ({"input": ["a"] * 2049}, "input", "invalid_value", "2049 elements, expected 1 to 2048"),
     ({"input": [5] * 513}, "input", "context_length_exceeded", "512 tokens. However, your messages resulted in 513"),
     ({"input": ["a", "b " * 600]}, "input[1]", "context_length_exceeded", "512 tokens"),
+    ({"input": "word " * 600000}, "input", "context_length_exceeded", "resulted in at least "),
     ({"dimensions": 256}, "dimensions", "unsupported_value", "256, the model's embeddings have 576"),
     ({"dimensions": 0}, "dimensions", "invalid_value", ""),
     ({"encoding_format": "int8"}, "encoding_format", "invalid_value", "'float', 'base64'"),

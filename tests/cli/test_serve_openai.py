@@ -302,6 +302,12 @@ def test_ends_can_be_held_back(tmp_path):
         assert told(extra_body={"min_tokens": 2}) == ("\"\"", "stop")
         assert told(extra_body={"ignore_eos": True})[1] == "length"
         assert told(extra_body={"stop_token_ids": [3]}, logit_bias={3: 5}) == ("", "stop")
+        many = list(range(3, 67))  # and the model's own: all of them are held back
+        assert told(extra_body={"min_tokens": 2, "stop_token_ids": many}, logit_bias={66: 5}) == ('""', "stop")
+        assert told(stop=['"'], extra_body={"min_tokens": 2}) == ('""', "stop")
+        held = complete(client, "a", max_tokens=6, logit_bias={3: 5}, extra_body={
+            "min_tokens": 4, "ignore_eos": True, "stop_token_ids": [3]})
+        assert (held.usage.completion_tokens, held.choices[0].finish_reason) == (5, "stop")
 
 
 def test_a_stream_of_completions_is_the_whole_answer(client):
@@ -457,6 +463,17 @@ def test_a_prompt_that_is_too_long_is_the_same_error_in_a_stream(client):
     assert refusal(openai.BadRequestError, chat, client, max_tokens=1024).code == "context_length_exceeded"
 
 
+def test_what_cannot_fit_is_refused_before_it_is_tokenised(client, server, uniform):
+    long = [{"role": "user", "content": "word " * (1 << 20)}]
+    error = refusal(openai.BadRequestError, chat, client, long)
+    assert (error.code, error.param) == ("context_length_exceeded", "messages")
+    assert "1024 tokens. However, your messages resulted in at least " in error.message
+    error = refusal(openai.BadRequestError, complete, uniform, ["a", "b" * 100])
+    assert (error.code, error.param) == ("context_length_exceeded", "prompt")
+    assert "64 tokens. However, your messages resulted in at least 100 tokens" in error.message
+    assert len(server.post("/tokenize", {"content": "word " * 4096})["tokens"]) > 4096
+
+
 def test_turns_are_dropped_when_that_is_asked_for_and_said(client, server):
     answer = chat(client, turns(20), max_tokens=8, extra_body={"truncation": "auto"})
     report = answer.truncation
@@ -473,10 +490,55 @@ def test_turns_are_dropped_when_that_is_asked_for_and_said(client, server):
     assert not hasattr(chat(client, turns(1), max_tokens=1, extra_body={"truncation": "auto"}), "truncation")
 
 
+def test_no_more_turns_are_dropped_than_must_be(server):
+    """Held against a walk that drops one turn after the other."""
+    chats = [turns(20), turns(20)[1:], turns(20)[2:], turns(3) + turns(12), turns(20) + [{"role": "assistant", "content": "I "}]]
+    for messages in chats:
+        n_system = next(i for i, m in enumerate(messages) if m["role"] != "system")
+        starts = [i for i, m in enumerate(messages) if m["role"] == "user" and i > n_system]
+        ways = [messages] + [messages[:n_system] + messages[i:] for i in starts]
+        sizes = [len(server.post("/apply-template", {"messages": m})["tokens"]) for m in ways]
+        for room in {sizes[1], sizes[1] - 1, sizes[-2], sizes[-2] - 1, sizes[-1], 1000, 777, 500} - {0}:
+            if sizes[-1] <= room < 1024:
+                answer = server.post("/v1/chat/completions", {
+                    "model": MODEL, "messages": messages, "max_tokens": 1024 - room, "truncation": "auto", "stop": ["e", "a", "o", " "]})
+                n = next(i for i, size in enumerate(sizes) if size <= room)
+                report = n and {"dropped_messages": len(messages) - len(ways[n]), "dropped_tokens": sizes[0] - sizes[n],
+                                "first_dropped_message": n_system}
+                assert answer["usage"]["prompt_tokens"] == sizes[n] and answer.get("truncation", 0) == report
+
+
+def test_an_eighth_of_the_context_is_kept_free_for_the_answer(server):
+    asked = {"model": MODEL, "messages": turns(20), "truncation": "auto", "stop": ["e", "a", "o", " "]}
+    answer = server.post("/v1/chat/completions", asked)
+    assert answer["usage"]["prompt_tokens"] == server.post(
+        "/v1/chat/completions", asked | {"max_tokens": 128})["usage"]["prompt_tokens"] <= 896
+    barely = [{"role": "user", "content": "word " * 950}]  # nothing can be dropped, and it fits
+    assert server.post("/v1/chat/completions", asked | {"messages": barely})["usage"]["prompt_tokens"] > 900
+
+
+def test_two_thousand_turns_can_be_dropped(server):
+    """One by one that would be thousands of millions of bytes to tokenise."""
+    many = [{"role": role, "content": "a word " * 150} for _ in range(2000) for role in ("user", "assistant")] + HELLO
+    answer = server.post("/v1/chat/completions", {"model": MODEL, "messages": many, "max_tokens": 8, "truncation": "auto"})
+    assert answer["truncation"]["dropped_messages"] > 3990
+    assert answer["usage"]["prompt_tokens"] <= 1016
+
+
 def test_what_cannot_be_cut_is_an_error_though_it_may_be(client):
     error = refusal(openai.BadRequestError, chat, client, [{"role": "user", "content": "word " * 2000}],
                     extra_body={"truncation": "auto"})
     assert error.code == "context_length_exceeded"
+
+
+def test_an_answer_that_would_be_too_large_is_refused_or_ends_sooner():
+    much = {"model": MODEL, "messages": HELLO, "n": 16, "logprobs": True, "top_logprobs": 20, "stop": ["a", "e", "o", " "]}
+    with serving("-c", 8192) as s:
+        assert len(s.post("/v1/chat/completions", much)["choices"]) == 16
+        status, document = s.ask("POST", "/v1/chat/completions", much | {"max_tokens": 4000})
+        assert (status, document["error"]["param"]) == (400, "max_tokens")
+        assert all(number in document["error"]["message"] for number in ("16 choices", "21 tokens", "130048000", "67108864"))
+        assert s.ask("POST", "/v1/chat/completions", much | {"max_tokens": 4000, "stream": True})[0] == 200
 
 
 # --- a queue that is full
@@ -509,6 +571,16 @@ def test_texts_become_tokens_and_back(server):
         assert server.post("/detokenize", {"tokens": tokens}) == {"content": text}
     pieces = server.post("/tokenize", {"content": "Hello there", "with_pieces": True})["tokens"]
     assert "".join(p["piece"] for p in pieces) == "Hello there"
+
+
+def test_a_template_takes_what_makes_a_prompt_and_nothing_else(server):
+    for name, value in [("truncation", "auto"), ("max_tokens", 5), ("stream", True), ("temperature", 1)]:
+        status, document = server.ask("POST", "/apply-template", {"messages": HELLO, name: value})
+        assert (status, document["error"]["param"], document["error"]["code"]) == (400, name, "unknown_parameter")
+    named = [HELLO[0] | {"name": "ada"}]
+    assert [w["param"] for w in server.post("/apply-template", {"messages": named})["warnings"]] == ["messages[0].name"]
+    assert server.ask("POST", "/apply-template", {"messages": named, "strict": True})[0] == 400
+    assert "warnings" not in server.post("/apply-template", {"messages": HELLO, "strict": True})
 
 
 def test_text_of_messages_never_becomes_control(server):

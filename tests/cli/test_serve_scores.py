@@ -263,5 +263,13 @@ def test_what_is_too_long_is_refused(server):
     assert refused(server, prompt=[5] * 1025, logprobs=None)["code"] == "context_length_exceeded"
     (logprobs,) = told(server, [5] * 1024)
     assert len(logprobs["token_logprobs"]) == 1024
+    words = "word " * 900
+    for prompt in (words, server.post("/tokenize", {"content": words})["tokens"]):
+        error = refused(server, prompt=[prompt] * 120, n=16, logprobs=None)
+        assert error["param"] == "echo" and "8640000 bytes" in error["message"] and "8388608" in error["message"]
+    # 16 * 120 choices of 500 tokens, each told with 5 others
+    error = refused(server, prompt=["a"] * 120, n=16, echo=False, logprobs=5, max_tokens=500)
+    assert error["param"] == "max_tokens"
+    assert all(number in error["message"] for number in ("500", "1920 choices", "6 tokens", "384000000", "67108864"))
     error = refused(server, prompt=[[5] * 1000] * 33, n=4)
     assert error["param"] == "echo" and "132000 tokens" in error["message"] and "131072" in error["message"]

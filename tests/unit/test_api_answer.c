@@ -28,11 +28,8 @@ static const struct api_filter_result filter = {.filtered = 1U << GUARD_PROFANIT
 static const struct api_warning warnings[] = {{{"verbosity", 9}, {"has no effect", 13}},
                                               {{"seed", 4}, {"\xff\n", 2}}};
 static const struct api_truncated truncated = {.n_messages = 3, .n_tokens = 400, .first = 1};
-static const struct api_usage usage = {.prompt_tokens = 10,
-                                       .completion_tokens = 5,
-                                       .cached_tokens = 8,
-                                       .cache_write_tokens = 2,
-                                       .miss_reason = {"evicted", 7}};
+static const struct api_usage usage = {
+    .prompt_tokens = 10, .completion_tokens = 5, .cached_tokens = 8, .miss_reason = {"evicted", 7}};
 static const struct api_head head = {.id = {"chatcmpl-1", 10},
                                      .model = {"m/x", 3},
                                      .fingerprint = {"fp", 2},
@@ -150,7 +147,8 @@ static bool write_text(struct buf *b, struct error *e)
 
 static bool write_prompt(struct buf *b, struct error *e)
 {
-    return api_apply_template_print(STR("<s>\n"), (const uint32_t[]){1, 13}, 2, b, e);
+    const struct api_head h = {.warnings = warnings, .n_warnings = 1};
+    return api_apply_template_print(&h, STR("<s>\n"), (const uint32_t[]){1, 13}, 2, b, e);
 }
 
 static bool write_error(struct buf *b, struct error *e)
@@ -206,7 +204,7 @@ static void expect_text(bool (*write)(struct buf *b, struct error *e), const cha
     "\",\"created\":1700000000,\"model\":\"m/x\",\"system_fingerprint\":\"fp\""
 #define USAGE                                                                                      \
     "\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":15,"                 \
-    "\"prompt_tokens_details\":{\"cached_tokens\":8,\"cache_write_tokens\":2,\"audio_tokens\":0,"  \
+    "\"prompt_tokens_details\":{\"cached_tokens\":8,\"audio_tokens\":0,"                           \
     "\"image_tokens\":0,\"text_tokens\":10},\"completion_tokens_details\":{\"text_tokens\":5,"     \
     "\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,"                  \
     "\"rejected_prediction_tokens\":0},\"cache\":{\"hit_tokens\":8,\"miss_reason\":\"evicted\"}}"
@@ -341,6 +339,10 @@ static void a_prompt_that_is_too_long_is_told_in_openais_sentence(void **state)
     assert_string_equal(e.message, "This model's maximum context length is 8192 tokens. However, "
                                    "your messages resulted in 9000 tokens. Please reduce the "
                                    "length of the messages. (context_length_exceeded)");
+    assert_string_equal(api_error_meaning(e.kind)->code, "context_length_exceeded");
+    assert_false(api_error_context_least(&e, "input", 8192, 9000));
+    assert_non_null(
+        strstr(e.message, "8192 tokens. However, your messages resulted in at least 9"));
     assert_string_equal(api_error_meaning(e.kind)->code, "context_length_exceeded");
     assert_false(api_error_context(&e, "messages", 8192, 8000, 500));
     assert_non_null(strstr(e.message, "8500 tokens (8000 in the messages, 500 in the completion)"));

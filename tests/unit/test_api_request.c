@@ -54,7 +54,7 @@ static void expect_refused(enum api_endpoint endpoint, const char *member, enum 
 /* --- one line a parameter: values that pass, one of a wrong type, one outside the range */
 
 struct parameter_case {
-    enum api_endpoint endpoint; /* API_APPLY_TEMPLATE stands for "chats and completions" */
+    enum api_endpoint endpoint; /* or SHARED */
     const char *name;
     const char *good[5];
     const char *wrong_type;
@@ -62,7 +62,7 @@ struct parameter_case {
     const char *at;          /* behind the name, where wrong_value is found */
 };
 
-#define SHARED API_APPLY_TEMPLATE
+#define SHARED API_ENDPOINT_COUNT /* chats and completions */
 
 static const struct parameter_case cases[] = {
     {API_CHAT, "model", {"\"m\"", "\"meta-llama/llama-3.3-70b-instruct\""}, "1", "\"\"", ""},
@@ -169,6 +169,24 @@ static const struct parameter_case cases[] = {
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
+/* What apply-template has of a chat. */
+static bool makes_prompts(const char *name)
+{
+    static const char *const names[] = {"model",
+                                        "strict",
+                                        "messages",
+                                        "tools",
+                                        "tool_choice",
+                                        "add_generation_prompt",
+                                        "continue_final_message"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Endpoints that a line speaks of. */
 static bool speaks_of(const struct parameter_case *c, enum api_endpoint endpoint)
 {
@@ -176,7 +194,8 @@ static bool speaks_of(const struct parameter_case *c, enum api_endpoint endpoint
         return true;
     }
     return (c->endpoint == SHARED && (endpoint == API_CHAT || endpoint == API_COMPLETION)) ||
-           (c->endpoint == API_CHAT && endpoint == API_APPLY_TEMPLATE) ||
+           ((c->endpoint == SHARED || c->endpoint == API_CHAT) && endpoint == API_APPLY_TEMPLATE &&
+            makes_prompts(c->name)) ||
            (c->endpoint == API_CHAT && strcmp(c->name, "model") == 0 && endpoint == API_COMPLETION);
 }
 

@@ -92,6 +92,29 @@ static void a_stop_id_ends_the_choice_even_with_ignore_eos(void **state)
     assert_result(&f, "aab", CHOICE_STOP, 4);
 }
 
+static void nothing_ends_a_choice_before_min_tokens(void **state)
+{
+    (void)state;
+    static const uint32_t ids[1] = {B};
+    static const struct str stops[1] = {STR("ba")};
+    struct fixture f;
+    struct choice_rules rules = {.max_tokens = 9, .min_tokens = 3, .stops = stops, .n_stops = 1};
+    open_fixture(&f, rules);
+    push_all(&f, (uint32_t[]){B, A, B, UINT32_MAX});
+    assert_int_equal(f.out.n, 3);
+    push_all(&f, (uint32_t[]){A, B, A, UINT32_MAX}); /* its "b" came too soon once */
+    assert_result(&f, "baba", CHOICE_STOP, 6);
+    rules.n_stops = 0;
+    rules.stop_ids = ids;
+    rules.n_stop_ids = 1;
+    for (int ignores = 0; ignores < 2; ignores++) {
+        rules.ignore_eos = ignores == 1;
+        open_fixture(&f, rules);
+        push_all(&f, (uint32_t[]){A, END, B, B, A, UINT32_MAX});
+        assert_result(&f, "ab", CHOICE_STOP, 4);
+    }
+}
+
 static void max_tokens_releases_what_was_held_back(void **state)
 {
     (void)state;
@@ -197,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_end_token_ends_the_choice_and_leaves_no_text),
         cmocka_unit_test(a_stop_id_ends_the_choice_even_with_ignore_eos),
+        cmocka_unit_test(nothing_ends_a_choice_before_min_tokens),
         cmocka_unit_test(max_tokens_releases_what_was_held_back),
         cmocka_unit_test(half_a_code_point_waits_for_the_other_half),
         cmocka_unit_test(a_cut_choice_ends_by_length),

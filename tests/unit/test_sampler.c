@@ -220,7 +220,7 @@ static void out_of_range_parameters_are_refused_by_name_and_number(void **state)
         {d, "of token 3 is inf"},
         {d, "1025 entries"},
         {d, "holds back token 8"},
-        {d, "holds back 65 tokens"},
+        {d, "holds back 129 tokens"},
     };
     bad[0].p.temperature = -0.5F;
     bad[1].p.temperature = NAN;

@@ -86,6 +86,7 @@ static void check_encoding(const struct tokenizer *t, struct str text, struct st
         assert_int_equal(list.ids[n], id);
     }
     assert_int_equal(list.n, n);
+    assert_true(tokenizer_least_tokens(t, text) <= n);
     token_list_finish(&list);
 }
 
@@ -418,6 +419,49 @@ static void spm_puts_a_space_at_the_start_and_after_special_tokens(void **state)
     vocab_file_close(&f);
 }
 
+/* --- bounds */
+
+/* Texts where bytes and tokens are furthest apart: BPE leaves out bytes without a token, SPM takes
+ * three bytes for one blank. */
+static void the_least_number_of_tokens_is_no_more_than_there_are(void **state)
+{
+    (void)state;
+    static const struct {
+        struct vocab_spec spec;
+        const char *text;
+        size_t least, n;
+    } table[] = {
+        {{.model = "gpt2", .pre = "gpt-2", .tokens = "a,b,ab", .merges = "a b", .kinds = "111"},
+         "ababaXXXXXXXXXXXX",
+         2,
+         3},
+        {{.model = "llama", .tokens = "<u>,a," SPACE SPACE, .scores = "012", .kinds = "211"},
+         SPACE SPACE SPACE "a" SPACE SPACE,
+         0,
+         4},
+        {{.model = "llama",
+          .tokens = "<unk>,<0xE2>,<0x96>,<0x81>,<0x20>,a,aaaa," SPACE SPACE,
+          .scores = "00000012",
+          .kinds = "26666111"},
+         SPACE SPACE SPACE SPACE SPACE "aaaaaaaa",
+         2,
+         11},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct vocab_file f;
+        struct token_list list = {0};
+        vocab_file_open(&f, &table[i].spec);
+        struct tokenizer *t = tokenizer_create(f.gguf, NULL);
+        assert_non_null(t);
+        assert_int_equal(tokenizer_least_tokens(t, str_from(table[i].text)), table[i].least);
+        assert_true(tokenizer_encode(t, str_from(table[i].text), 0, &list, NULL));
+        assert_int_equal(list.n, table[i].n);
+        token_list_finish(&list);
+        tokenizer_destroy(t);
+        vocab_file_close(&f);
+    }
+}
+
 /* --- time */
 
 /* 1 MB of one letter: with a quadratic loop this would take most of an hour. */
@@ -455,6 +499,7 @@ int main(void)
         cmocka_unit_test(streaming_valid_text_gives_the_same_as_decoding),
         cmocka_unit_test(control_tokens_show_only_when_asked),
         cmocka_unit_test(spm_puts_a_space_at_the_start_and_after_special_tokens),
+        cmocka_unit_test(the_least_number_of_tokens_is_no_more_than_there_are),
         cmocka_unit_test(a_long_run_of_one_letter_is_no_trouble),
     };
     return cmocka_run_group_tests_name("token", tests, NULL, NULL);
