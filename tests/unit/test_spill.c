@@ -385,8 +385,8 @@ static void a_prefix_that_was_found_is_written_between_steps(void **state)
         step(&g);
     }
     assert_int_equal(n_files(), 0); /* nobody came back for it yet */
-    run(&g, &j);
     uint32_t woken_before = count_woken();
+    run(&g, &j);
     for (uint32_t i = 0; i < MAX_WAITS && (n_files() < WHOLE / TILE || g.prefix.n_marked > 0);
          i++) {
         step(&g);
