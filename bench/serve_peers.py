@@ -5,7 +5,7 @@ Every round starts each server once a test, one after the other. Prompts are ran
 are greedy and of a fixed length, streamed. Medians over the rounds are added to bench/RESULTS.md:
 
   decode N      N streams of short prompts: tokens/s while all of them run, beside what `puna bench`
-                reaches with as many sequences
+                reaches with as many sequences; without guesses, as greedy answers to noise repeat
   load N        N clients, each asking again as soon as it was answered: tokens/s, time to the first
                 token, gaps between the pieces of a stream; prompts distinct, or alike but for their end
   prompt 2048   time to the first token: cold, and again
@@ -132,7 +132,7 @@ class Bench:
 
     def decode(self, who, n):
         """Tokens/s of n streams between the last one's first piece and the first one's last."""
-        with self.start(who, n, 512) as server:
+        with self.start(who, n, 512, "--draft-max", 0) as server:
             async def all_streams():
                 return await asyncio.gather(*(server.ask(self.tokens(SHORT), 2 * ANSWER) for _ in range(n)))
             streams = checked(asyncio.run(all_streams()))
