@@ -2,26 +2,11 @@
  * edges of all nodes lie in one hash table. */
 #include "guard/words.h"
 
+#include "base/embed.h"
 #include "base/mem.h"
 #include "token/unicode.h"
 
-/* The assembler reads the list, so that no generated C exists; the Makefile names it as what this
- * object depends on. */
-__asm__(".pushsection .rodata\n"
-        "puna_profanity:\n"
-        ".incbin \"src/guard/profanity.txt\"\n"
-        "puna_profanity_end:\n"
-        ".byte 0\n"
-        ".popsection\n");
-
-extern const char puna_profanity[] __attribute__((visibility("hidden")));
-extern const char puna_profanity_end[] __attribute__((visibility("hidden")));
-
-struct str words_builtin(void)
-{
-    uintptr_t start = (uintptr_t)puna_profanity;
-    return (struct str){puna_profanity, (uintptr_t)puna_profanity_end - start};
-}
+EMBED_FILE(words_builtin, "src/guard/profanity.txt")
 
 /* --- characters */
 

@@ -35,7 +35,7 @@ typedef void http_handler_fn(void *context, struct http_exchange *x);
 struct http_outcome {
     int status;          /* 499: the client left before it had the whole answer */
     uint64_t body_bytes; /* written of the answer's body */
-    uint64_t ns;         /* from http_start_ns() to now */
+    uint64_t ns;         /* from the complete head to now */
 };
 typedef void http_end_fn(void *context, const struct http_exchange *x,
                          const struct http_outcome *outcome);
@@ -138,8 +138,7 @@ bool http_server_on_signal(struct http_server *s, int number, void (*run)(void *
  * could not be read */
 
 struct str http_method(const struct http_exchange *x);
-struct str http_path(const struct http_exchange *x);  /* %XX decoded, valid UTF-8 without NUL */
-struct str http_query(const struct http_exchange *x); /* after '?', as sent */
+struct str http_path(const struct http_exchange *x); /* %XX decoded, valid UTF-8 without NUL */
 /* Value of the first field of that name, whatever its case; p is NULL where there is none. */
 struct str http_header(const struct http_exchange *x, const char *name);
 struct str http_body(const struct http_exchange *x);
@@ -147,7 +146,6 @@ const char *http_peer(const struct http_exchange *x); /* "127.0.0.1:4711", "[::1
 /* The client's own X-Request-Id where it is 1..128 of A-Z a-z 0-9 . _ : / + = @ -, else a new
  * one. */
 const char *http_request_id(const struct http_exchange *x);
-uint64_t http_start_ns(const struct http_exchange *x); /* clock_now_ns() when it was complete */
 struct http_server *http_exchange_server(const struct http_exchange *x);
 
 /* Something of the owner's that on_end may want; NULL at first. Must live as long as x. */

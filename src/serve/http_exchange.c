@@ -92,11 +92,6 @@ struct str http_path(const struct http_exchange *x)
     return x->head.path;
 }
 
-struct str http_query(const struct http_exchange *x)
-{
-    return x->head.query;
-}
-
 struct str http_header(const struct http_exchange *x, const char *name)
 {
     return http_head_field(&x->head, name);
@@ -115,11 +110,6 @@ const char *http_peer(const struct http_exchange *x)
 const char *http_request_id(const struct http_exchange *x)
 {
     return x->id;
-}
-
-uint64_t http_start_ns(const struct http_exchange *x)
-{
-    return x->start_ns;
 }
 
 struct http_server *http_exchange_server(const struct http_exchange *x)
