@@ -35,7 +35,7 @@ typedef void http_handler_fn(void *context, struct http_exchange *x);
 struct http_outcome {
     int status;          /* 499: the client left before it had the whole answer */
     uint64_t body_bytes; /* written of the answer's body */
-    uint64_t ns;         /* from the complete head to now */
+    uint64_t ns;         /* from when the request was complete to now */
 };
 typedef void http_end_fn(void *context, const struct http_exchange *x,
                          const struct http_outcome *outcome);
