@@ -14,7 +14,7 @@ import sys
 import gguf
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
 
 import shapes
 import token_common as common
@@ -27,6 +27,10 @@ TEXTS = ["The puna is a high grassland.", "Llamas carry wool, and \u4e2d\u6587 t
 
 def hf_model(name):
     s = shapes.shape(name)
+    return llama(s, name) if s["rope_dim"] == s["value_dim"] == s["head_dim"] else padded_phi3(s, name)
+
+
+def llama(s, name):
     rope = {"rope_theta": s["rope_base"], "rope_type": "default", **(s["scaling"] or {})}
     config = LlamaConfig(
         vocab_size=s["n_vocab"], hidden_size=s["n_embd"], intermediate_size=s["n_ff"],
@@ -55,6 +59,47 @@ def hf_model(name):
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
     model.tie_weights()
+    return model
+
+
+def padded_phi3(s, name):
+    """transformers' Llama has one size for keys, values and rotation. Its Phi3 is the same model but for
+    rotating only the first dimensions of a head; its heads here are as wide as the wider of keys and
+    values, the rest of the other being 0, which adds nothing to a sum. The scale of the scores is that of
+    the wider head, and q makes up for it."""
+    width = max(s["head_dim"], s["value_dim"])
+    config = Phi3Config(
+        vocab_size=s["n_vocab"], hidden_size=s["n_embd"], intermediate_size=s["n_ff"],
+        num_hidden_layers=s["n_layers"], num_attention_heads=s["n_heads"],
+        num_key_value_heads=s["n_kv_heads"], head_dim=width, max_position_embeddings=s["ctx"],
+        original_max_position_embeddings=s["ctx"], rms_norm_eps=s["eps"], tie_word_embeddings=s["tied"],
+        pad_token_id=None, bos_token_id=None, eos_token_id=None, attn_implementation="eager",
+        rope_parameters={"rope_theta": s["rope_base"], "rope_type": "default",
+                         "partial_rotary_factor": s["rope_dim"] / width})
+    model = Phi3ForCausalLM(config).to(torch.float32).eval()
+    frequencies = s["rope_base"] ** -(np.arange(0, s["rope_dim"], 2) / s["rope_dim"])
+    assert np.allclose(model.model.rotary_emb.inv_freq, frequencies, rtol=1e-6)
+    w = {key: torch.from_numpy(array.copy()) for key, array in shapes.weights(s).items()}
+
+    def padded(key, heads, dim):
+        rows = w[key].reshape(heads, dim, -1)
+        return torch.nn.functional.pad(rows, (0, 0, 0, width - dim)).reshape(heads * width, -1)
+    state = {"model.embed_tokens.weight": w["token_embd.weight"], "lm_head.weight": w["output.weight"],
+             "model.norm.weight": w["output_norm.weight"]}
+    for i in range(s["n_layers"]):
+        ours, theirs = f"blk.{i}.", f"model.layers.{i}."
+        q = padded(ours + "attn_q.weight", s["n_heads"], s["head_dim"]) * (width / s["head_dim"]) ** 0.5
+        k = padded(ours + "attn_k.weight", s["n_kv_heads"], s["head_dim"])
+        v = padded(ours + "attn_v.weight", s["n_kv_heads"], s["value_dim"])
+        w["o"] = w[ours + "attn_output.weight"].T.contiguous()
+        state |= {
+            theirs + "self_attn.qkv_proj.weight": torch.cat([q, k, v]),
+            theirs + "self_attn.o_proj.weight": padded("o", s["n_heads"], s["value_dim"]).T,
+            theirs + "mlp.gate_up_proj.weight": torch.cat([w[ours + f"ffn_{x}.weight"] for x in ("gate", "up")]),
+            theirs + "mlp.down_proj.weight": w[ours + "ffn_down.weight"],
+            theirs + "input_layernorm.weight": w[ours + "attn_norm.weight"],
+            theirs + "post_attention_layernorm.weight": w[ours + "ffn_norm.weight"]}
+    model.load_state_dict({key: x.reshape(-1) if "norm" in key else x for key, x in state.items()})
     return model
 
 

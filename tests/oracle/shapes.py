@@ -7,8 +7,10 @@ same model in transformers.
 import numpy as np
 import gguf
 
-BASE = dict(n_layers=2, n_embd=128, n_ff=160, n_heads=2, n_kv_heads=2, head_dim=64, n_vocab=320,
-            ctx=2048, rope_base=10000.0, tied=False, bias=False, scaling=None, eps=1e-5, n_prompt=300)
+# value_dim and rope_dim are head_dim where they are None.
+BASE = dict(n_layers=2, n_embd=128, n_ff=160, n_heads=2, n_kv_heads=2, head_dim=64, value_dim=None,
+            rope_dim=None, n_vocab=320, ctx=2048, rope_base=10000.0, tied=False, bias=False, scaling=None,
+            eps=1e-5, n_prompt=300)
 
 SHAPES = {
     "mha": {},
@@ -24,13 +26,19 @@ SHAPES = {
     "yarn_scaling": dict(scaling=dict(
         rope_type="yarn", factor=4.0, original_max_position_embeddings=64)),
     "biases": dict(bias=True),
+    "half_rope": dict(rope_dim=32),
+    "narrow_values": dict(n_heads=4, value_dim=48),
+    "wide_values_part_rope": dict(n_heads=4, value_dim=96, rope_dim=48),
     # beyond two spans of keys, which attention computes apart and merges
     "long_prompt": dict(n_heads=4, n_kv_heads=1, n_embd=256, rope_base=500000.0, n_prompt=1300),
 }
 
 
 def shape(name):
-    return {**BASE, **SHAPES[name]}
+    s = {**BASE, **SHAPES[name]}
+    for key in ("value_dim", "rope_dim"):
+        s[key] = s[key] or s["head_dim"]
+    return s
 
 
 def uniform(seed, n):
@@ -45,7 +53,8 @@ def uniform(seed, n):
 
 def weights(s):
     """{GGUF name: array (rows, cols)} with q and k in the row order of transformers."""
-    q, kv = s["n_heads"] * s["head_dim"], s["n_kv_heads"] * s["head_dim"]
+    q, k = s["n_heads"] * s["head_dim"], s["n_kv_heads"] * s["head_dim"]
+    v, o = s["n_kv_heads"] * s["value_dim"], s["n_heads"] * s["value_dim"]
     d, ff, out = s["n_embd"], s["n_ff"], {}
 
     def matrix(name, rows, cols, gain=1.0):
@@ -64,8 +73,8 @@ def weights(s):
         p = f"blk.{i}."
         vector(p + "attn_norm.weight", d, 1.0)
         vector(p + "ffn_norm.weight", d, 1.0)
-        for stem, rows, cols in (("attn_q", q, d), ("attn_k", kv, d), ("attn_v", kv, d),
-                                 ("attn_output", d, q), ("ffn_gate", ff, d), ("ffn_up", ff, d),
+        for stem, rows, cols in (("attn_q", q, d), ("attn_k", k, d), ("attn_v", v, d),
+                                 ("attn_output", d, o), ("ffn_gate", ff, d), ("ffn_up", ff, d),
                                  ("ffn_down", d, ff)):
             matrix(p + stem + ".weight", rows, cols, gain=2.0 if stem in ("attn_q", "attn_k") else 1.0)
             if s["bias"]:
@@ -74,11 +83,14 @@ def weights(s):
 
 
 def to_gguf_rows(name, array, s):
-    """transformers rotates halves of a head, GGUF neighbouring pairs: rows of q and k move."""
+    """transformers rotates halves of a head's first rope_dim rows, GGUF neighbouring pairs: those of q
+    and k move."""
     for stem, heads in (("attn_q.", s["n_heads"]), ("attn_k.", s["n_kv_heads"])):
         if stem in name:
-            rows = array.reshape(heads, 2, s["head_dim"] // 2, -1).swapaxes(1, 2)
-            return np.ascontiguousarray(rows.reshape(array.shape))
+            rows = array.reshape(heads, s["head_dim"], -1).copy()
+            halves = rows[:, :s["rope_dim"]].reshape(heads, 2, s["rope_dim"] // 2, -1)
+            rows[:, :s["rope_dim"]] = halves.swapaxes(1, 2).reshape(heads, s["rope_dim"], -1)
+            return rows.reshape(array.shape)
     return array
 
 
@@ -127,8 +139,8 @@ def write_gguf(name, path, matrix_type=gguf.GGMLQuantizationType.F32):
     w.add_head_count(s["n_heads"])
     w.add_head_count_kv(s["n_kv_heads"])
     w.add_key_length(s["head_dim"])
-    w.add_value_length(s["head_dim"])
-    w.add_rope_dimension_count(s["head_dim"])
+    w.add_value_length(s["value_dim"])
+    w.add_rope_dimension_count(s["rope_dim"])
     w.add_layer_norm_rms_eps(s["eps"])
     w.add_rope_freq_base(s["rope_base"])
     if s["scaling"] and s["scaling"]["rope_type"] in ("linear", "yarn"):
