@@ -159,7 +159,7 @@ bench-serve: all ## puna serve beside llama-server, which is built first, with M
 	tools/setup peers
 	$(PYTHON) bench/serve_peers.py $(PEERS) "$(or $(MODEL),$$(tools/fetch-default-model))"
 
-test: ## the whole suite: both compilers, sanitizers, oracles, aarch64
+test: ## the whole suite: both compilers, sanitizers, oracles, other architectures
 	tools/setup test
 	tools/fetch-default-model
 	build/venv/bin/python tests/run
@@ -174,12 +174,13 @@ tests: $(UNIT) $(TINY) $(B)/tests/check $(FUZZ) $(B)/gen_gguf ## build every tes
 asan: ## the program and all tests with address and undefined-behaviour sanitizers
 	$(MAKE) MODE=asan all tests
 
-# Libraries for aarch64 lie where `tools/setup test` put them.
-SYSROOT := build/sysroot-aarch64
-cross-check: ## everything for aarch64, with the kernel sets `neon` and `i8mm`
-	$(MAKE) MODE=cross CC=aarch64-linux-gnu-gcc PKG_CFLAGS=-I$(SYSROOT)/usr/include \
-	PKG_LIBS="-ljansson -ledit -levent_core -lxxhash" LDFLAGS="-L$(SYSROOT)/usr/lib/aarch64-linux-gnu \
-	-Wl,-rpath-link,$(SYSROOT)/usr/lib/aarch64-linux-gnu:$(SYSROOT)/lib/aarch64-linux-gnu" all tests
+# Libraries for the other architecture lie where `tools/setup test` put them.
+CROSS ?= aarch64
+SYSROOT = build/sysroot-$(CROSS)
+cross-check: ## everything for aarch64, or with CROSS=powerpc64le for a CPU that has the kernel set `ref` alone
+	$(MAKE) MODE=cross B=build/$(CROSS) CC=$(CROSS)-linux-gnu-gcc PKG_CFLAGS=-I$(SYSROOT)/usr/include \
+	PKG_LIBS="-ljansson -ledit -levent_core -lxxhash" LDFLAGS="-L$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu \
+	-Wl,-rpath-link,$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu:$(SYSROOT)/lib/$(CROSS)-linux-gnu" all tests
 
 .PHONY: lint syntax report
 C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] bench/*.[ch])
@@ -224,6 +225,6 @@ uninstall: ## remove what install put into $(PREFIX); models and history stay
 
 .PHONY: clean
 clean: ## remove what was built, but not what setup installed
-	$(if $(wildcard build),find build -mindepth 1 -maxdepth 1 ! -name venv ! -name sysroot-aarch64 -exec rm -rf {} +)
+	$(if $(wildcard build),find build -mindepth 1 -maxdepth 1 ! -name venv ! -name 'sysroot-*' -exec rm -rf {} +)
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(UNIT:=.d)

@@ -54,7 +54,7 @@ def innermost_loops(body):
 
 @pytest.mark.parametrize("name", I8MM)
 def test_a_tile_is_multiplied_by_smmla_and_fits_the_registers(name):
-    code = functions("cross", name, "aarch64-linux-gnu-objdump")
+    code = functions("aarch64", name, "aarch64-linux-gnu-objdump")
     for kernel in I8MM[name]:
         loops = [loop for loop in innermost_loops(code[f"{kernel}12"])
                  if any(i.startswith("smmla") for i in loop)]

@@ -1,5 +1,5 @@
 """The same bytes come out whatever computes them (promise 1): compilers, kernel sets, threads and
-prompt chunks; on the default model, and with the aarch64 build on a small model of random weights."""
+prompt chunks; on the default model, and with the builds for other CPUs on small models of random weights."""
 import os
 import pathlib
 import subprocess
@@ -10,8 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PUNA = os.environ.get("PUNA", str(ROOT / "build/release/puna"))
 CLANG = ROOT / "build/clang/puna"
 GENERATOR = ROOT / "build/release/gen_gguf"
-AARCH64 = ROOT / "build/cross/puna"
-EMULATED = [ROOT / "tools/run-aarch64", AARCH64]
+AARCH64, POWER = ([ROOT / "tools/run-cross", ROOT / f"build/{name}/puna"] for name in ("aarch64", "powerpc64le"))
 TINY = ROOT / "build/tiny.gguf"
 TEXT = """The puna is the high grassland of the central Andes, above the line where trees grow. Llamas
 and alpacas graze there; nights are cold, and the rain falls from December to March. 1,234 x 5.6 =
@@ -108,8 +107,8 @@ def test_answers_behind_a_long_prompt_do_not_depend_on_threads():
 
 @pytest.mark.parametrize("shape_type", ["Q4_0", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "BF16", "F32"])
 def test_scores_do_not_depend_on_the_architecture(shape_type, tmp_path):
-    if not AARCH64.exists() or not GENERATOR.exists():
-        pytest.skip("build/cross/puna or build/release/gen_gguf is not built")
+    if not all(p.exists() for p in (AARCH64[-1], POWER[-1], GENERATOR)):
+        pytest.skip("build/{aarch64,powerpc64le}/puna or build/release/gen_gguf is not built")
     model = tmp_path / "model.gguf"
     subprocess.run([GENERATOR, "--shape", "tiny", "--type", shape_type, "-o", model], check=True,
                    capture_output=True)
@@ -117,7 +116,8 @@ def test_scores_do_not_depend_on_the_architecture(shape_type, tmp_path):
     command = ["score", "--ids", "--json", "--top", "3", model]
     there = output([PUNA, *command], ids)
     for name in ("neon", "i8mm"):
-        assert output([*EMULATED, *command, "--cpu", name], ids) == there
+        assert output([*AARCH64, *command, "--cpu", name], ids) == there
+    assert output([*POWER, *command], ids) == there
 
 
 def test_scores_in_numerics_bf16_are_those_of_ref_whatever_computes_them(tmp_path):
@@ -135,7 +135,7 @@ def test_scores_in_numerics_bf16_are_those_of_ref_whatever_computes_them(tmp_pat
     for way in WAYS if code == 0 else []:
         assert output([PUNA, *command, *way], ids) == expected
     assert code == 0 or "AVX512" in message
-    for build in ([CLANG], EMULATED):
+    for build in ([CLANG], AARCH64, POWER):
         if build[-1].exists():
             assert output([*build, *command, "--cpu", "ref"], ids) == expected
     if CLANG.exists() and code == 0:
@@ -147,9 +147,17 @@ def test_scores_in_numerics_bf16_are_those_of_ref_whatever_computes_them(tmp_pat
     ("neoverse-n1", b"ref neon", "kernel set 'i8mm' needs the CPU feature FEAT_I8MM"),
     ("cortex-a53", b"ref", "kernel set 'i8mm' needs the CPU feature FEAT_DotProd")])
 def test_the_aarch64_build_takes_what_the_cpu_has(cpu, sets, refusal, monkeypatch):
-    if not AARCH64.exists() or not TINY.exists():
-        pytest.skip("build/cross/puna or build/tiny.gguf is not built")
+    if not AARCH64[-1].exists() or not TINY.exists():
+        pytest.skip("build/aarch64/puna or build/tiny.gguf is not built")
     monkeypatch.setenv("QEMU_CPU", cpu)
-    assert output([*EMULATED, "version"], "").splitlines()[2].split() == [b"kernels", *sets.split()]
-    code, _, message = run([*EMULATED, "score", "--ids", "--cpu", "i8mm", TINY], "1 2 3")
+    assert output([*AARCH64, "version"], "").splitlines()[2].split() == [b"kernels", *sets.split()]
+    code, _, message = run([*AARCH64, "score", "--ids", "--cpu", "i8mm", TINY], "1 2 3")
     assert (code, refusal is None or refusal in message) == (0 if refusal is None else 6, True)
+
+
+def test_a_build_for_another_cpu_has_ref_alone():
+    if not POWER[-1].exists() or not TINY.exists():
+        pytest.skip("build/powerpc64le/puna or build/tiny.gguf is not built")
+    assert output([*POWER, "version"], "").splitlines()[2].split() == [b"kernels", b"ref"]
+    code, _, message = run([*POWER, "score", "--ids", "--cpu", "avx2", TINY], "1 2 3")
+    assert code == 6 and "kernel set 'avx2' needs the CPU feature AVX2" in message
