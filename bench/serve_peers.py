@@ -4,8 +4,10 @@
 Every round starts each server once a test, one after the other. Prompts are random token ids, answers
 are greedy and of a fixed length, streamed. Medians over the rounds are added to bench/RESULTS.md:
 
-  decode N      N streams of short prompts: tokens/s while all of them run, beside what `puna bench`
-                reaches with as many sequences; without guesses, as greedy answers to noise repeat
+  decode N      N streams of short prompts: tokens/s while all of them run; without guesses, as greedy
+                answers to noise repeat
+  overhead N    N answers in one piece to one prompt of 512 tokens that is cached: tokens/s, and their
+                share of what `puna bench` decodes with as many sequences at that depth (Puna alone)
   load N        N clients, each asking again as soon as it was answered: tokens/s, time to the first
                 token, gaps between the pieces of a stream; prompts distinct, or alike but for their end
   prompt 2048   time to the first token: cold, and again
@@ -74,18 +76,19 @@ class Server:
         self.process.terminate()
         self.process.wait(60)
 
-    async def ask(self, prompt, n_tokens):
+    async def ask(self, prompt, n_tokens, in_pieces=True):
         body = json.dumps({"model": self.model, "prompt": prompt, "max_tokens": n_tokens, "temperature": 0,
-                           "ignore_eos": True, "stream": True, "stream_options": {"include_usage": True}})
+                           "ignore_eos": True} |
+                          ({"stream": True, "stream_options": {"include_usage": True}} if in_pieces else {}))
         stream = Stream(time.monotonic(), [])
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self.read(body.encode(), stream)
+                await self.read(body.encode(), stream, in_pieces)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, ValueError) as e:
             stream.error = repr(e)
         return stream
 
-    async def read(self, body, stream):
+    async def read(self, body, stream, in_pieces):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
@@ -93,6 +96,10 @@ class Server:
             status = await reader.readline()
             if b" 200 " not in status:
                 raise ValueError(status)
+            if not in_pieces:
+                head, _, document = (await reader.read()).partition(b"\r\n\r\n")
+                self.note(json.loads(document), stream)
+                return
             while not (line := await reader.readline()).startswith(b"data: [DONE]"):
                 if not line:
                     raise ValueError("the stream ended before its end")
@@ -142,6 +149,16 @@ class Bench:
         assert end > begin, "the streams did not run at once"
         return {"tokens/s": sum(rates)}
 
+    def overhead(self, who, n):
+        prompt = self.tokens(LONG)
+        with self.start(who, n, 1024, "--draft-max", 0) as server:
+            async def all_answers():
+                await server.ask(prompt, 1)
+                return await asyncio.gather(*(server.ask(prompt, 2 * ANSWER, in_pieces=False) for _ in range(n)))
+            answers = checked(asyncio.run(all_answers()))
+        seconds = max(s.pieces[-1] for s in answers) - min(s.asked for s in answers)
+        return {"tokens/s": sum(s.n_tokens for s in answers) / seconds}
+
     def load(self, who, n, shared):
         common = self.tokens(LONG)
         with self.start(who, n, 1024) as server:
@@ -183,9 +200,9 @@ def checked(streams):
 
 
 def bench_rate(args, n):
-    """Tokens/s of n sequences in `puna bench`."""
+    """Tokens/s of n sequences in `puna bench`, behind a prompt of LONG tokens."""
     command = [args.puna, "bench", "--json", "-t", str(args.threads), "-c", "1024", "-p", "none", "-r", "3"]
-    command += ["-d", "0", "--parallel", "none"] if n == 1 else ["-d", "none", "--parallel", str(n)]
+    command += ["-d", str(LONG), "--parallel", "none"] if n == 1 else ["-d", "none", "--parallel", str(n)]
     done = json.loads(subprocess.run([*command, args.model], check=True, stdout=subprocess.PIPE).stdout)
     return done["tests"][0]["tokens_per_second"]
 
@@ -194,6 +211,8 @@ def tests(bench):
     both = ["Puna", "llama-server"]
     for n in (1, 8, 16):
         yield f"decode {n}", both, lambda who, n=n: bench.decode(who, n)
+    for n in (1, 8, 16):
+        yield f"overhead {n}", ["Puna"], lambda who, n=n: bench.overhead(who, n)
     for n in (1, 4, 16):
         for shared in (False, True):
             yield (f"load {n}, " + ("shared" if shared else "distinct"), both,
@@ -212,7 +231,7 @@ def rows(bench):
                 found[w].append(run(w))
         medians = {w: {k: statistics.median(r[k] for r in rounds) for k in rounds[0]}
                    for w, rounds in found.items()}
-        if name.startswith("decode"):
+        if name.startswith("overhead"):
             rate = bench_rate(bench.args, int(name.split()[1]))
             medians["Puna"]["of puna bench"] = medians["Puna"]["tokens/s"] / rate
         for w, values in medians.items():
