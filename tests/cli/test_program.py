@@ -311,6 +311,16 @@ def test_bytes_without_a_token_are_said_of_messages_too(model):
     assert (done.returncode, done.stderr) == (0, b"puna tokenize" + LEFT_OUT)
 
 
+def test_a_way_to_cut_words_that_is_a_guess_is_said(model):
+    path = model(ggml__pre=(STRING, ""))
+    for command in (["score"], ["run", "--raw", "-n", "1"]):
+        done = run(*command, path, data=b"ab")
+        assert done.returncode == 0 and done.stderr.decode() == (
+            f"puna: warning: {path}: without tokenizer.ggml.pre text is cut into words as by 'default', "
+            "which may not be as the model learned it\n")
+    assert run("score", model(ggml__pre=(STRING, "default")), data=b"ab").stderr == b""
+
+
 @pytest.fixture
 def draft(tmp_path):
     """draft(...): path of another gguf_file.llama(...)."""
