@@ -115,6 +115,17 @@ static bool make_chat_prompt(const struct service *s, struct answer_job *job, st
            truncate_chat(s, job, s->n_ctx - answer, &job->g->prompts[0], e);
 }
 
+/* Where the text, written by a template of the client's, begins with the token already, it has it
+ * once all the same. */
+static void drop_second_bos(const struct token_info *info, struct token_list *prompt)
+{
+    const uint32_t *ids = prompt->ids;
+    if (info->add_bos && prompt->n > 1 && ids[0] == info->bos && ids[1] == info->bos) {
+        prompt->n--;
+        memmove(prompt->ids, ids + 1, prompt->n * sizeof *ids);
+    }
+}
+
 /* Who sends a completion writes the whole prompt, control tokens included; an empty one is where
  * texts begin. */
 static bool make_completion_prompts(const struct service *s, struct answer_job *job,
@@ -131,6 +142,9 @@ static bool make_completion_prompts(const struct service *s, struct answer_job *
         struct token_list *prompt = &job->g->prompts[i];
         bool ok = given->is_ids || tokenizer_encode(s->answers.tokenizer, given->text,
                                                     TOKEN_ADD_BOS | TOKEN_PARSE_SPECIAL, prompt, e);
+        if (ok && !given->is_ids) {
+            drop_second_bos(info, prompt);
+        }
         for (size_t k = 0; ok && given->is_ids && k < given->n_ids; k++) {
             ok = token_list_push(prompt, given->ids[k], e);
         }

@@ -11,7 +11,7 @@ import subprocess
 import openai
 import pytest
 
-from gguf_file import I32, LLAMA_TOKENS, STRING, U32, llama
+from gguf_file import BOOL, I32, LLAMA_TOKENS, STRING, U32, llama
 from puna_server import PUNA, serving, wait_until
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
@@ -308,6 +308,40 @@ def test_ends_can_be_held_back(tmp_path):
         held = complete(client, "a", max_tokens=6, logit_bias={3: 5}, extra_body={
             "min_tokens": 4, "ignore_eos": True, "stop_token_ids": [3]})
         assert (held.usage.completion_tokens, held.choices[0].finish_reason) == (5, "stop")
+
+
+@pytest.fixture
+def with_bos(tmp_path):
+    """Llama 3's first special tokens behind the usual ones, of a model that wants BOS in front."""
+    names = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    path = tmp_path / "bos.gguf"
+    path.write_bytes(llama(
+        rows=N + 5, ggml__tokens=(STRING, [*LLAMA_TOKENS, "\u010a", *names]), ggml__token_type=(I32, [1] * (N + 1) + [3] * 4),
+        ggml__bos_token_id=(U32, N + 1), ggml__eos_token_id=(U32, N + 4), ggml__add_bos_token=(BOOL, True),
+        llama__context_length=(U32, 256), tokenizer__chat_template=(STRING, "{{ bos_token }}<|start_header_id|><|eot_id|>")))
+    with serving(path) as s:
+        yield s, N + 1
+
+
+def test_a_prompt_begins_with_one_bos_whoever_wrote_it(with_bos):
+    """In chats the template writes it, in completions the tokenizer does or a client's own template did."""
+    s, bos = with_bos
+    ids = s.post("/apply-template", {"messages": HELLO})["tokens"]
+    assert ids[0] == bos and ids.count(bos) == 1
+    asked = {"model": "bos", "max_tokens": 1, "echo": True, "logprobs": 0}
+
+    def prompt(text):
+        answer = s.post("/v1/completions", asked | {"prompt": text})
+        logprobs = answer["choices"][0]["logprobs"]
+        assert answer["choices"][0]["text"].startswith("" if isinstance(text, list) else text)
+        n = answer["usage"]["prompt_tokens"]
+        return logprobs["tokens"][:n], logprobs["text_offset"][:n]
+    name = "<|begin_of_text|>"
+    assert prompt("ab") == ([name, "a", "b"], [0, 0, 1])
+    assert prompt(name + "ab") == ([name, "a", "b"], [0, len(name), len(name) + 1])
+    assert prompt(name) == ([name], [0])
+    assert prompt(2 * name + "a")[0] == [name, name, "a"]  # as it was written
+    assert prompt([bos, bos, 64])[0] == [name, name, "a"]
 
 
 def test_a_stream_of_completions_is_the_whole_answer(client):
