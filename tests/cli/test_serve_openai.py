@@ -447,6 +447,23 @@ def test_what_has_no_effect_is_a_warning(client):
     assert [w["param"] for w in first.warnings] == ["verbosity"]
 
 
+def test_bytes_without_a_token_are_a_warning_and_an_error_when_strict(client, server, uniform):
+    """As `puna run` and `puna score` warn of them; of turns that are dropped they do not count."""
+    told = [{"param": "messages", "message": "has 2 bytes that the vocabulary has no token for: left out"}]
+    odd = [{"role": "user", "content": "a \4 llama\4"}]
+    answer = chat(client, odd, max_tokens=1)
+    assert answer.warnings == told and answer.usage.prompt_tokens == chat(
+        client, [{"role": "user", "content": "a  llama"}], max_tokens=1).usage.prompt_tokens
+    assert next(iter(chat(client, odd, max_tokens=1, stream=True))).warnings == told
+    assert server.post("/apply-template", {"messages": odd})["warnings"] == told
+    assert chat(client, odd + turns(20) + odd, max_tokens=8, extra_body={"truncation": "auto"}).warnings == told
+    assert "warnings" not in server.post("/apply-template", {"messages": HELLO})
+    error = refusal(openai.BadRequestError, chat, client, odd, extra_body={"strict": True})
+    assert error.param == "messages" and "2 bytes" in error.message
+    (warning,) = complete(uniform, ["a\1b", "c", "\1d\1"], max_tokens=1).warnings
+    assert warning == {"param": "prompt", "message": "has 3 bytes that the vocabulary has no token for: left out"}
+
+
 def test_bad_completions_are_named(uniform):
     for change, param, code in [({"suffix": "x"}, "suffix", "unsupported_parameter"),
                                 ({"prompt": [95]}, "prompt[0]", "invalid_value"),
