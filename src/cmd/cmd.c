@@ -112,6 +112,17 @@ static char *models_dir(const struct cmd_env *env, struct error *e)
     return cmd_user_path(env, env->xdg_data_home, ".local/share", "models", e);
 }
 
+/* One that a person named and mistyped must not be made because something was looked for in it. */
+static bool check_named_folder(const struct cmd_env *env, const char *folder, struct error *e)
+{
+    struct stat s;
+    bool is_named = env->models_dir != NULL && env->models_dir[0] != '\0';
+    errno = ENOTDIR;
+    return !is_named || (stat(folder, &s) == 0 && S_ISDIR(s.st_mode)) ||
+           error_set(e, ERROR_NOT_FOUND, "PUNA_MODELS names no folder: %s: %s", folder,
+                     strerror(errno));
+}
+
 static bool is_file(const char *path)
 {
     struct stat s;
@@ -188,6 +199,20 @@ static char *path_in_folder(const char *folder, const char *model, struct error 
     return path;
 }
 
+/* Nothing lies in the folder under the name. */
+static bool fetch_or_say(const struct cmd_env *env, const char *folder, const char *model,
+                         struct error *e)
+{
+    if (!check_named_folder(env, folder, e)) {
+        return model != NULL ? error_prefix(e, "no model '%s' here", model) : false;
+    }
+    if (model != NULL) {
+        return error_set(e, ERROR_NOT_FOUND, "no model '%s': neither a file here nor in %s", model,
+                         folder);
+    }
+    return fetch_default_model(folder, e);
+}
+
 bool cmd_find_model(const struct cmd_env *env, const char *model, char **out_path, struct error *e)
 {
     if (model != NULL && (strchr(model, '/') != NULL || access(model, F_OK) == 0)) {
@@ -201,12 +226,7 @@ bool cmd_find_model(const struct cmd_env *env, const char *model, char **out_pat
     char *path = path_in_folder(folder, model != NULL ? model : default_model, e);
     bool ok = path != NULL;
     if (ok && !is_file(path)) {
-        if (model != NULL) {
-            ok = error_set(e, ERROR_NOT_FOUND, "no model '%s': neither a file here nor in %s",
-                           model, folder);
-        } else {
-            ok = fetch_default_model(folder, e);
-        }
+        ok = fetch_or_say(env, folder, model, e);
     }
     mem_free(folder);
     if (!ok) {

@@ -238,17 +238,39 @@ static struct str long_name(const char *word)
     return equals != NULL ? (struct str){name.p, (size_t)(equals - name.p)} : name;
 }
 
-static bool is_ambiguous(const char *word, const struct option *longs)
+static bool is_name(struct str name, const struct option *longs)
 {
-    size_t n = 0;
-    for (; longs->name != NULL; longs++) {
-        n += str_starts_with(str_from(longs->name), long_name(word));
+    while (longs->name != NULL && !str_eq(str_from(longs->name), name)) {
+        longs++;
     }
-    return n > 1;
+    return longs->name != NULL;
 }
 
-static bool unknown_option(const char *word, const struct options_usage *usage, struct error *e)
+/* Puts the names that begin so into out, commas between; as many as fit. */
+static void list_longer_names(struct str name, const struct option *longs, char *out,
+                              size_t capacity)
 {
+    size_t n = 0;
+    out[0] = '\0';
+    for (; name.n > 0 && longs->name != NULL && n < capacity; longs++) {
+        if (str_starts_with(str_from(longs->name), name)) {
+            n += (size_t)snprintf(out + n, capacity - n, "%s--%s", n > 0 ? ", " : "", longs->name);
+        }
+    }
+}
+
+static bool unknown_option(const char *word, const struct options_usage *usage,
+                           const struct option *longs, struct error *e)
+{
+    char longer[256] = "";
+    if (word[1] == '-') {
+        list_longer_names(long_name(word), longs, longer, sizeof longer);
+    }
+    if (longer[0] != '\0') {
+        return error_set(e, ERROR_USAGE,
+                         "unknown option %s; names are written in full: %s (see %s%s --help)", word,
+                         longer, program_of(usage), usage->command);
+    }
     bool is_model =
         strcmp(word, "-m") == 0 || (word[1] == '-' && str_eq(long_name(word), STR("model")));
     bool takes_model = usage->synopsis != NULL && strstr(usage->synopsis, "MODEL") != NULL;
@@ -262,16 +284,15 @@ static void name_bad_option(int code, char **argv, const struct options_usage *u
 {
     const char *word = argv[optind - 1];
     char letter[3] = {'-', (char)optopt, '\0'};
-    bool is_letter = optopt > HELP_CODE && optopt < FIRST_LONG_CODE;
-    if (code == ':') {
+    bool is_letter = optopt != 0 && optopt != HELP_CODE && optopt < FIRST_LONG_CODE;
+    if (!is_letter && !is_name(long_name(word), longs)) {
+        unknown_option(word, usage, longs, e);
+    } else if (code == ':') {
         error_set(e, ERROR_USAGE, "option %s needs a value", is_letter ? letter : word);
-    } else if (!is_letter && is_ambiguous(word, longs)) {
-        error_set(e, ERROR_USAGE, "option %s may stand for several (see %s%s --help)", word,
-                  program_of(usage), usage->command);
     } else if (optopt >= FIRST_LONG_CODE || optopt == HELP_CODE) {
         error_set(e, ERROR_USAGE, "option %s takes no value", word);
     } else {
-        unknown_option(is_letter ? letter : word, usage, e);
+        unknown_option(is_letter ? letter : word, usage, longs, e);
     }
 }
 
@@ -281,6 +302,15 @@ static bool is_word_of_letters(const struct option_spec *s, const char *word)
     bool is_number = s->kind == OPTION_U32 || s->kind == OPTION_U64 || s->kind == OPTION_SEED ||
                      s->kind == OPTION_I32 || s->kind == OPTION_F32;
     return is_number && optarg == word + 2 && optarg[0] >= 'a' && optarg[0] <= 'z';
+}
+
+/* getopt takes the beginning of a name for the name. What that means changes with the next option,
+ * and `--draft FILE` meant --draft-max where there is no --draft. */
+static bool is_abbreviated(int code, char **argv, const struct option *longs, const char **out_word)
+{
+    bool is_apart = optarg != NULL && optarg == argv[optind - 1];
+    *out_word = argv[optind - (is_apart ? 2 : 1)];
+    return (code == HELP_CODE || code >= FIRST_LONG_CODE) && !is_name(long_name(*out_word), longs);
 }
 
 static enum options_result parse_all(const struct options_usage *usage,
@@ -293,6 +323,11 @@ static enum options_result parse_all(const struct options_usage *usage,
     int code;
     while ((code = getopt_long(line->argc, line->argv, tables->shorts, tables->longs, NULL)) !=
            -1) {
+        const char *word;
+        if (is_abbreviated(code, line->argv, tables->longs, &word)) {
+            unknown_option(word, usage, tables->longs, e);
+            return OPTIONS_BAD;
+        }
         if (code == HELP_CODE || code == 'h') {
             print_help(usage, specs, n_specs);
             return OPTIONS_HELP;
@@ -304,9 +339,8 @@ static enum options_result parse_all(const struct options_usage *usage,
             return OPTIONS_BAD;
         }
         if (!set_value(s, optarg, e)) {
-            const char *word = line->argv[optind - 1];
             if (is_word_of_letters(s, word)) {
-                unknown_option(word, usage, e);
+                unknown_option(word, usage, tables->longs, e);
             }
             return OPTIONS_BAD;
         }

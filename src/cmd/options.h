@@ -55,8 +55,8 @@ struct options_line {
 };
 
 /* Parses argv[1..]. Operands (at most max_operands) go to operands[], unset ones stay NULL.
- * Unknown options, missing, malformed and out-of-range values, and surplus operands are errors that
- * name them. -h and --help are added by themselves. */
+ * Unknown options, abbreviated ones too, missing, malformed and out-of-range values, and surplus
+ * operands are errors that name them. -h and --help are added by themselves. */
 enum options_result options_parse(const struct options_usage *usage,
                                   const struct option_spec *specs, size_t n_specs,
                                   const struct options_line *line, struct error *e);

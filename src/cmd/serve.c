@@ -231,6 +231,25 @@ static void on_loaded(void *argument)
 
 /* --- the end */
 
+/* A reader that does not read costs lines, not time: a pipe that can be written to takes a whole
+ * line. */
+static bool write_log(struct str line)
+{
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0 &&
+           write(STDERR_FILENO, line.p, line.n) == (ssize_t)line.n;
+}
+
+static void tell_drain(uint32_t n_clients, uint32_t seconds)
+{
+    char line[160];
+    int n = snprintf(line, sizeof line,
+                     "puna serve: draining: %u client%s being served, for %u s at most; "
+                     "Ctrl-C again quits at once\n",
+                     n_clients, n_clients == 1 ? " is" : "s are", seconds);
+    write_log((struct str){line, (size_t)n});
+}
+
 /* What still runs is told. */
 static void end_answers(void *argument)
 {
@@ -254,7 +273,10 @@ static void on_signal(void *argument)
     if (s->options.drain_s == 0) {
         end_answers(s);
     } else {
-        http_server_drain(s->server, s->options.drain_s * 1000 + LAST_WORDS_MS);
+        uint32_t n = http_server_drain(s->server, s->options.drain_s * 1000 + LAST_WORDS_MS);
+        if (n > 0) {
+            tell_drain(n, s->options.drain_s);
+        }
         http_timer_start(s->drain, s->options.drain_s * 1000);
     }
 }
@@ -271,15 +293,6 @@ static void wait_for_loader(struct serve *s)
 }
 
 /* --- the log */
-
-/* A reader that does not read costs lines, not time: a pipe that can be written to takes a whole
- * line. */
-static bool write_log(struct str line)
-{
-    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
-    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0 &&
-           write(STDERR_FILENO, line.p, line.n) == (ssize_t)line.n;
-}
 
 static bool choose_log(struct serve *s, struct error *e)
 {

@@ -161,6 +161,19 @@ static bool open_file(struct session *s, uint32_t ctx, struct error *e)
     return (s->tokenizer != NULL && choose_ctx(s, ctx, e)) || error_prefix(e, "%s", s->path);
 }
 
+/* Files from before the key existed answer, only worse, and nobody knows why. */
+static void warn_of_guess(const struct session *s)
+{
+    if (tokenizer_info(s->tokenizer)->pre_is_guess) {
+        char text[ERROR_TEXT_BYTES];
+        snprintf(text, sizeof text,
+                 "%s: without tokenizer.ggml.pre text is cut into words as by 'default', which may "
+                 "not be as the model learned it",
+                 s->path);
+        print_warning(text);
+    }
+}
+
 /* What loading needs beside the file. */
 struct loading {
     const struct options_model *options;
@@ -220,6 +233,7 @@ static bool load(struct session *s, struct loading *l, struct error *e)
     if (!open_file(s, l->options->ctx, e) || !open_draft(s, e)) {
         return false;
     }
+    warn_of_guess(s);
     l->pool = s->pool = create_pool(l->options->threads, e);
     return s->pool != NULL && load_weights(s, l, s->cache_folder, e) &&
            (s->draft == NULL || load_weights(s->draft, l, s->cache_folder, e));

@@ -214,3 +214,12 @@ bool api_request_parse(enum api_endpoint endpoint, struct str body,
     }
     return ok;
 }
+
+bool api_request_warn(struct api_request *r, const char *param, const char *message,
+                      struct api_error *e)
+{
+    struct api_error ignored = {0};
+    struct api_reader reader = {.request = r, .error = e != NULL ? e : &ignored};
+    api_enter_key(&reader, param);
+    return api_warn(&reader, "%s", message);
+}

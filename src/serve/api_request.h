@@ -165,6 +165,11 @@ bool api_request_parse(enum api_endpoint endpoint, struct str body,
                        const struct api_options *options, struct api_request *out,
                        struct api_error *e);
 
+/* A warning about the parameter that only shows when the request is worked on; with `strict` it is
+ * an error, in *e. Also false, API_ERROR_OVERLOADED, when memory runs out. */
+bool api_request_warn(struct api_request *r, const char *param, const char *message,
+                      struct api_error *e);
+
 /* Releases all that the request owns and zeroes it. A zeroed request is allowed. */
 void api_request_finish(struct api_request *r);
 

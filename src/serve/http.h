@@ -102,8 +102,9 @@ void http_server_stop(struct http_server *s);
 
 /* Accepts nothing new, closes idle connections, lets the others finish, and returns from
  * http_server_run() when none is left or after timeout_ms; what still runs then is dropped by
- * http_server_destroy(). Again: a shorter time may be given. */
-void http_server_drain(struct http_server *s, uint32_t timeout_ms);
+ * http_server_destroy(). Again: a shorter time may be given. Returns how many clients are waited
+ * for. */
+uint32_t http_server_drain(struct http_server *s, uint32_t timeout_ms);
 bool http_server_is_draining(const struct http_server *s);
 
 /* --- work for the I/O thread: tasks, timers, signals */

@@ -327,21 +327,25 @@ static void stop_listening(struct http_server *s)
     s->n_listeners = 0;
 }
 
-void http_server_drain(struct http_server *s, uint32_t timeout_ms)
+uint32_t http_server_drain(struct http_server *s, uint32_t timeout_ms)
 {
     struct timeval after = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
     event_add(s->drain_event, &after);
     s->draining = true;
     stop_listening(s);
+    uint32_t n_waited_for = 0;
     for (struct http_connection *c = s->connections, *next; c != NULL; c = next) {
         next = c->next;
         if (http_connection_is_idle(c)) {
             http_connection_doom(c);
+        } else {
+            n_waited_for += c->state != HTTP_LINGERING && c->state != HTTP_DOOMED;
         }
     }
     if (s->n_connections == 0) {
         event_base_loopbreak(s->base);
     }
+    return n_waited_for;
 }
 
 bool http_server_is_draining(const struct http_server *s)

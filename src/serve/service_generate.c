@@ -2,6 +2,8 @@
 #include "base/mem.h"
 #include "serve/service_internal.h"
 
+#include <stdio.h>
+
 /* A prompt's byte takes at most six in JSON, so an answer has room for them. */
 enum { MAX_ECHOED_TOKENS = 131072, MAX_ECHOED_BYTES = 8 << 20 };
 
@@ -84,7 +86,7 @@ static bool truncate_chat(const struct service *s, struct answer_job *job, uint3
     bool ok = true;
     while (ok && (low + 1 < high || rendered != high)) {
         size_t middle = low + 1 < high ? low + (high - low) / 2 : high;
-        prompt->n = 0;
+        prompt->n = prompt->n_dropped = 0;
         ok = service_render(s, r, n_system, ends[middle - 1] - n_system, prompt, e);
         rendered = middle;
         if (prompt->n > room && middle < high) {
@@ -115,6 +117,17 @@ static bool make_chat_prompt(const struct service *s, struct answer_job *job, st
            truncate_chat(s, job, s->n_ctx - answer, &job->g->prompts[0], e);
 }
 
+/* Where the text, written by a template of the client's, begins with the token already, it has it
+ * once all the same. */
+static void drop_second_bos(const struct token_info *info, struct token_list *prompt)
+{
+    const uint32_t *ids = prompt->ids;
+    if (info->add_bos && prompt->n > 1 && ids[0] == info->bos && ids[1] == info->bos) {
+        prompt->n--;
+        memmove(prompt->ids, ids + 1, prompt->n * sizeof *ids);
+    }
+}
+
 /* Who sends a completion writes the whole prompt, control tokens included; an empty one is where
  * texts begin. */
 static bool make_completion_prompts(const struct service *s, struct answer_job *job,
@@ -131,6 +144,9 @@ static bool make_completion_prompts(const struct service *s, struct answer_job *
         struct token_list *prompt = &job->g->prompts[i];
         bool ok = given->is_ids || tokenizer_encode(s->answers.tokenizer, given->text,
                                                     TOKEN_ADD_BOS | TOKEN_PARSE_SPECIAL, prompt, e);
+        if (ok && !given->is_ids) {
+            drop_second_bos(info, prompt);
+        }
         for (size_t k = 0; ok && given->is_ids && k < given->n_ids; k++) {
             ok = token_list_push(prompt, given->ids[k], e);
         }
@@ -147,6 +163,24 @@ static bool make_completion_prompts(const struct service *s, struct answer_job *
         }
     }
     return true;
+}
+
+bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,
+                          struct api_error *error)
+{
+    char text[96];
+    snprintf(text, sizeof text, "has %zu byte%s that the vocabulary has no token for: left out",
+             n_bytes, n_bytes > 1 ? "s" : "");
+    return n_bytes == 0 || api_request_warn(request, param, text, error);
+}
+
+static bool warn_dropped(struct answer_job *job, const char *param, struct api_error *error)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < job->g->n_prompts; i++) {
+        n += job->g->prompts[i].n_dropped;
+    }
+    return service_warn_dropped(&job->request, param, n, error);
 }
 
 /* ---- checks ---- */
@@ -287,16 +321,18 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
 {
     struct error e = {0};
     bool is_chat = job->request.endpoint == API_CHAT;
+    const char *param = is_chat ? "messages" : "prompt";
     if (!service_check_model(s, job->request.model, error) ||
         !check_bytes(s, &job->request, error)) {
         return false;
     }
     if (!(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, &e)) {
-        return api_error_from(error, &e, is_chat ? "messages" : "prompt");
+        return api_error_from(error, &e, param);
     }
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);
-    return check_context(s, job, error) && check_echo(s, job, error) && check_answer(job, error);
+    return check_context(s, job, error) && check_echo(s, job, error) && check_answer(job, error) &&
+           warn_dropped(job, param, error);
 }
 
 /* Seconds in the field as the official clients write them, "600" or "0.5"; negative when it is not

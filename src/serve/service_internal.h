@@ -32,6 +32,10 @@ bool service_check_ready(const struct service *s, struct http_exchange *x);
 /* True for a name of the model, and for none where that is allowed. */
 bool service_check_model(const struct service *s, struct str name, struct api_error *error);
 
+/* Warns of bytes that the vocabulary has no token for, if any; see api_request_warn(). */
+bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,
+                          struct api_error *error);
+
 /* The prompt of a chat without n_dropped messages behind the first n_system. */
 bool service_render(const struct service *s, const struct api_generation *r, size_t n_system,
                     size_t n_dropped, struct token_list *out, struct error *e);

@@ -100,10 +100,13 @@ void service_apply_template(void *service, struct http_exchange *x, struct str p
     buf_init(&text, MAX_JSON_BYTES);
     buf_init(&out, MAX_JSON_BYTES);
     bool ok = api_request_parse(API_APPLY_TEMPLATE, http_body(x), &s->api, &request, &error);
-    struct api_head head = {.warnings = request.warnings, .n_warnings = request.n_warnings};
     if (ok && (!service_render(s, &request.generation, 0, 0, &ids, &e) ||
-               !tokenizer_decode(s->answers.tokenizer, ids.ids, ids.n, true, &text, &e) ||
-               !api_apply_template_print(&head, buf_str(&text), ids.ids, ids.n, &out, &e))) {
+               !tokenizer_decode(s->answers.tokenizer, ids.ids, ids.n, true, &text, &e))) {
+        ok = api_error_from(&error, &e, "messages");
+    }
+    ok = ok && service_warn_dropped(&request, "messages", ids.n_dropped, &error);
+    struct api_head head = {.warnings = request.warnings, .n_warnings = request.n_warnings};
+    if (ok && !api_apply_template_print(&head, buf_str(&text), ids.ids, ids.n, &out, &e)) {
         ok = api_error_from(&error, &e, "messages");
     }
     reply(x, ok, &out, &error);

@@ -39,6 +39,7 @@ struct token_info {
     uint32_t n_tokens;
     uint32_t bos, eos, eot, eom, unknown, pad;
     bool add_bos, add_eos, add_space_prefix;
+    bool pre_is_guess; /* the file does not say, and the tokens do not tell */
 };
 
 /* A growable list of ids. Zeroed is empty. */

@@ -189,6 +189,8 @@ static bool read_pre(struct vocab *v, const struct gguf *g, struct error *e)
     if (!gguf_get_str(g, "tokenizer.ggml.pre", false, &name, e)) {
         return false;
     }
+    bool is_told = gguf_find(g, "tokenizer.ggml.pre") != NULL && name.n > 0;
+    v->info.pre_is_guess = !is_told && !looks_like_llama3(v);
     if (name.n == 0 || (str_eq(name, STR("default")) && looks_like_llama3(v))) {
         name = looks_like_llama3(v) ? STR("llama3") : STR("default");
     }

@@ -12,6 +12,7 @@ import time
 
 PUNA = os.path.abspath(os.environ.get("PUNA", "build/release/puna"))
 LINE = re.compile(r"listening on http://(.*):(\d+)\n")
+ENDING = "puna serve: draining: {} being served, for {} s at most; Ctrl-C again quits at once\n"
 PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
 
 

@@ -74,6 +74,7 @@ def wait_until(condition):
 ])
 def test_program_and_script_mean_the_same_folder(fetch, tmp_path, environment, folder):
     environment = {k: v.format(tmp_path) for k, v in environment.items()}
+    (tmp_path / "mine").mkdir()
     for command in ([PUNA, "inspect"], [PUNA, "tokenize"], [SCRIPT]):
         code, text = finish(fetch(command, "exit 22", **environment))
         assert code == 3 and f"(89 MiB), into {tmp_path}/{folder}\n" in text, text
@@ -86,18 +87,33 @@ def test_without_a_place_there_is_nothing_to_fetch(fetch):
 
 
 def test_a_full_disk_is_told_from_a_model_that_does_not_come(fetch, tmp_path):
+    (tmp_path / "a").mkdir()
     for command in ([PUNA, "inspect"], [SCRIPT]):
         code, text = finish(fetch(command, "exit 23", PUNA_MODELS=str(tmp_path / "a")))
         assert code == 4 and "disk full" in text
     (tmp_path / "file").write_text("")
-    code, text = finish(fetch([PUNA, "inspect"], "exit 0", PUNA_MODELS=str(tmp_path / "file/b")))
-    assert code == 4 and "cannot create" in text
+    for command, place in (([PUNA, "inspect"], {"XDG_DATA_HOME": str(tmp_path / "file")}),
+                           ([SCRIPT], {"PUNA_MODELS": str(tmp_path / "file/b")})):
+        code, text = finish(fetch(command, "exit 0", **place))
+        assert code == 4 and "cannot create" in text
+
+
+@pytest.mark.parametrize("name, reason", [("missing", "No such file or directory"), ("file", "Not a directory"),
+                                          ("file/b", "Not a directory")])
+def test_a_model_folder_that_was_mistyped_is_not_made(fetch, tmp_path, name, reason):
+    (tmp_path / "file").write_text("")
+    said = f"PUNA_MODELS names no folder: {tmp_path / name}: {reason}\n"
+    for command, start in ((["inspect"], ""), (["serve", "--port", "0"], ""), (["inspect", "x"], "no model 'x' here: ")):
+        code, text = finish(fetch([PUNA, *command], "exit 0", PUNA_MODELS=str(tmp_path / name)))
+        assert (code, text) == (3, f"puna {command[0]}: {start}{said}")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bin", "file"]
 
 
 @pytest.mark.parametrize("number, whole_group, code", [
     (signal.SIGINT, True, 130),  # Ctrl-C in a terminal
     (signal.SIGTERM, False, -signal.SIGTERM), (signal.SIGKILL, False, -signal.SIGKILL)])
 def test_whoever_stops_puna_stops_the_fetch(fetch, tmp_path, number, whole_group, code):
+    (tmp_path / "models").mkdir()
     process = fetch([PUNA, "inspect"], f"echo $$ >{tmp_path}/part; mv {tmp_path}/part {tmp_path}/pid; "
                     "exec sleep 300", PUNA_MODELS=str(tmp_path / "models"))
     wait_until((tmp_path / "pid").exists)

@@ -168,7 +168,13 @@ def test_a_context_of_more_positions_than_have_angles_is_refused(model, command)
     (["-m", "x"], "unknown option -m; the model is named without one (see puna run --help)"),
     (["--model=x"], "unknown option --model=x; the model is named without one"),
     (["--mode=x"], "unknown option --mode=x (see"),
-    (["--top", "1"], "option --top may stand for several (see puna run --help)"),
+    (["--top", "1"], "unknown option --top; names are written in full: --top-k, --top-p (see puna run --help)"),
+    (["--top=1"], "unknown option --top=1; names are written in full: --top-k, --top-p (see"),
+    (["--thread"], "unknown option --thread; names are written in full: --threads (see"),
+    (["--rawest"], "unknown option --rawest (see"),
+    (["--=x"], "unknown option --=x (see"),
+    (["--raw=x"], "option --raw=x takes no value"),
+    (["--threads"], "option --threads needs a value"),
 ])
 def test_a_bad_option_is_named_with_what_it_takes(args, message):
     code, line = failure("run", *args)
@@ -194,6 +200,20 @@ def test_help_is_asked_for_in_any_form():
         done = run(form, "run", "ex\ntra")
         assert (done.returncode, done.stdout, done.stderr) == (
             2, b"", b"puna: surplus argument 'ex\\ntra' (see puna --help)\n")
+
+
+def test_no_beginning_of_a_name_is_taken_for_it(model):
+    """--draft once set --draft-max where there is no --draft."""
+    path = model()
+    for command in COMMANDS:
+        names = re.findall(r"--([\w-]+)", "".join(re.findall(r"^ +-.*", run(command, "--help").stdout.decode(), re.M)))
+        assert "help" in names
+        for name in names:
+            for short in {name[:len(name) // 2], name[:-1]} - {*names}:
+                code, line = failure(command, f"--{short}", path)
+                assert code == 2 and f"unknown option --{short}; " in line and f"--{name}" in line.split(": ", 2)[2]
+    assert failure("serve", "--draft", "3", path) == (
+        2, "puna serve: unknown option --draft; names are written in full: --draft-max (see puna serve --help)\n")
 
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -289,6 +309,16 @@ def test_bytes_without_a_token_are_said_of_messages_too(model):
     chat = b'{"messages": [{"role": "user", "content": "a\\u0001\\u0002"}]}'
     done = run("tokenize", "--chat", "--chat-template", "chatml", path, data=chat)
     assert (done.returncode, done.stderr) == (0, b"puna tokenize" + LEFT_OUT)
+
+
+def test_a_way_to_cut_words_that_is_a_guess_is_said(model):
+    path = model(ggml__pre=(STRING, ""))
+    for command in (["score"], ["run", "--raw", "-n", "1"]):
+        done = run(*command, path, data=b"ab")
+        assert done.returncode == 0 and done.stderr.decode() == (
+            f"puna: warning: {path}: without tokenizer.ggml.pre text is cut into words as by 'default', "
+            "which may not be as the model learned it\n")
+    assert run("score", model(ggml__pre=(STRING, "default")), data=b"ab").stderr == b""
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from gguf_file import BOOL, LLAMA_TOKENS, U32, llama
-from puna_server import PUNA, Server, serving, wait_until
+from puna_server import ENDING, PUNA, Server, serving, wait_until
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
 WIDTH = 576
@@ -268,13 +268,14 @@ def test_who_leaves_is_not_computed_for(server):
 
 
 def test_shutting_down_is_told_to_who_waits():
-    with serving("--parallel", 1, "-c", 512) as s:
-        connection = http.client.HTTPConnection(*s.address, timeout=60)
-        connection.request("POST", "/v1/embeddings", json.dumps({"model": MODEL, "input": ["word " * 100] * 3}))
-        wait_until(lambda: s.metric("puna_requests_running") > 0)
-        assert s.stop() == (0, "")  # what runs is finished
-        answer = connection.getresponse()
-        assert (answer.status, len(json.loads(answer.read())["data"])) == (200, 3)
+    s = Server("--parallel", 1, "-c", 512)
+    connection = http.client.HTTPConnection(*s.address, timeout=60)
+    connection.request("POST", "/v1/embeddings", json.dumps({"model": MODEL, "input": ["word " * 100] * 3}))
+    wait_until(lambda: s.metric("puna_requests_running") > 0)
+    code, errors = s.stop()  # what runs is finished
+    assert code == 0 and errors in ("", ENDING.format("1 client is", 30))
+    answer = connection.getresponse()
+    assert (answer.status, len(json.loads(answer.read())["data"])) == (200, 3)
 
 
 def test_who_waits_too_long_for_the_end_is_told():

@@ -11,7 +11,7 @@ import subprocess
 import openai
 import pytest
 
-from gguf_file import I32, LLAMA_TOKENS, STRING, U32, llama
+from gguf_file import BOOL, I32, LLAMA_TOKENS, STRING, U32, llama
 from puna_server import PUNA, serving, wait_until
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
@@ -310,6 +310,40 @@ def test_ends_can_be_held_back(tmp_path):
         assert (held.usage.completion_tokens, held.choices[0].finish_reason) == (5, "stop")
 
 
+@pytest.fixture
+def with_bos(tmp_path):
+    """Llama 3's first special tokens behind the usual ones, of a model that wants BOS in front."""
+    names = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    path = tmp_path / "bos.gguf"
+    path.write_bytes(llama(
+        rows=N + 5, ggml__tokens=(STRING, [*LLAMA_TOKENS, "\u010a", *names]), ggml__token_type=(I32, [1] * (N + 1) + [3] * 4),
+        ggml__bos_token_id=(U32, N + 1), ggml__eos_token_id=(U32, N + 4), ggml__add_bos_token=(BOOL, True),
+        llama__context_length=(U32, 256), tokenizer__chat_template=(STRING, "{{ bos_token }}<|start_header_id|><|eot_id|>")))
+    with serving(path) as s:
+        yield s, N + 1
+
+
+def test_a_prompt_begins_with_one_bos_whoever_wrote_it(with_bos):
+    """In chats the template writes it, in completions the tokenizer does or a client's own template did."""
+    s, bos = with_bos
+    ids = s.post("/apply-template", {"messages": HELLO})["tokens"]
+    assert ids[0] == bos and ids.count(bos) == 1
+    asked = {"model": "bos", "max_tokens": 1, "echo": True, "logprobs": 0}
+
+    def prompt(text):
+        answer = s.post("/v1/completions", asked | {"prompt": text})
+        logprobs = answer["choices"][0]["logprobs"]
+        assert answer["choices"][0]["text"].startswith("" if isinstance(text, list) else text)
+        n = answer["usage"]["prompt_tokens"]
+        return logprobs["tokens"][:n], logprobs["text_offset"][:n]
+    name = "<|begin_of_text|>"
+    assert prompt("ab") == ([name, "a", "b"], [0, 0, 1])
+    assert prompt(name + "ab") == ([name, "a", "b"], [0, len(name), len(name) + 1])
+    assert prompt(name) == ([name], [0])
+    assert prompt(2 * name + "a")[0] == [name, name, "a"]  # as it was written
+    assert prompt([bos, bos, 64])[0] == [name, name, "a"]
+
+
 def test_a_stream_of_completions_is_the_whole_answer(client):
     options = {"model": MODEL, "prompt": ["The llama", "A hat"], "n": 2, "temperature": 1, "seed": 1, "max_tokens": 8,
                "logprobs": 1}
@@ -411,6 +445,23 @@ def test_what_has_no_effect_is_a_warning(client):
     assert [w["param"] for w in answer.warnings] == ["verbosity"]
     first = next(iter(chat(client, max_tokens=1, verbosity="low", stream=True)))
     assert [w["param"] for w in first.warnings] == ["verbosity"]
+
+
+def test_bytes_without_a_token_are_a_warning_and_an_error_when_strict(client, server, uniform):
+    """As `puna run` and `puna score` warn of them; of turns that are dropped they do not count."""
+    told = [{"param": "messages", "message": "has 2 bytes that the vocabulary has no token for: left out"}]
+    odd = [{"role": "user", "content": "a \4 llama\4"}]
+    answer = chat(client, odd, max_tokens=1)
+    assert answer.warnings == told and answer.usage.prompt_tokens == chat(
+        client, [{"role": "user", "content": "a  llama"}], max_tokens=1).usage.prompt_tokens
+    assert next(iter(chat(client, odd, max_tokens=1, stream=True))).warnings == told
+    assert server.post("/apply-template", {"messages": odd})["warnings"] == told
+    assert chat(client, odd + turns(20) + odd, max_tokens=8, extra_body={"truncation": "auto"}).warnings == told
+    assert "warnings" not in server.post("/apply-template", {"messages": HELLO})
+    error = refusal(openai.BadRequestError, chat, client, odd, extra_body={"strict": True})
+    assert error.param == "messages" and "2 bytes" in error.message
+    (warning,) = complete(uniform, ["a\1b", "c", "\1d\1"], max_tokens=1).warnings
+    assert warning == {"param": "prompt", "message": "has 3 bytes that the vocabulary has no token for: left out"}
 
 
 def test_bad_completions_are_named(uniform):

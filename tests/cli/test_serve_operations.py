@@ -15,7 +15,7 @@ import prometheus_client.parser
 import pytest
 
 from gguf_file import LLAMA_TOKENS, STRING, U32, llama
-from puna_server import PUNA, Server, serving, wait_until
+from puna_server import ENDING, PUNA, Server, serving, wait_until
 
 DEFAULT = "SmolLM2-135M-Instruct.Q4_1"
 SECRET = "xyzzy"
@@ -308,7 +308,20 @@ def test_what_outlasts_the_drain_is_told(seconds):
         text = read_all(whole)
         assert text.startswith("HTTP/1.1 503 ") and "Retry-After: 1\r\n" in text and "Connection: close" in text
         assert s.process.wait(60) == 0
-    assert s.process.communicate() == ("", "")
+    assert s.process.communicate() == ("", seconds and ENDING.format("3 clients are", seconds) or "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_ends_it_is_told_what_it_waits_for(number):
+    s = Server("--drain-timeout", 600)
+    with start(s, LONG | {"stream": True}), start(s, LONG) as other, s.connect():
+        wait_until(lambda: s.metric("puna_requests_running") == 2)
+        s.process.send_signal(number)
+        assert s.process.stderr.readline() == ENDING.format("2 clients are", 600)
+        other.close()
+        assert s.process.poll() is None
+        s.process.send_signal(signal.SIGINT)
+        assert (s.process.wait(60), s.process.communicate()) == (130, ("", ""))
 
 
 def test_who_does_not_read_its_end_holds_nobody_up(path):

@@ -33,7 +33,7 @@ struct toy {
     size_t n_flooded;
     size_t most_pending;
     struct http_task task;
-    _Atomic int n_handled, n_closed, n_tasks, n_heads, n_drained;
+    _Atomic int n_handled, n_closed, n_tasks, n_heads, n_drained, n_waited_for;
     _Atomic int n_ended, last_status; /* of the exchange that ended last */
     _Atomic uint64_t last_bytes;
     void *last_attached;
@@ -225,7 +225,7 @@ static void stop(struct toy *t)
 static void drain(void *argument)
 {
     struct toy *t = argument;
-    http_server_drain(t->server, 600000);
+    t->n_waited_for = (int)http_server_drain(t->server, 600000);
     t->n_tasks++;
 }
 

@@ -557,6 +557,7 @@ static void draining_lets_answers_end_and_nothing_begin(void **state)
     WAIT_FOR(t.keeps);
     http_server_post(t.server, &drain_task);
     assert_true(is_closed(idle));
+    assert_int_equal(t.n_waited_for, 1);
     http_server_post(t.server, &t.task);
     receive(busy, text, sizeof text, NULL, 0);
     assert_non_null(strstr(text, "Connection: close\r\n"));

@@ -293,6 +293,7 @@ static void other_byte_level_models_merge_and_add_no_bos(void **state)
                                         .u32 = 4};
         struct made m = make_good(&spec);
         assert_string_equal(tokenizer_info(m.t)->pre, canonical[i]);
+        assert_true(tokenizer_info(m.t)->pre_is_guess == (names[i] == NULL));
         check_ids(m.t, "abc", TOKEN_ADD_BOS, 2, (const uint32_t[]){0, 5});
         finish(&m);
     }
@@ -319,6 +320,7 @@ static void a_llama3_vocabulary_without_pre_is_recognised(void **state)
     m = make_good(&spec);
     const struct token_info *info = tokenizer_info(m.t);
     assert_string_equal(info->pre, "llama3");
+    assert_false(info->pre_is_guess);
     assert_true(info->add_bos);
     assert_int_equal(info->bos, 128000);
     assert_int_equal(info->eos, 128001);
