@@ -116,8 +116,8 @@ TEMPLATE __m512i pair_sum(struct q256_form form, const struct q256_scales *scale
     return sum;
 }
 
-/* isum + acc * scale; acc is used up. With a fold every four lines gcc 12 would compute the folds of
- * a unit together, for which it lacks registers: then in assembly, which stays where it is written. */
+/* isum + acc * scale; acc is used up. With a fold every four lines gcc 12 would compute the folds
+ * of a unit together, for which it lacks registers: then in assembly, which stays in its place. */
 TEMPLATE __m512i fold(__m512i isum, __m512i acc, __m512i scale, int sub_items)
 {
     if (sub_items == 32) {
