@@ -6,7 +6,7 @@ are greedy and of a fixed length, streamed. Medians over the rounds are added to
 
   decode N      N streams of short prompts: tokens/s while all of them run; without guesses, as greedy
                 answers to noise repeat
-  overhead N    N answers in one piece to one prompt of 512 tokens that is cached: tokens/s, and their
+  overhead N    N answers in one piece to prompts of 512 tokens that are cached: tokens/s, and their
                 share of what `puna bench` decodes with as many sequences at that depth (Puna alone)
   load N        N clients, each asking again as soon as it was answered: tokens/s, time to the first
                 token, gaps between the pieces of a stream; prompts distinct, or alike but for their end
@@ -150,11 +150,11 @@ class Bench:
         return {"tokens/s": sum(rates)}
 
     def overhead(self, who, n):
-        prompt = self.tokens(LONG)
+        prompts = [self.tokens(LONG) for _ in range(n)]
         with self.start(who, n, 1024, "--draft-max", 0) as server:
             async def all_answers():
-                await server.ask(prompt, 1)
-                return await asyncio.gather(*(server.ask(prompt, 2 * ANSWER, in_pieces=False) for _ in range(n)))
+                await asyncio.gather(*(server.ask(prompt, 1) for prompt in prompts))
+                return await asyncio.gather(*(server.ask(prompt, 2 * ANSWER, in_pieces=False) for prompt in prompts))
             answers = checked(asyncio.run(all_answers()))
         seconds = max(s.pieces[-1] for s in answers) - min(s.asked for s in answers)
         return {"tokens/s": sum(s.n_tokens for s in answers) / seconds}
