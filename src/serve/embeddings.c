@@ -84,7 +84,7 @@ static void fail(struct embeddings *a, const struct error *why)
     api_error_from(&error, why, NULL);
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
-    reply_error(a->x, &error);
+    http_reply_error(a->x, &error);
     a->x = NULL;
     stop_engine(a);
 }

@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "serve/api_error.h"
 
 #include <stdint.h>
 
@@ -169,16 +170,10 @@ bool http_add_header(struct http_exchange *x, const char *name, const char *valu
 /* type: of the body; NULL with an empty body for none. */
 void http_reply(struct http_exchange *x, int status, const char *type, struct str body);
 
-struct http_error {
-    int status;
-    const char *type;  /* "invalid_request_error", ... */
-    const char *param; /* NULL: null */
-    const char *code;  /* NULL: null */
-    const char *message;
-};
-/* {"error":{"message","type","param","code"}} */
-void http_reply_error(struct http_exchange *x, const struct http_error *error);
-/* The same for *e: status and type of error_meaning(), message its text. */
+/* Status and body of the error; 429 and 503 say when to come again; they and 500 say when it is no
+ * use. */
+void http_reply_error(struct http_exchange *x, const struct api_error *error);
+/* The same for api_error_from(e). */
 void http_reply_failure(struct http_exchange *x, const struct error *e);
 
 void http_stream_begin(struct http_exchange *x, int status, const char *type);

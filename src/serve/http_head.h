@@ -3,13 +3,13 @@
 #ifndef SERVE_HTTP_HEAD_H
 #define SERVE_HTTP_HEAD_H
 
-#include "base/str.h"
+#include "serve/api_error.h"
 
 enum { HTTP_MAX_FIELDS = 100 };
 
-/* Why a request is refused: status and one sentence, a literal. */
+/* Why a request is refused: what kind of error, and one sentence, a literal. */
 struct http_problem {
-    int status;
+    enum api_error_kind kind;
     const char *text;
 };
 

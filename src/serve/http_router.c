@@ -84,19 +84,15 @@ const struct http_route *http_router_find(const struct http_router *r,
 
 enum { SHOWN_PATH = 200 };
 
-static void refuse(struct http_exchange *x, int status, const char *why)
+static void refuse(struct http_exchange *x, enum api_error_kind kind, const char *why)
 {
-    char message[SHOWN_PATH + 200];
+    struct api_error error = {0};
     struct str path = http_path(x);
     if (path.n > SHOWN_PATH) {
         path.n = str_complete_utf8((struct str){path.p, SHOWN_PATH});
     }
-    snprintf(message, sizeof message, "%s: %.*s %.*s", why, STR_ARG(http_method(x)), STR_ARG(path));
-    http_reply_error(
-        x, &(struct http_error){.status = status,
-                                .type = "invalid_request_error",
-                                .code = status == 404 ? "unknown_url" : "method_not_supported",
-                                .message = message});
+    api_error_set(&error, kind, NULL, "%s: %.*s %.*s", why, STR_ARG(http_method(x)), STR_ARG(path));
+    http_reply_error(x, &error);
 }
 
 static bool answer_without_handler(const struct http_router *r, struct http_exchange *x)
@@ -107,13 +103,14 @@ static bool answer_without_handler(const struct http_router *r, struct http_exch
     char methods[64];
     list_methods(r, path, methods, sizeof methods);
     if (methods[0] == '\0' && !is_star) {
-        refuse(x, 404, "there is nothing at this address (the API lies below /v1)");
+        refuse(x, API_ERROR_UNKNOWN_URL,
+               "there is nothing at this address (the API lies below /v1)");
     } else {
         http_add_header(x, "Allow", is_star ? "GET, HEAD, POST, DELETE, OPTIONS" : methods);
         if (is_options) {
             http_reply(x, 204, NULL, (struct str){NULL, 0});
         } else {
-            refuse(x, 405, "this address does not take that method");
+            refuse(x, API_ERROR_METHOD_NOT_SUPPORTED, "this address does not take that method");
         }
     }
     return false;

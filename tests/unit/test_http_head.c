@@ -26,12 +26,14 @@ static int read_head(struct str bytes, char **block, struct http_head *head)
     case HTTP_SCAN_MORE:
         return 1;
     case HTTP_SCAN_BAD:
-        return problem.status;
+        return api_error_meaning(problem.kind)->http_status;
     case HTTP_SCAN_DONE:
         break;
     }
     memset(head, 0, sizeof *head);
-    return http_head_parse(*block, scan.at, MAX_TARGET, head, &problem) ? 0 : problem.status;
+    return http_head_parse(*block, scan.at, MAX_TARGET, head, &problem)
+               ? 0
+               : api_error_meaning(problem.kind)->http_status;
 }
 
 #define G "GET / HTTP/1.1\r\nHost: a\r\n"
@@ -142,7 +144,7 @@ static void a_scan_goes_on_where_it_stopped(void **state)
         }
         assert_int_equal(result, expected);
         assert_int_equal(split.at, whole.at);
-        assert_int_equal(a.status, b.status);
+        assert_int_equal(a.kind, b.kind);
     }
 }
 
@@ -250,7 +252,7 @@ static int read_chunked(struct str bytes, size_t step, struct buf *body)
         struct str in = {bytes.p, bytes.n < step ? bytes.n : step};
         size_t n = in.n;
         if (!http_chunked_feed(&c, &in, body, &problem)) {
-            return problem.status;
+            return api_error_meaning(problem.kind)->http_status;
         }
         bytes = str_skip(bytes, n - in.n);
     }
