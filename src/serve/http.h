@@ -141,6 +141,8 @@ bool http_server_on_signal(struct http_server *s, int number, void (*run)(void *
 
 struct str http_method(const struct http_exchange *x);
 struct str http_path(const struct http_exchange *x); /* %XX decoded, valid UTF-8 without NUL */
+/* What is behind '?', as it came; empty where there is nothing. */
+struct str http_query(const struct http_exchange *x);
 /* Value of the first field of that name, whatever its case; p is NULL where there is none. */
 struct str http_header(const struct http_exchange *x, const char *name);
 struct str http_body(const struct http_exchange *x);

@@ -91,6 +91,11 @@ struct str http_path(const struct http_exchange *x)
     return x->head.path;
 }
 
+struct str http_query(const struct http_exchange *x)
+{
+    return x->head.query;
+}
+
 struct str http_header(const struct http_exchange *x, const char *name)
 {
     return http_head_field(&x->head, name);

@@ -228,6 +228,24 @@ static bool parse_request_line(char *line, size_t n, size_t max_target, struct h
     return parse_target(target + 1, version, out, problem);
 }
 
+bool http_query_name(struct str query, char *out, size_t n_out)
+{
+    size_t n = 0;
+    while (query.n > 0 && query.p[0] == '&') {
+        query = str_skip(query, 1);
+    }
+    for (size_t i = 0; i < query.n && n < n_out - 1 && query.p[i] != '&' && query.p[i] != '=';
+         i++) {
+        char c = query.p[i];
+        int high = c == '%' && i + 2 < query.n ? hex_digit(query.p[i + 1]) : -1;
+        int low = high >= 0 ? hex_digit(query.p[i + 2]) : -1;
+        out[n++] = low >= 0 ? (char)(high * 16 + low) : (char)(c == '+' ? ' ' : c);
+        i += low >= 0 ? 2 : 0;
+    }
+    out[n == n_out - 1 ? str_complete_utf8((struct str){out, n}) : n] = '\0';
+    return query.n > 0;
+}
+
 /* --- fields */
 
 static struct str trim(struct str s)

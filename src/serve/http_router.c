@@ -1,7 +1,7 @@
 /* http_router.c - a table searched from its top: routes are few. */
 #include "serve/http_router.h"
 
-#include "base/buf.h"
+#include "serve/http_head.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -95,7 +95,7 @@ static void refuse(struct http_exchange *x, enum api_error_kind kind, const char
     http_reply_error(x, &error);
 }
 
-static bool answer_without_handler(const struct http_router *r, struct http_exchange *x)
+static void answer_without_handler(const struct http_router *r, struct http_exchange *x)
 {
     struct str path = http_path(x);
     bool is_options = str_eq(http_method(x), STR("OPTIONS"));
@@ -113,21 +113,45 @@ static bool answer_without_handler(const struct http_router *r, struct http_exch
             refuse(x, API_ERROR_METHOD_NOT_SUPPORTED, "this address does not take that method");
         }
     }
+}
+
+/* Nothing is ignored: no handler reads a query. */
+static bool check_query(struct http_exchange *x)
+{
+    struct api_error error = {0};
+    char name[API_PARAM_BYTES];
+    if (!http_query_name(http_query(x), name, sizeof name)) {
+        return true;
+    }
+    api_error_set(&error, API_ERROR_UNKNOWN_PARAMETER, name,
+                  "'%s' is no known query parameter: no address of this server takes any", name);
+    http_reply_error(x, &error);
     return false;
+}
+
+/* The route that takes it; else ends the exchange. */
+static const struct http_route *find_or_refuse(const struct http_router *r, struct http_exchange *x,
+                                               struct str *parameter)
+{
+    const struct http_route *route = find(r, x, parameter);
+    if (route == NULL) {
+        answer_without_handler(r, x);
+        return NULL;
+    }
+    return check_query(x) ? route : NULL;
 }
 
 bool http_router_check(const struct http_router *r, struct http_exchange *x)
 {
-    return http_router_find(r, x) != NULL || answer_without_handler(r, x);
+    struct str parameter;
+    return find_or_refuse(r, x, &parameter) != NULL;
 }
 
 void http_router_dispatch(const struct http_router *r, struct http_exchange *x)
 {
     struct str parameter;
-    const struct http_route *route = find(r, x, &parameter);
-    if (route == NULL) {
-        answer_without_handler(r, x);
-    } else {
+    const struct http_route *route = find_or_refuse(r, x, &parameter);
+    if (route != NULL) {
         route->handler(r->context, x, parameter);
     }
 }

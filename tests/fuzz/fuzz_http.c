@@ -83,6 +83,16 @@ static void check_chunked(struct str bytes)
     buf_finish(&pieces);
 }
 
+/* Its first name is never longer than the query, nor than the room. */
+static void check_query(struct str query)
+{
+    char name[8];
+    memset(name, 'x', sizeof name);
+    bool found = http_query_name(query, name, sizeof name);
+    size_t n = strnlen(name, sizeof name);
+    require(n < sizeof name && n <= query.n && (found || n == 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct str bytes = {(const char *)data, n};
@@ -99,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     memcpy(block, data, n_head);
     if (http_head_parse(block, n_head, MAX_TARGET, &head, &problem)) {
         check_head(&head);
+        check_query(head.query);
         check_chunked(str_skip(bytes, n_head));
     } else {
         require(problem.kind != API_ERROR_NONE);
