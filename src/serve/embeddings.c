@@ -70,7 +70,10 @@ static bool write_vectors(struct embeddings *a, struct error *e)
         }
         prompt_rows_finish(rows);
     }
-    if (!api_embeddings_end(a->request.model, a->n_tokens, &a->out, e)) {
+    const struct api_head head = {.model = a->request.model,
+                                  .warnings = a->request.warnings,
+                                  .n_warnings = a->request.n_warnings};
+    if (!api_embeddings_end(&head, a->n_tokens, &a->out, e)) {
         return false;
     }
     service_reply_json(a->x, &a->out);

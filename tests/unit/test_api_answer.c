@@ -109,7 +109,7 @@ static bool write_embeddings(struct buf *b, struct error *e, bool base64)
     static const float vectors[2][4] = {{0.1F, -1.0F, 0.0F, 3.4e38F}, {1e-45F, 2.5F, -0.3F, 1.0F}};
     return api_embeddings_begin(b, e) && api_embeddings_add(0, vectors[0], 4, base64, b, e) &&
            api_embeddings_add(1, vectors[1], 4, base64, b, e) &&
-           api_embeddings_end(STR("m"), 7, b, e);
+           api_embeddings_end(&(struct api_head){.model = STR("m")}, 7, b, e);
 }
 
 static bool write_float_embeddings(struct buf *b, struct error *e)
