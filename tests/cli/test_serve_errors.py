@@ -11,6 +11,8 @@ import http.client
 import itertools
 import json
 import os
+import pathlib
+import re
 import signal
 import socket
 import struct
@@ -385,3 +387,17 @@ def test_a_server_that_loads_its_model_is_503_and_the_client_comes_again(path, t
 def test_the_description_has_these_statuses(server):
     described = {int(name.removeprefix("Error")) for name in server.ask("GET", "/openapi.json")[1]["components"]["responses"]}
     assert described - {401} <= {expected.status for _, expected in BLAMED.values()} | {408, 429, 500, 503}
+
+
+def test_the_page_has_these_errors():
+    """docs/API.md, but for what no official client can send."""
+    text = (pathlib.Path(__file__).parents[2] / "docs/API.md").read_text()
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in re.findall(r"^\| \d{3} .*", text, re.MULTILINE)]
+    told = {(int(status), kind, code) for status, kind, codes, *_ in rows for code in re.findall(r"\w+", codes)}
+    expected = {(e.status, e.type, e.code or "null") for _, e in BLAMED.values()} | {
+        (NOT_READY.status, NOT_READY.type, NOT_READY.code), (503, "service_unavailable_error", "server_is_overloaded"),
+        (408, INVALID, "null"), (429, "rate_limit_exceeded", "rate_limit_exceeded"), (500, "server_error", "null")}
+    assert told == expected | {(501, INVALID, "null"), (505, INVALID, "null")}
+    for _, e in BLAMED.values():
+        (name,) = {row[-1] for row in rows if int(row[0]) == e.status}
+        assert e.kind is getattr(openai, "APIStatusError" if name == "generic" else name)

@@ -5,6 +5,7 @@ probable: the greedy choice is the first one, '!', and what changes that can be 
 import base64
 import collections
 import inspect
+import pathlib
 import re
 import struct
 import typing
@@ -268,6 +269,19 @@ def test_the_description_says_the_same(server, name):
             assert parameter in schema["properties"]
         if any(c.warns for c in cases) and parameter not in ("max_tokens", "stream_options"):
             assert "warning" in schema["properties"][parameter]["description"]
+
+
+def test_the_page_says_the_same():
+    """docs/API.md: a row for each thing that becomes of parameters, a column for each endpoint."""
+    text = (pathlib.Path(__file__).parents[2] / "docs/API.md").read_text()
+    (table,) = re.findall(r"^\| what becomes of it .*\n\| ---.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    rows = {cells[0]: cells[1:] for cells in (line.strip("|").split("|") for line in table.splitlines())}
+    works, harmless, warned, refusals = rows.values()
+    for i, cases in enumerate(TABLES.values()):
+        told = [re.findall(r"`(\w+)`", row[i]) for row in (works, harmless, warned, refusals)]
+        assert sorted(sum(told, [])) == sorted(cases)
+        assert {n for n, c in cases.items() if any(x.warns for x in c)} - {"max_tokens", "stream_options"} == set(told[2])
+        assert {n for n, c in cases.items() if all(x.error is not None for x in c)} == set(told[3])
 
 
 # --- messages and their parts
