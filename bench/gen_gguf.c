@@ -327,7 +327,7 @@ int main(int argc, char **argv)
     }
     if (parsed == OPTIONS_BAD || !run(&r, &e)) {
         fprintf(stderr, "gen_gguf: %s\n", e.text);
-        return error_meaning(e.code)->exit_code;
+        return error_exit_code(e.code);
     }
     return 0;
 }

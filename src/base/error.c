@@ -1,4 +1,4 @@
-/* error.c - error texts and the table from code to exit code, HTTP status and OpenAI type. */
+/* error.c - error texts and the table from code to exit code. */
 #include "base/error.h"
 
 #include <stdio.h>
@@ -55,20 +55,13 @@ bool error_prefix(struct error *e, const char *format, ...)
     return false;
 }
 
-const struct error_meaning *error_meaning(enum error_code code)
+int error_exit_code(enum error_code code)
 {
-    static const struct error_meaning table[ERROR_CODE_COUNT] = {
-        [ERROR_NONE] = {0, 200, ""},
-        [ERROR_USAGE] = {2, 400, "invalid_request_error"},
-        [ERROR_NOT_FOUND] = {3, 404, "invalid_request_error"},
-        [ERROR_IO] = {4, 500, "server_error"},
-        [ERROR_FORMAT] = {5, 500, "server_error"},
-        [ERROR_UNSUPPORTED] = {6, 400, "invalid_request_error"},
-        [ERROR_CONTEXT] = {7, 400, "invalid_request_error"},
-        [ERROR_MEMORY] = {8, 503, "server_error"},
-        [ERROR_INTERRUPTED] = {130, 503, "server_error"},
-        [ERROR_BUSY] = {75, 429, "rate_limit_exceeded"},
-        [ERROR_INTERNAL] = {70, 500, "server_error"},
+    static const int exit_codes[ERROR_CODE_COUNT] = {
+        [ERROR_NONE] = 0,    [ERROR_USAGE] = 2,     [ERROR_NOT_FOUND] = 3,
+        [ERROR_IO] = 4,      [ERROR_FORMAT] = 5,    [ERROR_UNSUPPORTED] = 6,
+        [ERROR_CONTEXT] = 7, [ERROR_MEMORY] = 8,    [ERROR_INTERRUPTED] = 130,
+        [ERROR_BUSY] = 75,   [ERROR_INTERNAL] = 70,
     };
-    return &table[code < ERROR_CODE_COUNT ? code : ERROR_INTERNAL];
+    return exit_codes[code < ERROR_CODE_COUNT ? code : ERROR_INTERNAL];
 }

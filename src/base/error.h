@@ -40,12 +40,7 @@ bool error_set(struct error *e, enum error_code code, const char *format, ...)
 /* Puts "prefix: " before the text of an error that is already set; returns false. */
 bool error_prefix(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The table of what a code means outside: exit code of the program, HTTP status, OpenAI type. */
-struct error_meaning {
-    int exit_code;
-    int http_status;
-    const char *openai_type;
-};
-const struct error_meaning *error_meaning(enum error_code code);
+/* What the program exits with. What a client is told is in serve/api_error.h. */
+int error_exit_code(enum error_code code);
 
 #endif

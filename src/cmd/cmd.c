@@ -22,7 +22,7 @@ int cmd_fail(const char *command, const struct error *e)
     fprintf(stderr, "puna %s: ", command);
     print_escaped(stderr, str_from(e->text), SIZE_MAX);
     putc('\n', stderr);
-    return error_meaning(e->code)->exit_code;
+    return error_exit_code(e->code);
 }
 
 void cmd_warn_dropped(const char *command, size_t n_bytes)
@@ -175,10 +175,10 @@ static bool fetch_default_model(const char *folder, struct error *e)
         return error_set(e, ERROR_IO, "%s could not be started: %s", script, strerror(errno));
     }
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (code == error_meaning(ERROR_INTERRUPTED)->exit_code) {
+    if (code == error_exit_code(ERROR_INTERRUPTED)) {
         return error_set(e, ERROR_INTERRUPTED, "interrupted");
     }
-    bool cannot_write = code == error_meaning(ERROR_IO)->exit_code;
+    bool cannot_write = code == error_exit_code(ERROR_IO);
     return code == 0 ||
            error_set(e, cannot_write ? ERROR_IO : ERROR_NOT_FOUND,
                      "the default model could not be fetched (%s, status %d)", script, code);

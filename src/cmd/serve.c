@@ -267,7 +267,7 @@ static void on_signal(void *argument)
         if (atomic_load(&s->is_storing)) {
             pthread_join(s->loader, NULL);
         }
-        _exit(error_meaning(ERROR_INTERRUPTED)->exit_code);
+        _exit(error_exit_code(ERROR_INTERRUPTED));
     }
     s->is_ending = true;
     if (s->options.drain_s == 0) {

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "serve/echo.h"
-#include "serve/reply.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -194,7 +193,7 @@ static void fail(struct answer *a, const struct error *why)
         }
         http_stream_end(a->x);
     } else {
-        reply_error(a->x, &error);
+        http_reply_error(a->x, &error);
     }
     a->x = NULL;
     stop_engine(a);

@@ -116,7 +116,9 @@ bool api_embeddings_begin(struct buf *out, struct error *e);
 /* shapes  vector (n) f32, finite */
 bool api_embeddings_add(uint32_t index, const float *vector, size_t n, bool base64, struct buf *out,
                         struct error *e);
-bool api_embeddings_end(struct str model, uint64_t prompt_tokens, struct buf *out, struct error *e);
+/* Of h model and warnings are told. */
+bool api_embeddings_end(const struct api_head *h, uint64_t prompt_tokens, struct buf *out,
+                        struct error *e);
 
 /* --- models */
 

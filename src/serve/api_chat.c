@@ -252,7 +252,7 @@ static bool read_metadata(struct api_reader *r, const json_t *v)
             return false;
         }
     }
-    return true;
+    return json_object_size(v) == 0 || api_warn(r, "has no effect: answers are not stored");
 }
 
 static bool read_service_tier(struct api_reader *r, const json_t *v)
@@ -267,19 +267,13 @@ static bool read_service_tier(struct api_reader *r, const json_t *v)
     return i < 2 || api_warn(r, "is answered as 'default': this server has one tier");
 }
 
-static bool read_safety_identifier(struct api_reader *r, const json_t *v)
-{
-    struct str text = {0};
-    if (!api_view_text(r, v, API_MAX_SAFETY_CHARS, &text)) {
-        return false;
-    }
-    return r->request->user.n > 0 || api_copy_text(r, text, &r->request->user);
-}
-
+/* Elsewhere it leads to the machine that has the prefix; here there is one, and cache_salt keeps
+ * prefixes apart. */
 static bool read_cache_key(struct api_reader *r, const json_t *v)
 {
     struct str text = {0};
-    return api_view_text(r, v, API_MAX_USER_CHARS, &text);
+    return api_view_text(r, v, API_MAX_USER_CHARS, &text) &&
+           api_warn(r, "has no effect: every cached prefix is found without it");
 }
 
 static bool read_cache_options(struct api_reader *r, const json_t *v)
@@ -287,14 +281,14 @@ static bool read_cache_options(struct api_reader *r, const json_t *v)
     static const char *const keys[] = {"mode", "ttl", NULL};
     static const char *const modes[] = {"implicit", "explicit", NULL};
     static const char *const times[] = {"30m", NULL};
-    size_t i = 0;
+    size_t i = 0, chosen = 0;
     if (!api_check_keys(r, v, keys)) {
         return false;
     }
     const json_t *mode = api_member(v, "mode");
     const json_t *ttl = api_member(v, "ttl");
     size_t before = api_enter_key(r, "mode");
-    if (mode != NULL && !api_read_choice(r, mode, modes, &i)) {
+    if (mode != NULL && !api_read_choice(r, mode, modes, &chosen)) {
         return false;
     }
     api_leave(r, before);
@@ -303,7 +297,8 @@ static bool read_cache_options(struct api_reader *r, const json_t *v)
         return false;
     }
     api_leave(r, before);
-    return api_warn(r, "has no effect: every prefix is cached until its room is needed");
+    return (chosen == 0 && ttl == NULL) ||
+           api_warn(r, "has no effect: every prefix is cached until its room is needed");
 }
 
 static bool read_cache_retention(struct api_reader *r, const json_t *v)
@@ -373,14 +368,11 @@ static const struct api_parameter chat_items[] = {
     {"functions", API_KIND_CUSTOM, 0, 0, 0, read_functions},
     {"function_call", API_KIND_CUSTOM, 0, 0, 0, read_function_call},
     {"modalities", API_KIND_CUSTOM, 0, 0, 0, read_modalities},
-    {"audio", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"web_search_options", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"moderation", API_KIND_REFUSED, 0, 0, 0, NULL},
     {"prediction", API_KIND_CUSTOM, 0, 0, 0, read_prediction},
     {"store", API_KIND_CUSTOM, 0, 0, 0, read_store},
     {"metadata", API_KIND_CUSTOM, 0, 0, 0, read_metadata},
     {"service_tier", API_KIND_CUSTOM, 0, 0, 0, read_service_tier},
-    {"safety_identifier", API_KIND_CUSTOM, 0, 0, 0, read_safety_identifier},
+    {"safety_identifier", API_KIND_CUSTOM, 0, 0, 0, api_read_safety_identifier},
     {"prompt_cache_key", API_KIND_CUSTOM, 0, 0, 0, read_cache_key},
     {"prompt_cache_options", API_KIND_CUSTOM, 0, 0, 0, read_cache_options},
     {"prompt_cache_retention", API_KIND_CUSTOM, 0, 0, 0, read_cache_retention},
@@ -389,8 +381,6 @@ static const struct api_parameter chat_items[] = {
     {"truncation", API_KIND_CUSTOM, 0, 0, 0, read_truncation},
     {"add_generation_prompt", API_KIND_BOOL, GENERATION(add_generation_prompt), 0, 0, NULL},
     {"continue_final_message", API_KIND_CUSTOM, 0, 0, 0, read_continue},
-    {"chat_template", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"chat_template_kwargs", API_KIND_REFUSED, 0, 0, 0, NULL},
 };
 const struct api_table api_chat_table = API_TABLE(chat_items);
 
@@ -402,8 +392,6 @@ static const struct api_parameter template_items[] = {
     {"tool_choice", API_KIND_CUSTOM, 0, 0, 0, read_tool_choice},
     {"add_generation_prompt", API_KIND_BOOL, GENERATION(add_generation_prompt), 0, 0, NULL},
     {"continue_final_message", API_KIND_CUSTOM, 0, 0, 0, read_continue},
-    {"chat_template", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"chat_template_kwargs", API_KIND_REFUSED, 0, 0, 0, NULL},
 };
 const struct api_table api_template_table = API_TABLE(template_items);
 

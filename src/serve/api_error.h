@@ -13,6 +13,7 @@
 
 enum api_error_kind {
     API_ERROR_NONE,
+    /* of what is asked for */
     API_ERROR_BAD_JSON,              /* 400: the body is no JSON, or JSON past a limit */
     API_ERROR_INVALID_TYPE,          /* 400 */
     API_ERROR_INVALID_VALUE,         /* 400: right type, outside its range */
@@ -21,24 +22,24 @@ enum api_error_kind {
     API_ERROR_UNSUPPORTED_PARAMETER, /* 400: known, but not offered here; a warning when strict */
     API_ERROR_UNSUPPORTED_VALUE,     /* 400: known value of a supported parameter, not offered */
     API_ERROR_CONTEXT_LENGTH,        /* 400 */
-    API_ERROR_INVALID_KEY,           /* 401 */
-    API_ERROR_FORBIDDEN,             /* 403 */
     API_ERROR_NOT_FOUND,             /* 404: a thing other than a model */
     API_ERROR_MODEL_NOT_FOUND,       /* 404 */
-    API_ERROR_UNKNOWN_URL,           /* 404 */
-    API_ERROR_METHOD_NOT_ALLOWED,    /* 405 */
-    API_ERROR_TIMEOUT,               /* 408: the request did not arrive in time */
-    API_ERROR_CONFLICT,              /* 409 */
-    API_ERROR_TOO_LARGE,             /* 413: body */
-    API_ERROR_MEDIA_TYPE,            /* 415 */
-    API_ERROR_UNPROCESSABLE,         /* 422 */
     API_ERROR_RATE_LIMIT,            /* 429 */
-    API_ERROR_QUOTA,                 /* 429 */
-    API_ERROR_HEADERS_TOO_LARGE,     /* 431 */
-    API_ERROR_CANCELLED,             /* 499: the client left; nobody reads it but a log */
     API_ERROR_SERVER,                /* 500 */
-    API_ERROR_OVERLOADED,            /* 503: no memory or no place in the queue */
+    API_ERROR_OVERLOADED,            /* 503: no memory, or too many connections */
     API_ERROR_NOT_READY,             /* 503: starting or stopping */
+    /* of HTTP */
+    API_ERROR_BAD_HTTP,             /* 400: what came is no request */
+    API_ERROR_ORIGIN,               /* 403: a web page that may not call */
+    API_ERROR_UNKNOWN_URL,          /* 404 */
+    API_ERROR_METHOD_NOT_SUPPORTED, /* 405 */
+    API_ERROR_TIMEOUT,              /* 408: the request did not arrive in time */
+    API_ERROR_BODY_TOO_LARGE,       /* 413 */
+    API_ERROR_URL_TOO_LONG,         /* 414 */
+    API_ERROR_EXPECTATION,          /* 417 */
+    API_ERROR_HEAD_TOO_LARGE,       /* 431 */
+    API_ERROR_NOT_IMPLEMENTED,      /* 501: HTTP that is right, but not spoken here */
+    API_ERROR_HTTP_VERSION,         /* 505 */
     API_ERROR_KIND_COUNT
 };
 

@@ -32,10 +32,21 @@ static struct api_generation *generation(struct api_reader *r)
 
 /* --- shared */
 
-/* Read before the tables, because it decides what a warning is; here for its type. */
-static bool read_strict(struct api_reader *r, const json_t *v)
+static bool read_label(struct api_reader *r, const json_t *v, size_t max_chars)
 {
-    return api_read_bool(r, v, &r->request->strict);
+    struct str text = {0};
+    return api_view_text(r, v, max_chars, &text) &&
+           api_warn(r, "has no effect: this server does not tell users apart");
+}
+
+bool api_read_user(struct api_reader *r, const json_t *v)
+{
+    return read_label(r, v, API_MAX_USER_CHARS);
+}
+
+bool api_read_safety_identifier(struct api_reader *r, const json_t *v)
+{
+    return read_label(r, v, API_MAX_SAFETY_CHARS);
 }
 
 static bool read_seed(struct api_reader *r, const json_t *v)
@@ -203,11 +214,11 @@ static bool read_stream_options(struct api_reader *r, const json_t *v)
 #define PENALTY_MAX 100
 
 static const struct api_parameter generation_items[] = {
-    {"strict", API_KIND_CUSTOM, 0, 0, 0, read_strict},
+    {"strict", API_KIND_BOOL, API_FIELD(strict), 0, 0, NULL},
     {"stream", API_KIND_BOOL, GENERATION(stream), 0, 0, NULL},
     {"stream_options", API_KIND_CUSTOM, 0, 0, 0, read_stream_options},
     {"n", API_KIND_CUSTOM, 0, 0, 0, read_n},
-    {"user", API_KIND_TEXT, API_FIELD(user), 0, API_MAX_USER_CHARS, NULL},
+    {"user", API_KIND_CUSTOM, 0, 0, 0, api_read_user},
     {"stop", API_KIND_CUSTOM, 0, 0, 0, read_stop},
     {"seed", API_KIND_CUSTOM, 0, 0, 0, read_seed},
     {"temperature", API_KIND_FLOAT, SAMPLER(temperature), 0, 2, NULL},
@@ -226,17 +237,6 @@ static const struct api_parameter generation_items[] = {
     {"stop_token_ids", API_KIND_CUSTOM, 0, 0, 0, read_stop_ids},
     {"priority", API_KIND_INT32, GENERATION(priority), INT32_MIN, INT32_MAX, NULL},
     {"cache_salt", API_KIND_TEXT, GENERATION(cache_salt), 1, API_MAX_NAME_CHARS, NULL},
-    {"grammar", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"json_schema", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"guided_json", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"structured_outputs", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"mirostat", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"dry_multiplier", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"xtc_probability", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"bad_words", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"prompt_logprobs", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"truncate_prompt_tokens", API_KIND_REFUSED, 0, 0, 0, NULL},
-    {"use_beam_search", API_KIND_REFUSED, 0, 0, 0, NULL},
 };
 const struct api_table api_generation_table = API_TABLE(generation_items);
 
@@ -304,7 +304,6 @@ static const struct api_parameter completion_items[] = {
     {"best_of", API_KIND_CUSTOM, 0, 0, 0, read_best_of},
     {"echo", API_KIND_BOOL, GENERATION(echo), 0, 0, NULL},
     {"logprobs", API_KIND_CUSTOM, 0, 0, 0, read_n_logprobs},
-    {"suffix", API_KIND_REFUSED, 0, 0, 0, NULL},
 };
 const struct api_table api_completion_table = API_TABLE(completion_items);
 

@@ -53,17 +53,20 @@ bool api_embeddings_add(uint32_t index, const float *vector, size_t n, bool base
     return api_writer_end(&w);
 }
 
-bool api_embeddings_end(struct str model, uint64_t prompt_tokens, struct buf *out, struct error *e)
+bool api_embeddings_end(const struct api_head *h, uint64_t prompt_tokens, struct buf *out,
+                        struct error *e)
 {
     struct api_writer w;
     api_writer_init(&w, out, e);
     api_write_raw(&w, "],\"model\":");
-    api_write_text(&w, model);
+    api_write_text(&w, h->model);
     api_write_raw(&w, ",\"usage\":{\"prompt_tokens\":");
     api_write_int(&w, (int64_t)prompt_tokens);
     api_write_raw(&w, ",\"total_tokens\":");
     api_write_int(&w, (int64_t)prompt_tokens);
-    api_write_raw(&w, "}}");
+    api_write_raw(&w, "}");
+    api_write_reports(&w, h);
+    api_write_raw(&w, "}");
     return api_writer_end(&w);
 }
 

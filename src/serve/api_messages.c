@@ -186,8 +186,10 @@ static bool read_assistant(struct api_reader *r, const json_t *message, struct s
     /* what the model said is then its refusal */
     const char *key = content == NULL && refusal != NULL ? "refusal" : "content";
     size_t before = api_enter_key(r, "refusal");
-    struct str ignored = {0};
-    if (refusal != NULL && !api_view_text(r, refusal, SIZE_MAX, &ignored)) {
+    struct str unread = {0};
+    if (refusal != NULL &&
+        (!api_view_text(r, refusal, SIZE_MAX, &unread) ||
+         (content != NULL && !api_warn(r, "has no effect: the message has content")))) {
         return false;
     }
     api_leave(r, before);

@@ -10,9 +10,8 @@ enum api_parameter_kind {
     API_KIND_INT32,
     API_KIND_UINT32,
     API_KIND_FLOAT,
-    API_KIND_TEXT,   /* max is in code points; min 1 refuses the empty string */
-    API_KIND_CUSTOM, /* read() does it */
-    API_KIND_REFUSED /* known by name and never taken */
+    API_KIND_TEXT,  /* max is in code points; min 1 refuses the empty string */
+    API_KIND_CUSTOM /* read() does it */
 };
 
 struct api_parameter {
@@ -42,6 +41,10 @@ void api_generation_default(struct api_generation *g, const struct api_options *
 bool api_generation_check(struct api_reader *r);
 bool api_chat_check(struct api_reader *r);
 bool api_completion_check(struct api_reader *r);
+
+/* Names of a client's users, of no use to a server that does not tell its clients apart. */
+bool api_read_user(struct api_reader *r, const json_t *v);
+bool api_read_safety_identifier(struct api_reader *r, const json_t *v);
 
 /* messages of a chat, into the request's generation. */
 bool api_read_messages(struct api_reader *r, const json_t *v);

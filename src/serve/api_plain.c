@@ -59,7 +59,8 @@ static const struct api_parameter embedding_items[] = {
     {"encoding_format", API_KIND_CUSTOM, 0, 0, 0, read_encoding},
     {"dimensions", API_KIND_CUSTOM, 0, 0, 0, read_dimensions},
     {"pooling", API_KIND_CUSTOM, 0, 0, 0, read_pooling},
-    {"user", API_KIND_TEXT, API_FIELD(user), 0, API_MAX_USER_CHARS, NULL},
+    {"user", API_KIND_CUSTOM, 0, 0, 0, api_read_user},
+    {"strict", API_KIND_BOOL, API_FIELD(strict), 0, 0, NULL},
 };
 const struct api_table api_embedding_table = API_TABLE(embedding_items);
 

@@ -34,14 +34,48 @@ static const struct form *form_of(enum api_endpoint endpoint)
     return &forms[endpoint];
 }
 
+/* Known elsewhere, by OpenAI's specification or in other servers, and never taken here. */
+static const char *why_refused(const char *name)
+{
+    static const char not_sampled[] = "no such sampler (/v1/capabilities lists what is taken)";
+    static const char not_built[] = "structured output is not built yet";
+    static const char own_template[] = "prompts are written in the template of the model";
+    static const struct {
+        const char *name, *why;
+    } refused[] = {
+        {"audio", "the model writes text alone"},
+        {"moderation", "what is judged is chosen when the server is started"},
+        {"suffix", "the model continues texts and fills no gaps"},
+        {"web_search_options", "the server searches no web"},
+        {"bad_words", "logit_bias forbids tokens"},
+        {"chat_template", own_template},
+        {"chat_template_kwargs", own_template},
+        {"dry_multiplier", not_sampled},
+        {"grammar", not_built},
+        {"guided_json", not_built},
+        {"json_schema", not_built},
+        {"mirostat", not_sampled},
+        {"prompt_logprobs", "completions with echo and logprobs tell those of a prompt"},
+        {"structured_outputs", not_built},
+        {"truncate_prompt_tokens", "a chat's truncation drops whole turns"},
+        {"use_beam_search", "answers are sampled"},
+        {"xtc_probability", not_sampled},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        if (strcmp(refused[i].name, name) == 0) {
+            return refused[i].why;
+        }
+    }
+    return NULL;
+}
+
 const char *api_parameter_name(enum api_endpoint endpoint, size_t i)
 {
     const struct form *f = form_of(endpoint);
     for (size_t t = 0; t < MAX_TABLES && f->tables[t] != NULL; t++) {
         for (size_t k = 0; k < f->tables[t]->n; k++) {
-            const struct api_parameter *p = &f->tables[t]->items[k];
-            if (p->kind != API_KIND_REFUSED && i-- == 0) {
-                return p->name;
+            if (i-- == 0) {
+                return f->tables[t]->items[k].name;
             }
         }
     }
@@ -99,10 +133,8 @@ static bool read_parameter(struct api_reader *r, const struct api_parameter *p, 
         return api_read_float(r, v, p->min, p->max, (float *)(void *)place);
     case API_KIND_TEXT:
         return read_name(r, p, v);
-    case API_KIND_CUSTOM:
-        return p->read(r, v);
     default:
-        return api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER, "is not offered by this server");
+        return p->read(r, v);
     }
 }
 
@@ -122,15 +154,27 @@ static bool read_table(struct api_reader *r, const struct api_table *table)
     return true;
 }
 
+/* A name that the endpoint does not have. */
+static bool check_other(struct api_reader *r, const char *key, const json_t *value)
+{
+    const char *why = why_refused(key);
+    if (why != NULL && json_is_null(value)) {
+        return true;
+    }
+    api_enter_key(r, key);
+    return why != NULL ? api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER,
+                                  "is not offered by this server: %s", why)
+                       : api_fail(r, API_ERROR_UNKNOWN_PARAMETER, "is no known parameter");
+}
+
 static bool check_names(struct api_reader *r, const struct form *f)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)r->root, key, value)
     {
-        if (!is_known(f, key)) {
-            api_enter_key(r, key);
-            return api_fail(r, API_ERROR_UNKNOWN_PARAMETER, "is no known parameter");
+        if (!is_known(f, key) && !check_other(r, key, value)) {
+            return false;
         }
     }
     for (size_t i = 0; i < 3 && f->required[i] != NULL; i++) {
@@ -180,7 +224,7 @@ static bool check_together(struct api_reader *r)
 static bool read_request(struct api_reader *r)
 {
     const struct form *f = form_of(r->request->endpoint);
-    /* first, as it decides what a warning is; its type is checked with the others */
+    /* first, as it decides what a warning is; type and name are checked with the others */
     r->request->strict = json_is_true(json_object_get(r->root, "strict"));
     if (!check_names(r, f)) {
         return false;

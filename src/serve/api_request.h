@@ -145,7 +145,6 @@ struct api_warning {
 struct api_request {
     enum api_endpoint endpoint;
     struct str model; /* empty where it is optional and not given */
-    struct str user;  /* user, or else safety_identifier: for logs and limits; may be empty */
     bool strict;
     union {
         struct api_generation
@@ -174,7 +173,7 @@ bool api_request_warn(struct api_request *r, const char *param, const char *mess
 void api_request_finish(struct api_request *r);
 
 /* Name of the i-th parameter that an endpoint accepts, NULL behind the last. For tests and
- * /capabilities. Parameters that are always refused are not among them. */
+ * /capabilities. */
 const char *api_parameter_name(enum api_endpoint endpoint, size_t i);
 
 #endif

@@ -70,7 +70,10 @@ static bool write_vectors(struct embeddings *a, struct error *e)
         }
         prompt_rows_finish(rows);
     }
-    if (!api_embeddings_end(a->request.model, a->n_tokens, &a->out, e)) {
+    const struct api_head head = {.model = a->request.model,
+                                  .warnings = a->request.warnings,
+                                  .n_warnings = a->request.n_warnings};
+    if (!api_embeddings_end(&head, a->n_tokens, &a->out, e)) {
         return false;
     }
     service_reply_json(a->x, &a->out);
@@ -84,7 +87,7 @@ static void fail(struct embeddings *a, const struct error *why)
     api_error_from(&error, why, NULL);
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
-    reply_error(a->x, &error);
+    http_reply_error(a->x, &error);
     a->x = NULL;
     stop_engine(a);
 }

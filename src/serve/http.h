@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "serve/api_error.h"
 
 #include <stdint.h>
 
@@ -140,6 +141,8 @@ bool http_server_on_signal(struct http_server *s, int number, void (*run)(void *
 
 struct str http_method(const struct http_exchange *x);
 struct str http_path(const struct http_exchange *x); /* %XX decoded, valid UTF-8 without NUL */
+/* What is behind '?', as it came; empty where there is nothing. */
+struct str http_query(const struct http_exchange *x);
 /* Value of the first field of that name, whatever its case; p is NULL where there is none. */
 struct str http_header(const struct http_exchange *x, const char *name);
 struct str http_body(const struct http_exchange *x);
@@ -169,16 +172,10 @@ bool http_add_header(struct http_exchange *x, const char *name, const char *valu
 /* type: of the body; NULL with an empty body for none. */
 void http_reply(struct http_exchange *x, int status, const char *type, struct str body);
 
-struct http_error {
-    int status;
-    const char *type;  /* "invalid_request_error", ... */
-    const char *param; /* NULL: null */
-    const char *code;  /* NULL: null */
-    const char *message;
-};
-/* {"error":{"message","type","param","code"}} */
-void http_reply_error(struct http_exchange *x, const struct http_error *error);
-/* The same for *e: status and type of error_meaning(), message its text. */
+/* Status and body of the error; 429 and 503 say when to come again; they and 500 say when it is no
+ * use. */
+void http_reply_error(struct http_exchange *x, const struct api_error *error);
+/* The same for api_error_from(e). */
 void http_reply_failure(struct http_exchange *x, const struct error *e);
 
 void http_stream_begin(struct http_exchange *x, int status, const char *type);

@@ -3,9 +3,9 @@
 
 enum { MAX_LINE = 256, MAX_TRAILER = 4096 };
 
-static bool refuse(struct http_problem *problem, int status, const char *text)
+static bool refuse(struct http_problem *problem, enum api_error_kind kind, const char *text)
 {
-    *problem = (struct http_problem){status, text};
+    *problem = (struct http_problem){kind, text};
     return false;
 }
 
@@ -38,10 +38,10 @@ static bool begin_chunk(struct http_chunked *c, const struct buf *body,
                         struct http_problem *problem)
 {
     if (!c->has_digit) {
-        return refuse(problem, 400, "a chunk without a size");
+        return refuse(problem, API_ERROR_BAD_HTTP, "a chunk without a size");
     }
     if (c->left > body->max - body->n) {
-        return refuse(problem, 413, "the body is too large");
+        return refuse(problem, API_ERROR_BODY_TOO_LARGE, "the body is too large");
     }
     c->state = c->left > 0 ? HTTP_CHUNK_DATA : HTTP_CHUNK_TRAILER;
     c->n_line = 0;
@@ -54,11 +54,11 @@ static bool feed_size(struct http_chunked *c, char byte, const struct buf *body,
 {
     int digit = hex_digit(byte);
     if (++c->n_line > MAX_LINE) {
-        return refuse(problem, 400, "the line of a chunk's size is too long");
+        return refuse(problem, API_ERROR_BAD_HTTP, "the line of a chunk's size is too long");
     }
     if (!c->in_extension && !c->after_cr && digit >= 0) {
         if (c->left > SIZE_MAX >> 4) {
-            return refuse(problem, 413, "the body is too large");
+            return refuse(problem, API_ERROR_BODY_TOO_LARGE, "the body is too large");
         }
         c->left = c->left << 4 | (size_t)digit;
         c->has_digit = true;
@@ -70,7 +70,7 @@ static bool feed_size(struct http_chunked *c, char byte, const struct buf *body,
     }
     bool ended;
     if (!feed_line_end(c, byte, &ended)) {
-        return refuse(problem, 400, "the size of a chunk is malformed");
+        return refuse(problem, API_ERROR_BAD_HTTP, "the size of a chunk is malformed");
     }
     return !ended || begin_chunk(c, body, problem);
 }
@@ -78,7 +78,7 @@ static bool feed_size(struct http_chunked *c, char byte, const struct buf *body,
 static bool feed_trailer(struct http_chunked *c, char byte, struct http_problem *problem)
 {
     if (++c->n_trailer > MAX_TRAILER) {
-        return refuse(problem, 431, "the trailer fields are too large");
+        return refuse(problem, API_ERROR_HEAD_TOO_LARGE, "the trailer fields are too large");
     }
     if (!c->after_cr && is_text(byte)) {
         c->n_line++;
@@ -86,7 +86,7 @@ static bool feed_trailer(struct http_chunked *c, char byte, struct http_problem 
     }
     bool ended;
     if (!feed_line_end(c, byte, &ended)) {
-        return refuse(problem, 400, "the trailer of a chunked body is malformed");
+        return refuse(problem, API_ERROR_BAD_HTTP, "the trailer of a chunked body is malformed");
     }
     if (ended) {
         c->state = c->n_line == 0 ? HTTP_CHUNK_DONE : HTTP_CHUNK_TRAILER;
@@ -99,7 +99,7 @@ static bool feed_data_end(struct http_chunked *c, char byte, struct http_problem
 {
     bool ended;
     if (!feed_line_end(c, byte, &ended)) {
-        return refuse(problem, 400, "a chunk is not as long as its size");
+        return refuse(problem, API_ERROR_BAD_HTTP, "a chunk is not as long as its size");
     }
     c->state = ended ? HTTP_CHUNK_SIZE : HTTP_CHUNK_DATA_END;
     return true;
@@ -110,7 +110,7 @@ static bool feed_data(struct http_chunked *c, struct str *in, struct buf *body,
 {
     size_t n = in->n < c->left ? in->n : c->left;
     if (!buf_append(body, (struct str){in->p, n}, NULL)) {
-        return refuse(problem, 503, "no memory for the body");
+        return refuse(problem, API_ERROR_OVERLOADED, "no memory for the body");
     }
     *in = str_skip(*in, n);
     c->left -= n;

@@ -174,7 +174,7 @@ static bool append_length_body(struct http_exchange *x, struct str *in,
     uint64_t left = x->head.content_length - x->body.n;
     size_t n = in->n < left ? in->n : (size_t)left;
     if (!buf_append(&x->body, (struct str){in->p, n}, NULL)) {
-        *problem = (struct http_problem){503, "no memory for the body"};
+        *problem = (struct http_problem){API_ERROR_OVERLOADED, "no memory for the body"};
         return false;
     }
     *in = str_skip(*in, n);
@@ -200,7 +200,8 @@ static bool take_body(struct http_connection *c, struct http_problem *problem)
     c->server->bodies_bytes += x->body.capacity - x->body_counted;
     x->body_counted = x->body.capacity;
     if (ok && c->server->bodies_bytes > c->server->options.limits.all_bodies_bytes) {
-        *problem = (struct http_problem){503, "the bodies of all requests take too much memory"};
+        *problem = (struct http_problem){API_ERROR_OVERLOADED,
+                                         "the bodies of all requests take too much memory"};
         return false;
     }
     return ok;
@@ -244,16 +245,15 @@ static void judge_head(struct http_connection *c)
     http_exchange_name(x);
     x->body_pending = x->head.has_body;
     if (c->over_limit) {
-        http_add_header(x, "Retry-After", "1");
-        refuse(c, (struct http_problem){503, "too many connections"});
+        refuse(c, (struct http_problem){API_ERROR_OVERLOADED, "too many connections"});
     } else if (http_cors_is_preflight(&x->head)) {
         http_reply(x, 204, NULL, (struct str){NULL, 0});
     } else if (http_cors_is_refused(&(struct http_cors){o->origins, o->n_origins}, &x->head)) {
-        http_reply_error(x, &(struct http_error){.status = 403,
-                                                 .type = "permission_error",
-                                                 .message = "pages of this origin may not call"});
+        struct api_error error = {0};
+        api_error_set(&error, API_ERROR_ORIGIN, NULL, "pages of this origin may not call");
+        http_reply_error(x, &error);
     } else if (x->head.content_length > o->limits.body_bytes) {
-        refuse(c, (struct http_problem){413, "the body is too large"});
+        refuse(c, (struct http_problem){API_ERROR_BODY_TOO_LARGE, "the body is too large"});
     } else {
         if (o->on_head != NULL) {
             o->on_head(o->context, x);
@@ -292,7 +292,7 @@ static void take_head(struct http_connection *c)
 static void skip_line(struct http_connection *c)
 {
     if (c->skipped_line) {
-        refuse(c, (struct http_problem){400, "empty lines in place of a request"});
+        refuse(c, (struct http_problem){API_ERROR_BAD_HTTP, "empty lines in place of a request"});
         return;
     }
     evbuffer_drain(bufferevent_get_input(c->bev), 2);
@@ -430,11 +430,13 @@ static void on_timer(evutil_socket_t fd, short what, void *argument)
         if (input_bytes(c) == 0) {
             http_connection_destroy(c);
         } else {
-            refuse(c, (struct http_problem){408, "the request's head did not come in time"});
+            refuse(c, (struct http_problem){API_ERROR_TIMEOUT,
+                                            "the request's head did not come in time"});
         }
         break;
     case HTTP_READING_BODY:
-        refuse(c, (struct http_problem){408, "the request's body did not come in time"});
+        refuse(c,
+               (struct http_problem){API_ERROR_TIMEOUT, "the request's body did not come in time"});
         break;
     case HTTP_LINGERING:
         http_connection_destroy(c);

@@ -4,12 +4,11 @@
 #include "serve/http_cors.h"
 #include "serve/http_internal.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <time.h>
 
-enum { MAX_EXTRA = 16 << 10, MAX_ANSWER_HEAD = 64 << 10, MAX_ERROR_BODY = 1 << 20 };
+enum { MAX_EXTRA = 16 << 10, MAX_ANSWER_HEAD = 64 << 10, MAX_ERROR_BODY = 64 << 10 };
 
 /* --- life */
 
@@ -90,6 +89,11 @@ struct str http_method(const struct http_exchange *x)
 struct str http_path(const struct http_exchange *x)
 {
     return x->head.path;
+}
+
+struct str http_query(const struct http_exchange *x)
+{
+    return x->head.query;
 }
 
 struct str http_header(const struct http_exchange *x, const char *name)
@@ -273,50 +277,50 @@ void http_reply(struct http_exchange *x, int status, const char *type, struct st
     http_connection_answered(c, close);
 }
 
-static int append_json(const char *text, size_t n, void *out)
+/* The official clients come again by themselves after 429 and from 500 on, as soon as this says. */
+static void add_retry(struct http_exchange *x, const struct api_error *error, int status)
 {
-    return buf_append(out, (struct str){text, n}, NULL) ? 0 : -1;
+    char seconds[16];
+    if (error->is_final) {
+        http_add_header(x, "x-should-retry", "false");
+        return;
+    }
+    if (status != 429 && status != 503) {
+        return;
+    }
+    snprintf(seconds, sizeof seconds, "%u", error->retry_s > 0 ? error->retry_s : 1);
+    http_add_header(x, "Retry-After", seconds);
 }
 
-static bool build_error(const struct http_error *error, struct buf *out)
-{
-    json_t *root = json_pack("{s:{s:s,s:s,s:s?,s:s?}}", "error", "message", error->message, "type",
-                             error->type, "param", error->param, "code", error->code);
-    bool ok = root != NULL && json_dump_callback(root, append_json, out, JSON_COMPACT) == 0;
-    json_decref(root);
-    return ok;
-}
-
-void http_reply_error(struct http_exchange *x, const struct http_error *error)
+void http_reply_error(struct http_exchange *x, const struct api_error *error)
 {
     static const char fallback[] = "{\"error\":{\"message\":\"out of memory\",\"type\":"
                                    "\"server_error\",\"param\":null,\"code\":null}}";
+    int status = api_error_meaning(error->kind)->http_status;
     struct buf body;
     buf_init(&body, MAX_ERROR_BODY);
-    bool ok = build_error(error, &body);
-    http_reply(x, error->status, "application/json", ok ? buf_str(&body) : str_from(fallback));
+    add_retry(x, error, status);
+    bool ok = api_error_print(error, &body, NULL);
+    http_reply(x, status, "application/json", ok ? buf_str(&body) : str_from(fallback));
     buf_finish(&body);
 }
 
 void http_reply_failure(struct http_exchange *x, const struct error *e)
 {
-    const struct error_meaning *meaning = error_meaning(e->code);
-    http_reply_error(x, &(struct http_error){.status = meaning->http_status,
-                                             .type = meaning->openai_type,
-                                             .message = e->text});
+    struct api_error error = {0};
+    api_error_from(&error, e, NULL);
+    http_reply_error(x, &error);
 }
 
 void http_exchange_refuse(struct http_exchange *x, struct http_problem problem)
 {
+    struct api_error error = {0};
     if (x->id[0] == '\0') {
         http_exchange_name(x);
     }
     x->body_pending = true; /* whatever follows cannot be made sense of: closes */
-    bool is_ours = problem.status >= 500 && problem.status != 501 && problem.status != 505;
-    http_reply_error(
-        x, &(struct http_error){.status = problem.status,
-                                .type = is_ours ? "server_error" : "invalid_request_error",
-                                .message = problem.text});
+    api_error_set(&error, problem.kind, NULL, "%s", problem.text);
+    http_reply_error(x, &error);
 }
 
 /* --- streams */

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-static bool refuse(struct http_problem *problem, int status, const char *text)
+static bool refuse(struct http_problem *problem, enum api_error_kind kind, const char *text)
 {
-    *problem = (struct http_problem){status, text};
+    *problem = (struct http_problem){kind, text};
     return false;
 }
 
@@ -56,9 +56,9 @@ enum { AROUND_TARGET = 64 };
 static enum http_scan_result too_long(const struct http_scan *scan, struct http_problem *problem)
 {
     if (scan->past_first_line) {
-        refuse(problem, 431, "the header fields are too large");
+        refuse(problem, API_ERROR_HEAD_TOO_LARGE, "the header fields are too large");
     } else {
-        refuse(problem, 414, "the request line is too long");
+        refuse(problem, API_ERROR_URL_TOO_LONG, "the request line is too long");
     }
     return HTTP_SCAN_BAD;
 }
@@ -77,7 +77,8 @@ enum http_scan_result http_head_scan(struct http_scan *scan, struct str bytes, s
                 return HTTP_SCAN_MORE;
             }
             if (bytes.p[scan->at + 1] != '\n') {
-                refuse(problem, 400, "a carriage return without a line feed after it");
+                refuse(problem, API_ERROR_BAD_HTTP,
+                       "a carriage return without a line feed after it");
                 return HTTP_SCAN_BAD;
             }
             bool is_empty = scan->at == scan->line_start;
@@ -89,10 +90,10 @@ enum http_scan_result http_head_scan(struct http_scan *scan, struct str bytes, s
                 return HTTP_SCAN_DONE;
             }
         } else if (c == '\n') {
-            refuse(problem, 400, "a line feed without a carriage return before it");
+            refuse(problem, API_ERROR_BAD_HTTP, "a line feed without a carriage return before it");
             return HTTP_SCAN_BAD;
         } else if ((c < 0x20 && c != '\t') || c == 0x7F) {
-            refuse(problem, 400, "a control character in the request's head");
+            refuse(problem, API_ERROR_BAD_HTTP, "a control character in the request's head");
             return HTTP_SCAN_BAD;
         }
     }
@@ -115,13 +116,14 @@ static bool decode_path(char *p, size_t n, struct str *out, struct http_problem 
             int high = i + 2 < n ? hex_digit(p[i + 1]) : -1;
             int low = i + 2 < n ? hex_digit(p[i + 2]) : -1;
             if (high < 0 || low < 0) {
-                return refuse(problem, 400, "a '%' in the path without two hexadecimal digits");
+                return refuse(problem, API_ERROR_BAD_HTTP,
+                              "a '%' in the path without two hexadecimal digits");
             }
             c = (char)(high * 16 + low);
             i += 2;
         }
         if (c == '\0') {
-            return refuse(problem, 400, "a NUL in the path");
+            return refuse(problem, API_ERROR_BAD_HTTP, "a NUL in the path");
         }
         p[n_out++] = c;
     }
@@ -130,7 +132,7 @@ static bool decode_path(char *p, size_t n, struct str *out, struct http_problem 
         uint32_t code_point;
         size_t step = str_decode_utf8(rest, &code_point);
         if (step == 0) {
-            return refuse(problem, 400, "the path is not UTF-8");
+            return refuse(problem, API_ERROR_BAD_HTTP, "the path is not UTF-8");
         }
         rest = str_skip(rest, step);
     }
@@ -158,7 +160,7 @@ static bool parse_target(char *p, char *end, struct http_head *out, struct http_
 {
     for (const char *c = p; c < end; c++) {
         if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7F || *c == '#') {
-            return refuse(problem, 400,
+            return refuse(problem, API_ERROR_BAD_HTTP,
                           "a character in the request target that has no place there");
         }
     }
@@ -166,20 +168,22 @@ static bool parse_target(char *p, char *end, struct http_head *out, struct http_
     if (end - p == 1 && *p == '*') {
         out->path = (struct str){p, 1};
         return str_eq(out->method, STR("OPTIONS")) ||
-               refuse(problem, 400, "the request target '*' is for OPTIONS alone");
+               refuse(problem, API_ERROR_BAD_HTTP, "the request target '*' is for OPTIONS alone");
     }
     if (str_eq(out->method, STR("CONNECT"))) {
-        return refuse(problem, 501, "CONNECT is not offered: this is no proxy");
+        return refuse(problem, API_ERROR_NOT_IMPLEMENTED,
+                      "CONNECT is not offered: this is no proxy");
     }
     if (*p != '/' && !skip_authority(&p, end)) {
-        return refuse(problem, 400, "the request target is neither a path nor an http address");
+        return refuse(problem, API_ERROR_BAD_HTTP,
+                      "the request target is neither a path nor an http address");
     }
     char *query = memchr(p, '?', (size_t)(end - p));
     char *path_end = query != NULL ? query : end;
     if (query != NULL) {
         out->query = (struct str){query + 1, (size_t)(end - query - 1)};
         if (memmem(out->query.p, out->query.n, "%00", 3) != NULL) {
-            return refuse(problem, 400, "a NUL in the query");
+            return refuse(problem, API_ERROR_BAD_HTTP, "a NUL in the query");
         }
     }
     if (p == path_end) {
@@ -193,11 +197,12 @@ static bool parse_version(struct str version, struct http_head *out, struct http
 {
     if (version.n != 8 || !str_starts_with(version, STR("HTTP/")) || !is_digit(version.p[5]) ||
         version.p[6] != '.' || !is_digit(version.p[7])) {
-        return refuse(problem, 400, "the request line does not end with an HTTP version");
+        return refuse(problem, API_ERROR_BAD_HTTP,
+                      "the request line does not end with an HTTP version");
     }
     out->is_1_0 = version.p[7] == '0';
     return version.p[5] == '1' ||
-           refuse(problem, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+           refuse(problem, API_ERROR_HTTP_VERSION, "only HTTP/1.0 and HTTP/1.1 are spoken here");
 }
 
 /* line: without CR LF. Exactly one blank stands between the three parts. */
@@ -208,19 +213,37 @@ static bool parse_request_line(char *line, size_t n, size_t max_target, struct h
     char *target = memchr(line, ' ', n);
     char *version = target != NULL ? memchr(target + 1, ' ', (size_t)(end - target - 1)) : NULL;
     if (version == NULL || version == target + 1) {
-        return refuse(problem, 400, "the first line is no 'METHOD TARGET HTTP/1.1'");
+        return refuse(problem, API_ERROR_BAD_HTTP, "the first line is no 'METHOD TARGET HTTP/1.1'");
     }
     out->method = (struct str){line, (size_t)(target - line)};
     if (!http_is_token(out->method) || out->method.n > 32) {
-        return refuse(problem, 400, "the method is no name");
+        return refuse(problem, API_ERROR_BAD_HTTP, "the method is no name");
     }
     if (!parse_version((struct str){version + 1, (size_t)(end - version - 1)}, out, problem)) {
         return false;
     }
     if ((size_t)(version - target - 1) > max_target) {
-        return refuse(problem, 414, "the request target is too long");
+        return refuse(problem, API_ERROR_URL_TOO_LONG, "the request target is too long");
     }
     return parse_target(target + 1, version, out, problem);
+}
+
+bool http_query_name(struct str query, char *out, size_t n_out)
+{
+    size_t n = 0;
+    while (query.n > 0 && query.p[0] == '&') {
+        query = str_skip(query, 1);
+    }
+    for (size_t i = 0; i < query.n && n < n_out - 1 && query.p[i] != '&' && query.p[i] != '=';
+         i++) {
+        char c = query.p[i];
+        int high = c == '%' && i + 2 < query.n ? hex_digit(query.p[i + 1]) : -1;
+        int low = high >= 0 ? hex_digit(query.p[i + 2]) : -1;
+        out[n++] = low >= 0 ? (char)(high * 16 + low) : (char)(c == '+' ? ' ' : c);
+        i += low >= 0 ? 2 : 0;
+    }
+    out[n == n_out - 1 ? str_complete_utf8((struct str){out, n}) : n] = '\0';
+    return query.n > 0;
 }
 
 /* --- fields */
@@ -239,15 +262,15 @@ static struct str trim(struct str s)
 static bool parse_field(struct str line, struct http_head *out, struct http_problem *problem)
 {
     if (line.p[0] == ' ' || line.p[0] == '\t') {
-        return refuse(problem, 400, "a header field that goes on in the next line");
+        return refuse(problem, API_ERROR_BAD_HTTP, "a header field that goes on in the next line");
     }
     const char *colon = memchr(line.p, ':', line.n);
     struct str name = {line.p, colon != NULL ? (size_t)(colon - line.p) : 0};
     if (colon == NULL || !http_is_token(name)) {
-        return refuse(problem, 400, "a header line that is no 'NAME: VALUE'");
+        return refuse(problem, API_ERROR_BAD_HTTP, "a header line that is no 'NAME: VALUE'");
     }
     if (out->n_fields == HTTP_MAX_FIELDS) {
-        return refuse(problem, 431, "more than 100 header fields");
+        return refuse(problem, API_ERROR_HEAD_TOO_LARGE, "more than 100 header fields");
     }
     out->fields[out->n_fields++] = (struct http_field){name, trim(str_skip(line, name.n + 1))};
     return true;
@@ -315,18 +338,19 @@ static bool check_body(struct http_head *head, struct http_problem *problem)
     size_t n_lengths = count_fields(head, "content-length");
     size_t n_codings = count_fields(head, "transfer-encoding");
     if (n_lengths > 1 || n_codings > 1 || (n_lengths > 0 && n_codings > 0)) {
-        return refuse(problem, 400, "more than one Content-Length or Transfer-Encoding");
+        return refuse(problem, API_ERROR_BAD_HTTP,
+                      "more than one Content-Length or Transfer-Encoding");
     }
     if (n_lengths > 0 &&
         !parse_length(http_head_field(head, "content-length"), &head->content_length)) {
-        return refuse(problem, 400, "Content-Length is not a number of bytes");
+        return refuse(problem, API_ERROR_BAD_HTTP, "Content-Length is not a number of bytes");
     }
     if (n_codings > 0) {
         if (head->is_1_0) {
-            return refuse(problem, 400, "Transfer-Encoding in an HTTP/1.0 request");
+            return refuse(problem, API_ERROR_BAD_HTTP, "Transfer-Encoding in an HTTP/1.0 request");
         }
         if (!http_str_eq_nocase(http_head_field(head, "transfer-encoding"), STR("chunked"))) {
-            return refuse(problem, 501, "Transfer-Encoding is not 'chunked'");
+            return refuse(problem, API_ERROR_NOT_IMPLEMENTED, "Transfer-Encoding is not 'chunked'");
         }
         head->is_chunked = true;
     }
@@ -341,15 +365,15 @@ static bool check_host(const struct http_head *head, struct http_problem *proble
         return true;
     }
     if (n != 1) {
-        return refuse(problem, 400, "there must be exactly one Host");
+        return refuse(problem, API_ERROR_BAD_HTTP, "there must be exactly one Host");
     }
     struct str host = http_head_field(head, "host");
     for (size_t i = 0; i < host.n; i++) {
         if (!is_token_char(host.p[i]) && strchr("[]:,;()=", host.p[i]) == NULL) {
-            return refuse(problem, 400, "Host is no name or address");
+            return refuse(problem, API_ERROR_BAD_HTTP, "Host is no name or address");
         }
     }
-    return host.n > 0 || refuse(problem, 400, "Host is empty");
+    return host.n > 0 || refuse(problem, API_ERROR_BAD_HTTP, "Host is empty");
 }
 
 static bool check_expect(struct http_head *head, struct http_problem *problem)
@@ -359,7 +383,7 @@ static bool check_expect(struct http_head *head, struct http_problem *problem)
         return true;
     }
     if (!http_str_eq_nocase(expect, STR("100-continue"))) {
-        return refuse(problem, 417, "Expect is not '100-continue'");
+        return refuse(problem, API_ERROR_EXPECTATION, "Expect is not '100-continue'");
     }
     head->expects_continue = !head->is_1_0 && head->has_body;
     return true;

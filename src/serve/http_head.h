@@ -3,13 +3,13 @@
 #ifndef SERVE_HTTP_HEAD_H
 #define SERVE_HTTP_HEAD_H
 
-#include "base/str.h"
+#include "serve/api_error.h"
 
 enum { HTTP_MAX_FIELDS = 100 };
 
-/* Why a request is refused: status and one sentence, a literal. */
+/* Why a request is refused: what kind of error, and one sentence, a literal. */
 struct http_problem {
-    int status;
+    enum api_error_kind kind;
     const char *text;
 };
 
@@ -55,6 +55,11 @@ bool http_head_parse(char *block, size_t n, size_t max_target, struct http_head 
 
 /* Value of the first field of that name; p NULL where there is none. */
 struct str http_head_field(const struct http_head *head, const char *name);
+
+/* Name of a query's first parameter, "b c" in "&b+c=d&e", decoded into out (n_out >= 1 bytes with
+ * the NUL) and cut there where a code point ends; what is no %XX stays as it is. False for a query
+ * without parameters. The query has no %00, as those of http_head_parse(). */
+bool http_query_name(struct str query, char *out, size_t n_out);
 
 /* Letters of ASCII compared without case. */
 bool http_str_eq_nocase(struct str a, struct str b);

@@ -1,7 +1,7 @@
 /* http_router.c - a table searched from its top: routes are few. */
 #include "serve/http_router.h"
 
-#include "base/buf.h"
+#include "serve/http_head.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -84,22 +84,18 @@ const struct http_route *http_router_find(const struct http_router *r,
 
 enum { SHOWN_PATH = 200 };
 
-static void refuse(struct http_exchange *x, int status, const char *why)
+static void refuse(struct http_exchange *x, enum api_error_kind kind, const char *why)
 {
-    char message[SHOWN_PATH + 200];
+    struct api_error error = {0};
     struct str path = http_path(x);
     if (path.n > SHOWN_PATH) {
         path.n = str_complete_utf8((struct str){path.p, SHOWN_PATH});
     }
-    snprintf(message, sizeof message, "%s: %.*s %.*s", why, STR_ARG(http_method(x)), STR_ARG(path));
-    http_reply_error(
-        x, &(struct http_error){.status = status,
-                                .type = "invalid_request_error",
-                                .code = status == 404 ? "unknown_url" : "method_not_supported",
-                                .message = message});
+    api_error_set(&error, kind, NULL, "%s: %.*s %.*s", why, STR_ARG(http_method(x)), STR_ARG(path));
+    http_reply_error(x, &error);
 }
 
-static bool answer_without_handler(const struct http_router *r, struct http_exchange *x)
+static void answer_without_handler(const struct http_router *r, struct http_exchange *x)
 {
     struct str path = http_path(x);
     bool is_options = str_eq(http_method(x), STR("OPTIONS"));
@@ -107,30 +103,55 @@ static bool answer_without_handler(const struct http_router *r, struct http_exch
     char methods[64];
     list_methods(r, path, methods, sizeof methods);
     if (methods[0] == '\0' && !is_star) {
-        refuse(x, 404, "there is nothing at this address (the API lies below /v1)");
+        refuse(x, API_ERROR_UNKNOWN_URL,
+               "there is nothing at this address (the API lies below /v1)");
     } else {
         http_add_header(x, "Allow", is_star ? "GET, HEAD, POST, DELETE, OPTIONS" : methods);
         if (is_options) {
             http_reply(x, 204, NULL, (struct str){NULL, 0});
         } else {
-            refuse(x, 405, "this address does not take that method");
+            refuse(x, API_ERROR_METHOD_NOT_SUPPORTED, "this address does not take that method");
         }
     }
+}
+
+/* Nothing is ignored: no handler reads a query. */
+static bool check_query(struct http_exchange *x)
+{
+    struct api_error error = {0};
+    char name[API_PARAM_BYTES];
+    if (!http_query_name(http_query(x), name, sizeof name)) {
+        return true;
+    }
+    api_error_set(&error, API_ERROR_UNKNOWN_PARAMETER, name,
+                  "'%s' is no known query parameter: no address of this server takes any", name);
+    http_reply_error(x, &error);
     return false;
+}
+
+/* The route that takes it; else ends the exchange. */
+static const struct http_route *find_or_refuse(const struct http_router *r, struct http_exchange *x,
+                                               struct str *parameter)
+{
+    const struct http_route *route = find(r, x, parameter);
+    if (route == NULL) {
+        answer_without_handler(r, x);
+        return NULL;
+    }
+    return check_query(x) ? route : NULL;
 }
 
 bool http_router_check(const struct http_router *r, struct http_exchange *x)
 {
-    return http_router_find(r, x) != NULL || answer_without_handler(r, x);
+    struct str parameter;
+    return find_or_refuse(r, x, &parameter) != NULL;
 }
 
 void http_router_dispatch(const struct http_router *r, struct http_exchange *x)
 {
     struct str parameter;
-    const struct http_route *route = find(r, x, &parameter);
-    if (route == NULL) {
-        answer_without_handler(r, x);
-    } else {
+    const struct http_route *route = find_or_refuse(r, x, &parameter);
+    if (route != NULL) {
         route->handler(r->context, x, parameter);
     }
 }

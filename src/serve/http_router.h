@@ -29,8 +29,8 @@ struct http_router {
 const struct http_route *http_router_find(const struct http_router *r,
                                           const struct http_exchange *x);
 
-/* Ends the exchange (404, 405 with Allow, 204 for OPTIONS) when no handler would take it, and
- * returns false: to be called before the body is read. */
+/* Ends the exchange (404, 405 with Allow, 204 for OPTIONS, 400 for a query, which no handler reads)
+ * when no handler would take it, and returns false: to be called before the body is read. */
 bool http_router_check(const struct http_router *r, struct http_exchange *x);
 
 /* The same, and calls the handler. */

@@ -60,7 +60,7 @@ static void answer_health(void *service, struct http_exchange *x, struct str par
         struct api_error error = {0};
         api_error_set(&error, API_ERROR_OVERLOADED, NULL,
                       "the engine has been stuck for %.0f seconds", status.round_seconds);
-        reply_error(x, &error);
+        http_reply_error(x, &error);
         return;
     }
     http_reply(x, 200, type_json, STR("{\"status\":\"ok\"}"));
@@ -76,7 +76,7 @@ bool service_check_ready(const struct service *s, struct http_exchange *x)
     } else {
         return true;
     }
-    reply_error(x, &error);
+    http_reply_error(x, &error);
     return false;
 }
 
@@ -143,7 +143,7 @@ static void answer_model(void *service, struct http_exchange *x, struct str para
         return;
     }
     if (!service_check_model(s, parameter, &error)) {
-        reply_error(x, &error);
+        http_reply_error(x, &error);
         return;
     }
     struct api_model model = model_of(s, find_name(s, parameter));

@@ -98,6 +98,6 @@ void service_embeddings(void *service, struct http_exchange *x, struct str param
     if (!ok) {
         generation_destroy(job.g);
         api_request_finish(&job.request);
-        reply_error(x, &error);
+        http_reply_error(x, &error);
     }
 }

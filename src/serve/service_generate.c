@@ -384,7 +384,7 @@ static void generate(struct service *s, struct http_exchange *x, enum api_endpoi
     if (!ok) {
         generation_destroy(job.g);
         api_request_finish(&job.request);
-        reply_error(x, &error);
+        http_reply_error(x, &error);
     }
 }
 

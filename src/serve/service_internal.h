@@ -3,7 +3,6 @@
 #ifndef SERVE_SERVICE_INTERNAL_H
 #define SERVE_SERVICE_INTERNAL_H
 
-#include "serve/reply.h"
 #include "serve/service.h"
 
 /* service_generate.c */

@@ -11,7 +11,7 @@ static void reply(struct http_exchange *x, bool ok, const struct buf *out,
     if (ok) {
         service_reply_json(x, out);
     } else {
-        reply_error(x, error);
+        http_reply_error(x, error);
     }
 }
 

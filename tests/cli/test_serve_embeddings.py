@@ -154,7 +154,7 @@ def test_capabilities_and_limits_are_told(server):
     assert told["embeddings"] is True
     assert (told["limits"]["inputs"], told["limits"]["dimensions"]) == (2048, WIDTH)
     assert set(told["parameters"]["embeddings"]) == {
-        "model", "input", "encoding_format", "dimensions", "pooling", "user"}
+        "model", "input", "encoding_format", "dimensions", "pooling", "user", "strict"}
 
 
 # --- errors

@@ -107,7 +107,7 @@ def test_models_have_the_files_name_and_the_aliases(server, model, prefix):
                 for name in ("small", ALIAS, "x")]
     assert document == {"object": "list", "data": expected}
     for entry in expected:
-        for path in (entry["id"], entry["id"].replace("/", "%2F"), entry["id"] + "?a=b"):
+        for path in (entry["id"], entry["id"].replace("/", "%2F"), entry["id"] + "?"):
             assert json.loads(ask(server, path=f"{prefix}/models/{path}").body) == entry
     answer = ask(server, path=f"{prefix}/models/no/such%22")
     assert answer.status == 404
@@ -129,6 +129,34 @@ def test_a_wrong_method_is_405_and_says_the_right_ones(server, method):
     answer = ask(server, method, "/v1/models")
     assert (answer.status, answer.fields["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert answer.error["code"] == "method_not_supported"
+
+
+@pytest.mark.parametrize("query, name", [
+    ("api-version=2024-10-21", "api-version"), ("a=b&c", "a"), ("&&limit", "limit"), ("a%5Bb%5D+c=1", "a[b] c"), ("%zz", "%zz"),
+    ("%C3%A9=", "\xe9"), ("%FF", "\ufffd"), ("a%22%5C%0A", 'a"\\\n'), ("=1", None), ("a" * 999, "a" * 127), ("?", "?")])
+def test_a_query_is_refused_by_its_name(server, query, name):
+    for method, path in (("GET", "/health"), ("GET", "/"), ("GET", "/metrics"), ("GET", "/openapi.json"), ("GET", "/v1/models"),
+                         ("GET", "/v3/openai/models/x"), ("POST", "/v1/chat/completions"), ("POST", "/openai/v1/embeddings"),
+                         ("POST", "/tokenize")):
+        answer = ask(server, method, f"{path}?{query}")
+        assert answer.status == 400
+        assert answer.error == {"message": f"'{name or ''}' is no known query parameter: no address of this server takes any",
+                                "type": "invalid_request_error", "param": name, "code": "unknown_parameter"}
+    head = ask(server, "HEAD", f"/health?{query}")
+    assert (head.status, head.body) == (400, b"")
+
+
+def test_a_query_of_no_parameter_is_none(server):
+    for query in ("?", "?&", "?&&"):
+        assert ask(server, path="/health" + query).status == 200
+    assert ask(server, path="/nope?a").error["code"] == "unknown_url"
+    assert ask(server, "DELETE", "/health?a").status == 405
+    assert ask(server, "OPTIONS", "/health?a").status == 204
+
+
+def test_a_query_is_refused_before_the_body_is_read(server):
+    answers = send(server, request("POST", "/v1/completions?a=b", "Content-Length: 1000000", "Expect: 100-continue", close=False))
+    assert [a.status for a in answers] == [400] and answers[0].fields["connection"] == "close"
 
 
 def test_head_and_options(server):

@@ -33,7 +33,7 @@ static enum http_scan_result scan_head(struct str bytes, size_t step, size_t *ou
     enum http_scan_result result = HTTP_SCAN_MORE;
     for (size_t n = 0; result == HTTP_SCAN_MORE; n = n + step < bytes.n ? n + step : bytes.n) {
         result = http_head_scan(&scan, (struct str){bytes.p, n}, MAX_HEAD, MAX_TARGET, &problem);
-        require(result != HTTP_SCAN_BAD || problem.status >= 400);
+        require(result != HTTP_SCAN_BAD || problem.kind != API_ERROR_NONE);
         if (n == bytes.n) {
             break;
         }
@@ -62,7 +62,7 @@ static bool read_chunked(struct str bytes, size_t step, struct buf *body, size_t
         struct str in = {bytes.p, bytes.n < step ? bytes.n : step};
         size_t n = in.n;
         if (!http_chunked_feed(&c, &in, body, &problem)) {
-            require(problem.status >= 400);
+            require(problem.kind != API_ERROR_NONE);
             *out_left = 0;
             return false;
         }
@@ -83,6 +83,16 @@ static void check_chunked(struct str bytes)
     buf_finish(&pieces);
 }
 
+/* Its first name is never longer than the query, nor than the room. */
+static void check_query(struct str query)
+{
+    char name[8];
+    memset(name, 'x', sizeof name);
+    bool found = http_query_name(query, name, sizeof name);
+    size_t n = strnlen(name, sizeof name);
+    require(n < sizeof name && n <= query.n && (found || n == 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct str bytes = {(const char *)data, n};
@@ -99,9 +109,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     memcpy(block, data, n_head);
     if (http_head_parse(block, n_head, MAX_TARGET, &head, &problem)) {
         check_head(&head);
+        check_query(head.query);
         check_chunked(str_skip(bytes, n_head));
     } else {
-        require(problem.status >= 400);
+        require(problem.kind != API_ERROR_NONE);
     }
     free(block);
     return 0;

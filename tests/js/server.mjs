@@ -6,16 +6,20 @@ import { createInterface } from "node:readline";
 import OpenAI from "openai";
 
 export const MODEL = "meta-llama/llama-3.3-70b-instruct";
+export const PROGRAM = process.env.PUNA ?? "build/release/puna";
+export const TINY = path.join(path.dirname(PROGRAM), "tests/tiny.gguf");
 const LIMIT_MS = 20000;
 
 export class Server {
     // The plain kernels and one thread: what is to be stopped must not have ended by itself.
-    static async start(...options) {
-        const program = process.env.PUNA ?? "build/release/puna";
-        const model = path.join(path.dirname(program), "tests/tiny.gguf");
+    static start(...options) {
+        return Server.startOn(TINY, ...options);
+    }
+
+    static async startOn(model, ...options) {
         const server = new Server();
         const all = ["serve", "--port", "0", "--log", "none", "--alias", MODEL, "--cpu", "ref", "-t", "1", ...options, model];
-        server.child = spawn(program, all, { stdio: ["ignore", "pipe", "inherit"] });
+        server.child = spawn(PROGRAM, all, { stdio: ["ignore", "pipe", "inherit"] });
         server.ended = new Promise((resolve) => server.child.on("close", resolve));
         server.kill = () => server.child.kill("SIGKILL");
         process.on("exit", server.kill);

@@ -1,6 +1,7 @@
 /* test_api_body.c - bodies that are no requests, limits, running out of memory, and the document of
  * the API against the tables that read requests. */
 #include "base/mem.h"
+#include "engine/prefix.h"
 #include "serve/api_openapi.h"
 #include "serve/api_request.h"
 
@@ -343,6 +344,20 @@ static void the_openapi_document_has_exactly_the_parameters_that_are_read(void *
     json_decref(root);
 }
 
+static void the_openapi_document_has_every_verdict_of_the_prefix_cache(void **state)
+{
+    (void)state;
+    json_t *root = load_document();
+    json_t *cache = resolve(root, "#/components/schemas/Usage/properties/cache/properties");
+    json_t *names = json_object_get(json_object_get(cache, "miss_reason"), "enum");
+    assert_int_equal(json_array_size(names), PREFIX_END_COUNT);
+    for (int i = 0; i < PREFIX_END_COUNT; i++) {
+        assert_string_equal(json_string_value(json_array_get(names, (size_t)i)),
+                            prefix_end_name((enum prefix_end)i));
+    }
+    json_decref(root);
+}
+
 static int prepare(void **state)
 {
     (void)state;
@@ -363,6 +378,7 @@ int main(void)
         cmocka_unit_test(running_out_of_memory_at_any_point_is_a_503_that_leaks_nothing),
         cmocka_unit_test(every_reference_of_the_openapi_document_leads_somewhere),
         cmocka_unit_test(the_openapi_document_has_exactly_the_parameters_that_are_read),
+        cmocka_unit_test(the_openapi_document_has_every_verdict_of_the_prefix_cache),
         cmocka_unit_test(a_tree_stays_in_its_block),
     };
     return cmocka_run_group_tests(tests, prepare, NULL);

@@ -158,6 +158,7 @@ static const struct parameter_case cases[] = {
     {API_EMBEDDING, "dimensions", {"64"}, "\"64\"", "0", ""},
     {API_EMBEDDING, "pooling", {"\"mean\"", "\"last\""}, "1", "\"max\"", ""},
     {API_EMBEDDING, "user", {"\"u\""}, "1", NULL, ""},
+    {API_EMBEDDING, "strict", {"true", "false"}, "1", NULL, ""},
 
     {API_TOKENIZE, "model", {"\"m\""}, "1", "\"\"", ""},
     {API_TOKENIZE, "content", {"\"a\"", "\"\"", "[\"a\",5,\"b\"]", "[]"}, "1", "[\"a\",32]", "[1]"},
@@ -321,8 +322,8 @@ static void values_reach_the_engines_structs(void **state)
                "\"stream_options\":{\"include_usage\":true,\"include_obfuscation\":false},"
                "\"stop_token_ids\":[9,8],\"logprobs\":true,\"top_logprobs\":20,\"min_tokens\":2,"
                "\"max_completion_tokens\":5,\"ignore_eos\":true,\"priority\":-3,"
-               "\"cache_salt\":\"s\",\"user\":\"u\",\"safety_identifier\":\"v\","
-               "\"truncation\":\"auto\",\"service_tier\":\"auto\",\"add_generation_prompt\":false",
+               "\"cache_salt\":\"s\",\"truncation\":\"auto\",\"service_tier\":\"auto\",\"add_"
+               "generation_prompt\":false",
                &q);
     const struct api_generation *g = &q.generation;
     const struct sampler_params *s = &g->sampler;
@@ -339,7 +340,7 @@ static void values_reach_the_engines_structs(void **state)
     assert_true(g->n == 3 && g->best_of == 3 && g->stream && g->include_usage && g->ignore_eos);
     assert_true(g->logprobs && g->top_logprobs == 20 && g->min_tokens == 2 && g->max_tokens == 5);
     assert_true(g->priority == -3 && str_eq(g->cache_salt, STR("s")));
-    assert_true(str_eq(q.user, STR("u")) && g->truncation == API_TRUNCATION_AUTO && g->tell_tier);
+    assert_true(g->truncation == API_TRUNCATION_AUTO && g->tell_tier);
     assert_false(g->add_generation_prompt);
     assert_int_equal(q.n_warnings, 0);
     api_request_finish(&q);
@@ -478,8 +479,13 @@ static void what_has_no_effect_is_a_warning_and_an_error_when_strict(void **stat
     } table[] = {
         {"\"reasoning_effort\":\"high\"", "reasoning_effort"},
         {"\"verbosity\":\"low\"", "verbosity"},
+        {"\"user\":\"u\"", "user"},
+        {"\"safety_identifier\":\"u\"", "safety_identifier"},
+        {"\"metadata\":{\"a\":\"b\"}", "metadata"},
+        {"\"prompt_cache_key\":\"k\"", "prompt_cache_key"},
         {"\"service_tier\":\"flex\"", "service_tier"},
         {"\"prompt_cache_options\":{\"mode\":\"explicit\"}", "prompt_cache_options"},
+        {"\"prompt_cache_options\":{\"ttl\":\"30m\"}", "prompt_cache_options"},
         {"\"prompt_cache_retention\":\"24h\"", "prompt_cache_retention"},
         {"\"prediction\":{\"type\":\"content\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}",
          "prediction"},
@@ -488,6 +494,8 @@ static void what_has_no_effect_is_a_warning_and_an_error_when_strict(void **stat
         {"\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"name\":\"b\"},"
          "{\"role\":\"user\",\"content\":\"a\",\"name\":\"c\"}]",
          "messages[0].name"},
+        {"\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"refusal\":\"no\"}]",
+         "messages[0].refusal"},
         {"\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\","
          "\"prompt_cache_breakpoint\":{}}]}]",
          "messages[0].content[0].prompt_cache_breakpoint"},

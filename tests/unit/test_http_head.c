@@ -26,12 +26,14 @@ static int read_head(struct str bytes, char **block, struct http_head *head)
     case HTTP_SCAN_MORE:
         return 1;
     case HTTP_SCAN_BAD:
-        return problem.status;
+        return api_error_meaning(problem.kind)->http_status;
     case HTTP_SCAN_DONE:
         break;
     }
     memset(head, 0, sizeof *head);
-    return http_head_parse(*block, scan.at, MAX_TARGET, head, &problem) ? 0 : problem.status;
+    return http_head_parse(*block, scan.at, MAX_TARGET, head, &problem)
+               ? 0
+               : api_error_meaning(problem.kind)->http_status;
 }
 
 #define G "GET / HTTP/1.1\r\nHost: a\r\n"
@@ -142,7 +144,7 @@ static void a_scan_goes_on_where_it_stopped(void **state)
         }
         assert_int_equal(result, expected);
         assert_int_equal(split.at, whole.at);
-        assert_int_equal(a.status, b.status);
+        assert_int_equal(a.kind, b.kind);
     }
 }
 
@@ -172,6 +174,40 @@ static void a_head_is_read_into_its_parts(void **state)
     assert_int_equal(read_head(STR(G "Connection: Close\r\n\r\n"), &block, &head), 0);
     assert_false(head.keep_alive);
     free(block);
+}
+
+static void the_first_name_of_a_query_is_decoded(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str query, name; /* p NULL: the query has no parameter */
+    } table[] = {
+        {STR(""), {NULL, 0}},
+        {STR("&&"), {NULL, 0}},
+        {STR("api-version=1&b=2"), STR("api-version")},
+        {STR("&&a"), STR("a")},
+        {STR("="), STR("")},
+        {STR("=a&b"), STR("")},
+        {STR("a+b%5B%c3%a9%5d=%00"), STR("a b[\xC3\xA9]")},
+        {STR("%"), STR("%")},
+        {STR("%4"), STR("%4")},
+        {STR("%4g%g4%41"), STR("%4g%g4A")},
+        {STR("%3D%26=1"), STR("=&")},
+        {STR("%ff"), STR("\xFF")},
+        {STR("123456789012345=a"), STR("123456789012345")},
+        {STR("1234567890123456"), STR("123456789012345")},
+        {STR("12345678901234%c3%a9"), STR("12345678901234")}, /* no half a code point */
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char *copy =
+            malloc(table[i].query.n + (table[i].query.n == 0)); /* to be read to its end alone */
+        char name[16] = "";
+        memcpy(copy, table[i].query.p, table[i].query.n);
+        assert_int_equal(http_query_name((struct str){copy, table[i].query.n}, name, sizeof name),
+                         table[i].name.p != NULL);
+        assert_true(str_eq(str_from(name), table[i].name));
+        free(copy);
+    }
 }
 
 static void what_is_too_long_has_a_status_of_its_own(void **state)
@@ -250,7 +286,7 @@ static int read_chunked(struct str bytes, size_t step, struct buf *body)
         struct str in = {bytes.p, bytes.n < step ? bytes.n : step};
         size_t n = in.n;
         if (!http_chunked_feed(&c, &in, body, &problem)) {
-            return problem.status;
+            return api_error_meaning(problem.kind)->http_status;
         }
         bytes = str_skip(bytes, n - in.n);
     }
@@ -316,6 +352,7 @@ int main(void)
         cmocka_unit_test(heads_are_taken_or_refused_as_the_table_says),
         cmocka_unit_test(a_scan_goes_on_where_it_stopped),
         cmocka_unit_test(a_head_is_read_into_its_parts),
+        cmocka_unit_test(the_first_name_of_a_query_is_decoded),
         cmocka_unit_test(what_is_too_long_has_a_status_of_its_own),
         cmocka_unit_test(an_empty_line_in_front_is_told),
         cmocka_unit_test(chunked_bodies_are_taken_or_refused_however_they_are_cut),
