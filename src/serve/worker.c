@@ -11,9 +11,6 @@
 /* How long to wait when all readers are slow; they wake the thread, this is a safeguard. */
 enum { PAUSE_MS = 100, MAX_PIECE_BYTES = 1 << 20 };
 
-/* Tokens of prompts beside decodes: at first, at least, at most. */
-enum { FIRST_CHUNK = 8, LEAST_CHUNK = 4, MOST_CHUNK = 256 };
-
 /* Fewer tokens of prompts in a step do not show how fast prompts are. */
 enum { TELLING_TOKENS = 64 };
 
@@ -40,7 +37,6 @@ struct worker {
     struct metrics *metrics;
     struct active *actives; /* (max_active) */
     struct buf text;        /* of the token in hand */
-    double decode_seconds;  /* of a step of decodes alone, lately; 0: none yet */
     pthread_t thread;
     bool has_thread;
 
@@ -530,28 +526,20 @@ static void count_step(struct worker *w, uint64_t start_ns, bool busy)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* What the last step took tells how many tokens of prompts the next one may take beside decodes: so
- * many that a step takes less than twice as long as without. */
-static void keep_pace(struct worker *w, double seconds)
+/* What a step took: for the pace of the next ones, and to tell how long prompts take. */
+static void note_time(struct worker *w, double seconds)
 {
-    const struct engine *g = &w->engine;
-    uint32_t n_decodes = g->n_decodes, n_prompt = 0;
-    for (uint32_t i = 0; i < g->n_items; i++) {
-        n_prompt += i < g->n_decodes ? 0 : g->items[i].n_tokens;
+    struct engine *g = &w->engine;
+    uint32_t n_prompt = 0;
+    engine_note_time(g, seconds);
+    for (uint32_t i = g->planned.n_decodes; i < g->n_items; i++) {
+        n_prompt += g->items[i].n_tokens;
     }
     if (n_prompt >= TELLING_TOKENS) {
         double rate = n_prompt / seconds;
         pthread_mutex_lock(&w->lock);
         w->prompt_rate += (rate - w->prompt_rate) * (rate > w->prompt_rate ? 1.0 : 0.05);
         pthread_mutex_unlock(&w->lock);
-    }
-    uint32_t *most = &w->engine.options.prompt_tokens_beside_decodes;
-    if (n_decodes > 0 && n_prompt == 0) {
-        w->decode_seconds += (seconds - w->decode_seconds) * (w->decode_seconds > 0 ? 0.25 : 1.0);
-    } else if (n_decodes > 0 && w->decode_seconds > 0 && seconds > 1.8 * w->decode_seconds) {
-        *most = *most * 3 / 4 > LEAST_CHUNK ? *most * 3 / 4 : LEAST_CHUNK;
-    } else if (n_decodes > 0 && n_prompt == *most && seconds < 1.6 * w->decode_seconds) {
-        *most += *most < MOST_CHUNK ? 1 : 0;
     }
 }
 
@@ -564,7 +552,7 @@ static bool step(struct worker *w)
     bool ok = engine_step(&w->engine, &busy, &e);
     count_step(w, start, busy && ok);
     if (busy && ok) {
-        keep_pace(w, clock_seconds_since(start));
+        note_time(w, clock_seconds_since(start));
     }
     for (uint32_t i = 0; i < w->max_active; i++) {
         struct active *a = &w->actives[i];
@@ -670,7 +658,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     pthread_condattr_destroy(&attributes);
     buf_init(&w->text, MAX_PIECE_BYTES);
     struct engine_options engine = options->engine;
-    engine.prompt_tokens_beside_decodes = FIRST_CHUNK;
+    engine.keeps_pace = true;
     struct spill_options spill;
     if (engine.spill != NULL) {
         spill = *engine.spill;
