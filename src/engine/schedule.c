@@ -218,6 +218,15 @@ static void pick(struct engine *g, struct engine_seq *s, uint32_t n)
                               .n_hidden = s->rows == ENGINE_HIDDEN ? s->n_new : 0};
 }
 
+/* A prompt of one token has nothing before it that could be shared. */
+static void begin_alone(struct engine_seq *s)
+{
+    if (!s->has_begun) {
+        s->has_begun = true;
+        s->cache_end = wants_rows(s) ? PREFIX_PROMPT_ROWS : PREFIX_COMPLETE;
+    }
+}
+
 static void plan_decodes(struct engine *g)
 {
     for (uint32_t i = 0; i < g->n_open; i++) {
@@ -228,6 +237,7 @@ static void plan_decodes(struct engine *g)
         kv_seq_truncate(&s->kv, &g->kv, s->n_tokens); /* pages that guesses did not fill */
         if (n_waiting(s) == 1) {
             if (make_room(g, s, 1, 0, true)) {
+                begin_alone(s);
                 pick(g, s, 1);
             } else {
                 preempt(g, s); /* those before it need all there is */
