@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/spill.h"
-#include "serve/estimate.h"
+#include "serve/queue.h"
 
 #include <time.h>
 
@@ -33,7 +33,7 @@ struct active {
 struct worker {
     struct engine engine;
     const struct model *model;
-    uint32_t max_queue, max_active;
+    uint32_t max_active;
     struct metrics *metrics;
     struct active *actives; /* (max_active) */
     struct buf text;        /* of the token in hand */
@@ -42,8 +42,7 @@ struct worker {
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
-    struct generation *queue; /* in order of priority and arrival */
-    uint32_t n_queued;
+    struct queue queue;
     bool stopping, woken;
     struct worker_status status;
     uint64_t round_began_ns;    /* 0 when there is nothing to do */
@@ -65,45 +64,12 @@ static struct estimate_load load_of(const struct worker *w)
     return load;
 }
 
-static uint32_t n_waiting(const struct generation *g)
-{
-    return generation_n_choices(g) - g->n_started;
-}
-
-/* Whether g, whose turn comes in turn_s, can have a token in time. */
-static bool check_patience(struct generation *g, double turn_s, double prompt_s, struct error *e)
-{
-    double late_s = clock_seconds_since(g->arrived_ns) + turn_s + prompt_s - g->patience_s;
-    if (g->patience_s <= 0.0 || late_s <= 0.0) {
-        return true;
-    }
-    g->retry_s = prompt_s > g->patience_s ? 0 : estimate_retry_s(late_s);
-    return error_set(e, ERROR_BUSY,
-                     "the request would wait some %.1f seconds for its turn and %.1f for its "
-                     "prompt; its client waits %.1f",
-                     turn_s, prompt_s, g->patience_s);
-}
-
 static bool enqueue(struct worker *w, struct generation *g, struct error *e)
 {
-    struct generation **at = &w->queue;
     const struct estimate_load load = load_of(w);
-    uint64_t n_ahead = 0;
-    if (w->n_queued == w->max_queue || w->stopping) {
-        g->retry_s = estimate_retry_s(estimate_wait_s(&load, 0));
-        return error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may",
-                         w->n_queued);
-    }
-    while (*at != NULL && (*at)->priority <= g->priority) {
-        n_ahead += n_waiting(*at);
-        at = &(*at)->next;
-    }
-    if (!check_patience(g, estimate_wait_s(&load, n_ahead), 0.0, e)) {
+    if (!queue_add(&w->queue, g, &load, e)) {
         return false;
     }
-    g->next = *at;
-    *at = g;
-    w->n_queued++;
     if (w->round_began_ns == 0) {
         w->round_began_ns = clock_now_ns();
     }
@@ -123,15 +89,7 @@ void worker_rank(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
     const struct estimate_load load = load_of(w);
-    uint64_t n_ahead = 0;
-    uint32_t position = 0;
-    for (struct generation *g = w->queue; g != NULL; g = g->next) {
-        if (g->n_started == 0) {
-            g->position = ++position;
-            g->turn_s = estimate_wait_s(&load, n_ahead);
-        }
-        n_ahead += n_waiting(g);
-    }
+    queue_rank(&w->queue, &load);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -235,15 +193,6 @@ static bool may_start(const struct worker *w, const struct generation *g)
     return true;
 }
 
-/* Takes g out of the queue; called with the lock held. */
-static void unlink_queued(struct worker *w, struct generation **at)
-{
-    struct generation *g = *at;
-    *at = g->next;
-    g->next = NULL;
-    w->n_queued--;
-}
-
 /* Choices that never start count as ended. */
 static void drop_rest(struct generation *g)
 {
@@ -280,41 +229,46 @@ static bool judge(struct worker *w, struct generation *g, uint64_t n_ahead)
         }
     }
     g->is_judged = true;
-    if (!check_patience(g, estimate_wait_s(&load, n_ahead), estimate_prompt_s(&load, n_tokens),
-                        &e)) {
+    if (!queue_check_patience(g, estimate_wait_s(&load, n_ahead),
+                              estimate_prompt_s(&load, n_tokens), &e)) {
         generation_fail(g, &e);
         return false;
     }
     return true;
 }
 
-/* Starts what may start, in the order of the queue; what was cancelled leaves it anywhere, and so
- * does what would come too late. */
+/* The first in the queue that may start; what was cancelled leaves the queue anywhere, and so does
+ * what would come too late. With the lock held. */
+static struct generation *next_to_start(struct worker *w, bool has_place)
+{
+    struct generation *found = NULL, *next;
+    struct queue_ahead ahead = {0};
+    for (struct generation *g = w->queue.first; g != NULL && found == NULL; g = next) {
+        next = g->next;
+        bool is_wanted = !atomic_load(&g->cancelled);
+        uint64_t n_ahead = is_wanted ? queue_count_ahead(&ahead, g) : 0;
+        if (!is_wanted || (!g->is_judged && !judge(w, g, n_ahead))) {
+            queue_remove(&w->queue, g);
+            drop_rest(g);
+        } else if (has_place && may_start(w, g)) {
+            found = g;
+        }
+    }
+    return found;
+}
+
+/* Starts what may start. */
 static void admit(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
-    struct generation **at = &w->queue;
-    uint64_t n_ahead = 0;
-    while (*at != NULL) {
-        struct generation *g = *at;
-        struct active *a = free_active(w);
-        if (atomic_load(&g->cancelled) || (!g->is_judged && !judge(w, g, n_ahead))) {
-            unlink_queued(w, at);
-            drop_rest(g);
-        } else if (a != NULL && may_start(w, g)) {
-            uint32_t index = g->n_started++;
-            if (n_waiting(g) == 0) {
-                unlink_queued(w, at);
-            }
-            pthread_mutex_unlock(&w->lock);
-            start_choice(w, g, index, a);
-            pthread_mutex_lock(&w->lock);
-            at = &w->queue; /* others may have come */
-            n_ahead = 0;
-        } else {
-            n_ahead += n_waiting(g);
-            at = &g->next;
-        }
+    struct generation *g;
+    struct active *a = free_active(w);
+    while ((g = next_to_start(w, a != NULL)) != NULL) {
+        uint32_t index = queue_start(&w->queue, g);
+        pthread_mutex_unlock(&w->lock);
+        start_choice(w, g, index, a);
+        a = free_active(w);
+        pthread_mutex_lock(&w->lock);
     }
     pthread_mutex_unlock(&w->lock);
 }
@@ -573,7 +527,7 @@ static void wait_for_work(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
     bool idle = count_active(w) == 0;
-    while (!w->woken && !w->stopping && (idle ? w->queue == NULL : true)) {
+    while (!w->woken && !w->stopping && (idle ? w->queue.first == NULL : true)) {
         if (idle) {
             w->round_began_ns = 0;
             pthread_cond_wait(&w->changed, &w->lock);
@@ -649,7 +603,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     }
     w->model = m;
     w->metrics = options->metrics;
-    w->max_queue = options->max_queue > 0 ? options->max_queue : WORKER_DEFAULT_QUEUE;
+    w->queue.max = options->max_queue > 0 ? options->max_queue : WORKER_DEFAULT_QUEUE;
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -690,9 +644,9 @@ fail:
 /* Nobody waits for the choices any more. */
 static void drop_all(struct worker *w)
 {
-    while (w->queue != NULL) {
-        struct generation *g = w->queue;
-        unlink_queued(w, &w->queue);
+    while (w->queue.first != NULL) {
+        struct generation *g = w->queue.first;
+        queue_remove(&w->queue, g);
         drop_rest(g);
     }
     for (uint32_t i = 0; w->actives != NULL && i < w->max_active; i++) {
@@ -728,7 +682,7 @@ void worker_status(struct worker *w, struct worker_status *out)
 {
     pthread_mutex_lock(&w->lock);
     *out = w->status;
-    out->n_queued = w->n_queued;
+    out->n_queued = w->queue.n;
     out->prompt_rate = w->prompt_rate;
     out->round_seconds = w->round_began_ns > 0 ? clock_seconds_since(w->round_began_ns) : 0.0;
     pthread_mutex_unlock(&w->lock);

@@ -1,9 +1,9 @@
 /* worker.h - the engine thread: takes requests from a bounded queue, steps the engine, fills
  * outputs.
  *
- * First come, first served, by priority. A choice takes one of the engine's sequences; the choices
- * of a prompt start when the first of them has computed it, so that they find it in the prefix
- * cache.
+ * First come, first served, by priority, and choice by choice in turns (queue.h). A choice takes
+ * one of the engine's sequences; the choices of a prompt start when the first of them has computed
+ * it, so that they find it in the prefix cache.
  * Owner/threads: created and destroyed by one thread; worker_submit, worker_wake and worker_status
  * are for any thread. The engine, and from worker_create() on the pool, are the engine thread's. */
 #ifndef SERVE_WORKER_H

@@ -399,15 +399,70 @@ static void who_waits_is_told_where_and_how_long(void **state)
     assert_int_equal(waits[0]->position, 2);
     assert_int_equal(waits[1]->position, 3);
     assert_true(waits[2]->turn_s > 0.0);
-    /* each of two choices takes one place's time */
+    /* each of two choices takes one place's time; then it is a choice of each in turn */
     assert_true(waits[0]->turn_s > 2.99 * waits[2]->turn_s);
     assert_true(waits[0]->turn_s < 3.01 * waits[2]->turn_s);
-    assert_true(waits[1]->turn_s > 4.99 * waits[2]->turn_s);
+    assert_true(waits[1]->turn_s > 3.99 * waits[2]->turn_s);
+    assert_true(waits[1]->turn_s < 4.01 * waits[2]->turn_s);
     drop_all(&w, &waits[2], 1);
     worker_rank(w.worker);
     assert_int_equal(waits[0]->position, 1);
     drop_all(&w, waits, 2);
     drop_all(&w, held, N_SEQUENCES);
+    close_world(&w);
+}
+
+/* Choices as they begin, by the letters of their requests. */
+struct beginnings {
+    char names[32];
+    uint32_t n;
+};
+struct beginner {
+    struct beginnings *all;
+    struct generation *g;
+    char name;
+    uint32_t n;
+};
+
+/* On the engine thread, with g's lock held. */
+static void note_beginnings(void *argument)
+{
+    struct beginner *b = argument;
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < generation_n_choices(b->g); k++) {
+        n += b->g->outputs[k].started;
+    }
+    for (; b->n < n && b->all->n < sizeof b->all->names - 1; b->n++) {
+        b->all->names[b->all->n++] = b->name;
+    }
+    b->g->notified = false; /* to be called for everything */
+}
+
+static void choices_of_all_requests_get_a_place_in_turn(void **state)
+{
+    (void)state;
+    static const uint32_t n_choices[3] = {4, 1, 2};
+    struct world w;
+    struct beginnings all = {0};
+    struct beginner b[3];
+    open_world(&w, 1, 0);
+    struct generation *held[N_SEQUENCES];
+    hold_all_places(&w, held);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct generation *g = make_request(&w, 20, i, n_choices[i], 3);
+        b[i] = (struct beginner){.all = &all, .g = g, .name = (char)('a' + i)};
+        g->notify = note_beginnings;
+        g->notify_argument = &b[i];
+        assert_true(worker_submit(w.worker, g, NULL));
+    }
+    drop_all(&w, held, 1); /* so there is one place */
+    for (uint32_t i = 0; i < 3; i++) {
+        struct result r;
+        finish(b[i].g, &r);
+        drop_result(&r);
+    }
+    assert_string_equal(all.names, "abcacaa");
+    drop_all(&w, held + 1, N_SEQUENCES - 1);
     close_world(&w);
 }
 
@@ -700,6 +755,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_paused_request_gets_no_more_than_the_token_in_hand),
         cmocka_unit_test(what_is_observed_adds_up),
         cmocka_unit_test(who_waits_is_told_where_and_how_long),
+        cmocka_unit_test(choices_of_all_requests_get_a_place_in_turn),
         cmocka_unit_test(who_cannot_wait_so_long_is_refused),
         cmocka_unit_test(a_prompt_that_takes_too_long_is_refused_unless_it_is_cached),
         cmocka_unit_test(an_engine_thread_that_is_stuck_can_be_seen),
