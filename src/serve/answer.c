@@ -188,7 +188,7 @@ static void fail(struct answer *a, const struct error *why)
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
     buf_clear(&a->out);
-    if (a->is_stream) {
+    if (a->is_open) {
         if (api_stream_error(&error, &a->out, NULL)) {
             http_stream_write(a->x, buf_str(&a->out));
         }
@@ -220,6 +220,15 @@ static void write_events(struct answer *a)
     if (http_stream_pending(a->x) > SLOW_BYTES) {
         atomic_store(&a->g->paused, true);
     }
+}
+
+static void open_stream(struct answer *a)
+{
+    a->is_open = true;
+    a->last_write_ns = clock_now_ns();
+    http_on_drain(a->x, reader_is_back, a);
+    http_sse_begin(a->x);
+    write_events(a);
 }
 
 /* The text of the first event of a choice that tells its prompt's tokens. */
@@ -303,7 +312,9 @@ static bool stream_outputs(struct answer *a, struct error *e)
             return false;
         }
     }
-    write_events(a);
+    if (a->is_open) {
+        write_events(a);
+    }
     if (ends) {
         http_sse_done(a->x);
         a->x = NULL;
@@ -435,6 +446,9 @@ static void deliver_taken(struct answer *a)
     if (a->x != NULL && a->taken.error.code != ERROR_NONE) {
         e = a->taken.error;
         ok = false;
+    }
+    if (a->x != NULL && ok && a->is_stream && !a->is_open && a->taken.accepted) {
+        open_stream(a);
     }
     if (a->x != NULL && ok) {
         ok = a->is_stream ? stream_outputs(a, &e) : collect_outputs(a, &e);
@@ -602,14 +616,11 @@ bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answ
     link_answer(a);
     http_on_close(x, client_left, a);
     http_attach(x, a);
-    if (a->is_stream) {
-        a->last_write_ns = clock_now_ns();
-        http_on_drain(x, reader_is_back, a);
-        http_sse_begin(x);
-        write_events(a);
-    }
     if (!computes) {
         end_at_once(a);
+    }
+    if (a->is_stream && (!computes || a->g->patience_s <= 0.0)) {
+        open_stream(a);
     }
     deliver_taken(a); /* an echo, and what needs no engine */
     return true;
@@ -642,7 +653,7 @@ void answers_keep_alive(struct answer_list *list)
         worker_rank(list->worker);
     }
     for (struct answer *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL && a->is_stream) {
+        if (a->x != NULL && a->is_open) {
             tell_position(a, clock_seconds_since(a->last_write_ns));
         }
     }

@@ -234,6 +234,9 @@ static bool judge(struct worker *w, struct generation *g, uint64_t n_ahead)
         generation_fail(g, &e);
         return false;
     }
+    if (g->patience_s > 0.0) {
+        generation_accept(g);
+    }
     return true;
 }
 
