@@ -266,6 +266,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
                                       .guard = engine->guard};
     s->embeddings = (struct embeddings_list){
         .server = engine->server, .worker = engine->worker, .n_embd = s->api.n_embd};
+    buf_init(&s->embeddings.out, EMBEDDINGS_MAX_VECTOR_BYTES);
     find_ends(&s->answers);
     s->alive = http_timer_create(engine->server, keep_alive, s, e);
     if (s->alive == NULL) {
