@@ -168,13 +168,16 @@ static void answer_alone(struct world *w, uint32_t n, uint32_t salt, uint32_t ma
     generation_destroy(g);
 }
 
-/* Nobody wants them any more: waits until the engine has let go. */
-static void drop_all(struct world *w, struct generation **all, uint32_t n)
+/* Nobody wants them any more: waits until the engine has let go. Returns the steps until then:
+ * those that had ended when the last of them was cancelled. */
+static uint64_t drop_all(struct world *w, struct generation **all, uint32_t n)
 {
+    struct worker_status status;
     for (uint32_t i = 0; i < n; i++) {
         atomic_store(&all[i]->cancelled, true);
     }
     worker_wake(w->worker);
+    worker_status(w->worker, &status);
     uint64_t start = clock_now_ns();
     for (uint32_t i = 0; i < n; i++) {
         for (bool done = false; !done; nap()) {
@@ -185,6 +188,7 @@ static void drop_all(struct world *w, struct generation **all, uint32_t n)
         }
         generation_destroy(all[i]);
     }
+    return status.n_steps;
 }
 
 static void wait_until_idle(struct world *w)
@@ -290,10 +294,11 @@ static void who_leaves_frees_the_place_at_every_stage(void **state)
         for (uint32_t i = 0; i < round % 7; i++) {
             nap();
         }
-        drop_all(&w, all, 6);
+        uint64_t n_steps = drop_all(&w, all, 6);
         wait_until_idle(&w);
         struct worker_status status;
         worker_status(w.worker, &status);
+        assert_in_range(status.n_steps, n_steps, n_steps + 1); /* the one that ran */
         assert_int_equal(status.pages.in_use, 0);
         assert_int_equal(status.pages.free + status.pages.cached, status.pages.total);
     }
@@ -714,10 +719,11 @@ static void who_leaves_a_prompt_half_scored_frees_the_place(void **state)
         for (uint32_t i = 0; i < round % 4; i++) {
             nap();
         }
-        drop_all(&w, all, 6);
+        uint64_t n_steps = drop_all(&w, all, 6);
         wait_until_idle(&w);
         struct worker_status status;
         worker_status(w.worker, &status);
+        assert_in_range(status.n_steps, n_steps, n_steps + 1); /* the one that ran */
         assert_int_equal(status.pages.in_use, 0);
     }
     close_world(&w);
