@@ -46,6 +46,8 @@ struct worker {
     bool stopping, woken;
     struct worker_status status;
     uint64_t round_began_ns;    /* 0 when there is nothing to do */
+    uint64_t seen_layers;       /* at the last look ... */
+    uint64_t seen_ns;           /* ... and when it was the first with so many */
     double hold_s, prompt_rate; /* as estimate.h has them */
     uint64_t last_opened_ns;    /* when the last of those that run began */
 };
@@ -681,12 +683,24 @@ void worker_destroy(struct worker *w)
     mem_free(w);
 }
 
+/* A step may take minutes, of a large model; a layer of it does not. With the lock held. */
+static double silent_seconds(struct worker *w, uint64_t n_layers)
+{
+    if (n_layers != w->seen_layers) {
+        w->seen_layers = n_layers;
+        w->seen_ns = clock_now_ns();
+    }
+    uint64_t since_ns = w->round_began_ns > w->seen_ns ? w->round_began_ns : w->seen_ns;
+    return w->round_began_ns > 0 ? clock_seconds_since(since_ns) : 0.0;
+}
+
 void worker_status(struct worker *w, struct worker_status *out)
 {
     pthread_mutex_lock(&w->lock);
     *out = w->status;
     out->n_queued = w->queue.n;
     out->prompt_rate = w->prompt_rate;
-    out->round_seconds = w->round_began_ns > 0 ? clock_seconds_since(w->round_began_ns) : 0.0;
+    out->n_layers = w->engine.forward.n_layers;
+    out->silent_seconds = silent_seconds(w, out->n_layers);
     pthread_mutex_unlock(&w->lock);
 }
