@@ -30,7 +30,7 @@ struct answer_list {
     uint32_t n;
 };
 
-struct answer_choice; /* answer.c */
+struct answer_choice; /* answer_internal.h */
 
 struct answer {
     struct answer_list *list;
