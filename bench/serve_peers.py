@@ -11,6 +11,8 @@ are greedy and of a fixed length, streamed. Medians over the rounds are added to
   load N        N clients, each asking again as soon as it was answered: tokens/s, time to the first
                 token, gaps between the pieces of a stream; prompts distinct, or alike but for their end
   prompt 2048   time to the first token: cold, and again
+  gap N         N streams, and then a prompt of 4096 tokens beside them: gaps between the pieces of the
+                streams before, and while the prompt is computed; without guesses, one token a piece
   open N        N streams at once on --parallel 64 (Puna alone): how many failed
 
 --llama-cpp FOLDER: where llama.cpp's programs lie; else they are built, as for peers.py."""
@@ -76,11 +78,12 @@ class Server:
         self.process.terminate()
         self.process.wait(60)
 
-    async def ask(self, prompt, n_tokens, in_pieces=True):
+    async def ask(self, prompt, n_tokens, in_pieces=True, stream=None):
+        """stream: is filled while it runs, for who looks before the end."""
         body = json.dumps({"model": self.model, "prompt": prompt, "max_tokens": n_tokens, "temperature": 0,
                            "ignore_eos": True} |
                           ({"stream": True, "stream_options": {"include_usage": True}} if in_pieces else {}))
-        stream = Stream(time.monotonic(), [])
+        stream = stream or Stream(time.monotonic(), [])
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self.read(body.encode(), stream, in_pieces)
@@ -184,6 +187,37 @@ class Bench:
         cold, hit = (s.pieces[0] - s.asked for s in (cold, hit))
         return {"cold s": cold, "again s": hit, "again/cold": hit / cold}
 
+    def gap(self, who, n):
+        context, alone_s = 5120, 5
+        with self.start(who, n + 1, context, "--draft-max", 0) as server:
+            async def all_streams():
+                streams = [Stream(time.monotonic(), []) for _ in range(n)]
+                tasks = [asyncio.create_task(server.ask(self.tokens(SHORT), context - 2 * SHORT, stream=s))
+                         for s in streams]
+                while not all(s.pieces or s.error for s in streams):
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(alone_s)
+                prompt = await server.ask(self.tokens(4096), 4)
+                assert not any(t.done() for t in tasks), "a stream did not outlast the prompt"
+                for t in tasks:
+                    t.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                return checked(streams), checked([prompt])[0]
+            streams, prompt = asyncio.run(all_streams())
+        # alone: before the prompt was asked for; beside: until its first token
+        alone, beside = [], []
+        for s in streams:
+            for a, b in zip(s.pieces, s.pieces[1:]):
+                if b < prompt.asked:
+                    alone.append(b - a)
+                elif a < prompt.pieces[0]:
+                    beside.append(b - a)
+        found = {"prompt s": prompt.pieces[0] - prompt.asked}
+        for name, gaps in ("alone", sorted(alone)), ("beside", sorted(beside)):
+            found |= {f"{name} p50 ms": 1e3 * gaps[len(gaps) // 2], f"{name} p99 ms": 1e3 * gaps[len(gaps) * 99 // 100],
+                      f"{name} max ms": 1e3 * gaps[-1]}
+        return found | {f"beside/alone {q}": found[f"beside {q} ms"] / found[f"alone {q} ms"] for q in ("p50", "p99", "max")}
+
     def open(self, who, n):
         with self.start(who, 64, 256, "--queue", n) as server:
             async def all_streams():
@@ -217,6 +251,8 @@ def tests(bench):
         for shared in (False, True):
             yield (f"load {n}, " + ("shared" if shared else "distinct"), both,
                    lambda who, n=n, shared=shared: bench.load(who, n, shared))
+    for n in (1, 4, 8):
+        yield f"gap {n}", both, lambda who, n=n: bench.gap(who, n)
     yield "prompt 2048", both, lambda who: bench.prompt(who, 2048)
     yield "open 1000", ["Puna"], lambda who: bench.open(who, 1000)
 

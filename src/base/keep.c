@@ -33,6 +33,31 @@ bool keep_path(const struct keep *k, const struct digest *name, char out[PATH_MA
            error_set(e, ERROR_IO, "a path of %d bytes, at most %d are possible", n, PATH_MAX - 1);
 }
 
+/* 0 when it was not there before. */
+static int make_folder(const struct keep *k)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", k->folder);
+    path_make_parents(path);
+    return mkdir(path, 0700) == 0 ? 0 : errno;
+}
+
+bool keep_make_folder(const struct keep *k, int *out_why_not, struct error *e)
+{
+    char inside[PATH_MAX];
+    int n = snprintf(inside, sizeof inside, "%s/.", k->folder); /* of a folder, or a link to one */
+    if (n < 0 || n >= (int)sizeof inside) {
+        return error_set(e, ERROR_IO, "the name of the folder is too long");
+    }
+    int why_not_made = make_folder(k);
+    if (faccessat(AT_FDCWD, inside, X_OK, AT_EACCESS) != 0) {
+        int reason = errno == ENOENT && why_not_made != EEXIST ? why_not_made : errno;
+        return error_set(e, ERROR_IO, "%s: %s", k->folder, strerror(reason));
+    }
+    *out_why_not = faccessat(AT_FDCWD, inside, R_OK | W_OK | X_OK, AT_EACCESS) != 0 ? errno : 0;
+    return true;
+}
+
 int keep_open(const char *path)
 {
     const int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
@@ -169,9 +194,7 @@ bool keep_make_room(struct keep *k, uint64_t n_bytes, uint64_t *out_free, struct
         return error_set(e, ERROR_IO, "%llu bytes are more than a file may have here, %llu",
                          (unsigned long long)n_bytes, (unsigned long long)most.rlim_cur);
     }
-    char inside[PATH_MAX];
-    snprintf(inside, sizeof inside, "%s/", k->folder);
-    path_make_parents(inside);
+    make_folder(k);
     make_room(k, n_bytes);
     if (statvfs(k->folder, &disk) != 0) {
         return error_set(e, ERROR_IO, "%s", strerror(errno));

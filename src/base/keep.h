@@ -28,6 +28,10 @@ enum { KEEP_HEX_DIGITS = 32, KEEP_SUFFIX_BYTES = 8, KEEP_PART_BYTES = PATH_MAX +
 bool keep_path(const struct keep *k, const struct digest *name, char out[PATH_MAX],
                struct error *e);
 
+/* Makes the folder. *out_why_not = 0, or the errno for which nothing can be stored there, while
+ * files can be opened. ERROR_IO, naming the folder, when they cannot. */
+bool keep_make_folder(const struct keep *k, int *out_why_not, struct error *e);
+
 /* Opens a file, for writing where that is allowed: its times may change. -1 and errno. */
 int keep_open(const char *path);
 

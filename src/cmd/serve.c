@@ -2,6 +2,7 @@
  * loads the model. */
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/keep.h"
 #include "base/mem.h"
 #include "cmd/content_filter.h"
 #include "cmd/print.h"
@@ -428,6 +429,27 @@ static bool choose_spill(struct serve *s, struct error *e)
            error_prefix(e, "option --prefix-limit");
 }
 
+/* A folder in which nothing can be stored may still have prefixes to read. */
+static bool make_prefix_folder(struct serve *s, struct error *e)
+{
+    const struct keep k = {.folder = s->spill.folder, .suffix = ""};
+    char text[ERROR_TEXT_BYTES];
+    int why_not = 0;
+    if (k.folder == NULL) {
+        return true;
+    }
+    if (!keep_make_folder(&k, &why_not, e)) {
+        return error_prefix(e, "option --prefix-dir");
+    }
+    if (why_not != 0) {
+        s->spill.reads_only = true;
+        snprintf(text, sizeof text, "%s: %s; prefixes in it are read, and none are kept", k.folder,
+                 strerror(why_not));
+        print_warning(text);
+    }
+    return true;
+}
+
 /* While the worker ends its step and writes prefixes to disk a second signal ends the program at
  * once. */
 static void leave_to_signals(void)
@@ -549,7 +571,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     };
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
     struct error e = {0};
-    bool ok = choose_spill(&s, &e) && run(&s, &e);
+    bool ok = choose_spill(&s, &e) && make_prefix_folder(&s, &e) && run(&s, &e);
     leave_to_signals();
     worker_destroy(s.worker);
     http_timer_destroy(s.drain);

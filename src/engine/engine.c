@@ -26,7 +26,7 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
         .kv_type = o->kv_type,
         .kv_bytes = o->kv_bytes,
         .prefix_pages = o->prefix_pages,
-        .prompt_tokens_beside_decodes = o->prompt_tokens_beside_decodes,
+        .keeps_pace = o->keeps_pace,
         .prompt_logits = or_default(o->prompt_logits, ENGINE_DEFAULT_PROMPT_LOGITS),
     };
     if (!rope_check_ctx(g->options.n_ctx, c->ctx_train, e)) {
@@ -41,6 +41,19 @@ static bool set_options(struct engine *g, const struct engine_options *o, struct
                          g->options.n_choices, c->n_vocab);
     }
     return true;
+}
+
+/* Of the products of a row the model's shape tells the numbers. Those with keys may take four times
+ * as long as those with weights, each: they are made two by two, not in tiles. */
+static void set_pace(struct engine *g)
+{
+    enum { SLOWER_KEYS = 4 };
+    const struct model_config *c = &g->model->config;
+    double heads = (double)c->n_heads * (c->dim_k + c->dim_v); /* products of a key */
+    double layer = c->n_embd * (heads + (double)c->n_kv_heads * (c->dim_k + c->dim_v)) +
+                   3.0 * c->n_embd * c->n_ff;
+    g->pace.row_keys = layer / heads / SLOWER_KEYS;
+    g->logits_rows = (double)c->n_vocab * c->n_embd / (layer * c->n_layers);
 }
 
 /* Tokens that fit the memory for keys and values. */
@@ -67,6 +80,7 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     }
     uint32_t n_seqs = g->options.max_sequences;
     uint64_t kv_tokens = 0;
+    set_pace(g);
     uint32_t batch = g->options.batch < g->options.n_ctx ? g->options.batch : g->options.n_ctx;
     g->budget = batch > n_seqs ? batch : n_seqs;
     if (g->options.prompt_logits > g->budget) {
@@ -371,6 +385,15 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
         hidden_row += g->items[i].n_hidden;
     }
     return true;
+}
+
+void engine_note_time(struct engine *g, double seconds)
+{
+    struct pace_step step = g->planned;
+    for (uint32_t i = 0; i < step.n_decodes; i++) {
+        step.n_guesses += g->items[i].n_tokens - 1;
+    }
+    pace_note(&g->pace, &step, seconds);
 }
 
 bool engine_take_rows(const struct engine *g, struct engine_seq *s, struct engine_row_span *out)

@@ -40,6 +40,7 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "engine/pace.h"
 #include "engine/prefix.h"
 #include "engine/sampler.h"
 #include "engine/speculation.h"
@@ -58,9 +59,10 @@ struct engine_options {
     const struct model *draft; /* guesses where n-grams do not; same vocabulary; NULL: none */
     uint64_t kv_bytes;         /* for keys and values, the draft's apart; 0: n_ctx a sequence */
     uint32_t prefix_pages;     /* that the prefix cache may hold, UINT32_MAX: all; 0: no cache */
-    /* Tokens of prompts in a step that decodes, too; 0: what the batch has room for. The fewer, the
-     * steadier the pace of running answers, and the later the first token of new ones. */
-    uint32_t prompt_tokens_beside_decodes;
+    /* Prompts beside decodes are computed in parts that keep a step below twice the time of one
+     * without (pace.h), as far as engine_note_time() tells; false: as much as the batch has room
+     * for. */
+    bool keeps_pace;
     const struct spill_options *spill; /* prefixes go to disk, too (spill.h); NULL: they do not */
     uint32_t prompt_logits; /* rows of a step for sequences opened with ENGINE_LOGITS; 0: 64 */
 };
@@ -136,10 +138,13 @@ struct engine {
     struct engine_seq *seqs;   /* (max_sequences) */
     struct engine_seq **order; /* (n_open) */
     uint32_t n_open;
-    uint64_t n_opened, n_preempted;    /* since the start */
-    struct forward_item *items;        /* (n_items) of the running step, at most max_sequences */
-    struct engine_seq **picked;        /* (n_items) sequence of each item */
-    uint32_t n_items, n_decodes;       /* which come first */
+    uint64_t n_opened, n_preempted; /* since the start */
+    struct forward_item *items;     /* (n_items) of the running step, at most max_sequences */
+    struct engine_seq **picked;     /* (n_items) sequence of each item */
+    uint32_t n_items;               /* decodes come first */
+    struct pace pace;
+    struct pace_step planned;          /* what the running step is to pace; guesses apart */
+    double logits_rows;                /* what a row of logits costs, in rows */
     struct speculation_item *guessers; /* (max_sequences) likewise */
     struct speculation speculation;
     struct spill *spill; /* NULL: prefixes are kept in memory alone */
@@ -191,6 +196,9 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
  * again). A sequence whose token cannot be sampled does not stop the
  * others: see engine_failed. */
 bool engine_step(struct engine *g, bool *out_busy, struct error *e);
+
+/* What the last step that was busy took: keeps_pace lives on it. Before the next step. */
+void engine_note_time(struct engine *g, double seconds);
 
 /* The sampled token, once: true when there was one. */
 bool engine_take(struct engine_seq *s, uint32_t *out_token);

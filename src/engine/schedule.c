@@ -6,6 +6,8 @@
 
 #include "engine/spill.h"
 
+#include <math.h>
+
 enum { TILE = KERN_ATTN_TILE };
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -216,6 +218,15 @@ static void pick(struct engine *g, struct engine_seq *s, uint32_t n)
                               .n_hidden = s->rows == ENGINE_HIDDEN ? s->n_new : 0};
 }
 
+/* A prompt of one token has nothing before it that could be shared. */
+static void begin_alone(struct engine_seq *s)
+{
+    if (!s->has_begun) {
+        s->has_begun = true;
+        s->cache_end = wants_rows(s) ? PREFIX_PROMPT_ROWS : PREFIX_COMPLETE;
+    }
+}
+
 static void plan_decodes(struct engine *g)
 {
     for (uint32_t i = 0; i < g->n_open; i++) {
@@ -226,6 +237,7 @@ static void plan_decodes(struct engine *g)
         kv_seq_truncate(&s->kv, &g->kv, s->n_tokens); /* pages that guesses did not fill */
         if (n_waiting(s) == 1) {
             if (make_room(g, s, 1, 0, true)) {
+                begin_alone(s);
                 pick(g, s, 1);
             } else {
                 preempt(g, s); /* those before it need all there is */
@@ -309,6 +321,37 @@ static uint32_t part_of_prompt(const struct engine_seq *s, uint32_t budget, uint
     return s->rows == ENGINE_LOGITS ? smaller(n, s->n_given - done + n_logits) : n;
 }
 
+/* Rows of prompts that the step still has room for when they attend to so many keys. */
+static double rows_left(const struct engine *g, double keys)
+{
+    if (!g->options.keeps_pace || g->planned.n_decodes == 0) {
+        return HUGE_VAL;
+    }
+    return pace_rows(&g->pace, g->planned.n_decodes, keys) - g->planned.n_rows;
+}
+
+/* How many of the next n tokens of s the step has room for, when one takes so many rows; of the
+ * first prompt in a step that may have any, one at least. */
+static uint32_t tokens_at_pace(const struct engine *g, const struct engine_seq *s, uint32_t n,
+                               double row)
+{
+    double least = g->planned.n_rows > 0.0 ? 0.0 : 1.0, most = 0.0;
+    for (int i = 0; i < 2; i++) { /* as if all were as deep as the first, then as they are */
+        double rows = rows_left(g, s->kv.n_tokens + most / 2.0);
+        if (rows <= 0.0) {
+            return 0;
+        }
+        most = rows / row < n ? rows / row : n;
+    }
+    return (uint32_t)(most > least ? most : least);
+}
+
+static void count_rows(struct engine *g, const struct engine_seq *s, uint32_t n, double row)
+{
+    g->planned.n_rows += n * row;
+    g->planned.n_keys += n * row * (s->kv.n_tokens + (n + 1) / 2.0);
+}
+
 /* Returns whether a prompt is in the step or waits for its budget alone. */
 static bool plan_prompts(struct engine *g, uint32_t budget)
 {
@@ -320,7 +363,7 @@ static bool plan_prompts(struct engine *g, uint32_t budget)
         if (n_waiting(s) <= 1 || is_waiting_for_parent(s) || (begins && is_blocked)) {
             continue;
         }
-        if (budget == 0) {
+        if (budget == 0 || rows_left(g, s->kv.n_tokens) <= 0.0) {
             return true;
         }
         bool is_scored = s->rows == ENGINE_LOGITS && wants_rows(s);
@@ -335,8 +378,13 @@ static bool plan_prompts(struct engine *g, uint32_t budget)
         if (spill_fetch(g, s)) {
             continue;
         }
-        uint32_t n = part_of_prompt(s, budget, n_logits);
         has_prompts = true;
+        double row = is_scored ? 1.0 + g->logits_rows : 1.0;
+        uint32_t n = tokens_at_pace(g, s, part_of_prompt(s, budget, n_logits), row);
+        if (n == 0) {
+            return true;
+        }
+        count_rows(g, s, n, row);
         pick(g, s, n);
         budget -= n;
         n_logits -= is_scored ? s->n_new : 0;
@@ -348,10 +396,6 @@ bool schedule_plan(struct engine *g)
 {
     g->n_items = 0;
     plan_decodes(g);
-    g->n_decodes = g->n_items;
-    uint32_t budget = g->budget - g->n_items, beside = g->options.prompt_tokens_beside_decodes;
-    if (g->n_items > 0 && beside > 0) {
-        budget = smaller(budget, beside);
-    }
-    return plan_prompts(g, budget);
+    g->planned = (struct pace_step){.n_decodes = g->n_items};
+    return plan_prompts(g, g->budget - g->n_items);
 }

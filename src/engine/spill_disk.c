@@ -279,6 +279,7 @@ struct spill_disk *spill_disk_create(const struct spill_options *options, size_t
         return NULL;
     }
     d->options = *options;
+    d->paused_until_ns = options->reads_only ? UINT64_MAX : 0;
     d->keep =
         (struct keep){.folder = d->folder, .suffix = ".page", .limit_bytes = options->limit_bytes};
     pthread_mutex_init(&d->lock, NULL);

@@ -13,6 +13,7 @@
 struct spill_options {
     const char *folder;             /* made, for its owner alone, when something is stored */
     uint64_t limit_bytes;           /* of all its files together */
+    bool reads_only;                /* nothing is stored */
     struct digest maker;            /* of the model's weights and of what computes with them */
     void (*note)(const char *text); /* one line, without its newline; from the disk's thread */
     void (*wake)(void *argument);   /* the disk's thread has done its job; NULL: not called */
@@ -43,7 +44,7 @@ enum spill_answer {
  * not block else. */
 enum spill_answer spill_disk_take(struct spill_disk *d, const struct spill_prefix *p, void *page);
 
-/* Nothing is read or written, and writing is not paused. */
+/* Nothing is read or written, and writing is allowed and not paused. */
 bool spill_disk_is_free(struct spill_disk *d);
 
 /* Copies the page, which is written then; where its file is there already, that counts as used and

@@ -55,6 +55,8 @@ struct forward {
     void *memory;
     size_t memory_bytes;
     struct exact_cache *exact; /* keys and values in f32, exact mode only */
+    /* Layers begun, of all batches: any thread may look whether a long batch goes on. */
+    _Atomic uint64_t n_layers;
 };
 
 /* Allocates all buffers. limits are raised to at least 1 and max_logits cut to max_tokens. m, kv

@@ -30,7 +30,7 @@ struct answer_list {
     uint32_t n;
 };
 
-struct answer_choice; /* answer.c */
+struct answer_choice; /* answer_internal.h */
 
 struct answer {
     struct answer_list *list;
@@ -50,7 +50,9 @@ struct answer {
     uint32_t told_position;          /* in the queue; 0: none */
     struct answer_choice *choices;   /* (choices of g) */
     struct buf out;                  /* events of one delivery, or the whole answer */
-    bool is_chat, is_stream, began;
+    bool is_chat, is_stream;
+    bool is_open; /* of a stream: its head is written */
+    bool began;
 };
 
 /* What the service has made of a request. */
@@ -64,8 +66,10 @@ struct answer_job {
 };
 
 /* Takes over job->request and job->g (both zeroed then), submits the work and begins the stream if
- * one was asked for. On failure they are released, and x is the caller's to answer. ERROR_MEMORY,
- * ERROR_BUSY. While it runs the answer is what http_attached(x) gives. */
+ * one was asked for: at once, unless its client has so little patience that it may be refused for
+ * what it would wait; then when the engine thread has let it in, so that a refusal has its status.
+ * On failure they are released, and x is the caller's to answer. ERROR_MEMORY, ERROR_BUSY. While it
+ * runs the answer is what http_attached(x) gives. */
 bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answer_job *job,
                   struct error *e);
 

@@ -1,12 +1,22 @@
-/* embeddings.c - vectors to JSON, each when it is there: a thousand of them at once would hold up
+/* embeddings.c - keeps vectors as numbers until all are there, and writes them as JSON as fast as
+ * the client reads: the text is four times as long, and a thousand vectors at once would hold up
  * the streams of others. */
 #include "serve/embeddings.h"
 
 #include "base/mem.h"
 #include "serve/api_answer.h"
+#include "serve/estimate.h"
 #include "serve/service_internal.h"
 
-enum { MAX_OUT_BYTES = 160 << 20 }; /* EMBEDDINGS_MAX_NUMBERS, and what is round them */
+#include <assert.h>
+
+enum {
+    UNREAD_BYTES = 64 << 10, /* as text in memory, of an answer, but for the vector in hand */
+    MAX_NUMBER_BYTES = 20,   /* of a number in JSON */
+    MAX_ESCAPED = 6,         /* of a byte of the model's name and of warnings */
+    MAX_AROUND_BYTES = 1000, /* what is round a vector but for those */
+    MAX_AROUND_WARNING = 40
+};
 
 struct embeddings {
     struct embeddings_list *list;
@@ -16,19 +26,21 @@ struct embeddings {
     struct generation *g;
     struct generation_taken taken;
     struct http_task task; /* outputs wait */
+    uint32_t n_done;       /* inputs whose vectors are there, as far as none before is missing */
     uint32_t n_written;    /* inputs */
+    bool is_open;          /* the head of the answer is written */
     uint64_t n_tokens;     /* of all inputs */
-    float *vector;         /* (n_embd) in hand */
-    struct buf out;
+    float *vectors;        /* (inputs, n_embd) */
+    uint64_t n_numbers;    /* of vectors, counted in the list's */
 };
 
 static void destroy(struct embeddings *a)
 {
+    a->list->n_numbers -= a->n_numbers;
     generation_taken_finish(&a->taken, a->g);
     generation_destroy(a->g);
     api_request_finish(&a->request);
-    mem_free(a->vector);
-    buf_finish(&a->out);
+    mem_free(a->vectors);
     mem_free(a);
 }
 
@@ -47,38 +59,77 @@ static void stop_engine(struct embeddings *a)
     worker_wake(a->list->worker);
 }
 
+/* The exchange, whose end is told behind this, looks at a: so it goes by a task if nothing else
+ * will take it along. */
 static void client_left(void *argument)
 {
     struct embeddings *a = argument;
     a->x = NULL;
     stop_engine(a);
+    if (a->taken.done) {
+        http_server_post(a->list->server, &a->task);
+    }
 }
 
-/* Vectors that are there, as far as none before them is missing; their numbers are let go. */
-static bool write_vectors(struct embeddings *a, struct error *e)
+/* ---- writing ---- */
+
+/* Appends what comes next of the answer. Nothing of it fails: there is room, and who asked for
+ * hidden states has none that is no number. */
+static bool print_next(struct embeddings *a, struct buf *out)
 {
-    uint32_t n_embd = a->list->n_embd;
-    for (; a->n_written < a->g->n_prompts; a->n_written++) {
-        struct prompt_rows *rows = &a->g->prompt_rows[a->n_written];
-        if (a->taken.outputs[a->n_written].end == CHOICE_RUNS) {
-            return true;
-        }
-        prompt_rows_normalise(rows, n_embd, a->vector);
-        if (!api_embeddings_add(a->n_written, a->vector, n_embd, a->request.embedding.base64,
-                                &a->out, e)) {
-            return false;
-        }
-        prompt_rows_finish(rows);
-    }
+    uint32_t n_embd = a->list->n_embd, i = a->n_written++;
     const struct api_head head = {.model = a->request.model,
                                   .warnings = a->request.warnings,
                                   .n_warnings = a->request.n_warnings};
-    if (!api_embeddings_end(&head, a->n_tokens, &a->out, e)) {
-        return false;
+    return (i > 0 || api_embeddings_begin(out, NULL)) &&
+           api_embeddings_add(i, a->vectors + (size_t)i * n_embd, n_embd,
+                              a->request.embedding.base64, out, NULL) &&
+           (a->n_written < a->g->n_prompts || api_embeddings_end(&head, a->n_tokens, out, NULL));
+}
+
+static void write_vectors(struct embeddings *a)
+{
+    struct buf *out = &a->list->out;
+    while (a->n_written < a->g->n_prompts && http_stream_pending(a->x) < UNREAD_BYTES) {
+        buf_clear(out);
+        bool ok = print_next(a, out);
+        assert(ok);
+        (void)ok;
+        http_stream_write(a->x, buf_str(out));
     }
-    service_reply_json(a->x, &a->out);
-    a->x = NULL;
-    return true;
+    if (a->n_written == a->g->n_prompts) {
+        http_stream_end(a->x);
+        a->x = NULL;
+    }
+}
+
+static void reader_is_back(void *argument)
+{
+    struct embeddings *a = argument;
+    write_vectors(a);
+    if (a->x == NULL && a->taken.done) {
+        unlink_and_destroy(a);
+    }
+}
+
+/* ---- what the engine has made ---- */
+
+/* Keeps the vectors that are there, and lets go of the sums that they are made of. */
+static void take_vectors(struct embeddings *a)
+{
+    uint32_t n_embd = a->list->n_embd;
+    while (a->n_done < a->g->n_prompts && a->taken.outputs[a->n_done].end != CHOICE_RUNS) {
+        struct prompt_rows *rows = &a->g->prompt_rows[a->n_done];
+        prompt_rows_normalise(rows, n_embd, a->vectors + (size_t)a->n_done * n_embd);
+        prompt_rows_finish(rows);
+        a->n_done++;
+    }
+    if (a->n_done == a->g->n_prompts && !a->is_open) {
+        a->is_open = true;
+        http_on_drain(a->x, reader_is_back, a);
+        http_stream_begin(a->x, 200, "application/json");
+        write_vectors(a);
+    }
 }
 
 static void fail(struct embeddings *a, const struct error *why)
@@ -101,14 +152,16 @@ static void deliver(void *argument)
     if (!ok) {
         e = a->taken.error;
     }
-    ok = ok && (a->x == NULL || write_vectors(a, &e));
-    if (a->x != NULL && ok && a->taken.done) {
+    if (a->x != NULL && ok) {
+        take_vectors(a);
+    }
+    if (a->x != NULL && ok && a->taken.done && !a->is_open) {
         ok = error_set(&e, ERROR_INTERRUPTED, "the server is shutting down");
     }
     if (a->x != NULL && !ok) {
         fail(a, &e);
     }
-    if (a->taken.done) {
+    if (a->x == NULL && a->taken.done) {
         unlink_and_destroy(a);
     }
 }
@@ -136,14 +189,46 @@ static void set_work(struct embeddings *a)
     }
 }
 
+static bool count_numbers(struct embeddings *a, struct error *e)
+{
+    struct embeddings_list *list = a->list;
+    uint64_t n = (uint64_t)a->g->n_prompts * list->n_embd;
+    if (n > EMBEDDINGS_ALL_NUMBERS - list->n_numbers) {
+        a->g->retry_s = ESTIMATE_LEAST_RETRY_S;
+        return error_set(e, ERROR_BUSY,
+                         "the vectors would have %llu numbers beside %llu of other answers that "
+                         "are being made or read; at most %d are kept",
+                         (unsigned long long)n, (unsigned long long)list->n_numbers,
+                         EMBEDDINGS_ALL_NUMBERS);
+    }
+    a->n_numbers = n;
+    list->n_numbers += n;
+    return true;
+}
+
+/* Of a vector with all that may be round it. */
+static size_t most_bytes(const struct embeddings *a)
+{
+    const struct api_request *r = &a->request;
+    size_t n_text = r->model.n, n_around = MAX_AROUND_BYTES;
+    for (size_t i = 0; i < r->n_warnings; i++) {
+        n_text += r->warnings[i].param.n + r->warnings[i].message.n;
+        n_around += MAX_AROUND_WARNING;
+    }
+    return (size_t)a->list->n_embd * MAX_NUMBER_BYTES + n_around + n_text * MAX_ESCAPED;
+}
+
 static bool prepare(struct embeddings *a, struct error *e)
 {
-    buf_init(&a->out, MAX_OUT_BYTES);
     a->task = (struct http_task){.run = deliver, .argument = a};
-    a->vector = mem_alloc(a->list->n_embd, sizeof *a->vector, "vector of a text", e);
     set_work(a);
-    return a->vector != NULL && api_embeddings_begin(&a->out, e) &&
-           generation_take(a->g, &a->taken, e);
+    buf_clear(&a->list->out);
+    if (!count_numbers(a, e) || !buf_reserve(&a->list->out, most_bytes(a), e)) {
+        return false;
+    }
+    a->vectors =
+        mem_alloc(a->g->n_prompts, a->list->n_embd * sizeof *a->vectors, "vectors of texts", e);
+    return a->vectors != NULL && generation_take(a->g, &a->taken, e);
 }
 
 bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
@@ -184,7 +269,7 @@ void embeddings_end(struct embeddings_list *list)
 {
     const struct error why = {ERROR_INTERRUPTED, "the server is shutting down"};
     for (struct embeddings *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL) {
+        if (a->x != NULL && !a->is_open) {
             fail(a, &why);
         }
     }
@@ -197,8 +282,10 @@ void embeddings_finish(struct embeddings_list *list)
         http_server_unpost(list->server, &a->task);
         if (a->x != NULL) {
             http_on_close(a->x, NULL, NULL);
+            http_on_drain(a->x, NULL, NULL);
             http_attach(a->x, NULL);
         }
         unlink_and_destroy(a);
     }
+    buf_finish(&list->out);
 }

@@ -11,15 +11,23 @@
 #include "serve/http.h"
 #include "serve/worker.h"
 
+/* Numbers, that is inputs times n_embd: of an answer, and of all that wait, are computed or are
+ * being read. A number takes 4 bytes until its answer is read, and 8 more from when the engine
+ * thread has computed it until the I/O thread has seen that: whatever the clients do, 128 MiB, and
+ * at most 384. Text is made of them as it is read, 64 KiB and a vector ahead. */
+enum { EMBEDDINGS_MAX_NUMBERS = 1 << 23, EMBEDDINGS_ALL_NUMBERS = 1 << 25 };
+
+enum { EMBEDDINGS_MAX_VECTOR_BYTES = 64 << 20 }; /* as text */
+
 /* What all of them have in common; must outlive them. */
 struct embeddings_list {
     struct http_server *server;
     struct worker *worker;
     uint32_t n_embd; /* numbers of a vector */
     struct embeddings *first;
+    uint64_t n_numbers; /* of all of them */
+    struct buf out;     /* the vector in hand; at most EMBEDDINGS_MAX_VECTOR_BYTES */
 };
-
-enum { EMBEDDINGS_MAX_NUMBERS = 1 << 23 }; /* of an answer: inputs times n_embd */
 
 struct embeddings_job {
     struct api_request request;
@@ -28,14 +36,15 @@ struct embeddings_job {
 };
 
 /* Takes over job->request and job->g (both zeroed then) and submits the work. On failure they are
- * released, and x is the caller's to answer. ERROR_MEMORY, ERROR_BUSY. */
+ * released, and x is the caller's to answer. ERROR_MEMORY; ERROR_BUSY, also when there would be
+ * more than EMBEDDINGS_ALL_NUMBERS. */
 bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
                       struct embeddings_job *job, struct error *e);
 
 /* Tokens of all inputs. */
 uint64_t embeddings_n_tokens(const struct embeddings *a);
 
-/* Ends all of them: the server is shutting down. */
+/* Ends all of them but those that are being written: the server is shutting down. */
 void embeddings_end(struct embeddings_list *list);
 
 /* After the worker's end: frees what is left. */

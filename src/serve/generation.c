@@ -74,6 +74,13 @@ static void unlock_and_notify(struct generation *g)
     pthread_mutex_unlock(&g->lock);
 }
 
+void generation_accept(struct generation *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->accepted = true;
+    unlock_and_notify(g);
+}
+
 void generation_start(struct generation *g, uint32_t i, uint32_t n_cached, enum prefix_end why)
 {
     pthread_mutex_lock(&g->lock);
@@ -160,6 +167,7 @@ bool generation_take(struct generation *g, struct generation_taken *taken, struc
         move_output(&g->outputs[i], &taken->outputs[i]);
     }
     taken->error = g->error;
+    taken->accepted = g->accepted;
     taken->done = g->done;
     g->notified = false;
     pthread_mutex_unlock(&g->lock);

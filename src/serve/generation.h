@@ -57,6 +57,7 @@ struct generation {
     struct generation_output *outputs; /* (choices) */
     struct error error;                /* why it could not go on; ERROR_NONE while it can */
     uint32_t retry_s;                  /* with ERROR_BUSY: when to ask again; 0: it is no use */
+    bool accepted;                     /* it will not be refused for what it would wait */
     bool done;                         /* the engine thread has let go of it */
     bool notified;
 
@@ -84,6 +85,7 @@ static inline uint32_t generation_n_choices(const struct generation *g)
 
 /* ---- the engine thread's side; g may be gone when generation_finish() returns ---- */
 
+void generation_accept(struct generation *g);
 void generation_start(struct generation *g, uint32_t i, uint32_t n_cached, enum prefix_end why);
 
 struct generation_part {
@@ -105,7 +107,7 @@ void generation_finish(struct generation *g);
 struct generation_taken {
     struct generation_output *outputs; /* (choices) */
     struct error error;
-    bool done;
+    bool accepted, done;
 };
 
 /* Moves what has come since the last call to *taken; notify may be called again. ERROR_MEMORY. */

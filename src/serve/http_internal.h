@@ -30,6 +30,7 @@ struct http_server {
     struct evconnlistener *listeners[HTTP_MAX_LISTENERS];
     size_t n_listeners;
     int reserve_fd; /* given up to accept and close a connection when no other is left; -1: none */
+    struct event *pause_event; /* nothing is accepted until then */
 
     struct http_connection *connections; /* doubly linked */
     uint32_t n_connections;

@@ -11,7 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { URL_BYTES = 320, BACKLOG = 1024 };
+enum { URL_BYTES = 320, BACKLOG = 1024, PAUSE_US = 100000 };
 
 void http_options_init(struct http_options *o)
 {
@@ -46,22 +46,49 @@ static int open_reserve(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+static void pause_listening(struct http_server *s)
+{
+    static const struct timeval pause = {0, PAUSE_US};
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        evconnlistener_disable(s->listeners[i]);
+    }
+    event_add(s->pause_event, &pause);
+}
+
+/* Nothing is accepted before there is a reserve again, or it would be missing next time. */
+static void on_pause_end(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct http_server *s = argument;
+    s->reserve_fd = s->reserve_fd < 0 ? open_reserve() : s->reserve_fd;
+    if (s->reserve_fd < 0) {
+        pause_listening(s);
+        return;
+    }
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        evconnlistener_enable(s->listeners[i]);
+    }
+}
+
 /* Without a free descriptor the connection would stay in the queue, and the loop would spin about
- * it. The reserved one is spent to accept and close it. */
+ * it. The reserved one is spent to accept and close it. Whoever else opens a file in that moment
+ * may get it; then the connection has to wait, as it has when memory is what is missing. */
 static void on_accept_error(struct evconnlistener *listener, void *argument)
 {
     struct http_server *s = argument;
-    int reason = errno;
-    if ((reason != EMFILE && reason != ENFILE) || s->reserve_fd < 0) {
-        s->reserve_fd = s->reserve_fd < 0 ? open_reserve() : s->reserve_fd;
-        return;
+    int reason = errno, fd = -1;
+    if ((reason == EMFILE || reason == ENFILE) && s->reserve_fd >= 0) {
+        close(s->reserve_fd);
+        fd = accept4(evconnlistener_get_fd(listener), NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0) {
+            close(fd);
+        }
+        s->reserve_fd = open_reserve();
     }
-    close(s->reserve_fd);
-    int fd = accept4(evconnlistener_get_fd(listener), NULL, NULL, SOCK_CLOEXEC);
-    if (fd >= 0) {
-        close(fd);
+    if (fd < 0 || s->reserve_fd < 0) {
+        pause_listening(s);
     }
-    s->reserve_fd = open_reserve();
 }
 
 /* --- listening */
@@ -364,7 +391,9 @@ static bool create_events(struct http_server *s, struct error *e)
     }
     s->wake_event = event_new(s->base, s->wake_fd, EV_READ | EV_PERSIST, on_wake, s);
     s->drain_event = event_new(s->base, -1, 0, on_drain_end, s);
-    if (s->wake_event == NULL || s->drain_event == NULL || event_add(s->wake_event, NULL) != 0) {
+    s->pause_event = event_new(s->base, -1, 0, on_pause_end, s);
+    if (s->wake_event == NULL || s->drain_event == NULL || s->pause_event == NULL ||
+        event_add(s->wake_event, NULL) != 0) {
         return error_set(e, ERROR_MEMORY, "no memory for an event loop");
     }
     return true;
@@ -409,6 +438,9 @@ void http_server_destroy(struct http_server *s)
     }
     if (s->drain_event != NULL) {
         event_free(s->drain_event);
+    }
+    if (s->pause_event != NULL) {
+        event_free(s->pause_event);
     }
     if (s->base != NULL) {
         event_base_free(s->base);

@@ -8,7 +8,11 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { MAX_JSON_BYTES = 1 << 20, STALLED_S = 120 };
+enum { MAX_JSON_BYTES = 1 << 20 };
+
+/* The longest that a layer is given. One of Llama 3.1 405B is 3.3e12 operations for a step of 512
+ * tokens: half a minute for two slow cores, who would need an hour for the step. */
+enum { STALLED_S = 120 };
 
 static const char type_json[] = "application/json";
 
@@ -47,7 +51,8 @@ static void answer_root(void *service, struct http_exchange *x, struct str param
                    "/v3/openai and /openai/v1 stand for /v1 too.\n"));
 }
 
-/* An engine thread that has something to do and does not get round its loop is no health. */
+/* An engine thread that has something to do and does not go on is no health; how long its steps
+ * take is a matter of the model. */
 static void answer_health(void *service, struct http_exchange *x, struct str parameter)
 {
     (void)parameter;
@@ -56,10 +61,10 @@ static void answer_health(void *service, struct http_exchange *x, struct str par
     if (s->ready) {
         worker_status(s->answers.worker, &status);
     }
-    if (status.round_seconds > STALLED_S) {
+    if (status.silent_seconds > STALLED_S) {
         struct api_error error = {0};
         api_error_set(&error, API_ERROR_OVERLOADED, NULL,
-                      "the engine has been stuck for %.0f seconds", status.round_seconds);
+                      "the engine has been stuck for %.0f seconds", status.silent_seconds);
         http_reply_error(x, &error);
         return;
     }
@@ -233,6 +238,8 @@ void service_init(struct service *s)
 static void keep_alive(void *argument)
 {
     struct service *s = argument;
+    struct worker_status status;
+    worker_status(s->answers.worker, &status); /* sees whether it goes on: for answer_health */
     answers_keep_alive(&s->answers);
     http_timer_start(s->alive, ANSWER_TICK_MS);
 }
@@ -266,6 +273,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
                                       .guard = engine->guard};
     s->embeddings = (struct embeddings_list){
         .server = engine->server, .worker = engine->worker, .n_embd = s->api.n_embd};
+    buf_init(&s->embeddings.out, EMBEDDINGS_MAX_VECTOR_BYTES);
     find_ends(&s->answers);
     s->alive = http_timer_create(engine->server, keep_alive, s, e);
     if (s->alive == NULL) {

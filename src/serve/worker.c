@@ -4,15 +4,12 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/spill.h"
-#include "serve/estimate.h"
+#include "serve/queue.h"
 
 #include <time.h>
 
 /* How long to wait when all readers are slow; they wake the thread, this is a safeguard. */
 enum { PAUSE_MS = 100, MAX_PIECE_BYTES = 1 << 20 };
-
-/* Tokens of prompts beside decodes: at first, at least, at most. */
-enum { FIRST_CHUNK = 8, LEAST_CHUNK = 4, MOST_CHUNK = 256 };
 
 /* Fewer tokens of prompts in a step do not show how fast prompts are. */
 enum { TELLING_TOKENS = 64 };
@@ -36,21 +33,21 @@ struct active {
 struct worker {
     struct engine engine;
     const struct model *model;
-    uint32_t max_queue, max_active;
+    uint32_t max_active;
     struct metrics *metrics;
     struct active *actives; /* (max_active) */
     struct buf text;        /* of the token in hand */
-    double decode_seconds;  /* of a step of decodes alone, lately; 0: none yet */
     pthread_t thread;
     bool has_thread;
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
-    struct generation *queue; /* in order of priority and arrival */
-    uint32_t n_queued;
+    struct queue queue;
     bool stopping, woken;
     struct worker_status status;
     uint64_t round_began_ns;    /* 0 when there is nothing to do */
+    uint64_t seen_layers;       /* at the last look ... */
+    uint64_t seen_ns;           /* ... and when it was the first with so many */
     double hold_s, prompt_rate; /* as estimate.h has them */
     uint64_t last_opened_ns;    /* when the last of those that run began */
 };
@@ -69,45 +66,12 @@ static struct estimate_load load_of(const struct worker *w)
     return load;
 }
 
-static uint32_t n_waiting(const struct generation *g)
-{
-    return generation_n_choices(g) - g->n_started;
-}
-
-/* Whether g, whose turn comes in turn_s, can have a token in time. */
-static bool check_patience(struct generation *g, double turn_s, double prompt_s, struct error *e)
-{
-    double late_s = clock_seconds_since(g->arrived_ns) + turn_s + prompt_s - g->patience_s;
-    if (g->patience_s <= 0.0 || late_s <= 0.0) {
-        return true;
-    }
-    g->retry_s = prompt_s > g->patience_s ? 0 : estimate_retry_s(late_s);
-    return error_set(e, ERROR_BUSY,
-                     "the request would wait some %.1f seconds for its turn and %.1f for its "
-                     "prompt; its client waits %.1f",
-                     turn_s, prompt_s, g->patience_s);
-}
-
 static bool enqueue(struct worker *w, struct generation *g, struct error *e)
 {
-    struct generation **at = &w->queue;
     const struct estimate_load load = load_of(w);
-    uint64_t n_ahead = 0;
-    if (w->n_queued == w->max_queue || w->stopping) {
-        g->retry_s = estimate_retry_s(estimate_wait_s(&load, 0));
-        return error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may",
-                         w->n_queued);
-    }
-    while (*at != NULL && (*at)->priority <= g->priority) {
-        n_ahead += n_waiting(*at);
-        at = &(*at)->next;
-    }
-    if (!check_patience(g, estimate_wait_s(&load, n_ahead), 0.0, e)) {
+    if (!queue_add(&w->queue, g, &load, e)) {
         return false;
     }
-    g->next = *at;
-    *at = g;
-    w->n_queued++;
     if (w->round_began_ns == 0) {
         w->round_began_ns = clock_now_ns();
     }
@@ -127,15 +91,7 @@ void worker_rank(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
     const struct estimate_load load = load_of(w);
-    uint64_t n_ahead = 0;
-    uint32_t position = 0;
-    for (struct generation *g = w->queue; g != NULL; g = g->next) {
-        if (g->n_started == 0) {
-            g->position = ++position;
-            g->turn_s = estimate_wait_s(&load, n_ahead);
-        }
-        n_ahead += n_waiting(g);
-    }
+    queue_rank(&w->queue, &load);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -239,15 +195,6 @@ static bool may_start(const struct worker *w, const struct generation *g)
     return true;
 }
 
-/* Takes g out of the queue; called with the lock held. */
-static void unlink_queued(struct worker *w, struct generation **at)
-{
-    struct generation *g = *at;
-    *at = g->next;
-    g->next = NULL;
-    w->n_queued--;
-}
-
 /* Choices that never start count as ended. */
 static void drop_rest(struct generation *g)
 {
@@ -284,41 +231,49 @@ static bool judge(struct worker *w, struct generation *g, uint64_t n_ahead)
         }
     }
     g->is_judged = true;
-    if (!check_patience(g, estimate_wait_s(&load, n_ahead), estimate_prompt_s(&load, n_tokens),
-                        &e)) {
+    if (!queue_check_patience(g, estimate_wait_s(&load, n_ahead),
+                              estimate_prompt_s(&load, n_tokens), &e)) {
         generation_fail(g, &e);
         return false;
+    }
+    if (g->patience_s > 0.0) {
+        generation_accept(g);
     }
     return true;
 }
 
-/* Starts what may start, in the order of the queue; what was cancelled leaves it anywhere, and so
- * does what would come too late. */
+/* The first in the queue that may start; what was cancelled leaves the queue anywhere, and so does
+ * what would come too late. With the lock held. */
+static struct generation *next_to_start(struct worker *w, bool has_place)
+{
+    struct generation *found = NULL, *next;
+    struct queue_ahead ahead = {0};
+    for (struct generation *g = w->queue.first; g != NULL && found == NULL; g = next) {
+        next = g->next;
+        bool is_wanted = !atomic_load(&g->cancelled);
+        uint64_t n_ahead = is_wanted ? queue_count_ahead(&ahead, g) : 0;
+        if (!is_wanted || (!g->is_judged && !judge(w, g, n_ahead))) {
+            queue_remove(&w->queue, g);
+            drop_rest(g);
+        } else if (has_place && may_start(w, g)) {
+            found = g;
+        }
+    }
+    return found;
+}
+
+/* Starts what may start. */
 static void admit(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
-    struct generation **at = &w->queue;
-    uint64_t n_ahead = 0;
-    while (*at != NULL) {
-        struct generation *g = *at;
-        struct active *a = free_active(w);
-        if (atomic_load(&g->cancelled) || (!g->is_judged && !judge(w, g, n_ahead))) {
-            unlink_queued(w, at);
-            drop_rest(g);
-        } else if (a != NULL && may_start(w, g)) {
-            uint32_t index = g->n_started++;
-            if (n_waiting(g) == 0) {
-                unlink_queued(w, at);
-            }
-            pthread_mutex_unlock(&w->lock);
-            start_choice(w, g, index, a);
-            pthread_mutex_lock(&w->lock);
-            at = &w->queue; /* others may have come */
-            n_ahead = 0;
-        } else {
-            n_ahead += n_waiting(g);
-            at = &g->next;
-        }
+    struct generation *g;
+    struct active *a = free_active(w);
+    while ((g = next_to_start(w, a != NULL)) != NULL) {
+        uint32_t index = queue_start(&w->queue, g);
+        pthread_mutex_unlock(&w->lock);
+        start_choice(w, g, index, a);
+        a = free_active(w);
+        pthread_mutex_lock(&w->lock);
     }
     pthread_mutex_unlock(&w->lock);
 }
@@ -530,28 +485,20 @@ static void count_step(struct worker *w, uint64_t start_ns, bool busy)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* What the last step took tells how many tokens of prompts the next one may take beside decodes: so
- * many that a step takes less than twice as long as without. */
-static void keep_pace(struct worker *w, double seconds)
+/* What a step took: for the pace of the next ones, and to tell how long prompts take. */
+static void note_time(struct worker *w, double seconds)
 {
-    const struct engine *g = &w->engine;
-    uint32_t n_decodes = g->n_decodes, n_prompt = 0;
-    for (uint32_t i = 0; i < g->n_items; i++) {
-        n_prompt += i < g->n_decodes ? 0 : g->items[i].n_tokens;
+    struct engine *g = &w->engine;
+    uint32_t n_prompt = 0;
+    engine_note_time(g, seconds);
+    for (uint32_t i = g->planned.n_decodes; i < g->n_items; i++) {
+        n_prompt += g->items[i].n_tokens;
     }
     if (n_prompt >= TELLING_TOKENS) {
         double rate = n_prompt / seconds;
         pthread_mutex_lock(&w->lock);
         w->prompt_rate += (rate - w->prompt_rate) * (rate > w->prompt_rate ? 1.0 : 0.05);
         pthread_mutex_unlock(&w->lock);
-    }
-    uint32_t *most = &w->engine.options.prompt_tokens_beside_decodes;
-    if (n_decodes > 0 && n_prompt == 0) {
-        w->decode_seconds += (seconds - w->decode_seconds) * (w->decode_seconds > 0 ? 0.25 : 1.0);
-    } else if (n_decodes > 0 && w->decode_seconds > 0 && seconds > 1.8 * w->decode_seconds) {
-        *most = *most * 3 / 4 > LEAST_CHUNK ? *most * 3 / 4 : LEAST_CHUNK;
-    } else if (n_decodes > 0 && n_prompt == *most && seconds < 1.6 * w->decode_seconds) {
-        *most += *most < MOST_CHUNK ? 1 : 0;
     }
 }
 
@@ -564,7 +511,7 @@ static bool step(struct worker *w)
     bool ok = engine_step(&w->engine, &busy, &e);
     count_step(w, start, busy && ok);
     if (busy && ok) {
-        keep_pace(w, clock_seconds_since(start));
+        note_time(w, clock_seconds_since(start));
     }
     for (uint32_t i = 0; i < w->max_active; i++) {
         struct active *a = &w->actives[i];
@@ -585,7 +532,7 @@ static void wait_for_work(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
     bool idle = count_active(w) == 0;
-    while (!w->woken && !w->stopping && (idle ? w->queue == NULL : true)) {
+    while (!w->woken && !w->stopping && (idle ? w->queue.first == NULL : true)) {
         if (idle) {
             w->round_began_ns = 0;
             pthread_cond_wait(&w->changed, &w->lock);
@@ -661,7 +608,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     }
     w->model = m;
     w->metrics = options->metrics;
-    w->max_queue = options->max_queue > 0 ? options->max_queue : WORKER_DEFAULT_QUEUE;
+    w->queue.max = options->max_queue > 0 ? options->max_queue : WORKER_DEFAULT_QUEUE;
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -670,7 +617,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     pthread_condattr_destroy(&attributes);
     buf_init(&w->text, MAX_PIECE_BYTES);
     struct engine_options engine = options->engine;
-    engine.prompt_tokens_beside_decodes = FIRST_CHUNK;
+    engine.keeps_pace = true;
     struct spill_options spill;
     if (engine.spill != NULL) {
         spill = *engine.spill;
@@ -702,9 +649,9 @@ fail:
 /* Nobody waits for the choices any more. */
 static void drop_all(struct worker *w)
 {
-    while (w->queue != NULL) {
-        struct generation *g = w->queue;
-        unlink_queued(w, &w->queue);
+    while (w->queue.first != NULL) {
+        struct generation *g = w->queue.first;
+        queue_remove(&w->queue, g);
         drop_rest(g);
     }
     for (uint32_t i = 0; w->actives != NULL && i < w->max_active; i++) {
@@ -736,12 +683,24 @@ void worker_destroy(struct worker *w)
     mem_free(w);
 }
 
+/* A step may take minutes, of a large model; a layer of it does not. With the lock held. */
+static double silent_seconds(struct worker *w, uint64_t n_layers)
+{
+    if (n_layers != w->seen_layers) {
+        w->seen_layers = n_layers;
+        w->seen_ns = clock_now_ns();
+    }
+    uint64_t since_ns = w->round_began_ns > w->seen_ns ? w->round_began_ns : w->seen_ns;
+    return w->round_began_ns > 0 ? clock_seconds_since(since_ns) : 0.0;
+}
+
 void worker_status(struct worker *w, struct worker_status *out)
 {
     pthread_mutex_lock(&w->lock);
     *out = w->status;
-    out->n_queued = w->n_queued;
+    out->n_queued = w->queue.n;
     out->prompt_rate = w->prompt_rate;
-    out->round_seconds = w->round_began_ns > 0 ? clock_seconds_since(w->round_began_ns) : 0.0;
+    out->n_layers = w->engine.forward.n_layers;
+    out->silent_seconds = silent_seconds(w, out->n_layers);
     pthread_mutex_unlock(&w->lock);
 }

@@ -1,9 +1,9 @@
 /* worker.h - the engine thread: takes requests from a bounded queue, steps the engine, fills
  * outputs.
  *
- * First come, first served, by priority. A choice takes one of the engine's sequences; the choices
- * of a prompt start when the first of them has computed it, so that they find it in the prefix
- * cache.
+ * First come, first served, by priority, and choice by choice in turns (queue.h). A choice takes
+ * one of the engine's sequences; the choices of a prompt start when the first of them has computed
+ * it, so that they find it in the prefix cache.
  * Owner/threads: created and destroyed by one thread; worker_submit, worker_wake and worker_status
  * are for any thread. The engine, and from worker_create() on the pool, are the engine thread's. */
 #ifndef SERVE_WORKER_H
@@ -54,9 +54,13 @@ struct worker_status {
     uint64_t n_guessed, n_confirmed; /* guesses made, and found right */
     uint64_t n_preempted, n_steps;
     struct engine_pages pages;
-    double prompt_rate;   /* tokens of prompts a second, at best lately; 0: not measured */
-    double round_seconds; /* since the engine thread last went round its loop; 0: nothing to do */
+    uint64_t n_layers;     /* of the model, computed for steps: these grow within a step, too */
+    double prompt_rate;    /* tokens of prompts a second, at best lately; 0: not measured */
+    double silent_seconds; /* 0: there is nothing to do */
 };
+
+/* silent_seconds: since the engine thread went round its loop, or was first seen with as many
+ * layers; so somebody has to look now and then. Any thread. */
 void worker_status(struct worker *w, struct worker_status *out);
 
 #endif

@@ -45,10 +45,13 @@ class Server:
         assert status == 200, document
         return document
 
-    def metric(self, name):
+    def metrics(self):
+        """All samples, of one moment: {name with its labels: value}."""
         _, text = self.ask("GET", "/metrics")
-        (value,) = re.findall(rf"^{name} (.*)$", text, re.MULTILINE)
-        return float(value)
+        return {name: float(value) for name, value in re.findall(r"^([^# ]+) (\S+)$", text, re.MULTILINE)}
+
+    def metric(self, name):
+        return self.metrics()[name]
 
     def is_idle(self):
         return all(self.metric(f"puna_{name}") == 0 for name in

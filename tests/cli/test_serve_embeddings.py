@@ -3,9 +3,13 @@ tests/oracle/test_embeddings.py says."""
 import array
 import base64
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import math
+import re
+import signal
+import socket
 import struct
 import subprocess
 
@@ -13,7 +17,7 @@ import openai
 import pytest
 
 from gguf_file import BOOL, LLAMA_TOKENS, U32, llama
-from puna_server import ENDING, PUNA, Server, serving, wait_until
+from puna_server import ENDING, PATIENCE_S, PUNA, Server, serving, wait_until
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
 WIDTH = 576
@@ -307,22 +311,92 @@ def test_who_has_no_time_is_refused_at_once(server, client):
     wait_until(server.is_idle)
 
 
-def test_the_memory_of_an_answer_is_bounded(tmp_path):
-    """A vector as wide as the widest models': fewer inputs than usual are taken, and the numbers are named."""
-    width, n = 8192, len(LLAMA_TOKENS)
-    path = tmp_path / "m.gguf"
-    names = [("attn_norm", [width]), ("ffn_norm", [width]), ("attn_q", [width, 256]), ("attn_k", [width, 256]),
-             ("attn_v", [width, 256]), ("attn_output", [256, width]), ("ffn_gate", [width, 32]),
-             ("ffn_up", [width, 32]), ("ffn_down", [32, width])]
-    tensors = [("token_embd.weight", "F32", [width, n]), ("output_norm.weight", "F32", [width])]
+# --- memory
+
+WIDE = 8192  # as the widest models
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A model whose vectors have so many numbers, and no weights."""
+    n = len(LLAMA_TOKENS)
+    path = tmp_path_factory.mktemp("embeddings") / "m.gguf"
+    names = [("attn_norm", [WIDE]), ("ffn_norm", [WIDE]), ("attn_q", [WIDE, 256]), ("attn_k", [WIDE, 256]),
+             ("attn_v", [WIDE, 256]), ("attn_output", [256, WIDE]), ("ffn_gate", [WIDE, 32]),
+             ("ffn_up", [WIDE, 32]), ("ffn_down", [32, WIDE])]
+    tensors = [("token_embd.weight", "F32", [WIDE, n], struct.pack(f"<{WIDE}f", *[1] * WIDE) * n),
+               ("output_norm.weight", "F32", [WIDE], struct.pack(f"<{WIDE}f", *[1] * WIDE))]
     path.write_bytes(llama(tensors=tensors + [(f"blk.0.{name}.weight", "F32", dims) for name, dims in names],
-                           llama__embedding_length=(U32, width), llama__attention__key_length=(U32, 128),
+                           llama__embedding_length=(U32, WIDE), llama__attention__key_length=(U32, 128),
                            llama__attention__value_length=(U32, 128)))
-    with serving(path) as s:
+    return path
+
+
+def test_the_numbers_of_an_answer_are_bounded(wide):
+    """Fewer inputs than usual are taken of such a model, and the numbers are named."""
+    with serving(wide) as s:
         status, document = s.ask("POST", "/v1/embeddings", {"model": "m", "input": ["a"] * 1025})
         assert status == 400 and document["error"]["param"] == "input"
         assert "has 1025 elements, at most 1024 are allowed of a model whose embeddings have 8192 numbers" in (
             document["error"]["message"])
         assert s.ask("GET", "/v1/capabilities")[1]["limits"]["inputs"] == 1024
         answer = s.post("/v1/embeddings", {"model": "m", "input": ["a"] * 3, "encoding_format": "base64"})
-        assert {d["embedding"] for d in answer["data"]} == {base64.b64encode(bytes(4 * width)).decode()}
+        (vector,) = {d["embedding"] for d in answer["data"]}
+        assert length(struct.unpack(f"<{WIDE}f", base64.b64decode(vector))) == pytest.approx(1, abs=1e-6)
+
+
+def send(server, document):
+    """A socket on which the request was sent, and which takes nearly nothing of the answer by itself."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.settimeout(PATIENCE_S)
+    s.connect(server.address)
+    body = json.dumps(document).encode()
+    s.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    return s
+
+
+def peak_bytes(server):
+    with open(f"/proc/{server.process.pid}/status") as f:
+        return 1024 * int(re.search(r"^VmHWM:\s*(\d+) kB$", f.read(), re.MULTILINE)[1])
+
+
+def test_the_numbers_of_all_answers_together_are_bounded(wide):
+    """However many clients ask, and none of them reads. What is refused is not computed, and who is let in is
+    answered in full. In text the vectors would take three times as much."""
+    one = {"model": "m", "input": ["a"] * 1024}
+    with serving(wide) as s, contextlib.ExitStack() as stack:
+        small = {"model": "m", "input": "a"}
+        s.post("/v1/embeddings", small)
+        before = peak_bytes(s)
+        clients = [stack.enter_context(send(s, one)) for _ in range(4)]
+        wait_until(lambda: s.metric("puna_prompt_tokens_total") == 1 + 4 * 1024)
+        wait_until(s.is_idle)
+        assert peak_bytes(s) - before < 384 << 20
+        for _ in range(3):
+            with send(s, one) as refused:
+                text = refused.recv(10000).decode()
+            assert text.startswith("HTTP/1.1 429 ") and "\r\nRetry-After: 1\r\n" in text
+            assert "8388608 numbers beside 33554432 of other answers" in text and "at most 33554432" in text
+        assert s.ask("POST", "/v1/embeddings", small)[0] == 429
+        clients[0].close()
+        wait_until(lambda: s.ask("POST", "/v1/embeddings", small)[0] == 200)
+        answer = http.client.HTTPResponse(clients[1])
+        answer.begin()
+        data = json.loads(answer.read())["data"]
+        assert [d["index"] for d in data] == list(range(1024))
+        assert all(len(d["embedding"]) == WIDE and d["embedding"] == data[0]["embedding"] for d in data)
+        assert s.post("/v1/embeddings", one)["usage"]["prompt_tokens"] == 1024
+        clients[2].shutdown(socket.SHUT_RDWR)
+
+
+def test_an_answer_that_is_being_read_outlasts_the_signal(wide):
+    s = Server(wide)
+    with send(s, {"model": "m", "input": ["a"] * 100}) as client:
+        wait_until(lambda: s.metric("puna_prompt_tokens_total") == 100)
+        s.process.send_signal(signal.SIGTERM)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert len(json.loads(answer.read())["data"]) == 100
+        assert s.process.wait(60) == 0
+    assert s.process.communicate() == ("", ENDING.format("1 client is", 30))

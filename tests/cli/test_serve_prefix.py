@@ -3,9 +3,11 @@ and whatever the disk does. Texts are the default model's."""
 import contextlib
 import json
 import os
+import pathlib
 import resource
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -225,9 +227,50 @@ def test_a_limit_of_file_sizes_costs_a_warning(alone, folder):
     assert pages(folder) == []
 
 
-def test_a_folder_that_cannot_be_made_costs_a_warning(alone):
-    with kept("/proc/none/prefixes", told=["/proc/none/prefixes: No such file or directory; no prefixes are kept"]) as s:
-        assert ask(s)[0] == alone["greedy"]
+# --- folders
+
+def refusal(folder, user=None, code=4):
+    """What is said at the start, before it is seen that there is no such model (code 3)."""
+    done = subprocess.run([puna_server.PUNA, "serve", "--port", "0", "--prefix-dir", folder, "/none.gguf"], user=user,
+                          capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == code and done.stdout == ""
+    return done.stderr.removeprefix("puna serve: option --prefix-dir: ")
+
+
+def test_a_folder_that_cannot_be_made_ends_the_start(tmp_path):
+    assert refusal("/proc/none/prefixes") == "/proc/none/prefixes: No such file or directory\n"
+    file, broken = tmp_path / "file", tmp_path / "broken"
+    file.write_text("")
+    broken.symlink_to(tmp_path / "nothing/at all")
+    assert refusal(file) == f"{file}: Not a directory\n"
+    assert refusal(file / "below") == f"{file}/below: Not a directory\n"
+    assert refusal(broken) == f"{broken}: No such file or directory\n"
+    assert sorted(tmp_path.iterdir()) == [broken, file]
+
+
+@pytest.fixture
+def others_folder():
+    """Whoever runs the tests owns it; the user is another one, who may run the program."""
+    user = 65534
+    if os.getuid() != 0 or subprocess.run([puna_server.PUNA, "version"], user=user, capture_output=True).returncode != 0:
+        pytest.skip("no other user can run the program here")
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield pathlib.Path(name), user
+
+
+def test_a_folder_of_somebody_else_is_told_at_the_start(others_folder):
+    folder, user = others_folder
+    warning = f"puna: warning: {folder}: Permission denied; prefixes in it are read, and none are kept\n"
+    assert refusal(folder, user, 3).startswith(warning + "puna serve: /none.gguf: ")
+    assert refusal(folder / "mine", user) == f"{folder}/mine: Permission denied\n"
+    os.chmod(folder, 0o711)  # it may not be listed, so that its limit could not be kept
+    assert refusal(folder, user, 3).startswith(warning)
+    os.chmod(folder, 0o700)
+    assert refusal(folder, user) == f"{folder}: Permission denied\n"
+    os.chmod(folder, 0o777)
+    assert refusal(folder, user, 3).startswith("puna serve: /none.gguf: ")
+    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture
@@ -255,9 +298,10 @@ def test_a_disk_that_is_nearly_full_costs_a_warning(alone, folder, mounted):
 def test_a_folder_that_may_only_be_read_is_read(alone, folder, mounted):
     _, files = fill(folder)
     mounted('mount --bind "$d" "$d"; mount -o remount,bind,ro "$d"')
-    with kept(folder, told=["Read-only file system; no prefixes are kept"]) as s:
+    with kept(folder, told=["Read-only file system; prefixes in it are read, and none are kept"]) as s:
         assert ask(s) == (alone["greedy"], PAGE * len(files))
-        ask(s, question="Where do they sleep?", cache_salt="another")
+        for _ in range(2):
+            ask(s, question="Where do they sleep?", cache_salt="another")
 
 
 def test_the_limit_holds(alone, folder):

@@ -177,6 +177,32 @@ def roomy():
         yield s
 
 
+def n_left(metrics):
+    return sum(n for name, n in metrics.items() if name.startswith("puna_http_requests_total{") and 'status="499"' in name)
+
+
+def leave_and_be_noticed(server, s, reset):
+    """What the server had counted when it knew that the client was gone: it tells the engine before it counts
+    that, so that at most the step that runs then may come on top."""
+    before = n_left(server.metrics())
+    leave(s, reset)
+    found = {}
+
+    def is_noticed():
+        found.update(server.metrics())
+        return n_left(found) == before + 1
+    wait_until(is_noticed)
+    return found
+
+
+def check_that_it_ends_within_a_step(server, s, reset):
+    noticed = leave_and_be_noticed(server, s, reset)
+    wait_until(server.is_idle)  # and no page is in use
+    after = server.metrics()
+    assert after["puna_steps_total"] <= noticed["puna_steps_total"] + 1
+    return after
+
+
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
 def test_who_leaves_in_decode_is_not_computed_for(roomy, stream, reset):
@@ -184,22 +210,22 @@ def test_who_leaves_in_decode_is_not_computed_for(roomy, stream, reset):
     s = start(roomy, LONG | {"stream": stream, "n": 2})
     wait_until(lambda: roomy.metric("puna_generation_tokens_total") > before + 4)
     assert roomy.metric("puna_kv_pages_in_use") > 0
-    leave(s, reset)
-    wait_until(roomy.is_idle)
+    check_that_it_ends_within_a_step(roomy, s, reset)
     assert roomy.metric("puna_generation_tokens_total") < before + 7000
 
 
+@pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
-def test_who_leaves_in_prefill_is_not_computed_for(roomy, stream):
+def test_who_leaves_in_prefill_is_not_computed_for(roomy, stream, reset):
     n_words, batch = 7000, 512
-    before, n_steps = roomy.metric("puna_generation_tokens_total"), roomy.metric("puna_steps_total")
-    s = start(roomy, LONG | {"messages": [{"role": "user", "content": f"{stream} " + "word " * n_words}], "max_tokens": 9,
-                             "stream": stream})
-    wait_until(lambda: roomy.metric("puna_requests_running") == 1)
-    leave(s, False)
-    wait_until(roomy.is_idle)
-    assert roomy.metric("puna_generation_tokens_total") == before
-    assert roomy.metric("puna_steps_total") - n_steps < n_words // batch  # not all of the prompt
+    s = start(roomy, LONG | {"messages": [{"role": "user", "content": f"{stream} {reset} " + "word " * n_words}],
+                             "max_tokens": 9, "stream": stream})
+    before = roomy.metrics()
+    wait_until(lambda: roomy.metric("puna_kv_pages_in_use") > 0)
+    after = check_that_it_ends_within_a_step(roomy, s, reset)
+    assert after["puna_generation_tokens_total"] == before["puna_generation_tokens_total"]
+    assert after["puna_prompt_tokens_total"] == before["puna_prompt_tokens_total"]
+    assert after["puna_steps_total"] - before["puna_steps_total"] < n_words // batch  # not all of the prompt
 
 
 def test_who_leaves_the_queue_is_gone_at_once_and_nobody_else_is(roomy):
@@ -228,11 +254,16 @@ WORDY = {"model": "quick", "prompt": "a", "max_tokens": 8000, "n": 4, "logprobs"
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """A model of no weight, whose answers are longer than sockets hold."""
+def quick_model(tmp_path_factory):
+    """Of no weight, with answers that are longer than sockets hold."""
     path = tmp_path_factory.mktemp("promises") / "quick.gguf"
     path.write_bytes(llama(llama__context_length=(U32, 8192)))
-    with serving("-c", 8192, path) as s:
+    return path
+
+
+@pytest.fixture(scope="module")
+def quick(quick_model):
+    with serving("-c", 8192, quick_model) as s:
         yield s
 
 
@@ -266,9 +297,26 @@ def test_a_reader_that_stops_stops_its_own_answer_alone(quick):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_reader_that_stopped_and_leaves_is_noticed(quick, reset):
-    leave(start_slow(quick), reset)
-    wait_until(quick.is_idle)
+def test_a_reader_that_stopped_and_leaves_is_not_computed_for(quick, reset):
+    check_that_it_ends_within_a_step(quick, start_slow(quick), reset)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_leaves_the_queue_costs_no_step(quick_model, stream, reset):
+    """All places are held by somebody who does not read, so that nothing is computed."""
+    with serving("-c", 8192, "--parallel", 4, quick_model) as s:
+        slow = start_slow(s)
+        waiting = start(s, WORDY | {"prompt": "b", "n": 2, "stream": stream}, "/v1/completions")
+        wait_until(lambda: s.metric("puna_requests_waiting") == 1)
+        before = s.metrics()
+        leave_and_be_noticed(s, waiting, reset)
+        wait_until(lambda: s.metric("puna_requests_waiting") == 0)
+        after = s.metrics()
+        for name in ("puna_steps_total", "puna_generation_tokens_total", "puna_kv_pages_in_use", "puna_requests_running"):
+            assert after[name] == before[name]
+        check_that_it_ends_within_a_step(s, slow, reset)
+        assert s.metric("puna_prompt_tokens_total") == before["puna_prompt_tokens_total"]
 
 
 def test_clients_that_send_slowly_or_half_hinder_nobody(roomy):

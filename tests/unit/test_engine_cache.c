@@ -164,6 +164,7 @@ static void step(struct engine *g)
         fail_msg("%s", e.text);
     }
     assert_true(busy);
+    engine_note_time(g, 1.0 + g->planned.n_rows / 8.0); /* so that prompts come in small parts */
     check_pages(g);
 }
 
@@ -383,7 +384,7 @@ static void preemption_changes_no_byte(void **state)
         o.max_guesses = i % 4 < 2 ? 0 : 7;
         o.draft = i % 4 == 2 ? &models[0] : NULL; /* which is always right about itself */
         o.batch = i % 4 == 1 ? 17 : 512;
-        o.prompt_tokens_beside_decodes = i % 4 == 2 ? 5 : 0;
+        o.keeps_pace = i % 4 == 2;
         uint64_t n = check_crowd(&o);
         n_preempted += n;
         assert_true(n > 0 || i >= 6);
@@ -454,31 +455,6 @@ static void prompts_begin_in_order(void **state)
         assert_true(first->s->has_token && advance(&g, first));
         engine_close(&g, first->s);
     }
-    close_engine(&g);
-}
-
-static void a_prompt_beside_decodes_is_computed_in_small_parts(void **state)
-{
-    (void)state;
-    struct engine_options o = plain_options();
-    struct engine g;
-    struct job running = {.prompt = 0, .n_prompt = 30, .n_answer = 40};
-    struct job late = {.prompt = 4, .n_prompt = 200, .n_answer = 10};
-    o.prompt_tokens_beside_decodes = 12;
-    open_engine(&g, &o, false);
-    open_job(&g, &running);
-    step(&g);
-    advance(&g, &running);
-    open_job(&g, &late);
-    for (uint32_t n = 0; n < 17; n++) {
-        assert_int_equal(late.s->kv.n_tokens, n > 0 ? n * 12 : 0);
-        step(&g);
-        assert_true(running.s->has_token); /* every step */
-        advance(&g, &running);
-    }
-    assert_true(late.s->has_token);
-    advance(&g, &late);
-    finish(&g, (struct job[]){running, late}, 2);
     close_engine(&g);
 }
 
@@ -646,6 +622,7 @@ static void run_at_random(struct rng *rng, const struct engine_options *o, struc
         }
         bool busy;
         assert_true(engine_step(&g, &busy, NULL));
+        engine_note_time(&g, 1.0 + g.planned.n_rows / 8.0);
         check_pages(&g);
         for (uint32_t k = 0; k < MAX_SEQS; k++) {
             bool pauses = rng_next(rng) % 8 == 0;
@@ -772,7 +749,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(preemption_changes_no_byte),
         cmocka_unit_test(an_idle_sequence_gives_up_its_pages),
         cmocka_unit_test(prompts_begin_in_order),
-        cmocka_unit_test(a_prompt_beside_decodes_is_computed_in_small_parts),
         cmocka_unit_test(forks_are_sequences_of_their_own),
         cmocka_unit_test(forks_share_the_pages_of_the_prompt),
         cmocka_unit_test(conversations_change_no_byte),

@@ -1,5 +1,9 @@
-/* test_http_slow.c - clients that take their answers slowly, or not at all. */
+/* test_http_slow.c - clients that take their answers slowly, or not at all, and those for whom
+ * there is no file. */
 #include "http_toy.h"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
 
 static void a_slow_reader_holds_its_stream_back_and_loses_nothing(void **state)
 {
@@ -115,6 +119,86 @@ static void a_drain_closes_what_was_not_idle_when_its_answer_is_taken(void **sta
     http_server_destroy(t.server);
 }
 
+/* --- without files */
+
+static _Atomic int n_accepts;
+
+/* In the place of the library's. */
+int accept4(int fd, struct sockaddr *address, socklen_t *n, int flags)
+{
+    n_accepts++;
+    return (int)syscall(SYS_accept4, fd, address, n, flags);
+}
+
+static void allow_files(rlim_t n)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = n;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* A socket that was made before, as there are no files. */
+static void connect_late(const struct toy *t, int fd)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons(http_server_port(t->server)),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+}
+
+static void echo(int fd)
+{
+    char text[4096];
+    send_text(fd, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    receive(fd, text, sizeof text, "\r\n\r\n", 1);
+    assert_memory_equal(text, "HTTP/1.1 200 ", 13);
+}
+
+/* One has a connection. Then there is no file at all, not even one in the place of that which the
+ * server holds back; another waits, and the loop does not spin about it. Then there are files; and
+ * at last the one that is held back is all there is. */
+static void a_lack_of_files_holds_up_nobody_who_has_one(void **state)
+{
+    (void)state;
+    struct toy t = {0};
+    struct http_options o = toy_options(&t);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    start(&t, &o);
+    int late[3], first = dial(&t);
+    for (int i = 0; i < 3; i++) {
+        late[i] = socket(AF_INET, SOCK_STREAM, 0);
+    }
+    echo(first);
+    for (int round = 0; round < 2; round++) {
+        allow_files(3);
+        int n = n_accepts;
+        connect_late(&t, late[round]);
+        for (int i = 0; i < 1000; i++) {
+            echo(first);
+        }
+        assert_in_range(n_accepts - n, 1, 200); /* it tries ten times a second */
+        allow_files(before.rlim_cur);
+        echo(late[round]);
+    }
+    int lowest = dup(first); /* all below are open, and stay so */
+    close(lowest);
+    allow_files((rlim_t)lowest);
+    connect_late(&t, late[2]);
+    assert_true(is_closed(late[2]));
+    echo(first);
+    allow_files(before.rlim_cur);
+    int last = dial(&t);
+    echo(last);
+    for (int i = 0; i < 3; i++) {
+        close(late[i]);
+    }
+    close(first);
+    close(last);
+    stop(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +206,7 @@ int main(void)
         cmocka_unit_test(a_client_that_takes_nothing_is_dropped),
         cmocka_unit_test(a_slow_reader_loses_no_whole_answer_to_the_time_for_its_next_request),
         cmocka_unit_test(a_drain_closes_what_was_not_idle_when_its_answer_is_taken),
+        cmocka_unit_test(a_lack_of_files_holds_up_nobody_who_has_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,216 @@
+/* test_queue.c - who is given a place when, and who is told what of it. */
+#include "serve/queue.h"
+
+#include "base/rng.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { MOST = 40 };
+
+/* Requests are called by letters, for what they are given: "abca" is a, b, c, and a again. */
+struct world {
+    struct queue queue;
+    struct generation *all[MOST];
+    char name[MOST];
+    uint32_t n;
+};
+
+static struct generation *come(struct world *w, char name, uint32_t n_choices, int32_t priority)
+{
+    struct estimate_load load = {.n_places = 1};
+    struct generation *g = generation_create(1, n_choices, NULL);
+    assert_true(g != NULL && w->n < MOST);
+    g->priority = priority;
+    w->queue.max = MOST;
+    assert_true(queue_add(&w->queue, g, &load, NULL));
+    w->all[w->n] = g;
+    w->name[w->n++] = name;
+    return g;
+}
+
+static char name_of(const struct world *w, const struct generation *g)
+{
+    uint32_t i = 0;
+    while (w->all[i] != g) {
+        i++;
+    }
+    return w->name[i];
+}
+
+/* The first n places, or all that are wanted. */
+static const char *give(struct world *w, uint32_t n)
+{
+    static char given[256];
+    uint32_t i = 0;
+    for (; w->queue.first != NULL && i < n; i++) {
+        given[i] = name_of(w, w->queue.first);
+        queue_start(&w->queue, w->queue.first);
+    }
+    given[i] = '\0';
+    return given;
+}
+
+static void leave(struct world *w)
+{
+    assert_null(w->queue.first);
+    assert_int_equal(w->queue.n, 0);
+    for (uint32_t i = 0; i < w->n; i++) {
+        generation_destroy(w->all[i]);
+    }
+}
+
+static void choices_are_served_in_turns(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    come(&w, 'a', 4, 0);
+    come(&w, 'b', 1, 0);
+    come(&w, 'c', 2, 0);
+    assert_string_equal(give(&w, 99), "abcacaa");
+    leave(&w);
+}
+
+static void who_comes_waits_for_no_more_than_one_choice_of_each(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    come(&w, 'a', 8, 0);
+    assert_string_equal(give(&w, 3), "aaa");
+    come(&w, 'b', 1, 0);
+    come(&w, 'c', 1, 0);
+    assert_string_equal(give(&w, 2), "ab");
+    come(&w, 'd', 1, 0);
+    assert_string_equal(give(&w, 99), "cadaaa");
+    leave(&w);
+}
+
+static void who_has_many_choices_is_not_overtaken_for_ever(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    char given[3 * 9 + 1];
+    come(&w, 'a', 9, 0);
+    for (uint32_t i = 0; i < 9; i++) {
+        come(&w, 'b', 1, 0);
+        come(&w, 'c', 1, 0);
+        memcpy(given + 2 * i, give(&w, 2), 3); /* two come for two that are served */
+    }
+    memcpy(given + 18, give(&w, 9), 10);
+    uint32_t gap = 0;
+    for (const char *p = given, *last = given; *p != '\0'; p++) {
+        if (*p == 'a') {
+            gap = p - last > gap ? (uint32_t)(p - last) : gap;
+            last = p;
+        }
+    }
+    assert_int_equal(strlen(given), 27);
+    assert_in_range(gap, 1, 12); /* those that were there when it went behind them */
+    leave(&w);
+}
+
+static void priority_comes_before_turns(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    come(&w, 'a', 2, 1);
+    come(&w, 'b', 3, 0);
+    come(&w, 'c', 1, -1);
+    come(&w, 'd', 2, 1);
+    assert_string_equal(give(&w, 2), "cb");
+    come(&w, 'e', 2, 0);
+    assert_string_equal(give(&w, 99), "bebeadad");
+    leave(&w);
+}
+
+static void who_leaves_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    come(&w, 'a', 2, 0);
+    struct generation *b = come(&w, 'b', 2, 0);
+    come(&w, 'c', 2, 0);
+    assert_string_equal(give(&w, 2), "ab");
+    queue_remove(&w.queue, b);
+    assert_int_equal(w.queue.n, 2);
+    assert_string_equal(give(&w, 99), "cac");
+    leave(&w);
+}
+
+/* One place, held for a second by each: the estimate is what comes. */
+static void estimates_are_what_comes(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 5);
+    for (int round = 0; round < 200; round++) {
+        const struct estimate_load load = {.n_places = 1, .n_held = 1, .hold_s = 1.0};
+        struct world w = {0};
+        uint32_t n = 1 + (uint32_t)(rng_next(&rng) % 12);
+        for (uint32_t i = 0; i < n; i++) {
+            come(&w, (char)('a' + i), 1 + (uint32_t)(rng_next(&rng) % 4),
+                 (int32_t)(rng_next(&rng) % 3) - 1);
+            if (rng_next(&rng) % 2 == 0) {
+                give(&w, 1);
+            }
+        }
+        queue_rank(&w.queue, &load);
+        uint32_t position = 0;
+        for (uint32_t given = 0; w.queue.first != NULL; given++) {
+            struct generation *g = w.queue.first;
+            if (g->n_started == 0) {
+                assert_int_equal(g->position, ++position);
+                assert_true(g->turn_s == given + 1.0);
+            }
+            queue_start(&w.queue, g);
+        }
+        leave(&w);
+    }
+}
+
+static void a_full_queue_and_a_short_patience_change_nothing(void **state)
+{
+    (void)state;
+    const struct estimate_load load = {.n_places = 1, .n_held = 1, .hold_s = 10.0};
+    struct world w = {0};
+    struct error e = {0};
+    come(&w, 'a', 3, 0);
+    come(&w, 'b', 1, 1);
+    struct generation *g = generation_create(1, 1, NULL);
+    assert_non_null(g);
+    g->patience_s = 15.0;
+    assert_false(queue_add(&w.queue, g, &load, &e)); /* a's next, then g: 20 s */
+    assert_int_equal(e.code, ERROR_BUSY);
+    assert_non_null(strstr(e.text, "some 20.0 seconds for its turn"));
+    assert_int_equal(g->retry_s, 6);
+    g->priority = -1;
+    assert_true(queue_add(&w.queue, g, &load, &e));
+    queue_remove(&w.queue, g);
+    w.queue.max = 2;
+    g->patience_s = 0.0;
+    assert_false(queue_add(&w.queue, g, &load, &e));
+    assert_string_equal(e.text, "2 requests are waiting already, the most that may");
+    assert_int_equal(g->retry_s, 10);
+    assert_string_equal(give(&w, 99), "aaab");
+    generation_destroy(g);
+    leave(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(choices_are_served_in_turns),
+        cmocka_unit_test(who_comes_waits_for_no_more_than_one_choice_of_each),
+        cmocka_unit_test(who_has_many_choices_is_not_overtaken_for_ever),
+        cmocka_unit_test(priority_comes_before_turns),
+        cmocka_unit_test(who_leaves_is_not_waited_for),
+        cmocka_unit_test(estimates_are_what_comes),
+        cmocka_unit_test(a_full_queue_and_a_short_patience_change_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
