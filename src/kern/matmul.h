@@ -109,6 +109,8 @@ static inline struct matmul_tile matmul_tile_skip(struct matmul_tile t, uint32_t
 struct matmul_job {
     const uint8_t *scales, *quants;
     size_t group_bytes;
+    size_t scale_bytes, quant_bytes; /* that a group has */
+    size_t step;                     /* bytes to the groups that come next */
     uint32_t n_blocks;
     uint32_t n_rows; /* rows of the last group that exist */
     bool cold;       /* no tile was multiplied with these weights yet */
@@ -120,25 +122,42 @@ struct matmul_job {
 
 typedef void matmul_job_fn(const struct matmul_job *job);
 
-/* Asks for lines that a cold job reads later, n_lines a call in the order of reading. A CPU's own
- * prefetchers stop at pages and stay close to the last load, which with many products a line is too
- * close. One or two tokens want them in L1, soon: 8 calls ahead where a call reads whole units of
- * quants; more tokens have time for L2, where more requests may be under way. Distances as
- * measured: half or twice as far is slower. */
+/* Asks for lines that a cold job reads later: those that come about 48 units of quants behind p, in
+ * the order of reading, which at a group's end goes on behind the next one's scales. A CPU's own
+ * prefetchers stop at pages and stay close to the last load. Into L2, where more requests may be
+ * under way than in L1, from which the loads then find them in time. Distances as measured: a third
+ * nearer or farther is slower; one token of Q8_0, which hardly computes, wants them sooner. group:
+ * of a wide kernel; p lies in its first one. */
 TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, const int n_lines,
-                              const int n_tokens)
+                              const int group, const int n_tokens)
 {
     if (!job->cold) {
         return;
     }
-    const int soon = n_lines < 4 ? 4096 : 8 * n_lines * PACK_LINE;
+    p += n_lines < 4 ? 12288 : n_lines == 8 && n_tokens == 1 ? 4096 : 48 * n_lines * PACK_LINE;
+    if ((size_t)(p - job->quants) >= job->quant_bytes) {
+        p += job->step - job->quant_bytes;
+    }
     UNROLL
     for (int i = 0; i < n_lines; i++) {
-        if (n_tokens <= 2) {
-            __builtin_prefetch(p + soon + i * PACK_LINE, 0, 3);
-        } else {
-            __builtin_prefetch(p + 8192 + i * PACK_LINE, 0, 2);
-        }
+        __builtin_prefetch(p + (size_t)group * job->group_bytes + i * PACK_LINE, 0, 2);
+    }
+}
+
+/* The same for scales: n_lines of those `ahead` bytes behind p, in the order of reading. */
+TEMPLATE void matmul_prefetch_scales(const struct matmul_job *job, const uint8_t *p,
+                                     const int ahead, const int n_lines)
+{
+    if (!job->cold) {
+        return;
+    }
+    p += ahead;
+    if ((size_t)(p - job->scales) >= job->scale_bytes) {
+        p += job->step - job->scale_bytes;
+    }
+    UNROLL
+    for (int i = 0; i < n_lines; i++) {
+        __builtin_prefetch(p + i * PACK_LINE, 0, 2);
     }
 }
 
@@ -253,7 +272,10 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
     struct matmul_job job = {.group_bytes = w->group_bytes, .y_stride = y_stride};
     size_t quants_offset = pack_quants_offset(w);
     uint32_t n_tiles = kern_act_tiles(a->n_tokens), n_groups;
-    job.n_blocks = w->cols / pack_layout_of(w->type)->block_items;
+    const struct pack_layout *layout = pack_layout_of(w->type);
+    job.n_blocks = w->cols / layout->block_items;
+    job.scale_bytes = (size_t)job.n_blocks * layout->scale_bytes;
+    job.quant_bytes = w->group_bytes - quants_offset;
     for (uint32_t g = group_begin; g < group_end; g += n_groups) {
         bool wide =
             n_tiles == 1 && kernels->wide[a->n_tokens - 1] != NULL && g + MATMUL_WIDE <= group_end;
@@ -262,6 +284,7 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
         job.n_rows = w->rows - last_row < PACK_ROWS ? w->rows - last_row : PACK_ROWS;
         job.scales = w->data + g * w->group_bytes;
         job.quants = job.scales + quants_offset;
+        job.step = n_groups * w->group_bytes;
         if (kernels->unpack != NULL && a->n_tokens >= kernels->panel_min) {
             job.y = y + row;
             matmul_run_group(kernels, w->type, job, a);

@@ -31,7 +31,7 @@ TEMPLATE void bf16_tile(const struct matmul_job *job, const int pair_bytes, cons
         UNROLL
         for (int g = 0; g < n_groups; g++) {
             const uint8_t *line = w + g * job->group_bytes;
-            matmul_prefetch(job, line, 1, n_tokens);
+            matmul_prefetch(job, w, 1, g, n_tokens);
             __m512i pairs = load_line(line);
             UNROLL
             for (int t = 0; t < n_tokens; t++) {

@@ -44,7 +44,7 @@ TEMPLATE void dense_tile(const struct matmul_job *job, enum quant_type type, con
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         UNROLL
         for (int g = 0; g < n_groups; g++) {
-            matmul_prefetch(job, w + g * job->group_bytes, (int)pair_bytes / PACK_LINE, n_tokens);
+            matmul_prefetch(job, w, (int)pair_bytes / PACK_LINE, g, n_tokens);
             struct weights x = load_pair(type, w + g * job->group_bytes);
             UNROLL
             for (int t = 0; t < n_tokens; t++) {

@@ -158,7 +158,7 @@ TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
         }
     }
     for (int u = 0; u < 8; u++) {
-        matmul_prefetch(job, unit, n_lines, n_tokens);
+        matmul_prefetch(job, unit, n_lines, 0, n_tokens);
         UNROLL
         for (int i = 0; i < n_sub; i++) {
             add_lines(form.lines, unit, (struct line_range){i * sub_lines, (i + 1) * sub_lines}, q,
@@ -199,6 +199,8 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         struct q256_scales numbers;
         __m256i isum[AVX2_TOKENS][HALVES];
+        matmul_prefetch_scales(job, scales, form.scale_bytes,
+                               (form.scale_bytes + PACK_LINE - 1) / PACK_LINE);
         read_scales(form, scales, &numbers);
         super_sums(form, job, &numbers, quants, &a, isum, n_tokens);
         UNROLL

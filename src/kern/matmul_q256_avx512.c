@@ -157,7 +157,7 @@ TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
                       : _mm512_setzero_si512();
     }
     for (int u = 0; u < 8; u++) {
-        matmul_prefetch(job, unit, n_lines, n_tokens);
+        matmul_prefetch(job, unit, n_lines, 0, n_tokens);
         prefetch_next_tile(job, q, n_tokens);
         UNROLL
         for (int h = 0; h < n_sub; h++) {
@@ -216,6 +216,8 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
     }
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         struct q256_scales numbers;
+        matmul_prefetch_scales(job, scales, form.scale_bytes,
+                               (form.scale_bytes + PACK_LINE - 1) / PACK_LINE);
         read_scales(form, scales, &numbers);
         __m512 sum[KERN_TILE];
         super_sums(job, form, &numbers, quants, &a, sum, n_tokens);

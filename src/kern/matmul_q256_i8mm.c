@@ -236,7 +236,7 @@ TEMPLATE void pair_sums(const struct matmul_job *job, struct q256_form form,
     clear_sums(sum, n_quarters, n_tokens);
     for (int u = 0; u < 8; u++, unit += n_lines * PACK_LINE) {
         if (!form.lines.bytes && first == 0) {
-            matmul_prefetch(job, unit, n_lines, n_tokens);
+            matmul_prefetch(job, unit, n_lines, 0, n_tokens);
         }
         UNROLL
         for (int s = 0; s < n_sub; s++) {

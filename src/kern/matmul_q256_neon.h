@@ -139,7 +139,7 @@ TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
     }
     for (int u = 0; u < 8; u++) {
         if (part->first == 0) {
-            matmul_prefetch(job, unit, n_lines, n_tokens);
+            matmul_prefetch(job, unit, n_lines, 0, n_tokens);
         }
         UNROLL
         for (int h = 0; h < n_sub; h++) {

@@ -33,7 +33,8 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         __m256i isum[AVX2_TOKENS][HALVES];
         start_sums(form, n_sum, isum, n_tokens);
-        matmul_prefetch(job, unit, unit_lines(form.lines), n_tokens);
+        matmul_prefetch(job, unit, unit_lines(form.lines), 0, n_tokens);
+        matmul_prefetch_scales(job, scales, 512, 1);
         add_lines(form.lines, unit, (struct line_range){0, 8}, q, stride, ones, isum, n_tokens);
         UNROLL
         for (int h = 0; h < HALVES; h++) {

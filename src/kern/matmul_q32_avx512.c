@@ -25,7 +25,8 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
                          ? shift_left_32(_mm512_set1_epi32(n_sum[t]), form.zero_shift)
                          : _mm512_setzero_si512();
         }
-        matmul_prefetch(job, unit, unit_lines(form.lines), n_tokens);
+        matmul_prefetch(job, unit, unit_lines(form.lines), 0, n_tokens);
+        matmul_prefetch_scales(job, scales, 512, 1);
         UNROLL
         for (int i = 0; i < 8; i++) {
             __m512i w = unit_line(form.lines, unit, i);

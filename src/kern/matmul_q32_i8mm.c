@@ -103,7 +103,7 @@ TEMPLATE void q32_pair_tile(const struct matmul_job *job, struct q32_form form, 
         }
     }
     for (uint32_t b = 0; b < job->n_blocks; b++) {
-        matmul_prefetch(job, unit, n_lines, n_tokens);
+        matmul_prefetch(job, unit, n_lines, 0, n_tokens);
         for (int first = 0; first < QUARTERS; first += n_quarters) {
             add_block_pairs(form, scales, unit, &a, pairs, first, n_quarters, n_tokens);
         }

@@ -65,7 +65,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
         f[t][0] = f[t][1] = f[t][2] = f[t][3] = vdupq_n_f32(0.0f);
     }
     for (uint32_t b = 0; b < job->n_blocks; b++) {
-        matmul_prefetch(job, unit, n_lines, n_tokens);
+        matmul_prefetch(job, unit, n_lines, 0, n_tokens);
         for (int first = 0; first < QUARTERS; first += n_quarters) {
             add_block(form, scales, unit, &a, f, first, n_quarters, n_tokens);
         }
