@@ -225,6 +225,17 @@ unsigned pool_node_of(const struct pool *p, unsigned thread)
     return (unsigned)((uint64_t)thread * p->n_nodes / p->n_threads);
 }
 
+unsigned pool_n_shares(const struct pool *p)
+{
+    unsigned n = p->n_threads < NUMA_MAX_NODES ? p->n_threads : NUMA_MAX_NODES;
+    return n - n % p->n_nodes;
+}
+
+unsigned pool_share_of(const struct pool *p, unsigned thread)
+{
+    return (unsigned)((uint64_t)thread * pool_n_shares(p) / p->n_threads);
+}
+
 /* cgroup v2 quota in whole CPUs rounded up, 0 when there is none. */
 static unsigned cgroup_quota_cpus(void)
 {

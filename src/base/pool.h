@@ -36,6 +36,11 @@ unsigned pool_n_threads(const struct pool *p);
 unsigned pool_n_nodes(const struct pool *p);
 unsigned pool_node_of(const struct pool *p, unsigned thread);
 
+/* Shares of one thread each, or of a few where there are many threads, that lie within their nodes'
+ * shares; and the one of a thread. */
+unsigned pool_n_shares(const struct pool *p);
+unsigned pool_share_of(const struct pool *p, unsigned thread);
+
 /* Runs fn(argument, 0) on the calling thread and fn(argument, t) on the threads t that come before
  * it has returned (once, or seldom twice in turn), and waits for them. fn must do all the work
  * whoever comes. Must not be nested. */
@@ -55,20 +60,21 @@ static inline bool pool_next_chunk(_Atomic uint32_t *counter, uint32_t n, uint32
     return true;
 }
 
-/* Items 0..n in a share for each node, given out in chunks to the threads of a phase. */
+/* Items 0..n in n_shares shares, one a node or pool_n_shares(), given out in chunks to the threads
+ * of a phase. */
 struct pool_shares {
-    unsigned n_nodes;
+    unsigned n_shares;
     uint32_t n, chunk;
     _Atomic uint32_t taken[NUMA_MAX_NODES]; /* of each share; starts at 0 */
 };
 
-/* The next chunk of a node's share, false when none is left. */
-static inline bool pool_next_of_node(struct pool_shares *s, unsigned node, uint32_t *begin,
-                                     uint32_t *end)
+/* The next chunk of a share, false when none is left. */
+static inline bool pool_next_of_share(struct pool_shares *s, unsigned share, uint32_t *begin,
+                                      uint32_t *end)
 {
     uint32_t first, last;
-    numa_share(s->n, node, s->n_nodes, &first, &last);
-    if (!pool_next_chunk(&s->taken[node], last - first, s->chunk, begin, end)) {
+    numa_share(s->n, share, s->n_shares, &first, &last);
+    if (!pool_next_chunk(&s->taken[share], last - first, s->chunk, begin, end)) {
         return false;
     }
     *begin += first;

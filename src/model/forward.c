@@ -112,18 +112,18 @@ static void multiply_together(const struct matmul_phase *p, uint32_t begin, uint
     }
 }
 
-/* A node's threads multiply the rows of their own share first, of every matrix, and then help
- * others. */
+/* A thread multiplies the rows of its own share first, of every matrix, and then helps others: rows
+ * that follow one another, as kernels fetch ahead, and lie on its node. */
 static void matmul_worker(void *argument, unsigned thread)
 {
     struct matmul_phase *p = argument;
-    unsigned n_nodes = pool_n_nodes(p->f->pool), own = pool_node_of(p->f->pool, thread);
+    unsigned n_shares = pool_n_shares(p->f->pool), own = pool_share_of(p->f->pool, thread);
     uint32_t n_turns = p->epilogue != NULL ? 1 : p->n_jobs;
-    for (unsigned i = 0; i < n_nodes; i++) {
-        unsigned node = (own + i) % n_nodes;
+    for (unsigned i = 0; i < n_shares; i++) {
+        unsigned share = (own + i) % n_shares;
         for (uint32_t job = 0; job < n_turns; job++) {
             uint32_t begin, end;
-            while (pool_next_of_node(&p->shares[job], node, &begin, &end)) {
+            while (pool_next_of_share(&p->shares[job], share, &begin, &end)) {
                 if (p->epilogue != NULL) {
                     multiply_together(p, begin, end);
                 } else {
@@ -155,7 +155,7 @@ static void matmul(struct forward *f, uint32_t n_rows, void *const *act, const s
         p.jobs[i] = jobs[i];
         kern_act_init(&p.act[i], form, n_rows, w->cols, act[form]);
         p.shares[i] = (struct pool_shares){
-            .n_nodes = pool_n_nodes(f->pool), .n = w->n_groups, .chunk = chunk};
+            .n_shares = pool_n_shares(f->pool), .n = w->n_groups, .chunk = chunk};
     }
     pool_run(f->pool, matmul_worker, &p);
 }

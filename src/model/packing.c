@@ -79,7 +79,7 @@ static void place_groups(void *argument, unsigned thread)
     for (size_t i = 0; i < n_matrices(p); i++) {
         const struct pack_matrix *m = &matrix_at(p, i)->packed;
         uint32_t begin, end;
-        while (pool_next_of_node(&placing->shares[i], node, &begin, &end)) {
+        while (pool_next_of_share(&placing->shares[i], node, &begin, &end)) {
             for (size_t at = begin * m->group_bytes; at < end * m->group_bytes; at += PAGE_BYTES) {
                 data[at] = 0;
             }
@@ -101,7 +101,7 @@ static bool place(const struct packing *p, struct error *e)
         return false;
     }
     for (size_t i = 0; i < n_matrices(p); i++) {
-        placing.shares[i] = (struct pool_shares){.n_nodes = pool_n_nodes(p->pool),
+        placing.shares[i] = (struct pool_shares){.n_shares = pool_n_nodes(p->pool),
                                                  .n = matrix_at(p, i)->packed.n_groups,
                                                  .chunk = CHUNK_GROUPS};
     }

@@ -91,11 +91,11 @@ struct shared_phase {
 static void visit_shares(void *argument, unsigned thread)
 {
     struct shared_phase *s = argument;
-    unsigned n_nodes = pool_n_nodes(s->pool), own = pool_node_of(s->pool, thread);
-    for (unsigned i = 0; i < n_nodes; i++) {
+    unsigned n_shares = pool_n_shares(s->pool), own = pool_share_of(s->pool, thread);
+    for (unsigned i = 0; i < n_shares; i++) {
         uint32_t begin, end;
-        unsigned node = (own + i) % n_nodes;
-        while (pool_next_of_node(&s->shares, node, &begin, &end)) {
+        unsigned share = (own + i) % n_shares;
+        while (pool_next_of_share(&s->shares, share, &begin, &end)) {
             for (uint32_t k = begin; k < end; k++) {
                 atomic_fetch_add(&s->visits[k], 1);
             }
@@ -116,14 +116,43 @@ static void imagined_nodes_do_all_the_work_their_own_first(void **state)
         assert_int_equal(pool_n_nodes(p), n_nodes);
         assert_int_equal(pool_node_of(p, 0), 0);
         assert_int_equal(pool_node_of(p, 3), n_nodes - 1);
-        struct shared_phase s = {.pool = p,
-                                 .shares = {.n_nodes = n_nodes, .n = N_ITEMS, .chunk = 7}};
+        struct shared_phase s = {
+            .pool = p, .shares = {.n_shares = pool_n_shares(p), .n = N_ITEMS, .chunk = 7}};
         pool_run(p, visit_shares, &s);
         for (int k = 0; k < N_ITEMS; k++) {
             assert_int_equal(s.visits[k], 1);
         }
-        assert_true(s.has_first && s.first < N_ITEMS / n_nodes);
+        assert_true(s.has_first && s.first < N_ITEMS / pool_n_shares(p));
         pool_destroy(p);
+    }
+}
+
+/* So that what a thread multiplies first was placed near to it. */
+static void shares_of_threads_lie_within_those_of_their_nodes(void **state)
+{
+    (void)state;
+    for (unsigned n_threads = 1; n_threads <= 37; n_threads += 3) {
+        for (unsigned n_nodes = 1; n_nodes <= 5; n_nodes++) {
+            struct pool *p = pool_create_on(n_threads, &(struct numa){.n_nodes = n_nodes}, NULL);
+            unsigned nodes = pool_n_nodes(p), shares = pool_n_shares(p), last_share = 0;
+            assert_true(shares >= nodes && shares <= NUMA_MAX_NODES && shares % nodes == 0);
+            for (unsigned share = 0; share < shares; share++) {
+                uint32_t begin, end, node_begin, node_end;
+                numa_share(N_ITEMS, share, shares, &begin, &end);
+                numa_share(N_ITEMS, share / (shares / nodes), nodes, &node_begin, &node_end);
+                assert_true(node_begin <= begin && end <= node_end);
+            }
+            for (unsigned thread = 0; thread < n_threads; thread++) {
+                unsigned share = pool_share_of(p, thread);
+                assert_true(share == last_share || share == last_share + 1);
+                last_share = share;
+                if (n_threads % nodes == 0) {
+                    assert_int_equal(share / (shares / nodes), pool_node_of(p, thread));
+                }
+            }
+            assert_int_equal(last_share, shares - 1);
+            pool_destroy(p);
+        }
     }
 }
 
@@ -163,6 +192,7 @@ int main(void)
         cmocka_unit_test(nodes_are_read_as_the_system_lists_them),
         cmocka_unit_test(shares_cover_the_range_in_whole_units),
         cmocka_unit_test(imagined_nodes_do_all_the_work_their_own_first),
+        cmocka_unit_test(shares_of_threads_lie_within_those_of_their_nodes),
         cmocka_unit_test(threads_stay_on_the_cpus_of_their_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
