@@ -11,19 +11,26 @@ enum { MEASURE_EVERY = 16, MEASURE_SOON = 4, FEW = 4 /* measurements */ };
 
 static bool is_base_known(const struct pace *p, uint32_t n_decodes)
 {
-    return p->n_base > 0 && n_decodes >= p->n_base && n_decodes / 2 <= p->n_base &&
+    return p->n_base > 0 && n_decodes >= p->n_base / 2 && n_decodes / 2 <= p->n_base &&
            p->n_since < (p->n_measured < FEW ? MEASURE_SOON : MEASURE_EVERY);
+}
+
+/* Time of a step of n_decodes alone, at least: of fewer than were measured it takes their part of
+ * what those took, or longer. */
+static double base_of(const struct pace *p, uint32_t n_decodes)
+{
+    return n_decodes < p->n_base ? p->base_s * n_decodes / p->n_base : p->base_s;
 }
 
 /* What is known of n_decodes and keys, from what was measured of others. */
 static double rows_for(const struct pace *p, uint32_t n_decodes, double keys)
 {
-    double n = p->n_rows;
+    double n = p->n_rows, base_s = base_of(p, n_decodes);
     if (n_decodes > p->n_decodes) {
         n -= n_decodes - p->n_decodes;
     }
-    if (p->base_s < p->noted_base_s) {
-        n *= p->base_s / p->noted_base_s;
+    if (base_s < p->noted_base_s) {
+        n *= base_s / p->noted_base_s;
     }
     if (keys > p->keys) {
         n *= (p->row_keys + p->keys) / (p->row_keys + keys);
@@ -60,11 +67,13 @@ void pace_note(struct pace *p, const struct pace_step *step, double seconds)
     double keys = step->n_keys / step->n_rows;
     double had = rows_for(p, step->n_decodes, keys), rows = had;
     p->n_since++;
-    if (seconds < p->base_s) { /* which was too long, then: it is measured anew */
+    if (seconds < p->base_s &&
+        step->n_decodes >= p->n_base) { /* which was too long, then: it is measured anew */
         p->base_s += (seconds - p->base_s) / FEW;
         p->n_measured = 0;
     }
-    double allowed_s = aim * p->base_s, extra_s = seconds - p->base_s;
+    double base_s = base_of(p, step->n_decodes);
+    double allowed_s = aim * base_s, extra_s = seconds - base_s;
     double change = extra_s > 0.0 ? allowed_s / extra_s : HUGE_VAL;
     if (change < 1.0) { /* of a few rows at a prompt's end not all is believed, as of any outlier */
         rows = fmax(fmin(step->n_rows, had) * change, had * most_shrinking);
@@ -73,6 +82,6 @@ void pace_note(struct pace *p, const struct pace_step *step, double seconds)
     }
     p->n_rows = fmax(rows, 1.0);
     p->n_decodes = step->n_decodes;
-    p->noted_base_s = p->base_s;
+    p->noted_base_s = base_s;
     p->keys = keys;
 }
