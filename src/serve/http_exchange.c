@@ -332,6 +332,9 @@ void http_stream_begin(struct http_exchange *x, int status, const char *type)
         x->head.keep_alive = false; /* the end of the connection is the end of the body */
     }
     write_head(x, status, type, x->is_chunked ? "Transfer-Encoding: chunked\r\n" : "");
+    /* behind answers to requests before it, which the client has not read either */
+    struct http_connection *c = x->connection;
+    c->half_written = http_stream_pending(x) > HTTP_STREAM_LOW;
 }
 
 /* Appends to the output in one go, so that a part is never written alone. */

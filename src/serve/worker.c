@@ -251,8 +251,10 @@ static struct generation *next_to_start(struct worker *w, bool has_place)
     for (struct generation *g = w->queue.first; g != NULL && found == NULL; g = next) {
         next = g->next;
         bool is_wanted = !atomic_load(&g->cancelled);
+        struct queue_ahead before = ahead;
         uint64_t n_ahead = is_wanted ? queue_count_ahead(&ahead, g) : 0;
         if (!is_wanted || (!g->is_judged && !judge(w, g, n_ahead))) {
+            ahead = before; /* of nobody is it ahead any more */
             queue_remove(&w->queue, g);
             drop_rest(g);
         } else if (has_place && may_start(w, g)) {
