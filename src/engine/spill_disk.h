@@ -11,7 +11,7 @@
 #include "engine/spill_file.h"
 
 struct spill_options {
-    const char *folder;             /* made, for its owner alone, when something is stored */
+    const char *folder;             /* made, for its owner alone, if it is not there */
     uint64_t limit_bytes;           /* of all its files together */
     bool reads_only;                /* nothing is stored */
     struct digest maker;            /* of the model's weights and of what computes with them */

@@ -123,7 +123,8 @@ struct matmul_job {
 typedef void matmul_job_fn(const struct matmul_job *job);
 
 /* Asks for lines that a cold job reads later: those that come about 48 units of quants behind p, in
- * the order of reading, which at a group's end goes on behind the next one's scales. A CPU's own
+ * the order of reading, which at a group's end goes on behind the next one's scales (where a group
+ * is shorter than the distance, of later ones not: a few lines are asked for in vain). A CPU's own
  * prefetchers stop at pages and stay close to the last load. Into L2, where more requests may be
  * under way than in L1, from which the loads then find them in time. Distances as measured: a third
  * nearer or farther is slower; one token of Q8_0, which hardly computes, wants them sooner. group:
@@ -134,13 +135,16 @@ TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, co
     if (!job->cold) {
         return;
     }
-    p += n_lines < 4 ? 12288 : n_lines == 8 && n_tokens == 1 ? 4096 : 48 * n_lines * PACK_LINE;
-    if ((size_t)(p - job->quants) >= job->quant_bytes) {
-        p += job->step - job->quant_bytes;
+    uintptr_t at = (uintptr_t)p + (n_lines < 4                     ? 12288
+                                   : n_lines == 8 && n_tokens == 1 ? 4096
+                                                                   : 48 * n_lines * PACK_LINE);
+    if (at - (uintptr_t)job->quants >= job->quant_bytes) {
+        at += job->step - job->quant_bytes;
     }
+    at += (size_t)group * job->group_bytes;
     UNROLL
     for (int i = 0; i < n_lines; i++) {
-        __builtin_prefetch(p + (size_t)group * job->group_bytes + i * PACK_LINE, 0, 2);
+        __builtin_prefetch((const void *)(at + i * PACK_LINE), 0, 2);
     }
 }
 
@@ -151,13 +155,13 @@ TEMPLATE void matmul_prefetch_scales(const struct matmul_job *job, const uint8_t
     if (!job->cold) {
         return;
     }
-    p += ahead;
-    if ((size_t)(p - job->scales) >= job->scale_bytes) {
-        p += job->step - job->scale_bytes;
+    uintptr_t at = (uintptr_t)p + ahead;
+    if (at - (uintptr_t)job->scales >= job->scale_bytes) {
+        at += job->step - job->scale_bytes;
     }
     UNROLL
     for (int i = 0; i < n_lines; i++) {
-        __builtin_prefetch(p + i * PACK_LINE, 0, 2);
+        __builtin_prefetch((const void *)(at + i * PACK_LINE), 0, 2);
     }
 }
 
