@@ -3,9 +3,10 @@
  *
  * What is measured: a step of decodes alone, and what the last step with rows of prompts took
  * longer. A step without prompts is asked for, by 0 rows, where none was measured for half to twice
- * as many decodes, soon after a first one, and now and then. No step of decodes takes longer than one with
- * more rows, so that a measurement that was disturbed is found out by the next ones. A machine with
- * other work is noisy: times are means, and the rows settle where most steps keep the pace.
+ * as many decodes, soon after a first one, and now and then. No step of decodes takes longer than
+ * one with more rows, so that a measurement that was disturbed is found out by the next ones. A
+ * machine with other work is noisy: times are means, and the rows settle where most steps keep the
+ * pace.
  * What is assumed, to know before a step what it will cost:
  *   - time is convex in the rows of a step: reading the weights is free of them, computing is not.
  *     So with more decodes as many rows in all are as good, with fewer decodes as many beside, and

@@ -35,6 +35,14 @@ static bool tokenize_pieces(const struct service *s, const struct api_tokenize *
     return true;
 }
 
+/* The model need not be named, but a name must be one of its names. */
+static bool parse(const struct service *s, enum api_endpoint endpoint,
+                  const struct http_exchange *x, struct api_request *out, struct api_error *error)
+{
+    return api_request_parse(endpoint, http_body(x), &s->api, out, error) &&
+           (out->model.n == 0 || service_check_model(s, out->model, error));
+}
+
 void service_tokenize(void *service, struct http_exchange *x, struct str parameter)
 {
     (void)parameter;
@@ -48,7 +56,7 @@ void service_tokenize(void *service, struct http_exchange *x, struct str paramet
         return;
     }
     buf_init(&out, MAX_JSON_BYTES);
-    bool ok = api_request_parse(API_TOKENIZE, http_body(x), &s->api, &request, &error);
+    bool ok = parse(s, API_TOKENIZE, x, &request, &error);
     if (ok && (!tokenize_pieces(s, &request.tokenize, &ids, &e) ||
                !api_tokenize_print(s->answers.tokenizer, ids.ids, ids.n,
                                    request.tokenize.with_pieces, &out, &e))) {
@@ -73,7 +81,7 @@ void service_detokenize(void *service, struct http_exchange *x, struct str param
     }
     buf_init(&text, MAX_JSON_BYTES);
     buf_init(&out, MAX_JSON_BYTES);
-    bool ok = api_request_parse(API_DETOKENIZE, http_body(x), &s->api, &request, &error);
+    bool ok = parse(s, API_DETOKENIZE, x, &request, &error);
     if (ok && (!tokenizer_decode(s->answers.tokenizer, request.detokenize.ids,
                                  request.detokenize.n_ids, true, &text, &e) ||
                !api_detokenize_print(buf_str(&text), &out, &e))) {
@@ -99,7 +107,7 @@ void service_apply_template(void *service, struct http_exchange *x, struct str p
     }
     buf_init(&text, MAX_JSON_BYTES);
     buf_init(&out, MAX_JSON_BYTES);
-    bool ok = api_request_parse(API_APPLY_TEMPLATE, http_body(x), &s->api, &request, &error);
+    bool ok = parse(s, API_APPLY_TEMPLATE, x, &request, &error);
     if (ok && (!service_render(s, &request.generation, 0, 0, &ids, &e) ||
                !tokenizer_decode(s->answers.tokenizer, ids.ids, ids.n, true, &text, &e))) {
         ok = api_error_from(&error, &e, "messages");

@@ -624,6 +624,14 @@ def test_texts_become_tokens_and_back(server):
     assert "".join(p["piece"] for p in pieces) == "Hello there"
 
 
+@pytest.mark.parametrize("path, body", [("/v1/tokenize", {"content": "a"}), ("/v1/detokenize", {"tokens": [1]}),
+                                        ("/v1/apply-template", {"messages": [{"role": "user", "content": "a"}]})])
+def test_a_model_named_beside_text_must_be_this_one(server, path, body):
+    status, answer = server.ask("POST", path, body | {"model": "another"})
+    assert (status, answer["error"]["code"], answer["error"]["param"]) == (404, "model_not_found", "model")
+    assert server.post(path, body) == server.post(path, body | {"model": MODEL})
+
+
 def test_a_template_takes_what_makes_a_prompt_and_nothing_else(server):
     for name, value in [("truncation", "auto"), ("max_tokens", 5), ("stream", True), ("temperature", 1)]:
         status, document = server.ask("POST", "/apply-template", {"messages": HELLO, name: value})
