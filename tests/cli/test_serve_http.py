@@ -517,7 +517,7 @@ def is_refused(server):
     try:
         server.connect().close()
         return False
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it closed before it accepted
         return True
 
 
