@@ -8,7 +8,7 @@ struct repl {
     struct run *run;
     struct conversation conversation;
     struct generate_stats last;
-    bool has_last; /* last is set: the newest answer with a token */
+    bool has_last; /* last is set: the newest answer with a token since the chat began */
     bool quit;
 };
 

@@ -14,9 +14,16 @@ struct command {
     bool (*run)(struct repl *r, struct str argument, struct error *e);
 };
 
-static bool has_system(const struct repl *r)
+static bool has_system(const struct conversation *c)
 {
-    return r->conversation.n > 0 && r->conversation.messages[0].role == CHAT_SYSTEM;
+    return c->n > 0 && c->messages[0].role == CHAT_SYSTEM;
+}
+
+/* Another conversation: what was said and measured of the one before does not count. */
+static void begin_chat(struct repl *r)
+{
+    r->run->n_dropped = 0;
+    r->has_last = false;
 }
 
 static bool command_system(struct repl *r, struct str argument, struct error *e)
@@ -28,7 +35,7 @@ static bool command_system(struct repl *r, struct str argument, struct error *e)
     }
     conversation_finish(&r->conversation);
     r->conversation = fresh;
-    r->run->n_dropped = 0;
+    begin_chat(r);
     fprintf(stderr, "%s system message; the chat starts afresh.\n", argument.n > 0 ? "New" : "No");
     return true;
 }
@@ -37,10 +44,11 @@ static bool command_clear(struct repl *r, struct str argument, struct error *e)
 {
     (void)argument;
     (void)e;
-    conversation_truncate(&r->conversation, has_system(r) ? 1 : 0);
-    r->run->n_dropped = 0;
+    bool keeps_system = has_system(&r->conversation);
+    conversation_truncate(&r->conversation, keeps_system ? 1 : 0);
+    begin_chat(r);
     fprintf(stderr, "The chat starts afresh%s.\n",
-            has_system(r) ? ", with the same system message" : "");
+            keeps_system ? ", with the same system message" : "");
     return true;
 }
 
@@ -68,7 +76,7 @@ static bool command_load(struct repl *r, struct str argument, struct error *e)
                error_prefix(e, "%.*s", STR_ARG(argument)));
     buf_finish(&json);
     if (ok) {
-        r->run->n_dropped = 0;
+        begin_chat(r);
         fprintf(stderr, "Loaded %zu messages from %.*s.\n", r->conversation.n, STR_ARG(argument));
     }
     return ok;
@@ -157,7 +165,7 @@ static bool command_stats(struct repl *r, struct str argument, struct error *e)
 {
     (void)argument;
     if (!r->has_last) {
-        return error_set(e, ERROR_USAGE, "no answer yet");
+        return error_set(e, ERROR_USAGE, "no answer yet in this chat");
     }
     run_print_stats(r->run, &r->last);
     fprintf(stderr, "context     %6u of %u tokens\n", r->run->seq->n_tokens,

@@ -382,6 +382,22 @@ def test_commands(chat, tmp_path):
     assert c.exit_code() == 0
 
 
+def test_statistics_are_of_this_chat_alone(chat, tmp_path):
+    c = chat("-n", "1")
+    assert "no answer yet in this chat" in c.ask("/stats")
+    c.ask("Hi")
+    c.ask(f"/save {tmp_path}/a.json")
+    for command in ("/clear", "/system Be brief.", f"/load {tmp_path}/a.json"):
+        c.ask("Hi")
+        assert "tokens/s" in c.ask("/stats")
+        c.ask(command)
+        text = c.ask("/stats")
+        assert "no answer yet in this chat" in text and "tokens/s" not in text
+    c.ask("Hi")
+    c.ask("/load nowhere.json")  # the chat goes on
+    assert "tokens/s" in c.ask("/stats")
+
+
 def test_a_save_replaces_regular_files_alone_and_keeps_links(chat, tmp_path):
     c = chat("-n", "1")
     c.ask("Hi")
