@@ -2,6 +2,7 @@
 #include "cmd/repl.h"
 
 #include "base/mem.h"
+#include "cmd/print.h"
 #include "cmd/repl_file.h"
 
 #include <stdio.h>
@@ -67,17 +68,39 @@ static bool command_save(struct repl *r, struct str argument, struct error *e)
     return ok;
 }
 
+/* A file comes with its own system message, or without one; the one before may have been meant to
+ * stay. */
+static void tell_system_change(const struct conversation *before, const struct conversation *now)
+{
+    enum { SHOWN = 60 };
+    if (!has_system(before) ||
+        (has_system(now) && str_eq(before->messages[0].content, now->messages[0].content))) {
+        return;
+    }
+    if (has_system(now)) {
+        fputs("Its system message takes the place of the one before: ", stderr);
+        print_quoted(stderr, now->messages[0].content, SHOWN);
+        putc('\n', stderr);
+    } else {
+        fputs("It has no system message; the one before is gone.\n", stderr);
+    }
+}
+
 static bool command_load(struct repl *r, struct str argument, struct error *e)
 {
+    struct conversation loaded = {0};
     struct buf json;
     buf_init(&json, SIZE_MAX / 2);
     bool ok = repl_file_read(r->run->env, argument, &json, e) &&
-              (conversation_parse(&r->conversation, buf_str(&json), e) ||
+              (conversation_parse(&loaded, buf_str(&json), e) ||
                error_prefix(e, "%.*s", STR_ARG(argument)));
     buf_finish(&json);
     if (ok) {
+        fprintf(stderr, "Loaded %zu messages from %.*s.\n", loaded.n, STR_ARG(argument));
+        tell_system_change(&r->conversation, &loaded);
+        conversation_finish(&r->conversation);
+        r->conversation = loaded;
         begin_chat(r);
-        fprintf(stderr, "Loaded %zu messages from %.*s.\n", r->conversation.n, STR_ARG(argument));
     }
     return ok;
 }
@@ -188,7 +211,7 @@ static const struct command commands[] = {
     {"/system", "TEXT", "a new system message; the chat starts afresh", command_system},
     {"/clear", "", "forget the chat but the system message", command_clear},
     {"/save", "FILE", "write the chat as JSON", command_save},
-    {"/load", "FILE", "go on with a saved chat", command_load},
+    {"/load", "FILE", "go on with a saved chat and its system message", command_load},
     {"/set", "NAME VALUE", "a sampling option, named as on the command line; alone: show",
      command_set},
     {"/stats", "", "speed of the last answer, tokens of the chat", command_stats},

@@ -398,6 +398,22 @@ def test_statistics_are_of_this_chat_alone(chat, tmp_path):
     assert "tokens/s" in c.ask("/stats")
 
 
+def test_a_load_says_what_becomes_of_the_system_message(chat, tmp_path):
+    user = {"role": "user", "content": "Hi"}
+    system = {"role": "system", "content": "Be \x1b brief. " + "Please. " * 20}
+    (tmp_path / "other").write_text(json.dumps({"messages": [system, user]}))
+    (tmp_path / "none").write_text(json.dumps({"messages": [user]}))
+    c = chat("-n", "1", "--system", "Be kind.")
+    c.ask(f"/save {tmp_path}/same")
+    loads = [c.ask(f"/load {tmp_path}/{name}") for name in ("same", "other", "none", "none")]
+    assert [text.count("system message") for text in loads] == [0, 1, 1, 0]
+    assert re.search(r'\r\nIts system message takes the place of the one before: "Be \\x1b brief\. (Please\. )+\.\.\."\r\n',
+                     loads[1])
+    assert "\r\nIt has no system message; the one before is gone.\r\n" in loads[2]
+    c.ask(f"/save {tmp_path}/a.json")
+    assert messages(tmp_path / "a.json") == [("user", "Hi")]
+
+
 def test_a_save_replaces_regular_files_alone_and_keeps_links(chat, tmp_path):
     c = chat("-n", "1")
     c.ask("Hi")
