@@ -3,8 +3,10 @@
 
 #include "base/mem.h"
 #include "base/path.h"
+#include "cmd/print.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,26 +102,46 @@ static char *show_prompt(EditLine *editor)
 static void load_history(struct repl_input *in, const struct cmd_env *env)
 {
     HistEvent event;
-    in->history_path = cmd_user_path(env, env->xdg_state_home, ".local/state", "history", NULL);
+    in->history_path =
+        cmd_user_path(env, env->xdg_state_home, ".local/state", "history", &in->not_kept);
     if (in->history_path != NULL) {
         path_make_parents(in->history_path);
         history(in->history, &event, H_LOAD, in->history_path);
     }
 }
 
-/* What was typed is private, and a crash must not cost the old lines. */
-static void save_history(struct repl_input *in)
+static bool write_history(const struct repl_input *in, const char *part)
 {
     HistEvent event;
-    char part[4096];
-    int n = in->history_path != NULL ? snprintf(part, sizeof part, "%s.part", in->history_path) : 0;
-    if (n <= 0 || (size_t)n >= sizeof part) {
+    mode_t before = umask(0177);
+    FILE *f = fopen(part, "we");
+    umask(before);
+    if (f == NULL) {
+        return false;
+    }
+    bool written = history(in->history, &event, H_SAVE_FP, f) >= 0 && fflush(f) == 0;
+    int why_not = errno;
+    bool closed = fclose(f) == 0;
+    errno = written ? errno : why_not;
+    return written && closed;
+}
+
+/* What was typed is private, and neither a crash nor a full disk must cost the old lines. */
+static void save_history(struct repl_input *in)
+{
+    char part[PATH_MAX];
+    if (in->history_path == NULL) {
         return;
     }
-    mode_t before = umask(0177);
-    bool saved = history(in->history, &event, H_SAVE, part) >= 0;
-    umask(before);
-    if (!saved || rename(part, in->history_path) != 0) {
+    int n = snprintf(part, sizeof part, "%s.part", in->history_path);
+    errno = ENAMETOOLONG;
+    bool is_short = n > 0 && (size_t)n < sizeof part;
+    if (is_short && write_history(in, part) && rename(part, in->history_path) == 0) {
+        in->not_kept = (struct error){0};
+        return;
+    }
+    error_set(&in->not_kept, ERROR_IO, "%s: %s", in->history_path, strerror(errno));
+    if (is_short) {
         unlink(part);
     }
 }
@@ -152,6 +174,11 @@ bool repl_input_open(struct repl_input *in, const struct cmd_env *env, struct er
 
 void repl_input_close(struct repl_input *in)
 {
+    if (in->not_kept.code != ERROR_NONE) {
+        fputs("puna run: warning: what was typed is not kept for the next chat: ", stderr);
+        print_escaped(stderr, str_from(in->not_kept.text), SIZE_MAX);
+        putc('\n', stderr);
+    }
     if (in->history != NULL) {
         history_end(in->history);
     }

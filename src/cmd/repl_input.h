@@ -20,14 +20,16 @@ enum repl_event {
 struct repl_input {
     EditLine *editor;
     History *history;
-    char *history_path; /* NULL: nowhere to keep it */
-    const char *prompt; /* of the line being read */
-    bool marks_pastes;  /* the terminal is asked to bracket what is pasted */
+    char *history_path;    /* NULL: nowhere to keep it */
+    struct error not_kept; /* why the newest lines are not in the file; no error when they are */
+    const char *prompt;    /* of the line being read */
+    bool marks_pastes;     /* the terminal is asked to bracket what is pasted */
     bool paste_was_cut;
 };
 
-/* Prompts and echo go to standard error. Keeps the history in cmd_user_path(... "history").
- * ERROR_MEMORY; close also what failed to open. */
+/* Prompts and echo go to standard error. Keeps the history in cmd_user_path(... "history"); close
+ * says on standard error when that was not possible. ERROR_MEMORY; close also what failed to
+ * open. */
 bool repl_input_open(struct repl_input *in, const struct cmd_env *env, struct error *e);
 void repl_input_close(struct repl_input *in);
 

@@ -343,6 +343,33 @@ def test_history_comes_back_in_the_next_chat(chat, tmp_path):
     second.wait_for("top-k 7,")
 
 
+def test_a_history_that_cannot_be_kept_is_said_once_at_the_end(chat, tmp_path):
+    first = chat()
+    first.ask("/set top-k 7")
+    first.send("\x04")
+    assert first.exit_code() == 0 and b"not kept" not in first.seen
+    history = tmp_path / "state/puna/history"
+    kept = history.read_bytes()
+    full = chat()
+    resource.prlimit(full.pid, resource.RLIMIT_FSIZE, (4, 4))
+    full.ask("/set top-k 8")
+    full.ask("/set top-k 9")
+    full.send("\x04")
+    assert full.exit_code() == 0
+    said = b"puna run: warning: what was typed is not kept for the next chat: "
+    assert full.seen.count(said) == 1 and full.seen.endswith(
+        said + str(history).encode() + b": File too large\r\n")
+    assert history.read_bytes() == kept and [p.name for p in history.parent.iterdir()] == ["history"]
+
+
+def test_a_home_that_cannot_be_written_is_said_at_the_end(chat, tmp_path):
+    (tmp_path / "state").write_text("no folder")
+    c = chat()
+    c.ask("/set")
+    c.send("\x04")
+    assert c.exit_code() == 0 and c.seen.endswith(b"state/puna/history: Not a directory\r\n")
+
+
 def test_the_first_answer_is_that_of_the_command_line(chat, tmp_path):
     c = chat("-n", "12")
     c.ask("Name three colours.")
