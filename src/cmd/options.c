@@ -230,10 +230,10 @@ static const struct option_spec *find_spec(const struct option_spec *specs, size
     return NULL;
 }
 
-/* Bytes of the name in "--name=value" or "--name". */
+/* Bytes of the name in "--name=value" or "--name", and in "-name", which is none. */
 static struct str long_name(const char *word)
 {
-    struct str name = str_skip(str_from(word), 2);
+    struct str name = str_skip(str_from(word), word[1] == '-' ? 2 : 1);
     const char *equals = memchr(name.p, '=', name.n);
     return equals != NULL ? (struct str){name.p, (size_t)(equals - name.p)} : name;
 }
@@ -263,20 +263,28 @@ static bool unknown_option(const char *word, const struct options_usage *usage,
                            const struct option *longs, struct error *e)
 {
     char longer[256] = "";
-    if (word[1] == '-') {
+    bool is_letter = word[1] != '-' && word[2] == '\0';
+    if (!is_letter) {
         list_longer_names(long_name(word), longs, longer, sizeof longer);
     }
     if (longer[0] != '\0') {
-        return error_set(e, ERROR_USAGE,
-                         "unknown option %s; names are written in full: %s (see %s%s --help)", word,
+        return error_set(e, ERROR_USAGE, "unknown option %s; %s: %s (see %s%s --help)", word,
+                         word[1] == '-' ? "names are written in full" : "names have two dashes",
                          longer, program_of(usage), usage->command);
     }
-    bool is_model =
-        strcmp(word, "-m") == 0 || (word[1] == '-' && str_eq(long_name(word), STR("model")));
+    bool is_model = strcmp(word, "-m") == 0 || str_eq(long_name(word), STR("model"));
     bool takes_model = usage->synopsis != NULL && strstr(usage->synopsis, "MODEL") != NULL;
     return error_set(e, ERROR_USAGE, "unknown option %s%s (see %s%s --help)", word,
                      is_model && takes_model ? "; the model is named without one" : "",
                      program_of(usage), usage->command);
+}
+
+/* The whole word "-raw" in which getopt does not know r; it stays there while letters are left. */
+static const char *word_of_letter(char **argv, const char letter[3])
+{
+    const char *word = argv[optind];
+    bool is_done = strcmp(argv[optind - 1], letter) == 0;
+    return !is_done && word != NULL && strncmp(word, letter, 2) == 0 ? word : letter;
 }
 
 static void name_bad_option(int code, char **argv, const struct options_usage *usage,
@@ -292,8 +300,14 @@ static void name_bad_option(int code, char **argv, const struct options_usage *u
     } else if (optopt >= FIRST_LONG_CODE || optopt == HELP_CODE) {
         error_set(e, ERROR_USAGE, "option %s takes no value", word);
     } else {
-        unknown_option(is_letter ? letter : word, usage, longs, e);
+        unknown_option(is_letter ? word_of_letter(argv, letter) : word, usage, longs, e);
     }
+}
+
+/* "-prompt" is no option -p with the text "rompt". */
+static bool lacks_a_dash(int code, const char *word, const struct option *longs)
+{
+    return code < FIRST_LONG_CODE && optarg == word + 2 && is_name(long_name(word), longs);
 }
 
 /* "-ngl 99" is no option -n with the number "gl". */
@@ -320,8 +334,8 @@ static enum options_result parse_all(const struct options_usage *usage,
 {
     optind = 0; /* glibc: start afresh, also after an earlier scan */
     opterr = 0;
-    int code;
-    while ((code = getopt_long(line->argc, line->argv, tables->shorts, tables->longs, NULL)) !=
+    int code, index = 0;
+    while ((code = getopt_long(line->argc, line->argv, tables->shorts, tables->longs, &index)) !=
            -1) {
         const char *word;
         if (is_abbreviated(code, line->argv, tables->longs, &word)) {
@@ -338,7 +352,13 @@ static enum options_result parse_all(const struct options_usage *usage,
             name_bad_option(code, line->argv, usage, tables->longs, e);
             return OPTIONS_BAD;
         }
-        if (!set_value(s, optarg, e)) {
+        if (lacks_a_dash(code, word, tables->longs)) {
+            unknown_option(word, usage, tables->longs, e);
+            return OPTIONS_BAD;
+        }
+        struct option_spec typed = *s; /* errors name an alias where that was typed */
+        typed.name = code >= FIRST_LONG_CODE ? tables->longs[index].name : s->name;
+        if (!set_value(&typed, optarg, e)) {
             if (is_word_of_letters(s, word)) {
                 unknown_option(word, usage, tables->longs, e);
             }

@@ -68,18 +68,29 @@ static struct sampler_params sampler_params_of(const struct run_options *o)
     return p;
 }
 
-/* The sampler's parameters are named as in the API; on the command line each is an option. */
+/* The option of a parameter as the sampler names it: as in the API. */
+static void name_option(struct str parameter, char option[ERROR_TEXT_BYTES])
+{
+    bool is_temp = str_eq(parameter, STR("temperature"));
+    struct str name = is_temp                               ? STR("temp")
+                      : str_eq(parameter, STR("typical_p")) ? STR("typical")
+                                                            : parameter;
+    snprintf(option, ERROR_TEXT_BYTES, "%.*s", STR_ARG(name));
+    for (char *c = option; *c != '\0'; c++) {
+        *c = *c == '_' ? '-' : *c;
+    }
+}
+
 static bool check_sampler(const struct sampler_params *p, uint32_t n_vocab, struct error *e)
 {
     if (sampler_params_check(p, n_vocab, e)) {
         return true;
     }
-    for (char *c = e->text; *c != ' ' && *c != '\0'; c++) {
-        *c = *c == '_' ? '-' : *c;
-    }
-    char text[ERROR_TEXT_BYTES];
-    memcpy(text, e->text, sizeof text);
-    return error_set(e, ERROR_USAGE, "--%s", text);
+    const struct error why = *e;
+    struct str parameter = {why.text, strcspn(why.text, " ")};
+    char option[ERROR_TEXT_BYTES];
+    name_option(parameter, option);
+    return error_set(e, ERROR_USAGE, "--%s%s", option, why.text + parameter.n);
 }
 
 bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e)

@@ -263,7 +263,8 @@ def test_stats_go_to_stderr():
 
 @pytest.mark.parametrize("args, code, text", [
     (["--top-p", "1.5"], 2, "--top-p is 1.5, expected 0 to 1"),
-    (["--temp", "-1"], 2, "--temperature is -1"),
+    (["--temp", "-1"], 2, "puna run: --temp is -1, expected a finite number from 0 up"),
+    (["--typical-p", "2"], 2, "puna run: --typical is 2, expected 0 to 1"),
     (["--temp", "warm"], 2, "--temp"),
     (["--logit-bias", "5"], 2, "option --logit-bias: '5' is not ID+B or ID-B"),
     (["--logit-bias", "99999+1"], 2, "--logit-bias names token 99999, the vocabulary has 49152"),
