@@ -503,7 +503,9 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
          "changes the result\n(default: none)",
          NULL},
         {OPTION_FLAG, "stats", 0, NULL, NULL, &o->stats, 0, 0,
-         "tokens/s and their share of the machine's limit, on\nstandard error", NULL},
+         "tokens/s and their share of the machine's limit, on\nstandard error; that limit is "
+         "measured behind the answer,\nwhich takes a second or two",
+         NULL},
         RUN_OPTIONS_SAMPLING(*o),
         OPTIONS_MODEL(o->model, "512"),
         OPTION_EXACT(o->model),
