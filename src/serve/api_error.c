@@ -33,6 +33,7 @@ const struct api_error_meaning *api_error_meaning(enum api_error_kind kind)
         [API_ERROR_TIMEOUT] = {408, invalid, NULL},
         [API_ERROR_BODY_TOO_LARGE] = {413, invalid, NULL},
         [API_ERROR_URL_TOO_LONG] = {414, invalid, NULL},
+        [API_ERROR_CONTENT_CODING] = {415, invalid, NULL},
         [API_ERROR_EXPECTATION] = {417, invalid, NULL},
         [API_ERROR_HEAD_TOO_LARGE] = {431, invalid, NULL},
         [API_ERROR_NOT_IMPLEMENTED] = {501, invalid, NULL},

@@ -36,6 +36,7 @@ enum api_error_kind {
     API_ERROR_TIMEOUT,              /* 408: the request did not arrive in time */
     API_ERROR_BODY_TOO_LARGE,       /* 413 */
     API_ERROR_URL_TOO_LONG,         /* 414 */
+    API_ERROR_CONTENT_CODING,       /* 415: the body is compressed */
     API_ERROR_EXPECTATION,          /* 417 */
     API_ERROR_HEAD_TOO_LARGE,       /* 431 */
     API_ERROR_NOT_IMPLEMENTED,      /* 501: HTTP that is right, but not spoken here */

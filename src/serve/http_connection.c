@@ -237,11 +237,25 @@ static void begin_body(struct http_connection *c)
     read_body(c);
 }
 
+/* A body that is compressed would be taken for JSON that is broken. */
+static void refuse_coding(struct http_exchange *x, struct str coding)
+{
+    enum { SHOWN = 64 };
+    struct api_error error = {0};
+    coding.n = coding.n < SHOWN ? coding.n : SHOWN;
+    api_error_set(&error, API_ERROR_CONTENT_CODING, NULL,
+                  "Content-Encoding is '%.*s': bodies are taken as they are ('identity') alone",
+                  STR_ARG(coding));
+    http_add_header(x, "Accept-Encoding", "identity");
+    http_reply_error(x, &error);
+}
+
 /* The head is there, the body is not. */
 static void judge_head(struct http_connection *c)
 {
     const struct http_options *o = &c->server->options;
     struct http_exchange *x = c->x;
+    struct str coding = http_head_content_coding(&x->head);
     http_exchange_name(x);
     x->body_pending = x->head.has_body;
     if (c->over_limit) {
@@ -252,6 +266,8 @@ static void judge_head(struct http_connection *c)
         struct api_error error = {0};
         api_error_set(&error, API_ERROR_ORIGIN, NULL, "pages of this origin may not call");
         http_reply_error(x, &error);
+    } else if (x->head.has_body && coding.p != NULL) {
+        refuse_coding(x, coding);
     } else if (x->head.content_length > o->limits.body_bytes) {
         refuse(c, (struct http_problem){API_ERROR_BODY_TOO_LARGE, "the body is too large"});
     } else {

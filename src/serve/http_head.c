@@ -296,6 +296,16 @@ static size_t count_fields(const struct http_head *head, const char *name)
 }
 
 /* Whether a list of names, in any field called `name`, holds `word`. */
+/* Takes the next element of a list off *rest. */
+static struct str next_element(struct str *rest)
+{
+    const char *comma = memchr(rest->p, ',', rest->n);
+    size_t n = comma != NULL ? (size_t)(comma - rest->p) : rest->n;
+    struct str element = trim((struct str){rest->p, n});
+    *rest = str_skip(*rest, comma != NULL ? n + 1 : n);
+    return element;
+}
+
 static bool list_has(const struct http_head *head, const char *name, struct str word)
 {
     for (size_t i = 0; i < head->n_fields; i++) {
@@ -304,15 +314,27 @@ static bool list_has(const struct http_head *head, const char *name, struct str 
             continue;
         }
         while (rest.n > 0) {
-            const char *comma = memchr(rest.p, ',', rest.n);
-            size_t n = comma != NULL ? (size_t)(comma - rest.p) : rest.n;
-            if (http_str_eq_nocase(trim((struct str){rest.p, n}), word)) {
+            if (http_str_eq_nocase(next_element(&rest), word)) {
                 return true;
             }
-            rest = str_skip(rest, comma != NULL ? n + 1 : n);
         }
     }
     return false;
+}
+
+struct str http_head_content_coding(const struct http_head *head)
+{
+    for (size_t i = 0; i < head->n_fields; i++) {
+        struct str rest = head->fields[i].value;
+        bool is_it = http_str_eq_nocase(head->fields[i].name, STR("content-encoding"));
+        while (is_it && rest.n > 0) {
+            struct str coding = next_element(&rest);
+            if (coding.n > 0 && !http_str_eq_nocase(coding, STR("identity"))) {
+                return coding;
+            }
+        }
+    }
+    return (struct str){NULL, 0};
 }
 
 /* --- what the fields mean for the message */

@@ -56,6 +56,10 @@ bool http_head_parse(char *block, size_t n, size_t max_target, struct http_head 
 /* Value of the first field of that name; p NULL where there is none. */
 struct str http_head_field(const struct http_head *head, const char *name);
 
+/* The first coding of the body (Content-Encoding) that is not "identity"; p NULL where there is
+ * none. */
+struct str http_head_content_coding(const struct http_head *head);
+
 /* Name of a query's first parameter, "b c" in "&b+c=d&e", decoded into out (n_out >= 1 bytes with
  * the NUL) and cut there where a code point ends; what is no %XX stays as it is. False for a query
  * without parameters. The query has no %00, as those of http_head_parse(). */

@@ -2,11 +2,11 @@
 exception, its type, code, param and request id, and what it says about coming again. tests/js/errors.test.mjs
 is the same for the JavaScript client.
 
-Not given: 401, 409 and 422, as there are no keys and nothing that can be in conflict yet, and 415, as every
-body is read as JSON. 501 and 505 are for HTTP that no official client speaks: tests/cli/test_serve_http.py
-has them."""
+Not given: 401, 409 and 422, as there are no keys and nothing that can be in conflict yet. 501 and 505 are
+for HTTP that no official client speaks: tests/cli/test_serve_http.py has them."""
 import collections
 import contextlib
+import gzip
 import http.client
 import itertools
 import json
@@ -116,6 +116,9 @@ BLAMED = {
     "method": (get("/completions"), Error(openai.APIStatusError, 405, INVALID, "method_not_supported", None)),
     "long body": (complete(prompt="a" * (17 << 20)), Error(openai.APIStatusError, 413, INVALID, None, None)),
     "long address": (get("/" + "a" * 9000), Error(openai.APIStatusError, 414, INVALID, None, None)),
+    "compressed": (lambda c: c.post("/completions", content=gzip.compress(json.dumps(TEXT).encode()), cast_to=object,
+                                    options={"headers": {"Content-Encoding": "gzip"}}),
+                   Error(openai.APIStatusError, 415, INVALID, None, None)),
     "expectation": (complete(extra_headers={"Expect": "wonders"}), Error(openai.APIStatusError, 417, INVALID, None, None)),
     "long head": (complete(extra_headers={"X-Long": "a" * 70000}), Error(openai.APIStatusError, 431, INVALID, None, None)),
 }

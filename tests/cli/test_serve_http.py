@@ -273,6 +273,7 @@ MALFORMED = {
     "many fields": (HOST + "X: a\r\n" * 101 + "\r\n", 431),
     "large body": (HOST + "Content-Length: 16777217\r\n\r\n", 413),
     "large chunked body": (HOST + "Transfer-Encoding: chunked\r\n\r\n1000001\r\n", 413),
+    "compressed body": (HOST + "Content-Length: 3\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08", 415),
     "expectation": (HOST + "Content-Length: 1\r\nExpect: wonders\r\n\r\n", 417),
     "CONNECT": ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501),
 }
@@ -284,6 +285,20 @@ def test_what_is_malformed_is_refused_and_ends_the_connection(server, name):
     (answer,) = send(server, text.encode("latin-1") + request())
     assert answer.status == status and answer.fields["connection"] == "close"
     assert answer.error["type"] == "invalid_request_error" and answer.error["message"]
+
+
+@pytest.mark.parametrize("field, coding", [
+    ("gzip", "gzip"), ("identity, BR", "BR"), ("Identity", None), ("", None), (",", None)])
+def test_a_compressed_body_is_refused_by_name_before_it_is_read(server, field, coding):
+    head = request("POST", "/v1/tokenize", f"Content-Encoding: {field}", "Content-Length: 15")
+    (answer,) = send(server, head if coding else head + b'{"content":"a"}')
+    assert answer.status == (415 if coding else 200)
+    assert coding is None or f"'{coding}'" in answer.error["message"] and answer.fields["accept-encoding"] == "identity"
+
+
+def test_a_coding_of_nothing_is_none(server):
+    (answer,) = send(server, request("GET", "/health", "Content-Encoding: gzip"))
+    assert answer.status == 200
 
 
 def test_random_bytes_do_no_harm(server):

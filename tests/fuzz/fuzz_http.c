@@ -51,6 +51,8 @@ static void check_head(const struct http_head *head)
     for (size_t i = 0; i < head->n_fields; i++) {
         require(http_is_token(head->fields[i].name) && has_no_control(head->fields[i].value));
     }
+    struct str coding = http_head_content_coding(head);
+    require(coding.p == NULL || (coding.n > 0 && memchr(coding.p, ',', coding.n) == NULL));
 }
 
 static bool read_chunked(struct str bytes, size_t step, struct buf *body, size_t *out_left)

@@ -33,6 +33,7 @@ CASES = {
     "long-field": HEAD + b"X: " + b"a" * 2100 + b"\r\n\r\n",
     "many-fields": HEAD + b"X:\r\n" * 101 + b"\r\n",
     "empty-line": b"\r\n" + HEAD + b"\r\n",
+    "content-coding": POST + b"Content-Encoding: identity,, gzip\r\nContent-Encoding:\r\n\r\n",
     "tls": b"\x16\x03\x01\x02\x00\x01",
     "empty": b"",
 }

@@ -86,6 +86,10 @@ const BLAMED = {
     "another method": [get("/completions"), [APIError, 405, INVALID, "method_not_supported", null]],
     "a long body": [complete({ prompt: "a".repeat(17 << 20) }), [APIError, 413, INVALID, null, null]],
     "a long address": [get(`/${"a".repeat(9000)}`), [APIError, 414, INVALID, null, null]],
+    "a compressed body": [
+        complete({}, { headers: { "Content-Encoding": "gzip" } }),
+        [APIError, 415, INVALID, null, null],
+    ],
     "a long head": [complete({}, { headers: { "X-Long": "a".repeat(70000) } }), [APIError, 431, INVALID, null, null]],
 };
 // What could not be read as a request has a new id.

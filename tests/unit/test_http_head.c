@@ -176,6 +176,32 @@ static void a_head_is_read_into_its_parts(void **state)
     free(block);
 }
 
+static void a_coding_of_the_body_is_found(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str bytes, coding; /* n 0: there is none */
+    } table[] = {
+        {STR(P "\r\n"), STR("")},
+        {STR(P "Content-Encoding: identity\r\n\r\n"), STR("")},
+        {STR(P "Content-Encoding:\r\n\r\n"), STR("")},
+        {STR(P "Content-Encoding: , ,\r\n\r\n"), STR("")},
+        {STR(P "Content-Encoding: Identity, IDENTITY\r\n\r\n"), STR("")},
+        {STR(P "content-encoding: gzip\r\n\r\n"), STR("gzip")},
+        {STR(P "Content-Encoding: identity ,\t x y ,br\r\n\r\n"), STR("x y")},
+        {STR(P "Content-Encoding: identity\r\nContent-Encoding: zstd\r\n\r\n"), STR("zstd")},
+        {STR(P "Accept-Encoding: gzip\r\nContent-Encodings: gzip\r\n\r\n"), STR("")},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct http_head head;
+        char *block;
+        assert_int_equal(read_head(table[i].bytes, &block, &head), 0);
+        struct str coding = http_head_content_coding(&head);
+        assert_true(str_eq(coding, table[i].coding) && (coding.p == NULL) == (coding.n == 0));
+        free(block);
+    }
+}
+
 static void the_first_name_of_a_query_is_decoded(void **state)
 {
     (void)state;
@@ -352,6 +378,7 @@ int main(void)
         cmocka_unit_test(heads_are_taken_or_refused_as_the_table_says),
         cmocka_unit_test(a_scan_goes_on_where_it_stopped),
         cmocka_unit_test(a_head_is_read_into_its_parts),
+        cmocka_unit_test(a_coding_of_the_body_is_found),
         cmocka_unit_test(the_first_name_of_a_query_is_decoded),
         cmocka_unit_test(what_is_too_long_has_a_status_of_its_own),
         cmocka_unit_test(an_empty_line_in_front_is_told),
