@@ -120,7 +120,7 @@ static bool check_tool(struct api_reader *r, const json_t *v)
 
 static bool read_tools(struct api_reader *r, const json_t *v)
 {
-    if (!api_want_array(r, v, 0, API_MAX_N)) {
+    if (!api_want_array(r, v, 0, API_MAX_TOOLS)) {
         return false;
     }
     for (size_t i = 0; i < json_array_size(v); i++) {
@@ -135,7 +135,7 @@ static bool read_tools(struct api_reader *r, const json_t *v)
 
 static bool read_functions(struct api_reader *r, const json_t *v)
 {
-    return api_want_array(r, v, 0, API_MAX_N) && (json_array_size(v) == 0 || not_yet(r));
+    return api_want_array(r, v, 0, API_MAX_TOOLS) && (json_array_size(v) == 0 || not_yet(r));
 }
 
 /* The string form with nothing to choose from is fine, whatever it says but `required`. */

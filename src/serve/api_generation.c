@@ -63,12 +63,8 @@ static bool read_seed(struct api_reader *r, const json_t *v)
 static bool read_n(struct api_reader *r, const json_t *v)
 {
     int64_t n = 0;
-    if (!api_read_int(r, v, 1, API_MAX_N, &n)) {
+    if (!api_read_int(r, v, 1, r->options->max_n, &n)) {
         return false;
-    }
-    if (n > r->options->max_n) {
-        return api_fail(r, API_ERROR_INVALID_VALUE, "is %lld, this server makes at most %u",
-                        (long long)n, r->options->max_n);
     }
     generation(r)->n = (uint32_t)n;
     return true;
@@ -279,8 +275,7 @@ static bool read_prompt(struct api_reader *r, const json_t *v)
 static bool read_best_of(struct api_reader *r, const json_t *v)
 {
     int64_t n = 0;
-    int64_t max = r->options->max_n < API_MAX_BEST_OF ? r->options->max_n : API_MAX_BEST_OF;
-    if (!api_read_int(r, v, 1, max, &n)) {
+    if (!api_read_int(r, v, 1, r->options->max_n, &n)) {
         return false;
     }
     generation(r)->best_of = (uint32_t)n;

@@ -27,8 +27,7 @@ enum {
     API_MAX_STOP_BYTES = 1024,  /* of one stop string */
     API_MAX_STOP_IDS = 64,      /* stop_token_ids */
     API_MAX_BIASES = SAMPLER_MAX_BIASES,
-    API_MAX_N = 128, /* as the specification has it; the server's own limit is lower */
-    API_MAX_BEST_OF = 20,
+    API_MAX_TOOLS = 128,        /* of a chat */
     API_MAX_TOP_LOGPROBS = 20,  /* of chats */
     API_MAX_LOGPROBS = 5,       /* of completions */
     API_MAX_INPUTS = 2048,      /* texts of one embeddings request */
@@ -63,7 +62,7 @@ struct api_options {
     struct sampler_params sampler;  /* no logit_bias here */
     uint32_t chat_max_tokens;       /* API_TO_CONTEXT_END, or a number */
     uint32_t completion_max_tokens; /* 16 */
-    uint32_t max_n;                 /* highest n and best_of, at most API_MAX_N */
+    uint32_t max_n;                 /* highest n and best_of */
     uint32_t max_prompts;           /* of one completions request */
     uint32_t n_vocab;               /* ids of requests are below; 0: not checked */
     uint32_t n_embd;                /* the one value of `dimensions`; 0: not checked */

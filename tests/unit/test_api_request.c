@@ -271,6 +271,28 @@ static void null_means_not_given_where_a_parameter_is_optional(void **state)
     }
 }
 
+static void expect_message(enum api_endpoint endpoint, const char *body, const char *message)
+{
+    struct api_request q;
+    struct api_error e = {0};
+    assert_false(api_request_parse(endpoint, str_from(body), &options, &q, &e));
+    assert_string_equal(e.message, message);
+}
+
+static void a_number_of_answers_has_one_limit(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {"17", "129", "-1"};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        char body[128], message[64];
+        snprintf(message, sizeof message, "n is %s, expected 1 to 16", numbers[i]);
+        snprintf(body, sizeof body, "{\"model\":\"m\",\"prompt\":\"a\",\"n\":%s}", numbers[i]);
+        expect_message(API_COMPLETION, body, message);
+    }
+    expect_message(API_COMPLETION, "{\"model\":\"m\",\"prompt\":\"a\",\"best_of\":20}",
+                   "best_of is 20, expected 1 to 16");
+}
+
 /* --- what the values become */
 
 static void a_silent_chat_has_openais_defaults(void **state)
@@ -625,6 +647,7 @@ int main(void)
         cmocka_unit_test(every_parameter_is_read_and_its_wrong_types_and_values_are_named),
         cmocka_unit_test(the_table_of_this_test_leaves_no_parameter_out),
         cmocka_unit_test(null_means_not_given_where_a_parameter_is_optional),
+        cmocka_unit_test(a_number_of_answers_has_one_limit),
         cmocka_unit_test(a_silent_chat_has_openais_defaults),
         cmocka_unit_test(a_silent_completion_makes_16_tokens),
         cmocka_unit_test(values_reach_the_engines_structs),
