@@ -154,17 +154,33 @@ static bool read_table(struct api_reader *r, const struct api_table *table)
     return true;
 }
 
-/* A name that the endpoint does not have. */
-static bool check_other(struct api_reader *r, const char *key, const json_t *value)
+/* A parameter that must be there and is not; NULL when there is none. */
+static const char *find_missing(const struct api_reader *r, const struct form *f)
 {
-    const char *why = why_refused(key);
+    for (size_t i = 0; i < 3 && f->required[i] != NULL; i++) {
+        if (api_member(r->root, f->required[i]) == NULL) {
+            return f->required[i];
+        }
+    }
+    return NULL;
+}
+
+/* A name that the endpoint does not have; one that is missing may be what was meant. */
+static bool check_other(struct api_reader *r, const struct form *f, const char *key,
+                        const json_t *value)
+{
+    const char *why = why_refused(key), *missing = find_missing(r, f);
     if (why != NULL && json_is_null(value)) {
         return true;
     }
     api_enter_key(r, key);
-    return why != NULL ? api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER,
-                                  "is not offered by this server: %s", why)
-                       : api_fail(r, API_ERROR_UNKNOWN_PARAMETER, "is no known parameter");
+    if (why != NULL) {
+        return api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER, "is not offered by this server: %s",
+                        why);
+    }
+    return missing != NULL ? api_fail(r, API_ERROR_UNKNOWN_PARAMETER,
+                                      "is no known parameter, and %s is missing", missing)
+                           : api_fail(r, API_ERROR_UNKNOWN_PARAMETER, "is no known parameter");
 }
 
 static bool check_names(struct api_reader *r, const struct form *f)
@@ -173,15 +189,14 @@ static bool check_names(struct api_reader *r, const struct form *f)
     json_t *value;
     json_object_foreach((json_t *)r->root, key, value)
     {
-        if (!is_known(f, key) && !check_other(r, key, value)) {
+        if (!is_known(f, key) && !check_other(r, f, key, value)) {
             return false;
         }
     }
-    for (size_t i = 0; i < 3 && f->required[i] != NULL; i++) {
-        if (api_member(r->root, f->required[i]) == NULL) {
-            api_enter_key(r, f->required[i]);
-            return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
-        }
+    const char *missing = find_missing(r, f);
+    if (missing != NULL) {
+        api_enter_key(r, missing);
+        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
     }
     return true;
 }

@@ -293,6 +293,19 @@ static void a_number_of_answers_has_one_limit(void **state)
                    "best_of is 20, expected 1 to 16");
 }
 
+static void an_unknown_name_is_told_with_the_one_that_is_missing(void **state)
+{
+    (void)state;
+    expect_message(API_TOKENIZE, "{\"prompt\":\"a\"}",
+                   "prompt is no known parameter, and content is missing");
+    expect_message(API_TOKENIZE, "{\"content\":null,\"text\":\"a\"}",
+                   "text is no known parameter, and content is missing");
+    expect_message(API_TOKENIZE, "{\"content\":\"a\",\"text\":\"a\"}",
+                   "text is no known parameter");
+    expect_message(API_EMBEDDING, "{\"texts\":[],\"model\":\"m\"}",
+                   "texts is no known parameter, and input is missing");
+}
+
 /* --- what the values become */
 
 static void a_silent_chat_has_openais_defaults(void **state)
@@ -648,6 +661,7 @@ int main(void)
         cmocka_unit_test(the_table_of_this_test_leaves_no_parameter_out),
         cmocka_unit_test(null_means_not_given_where_a_parameter_is_optional),
         cmocka_unit_test(a_number_of_answers_has_one_limit),
+        cmocka_unit_test(an_unknown_name_is_told_with_the_one_that_is_missing),
         cmocka_unit_test(a_silent_chat_has_openais_defaults),
         cmocka_unit_test(a_silent_completion_makes_16_tokens),
         cmocka_unit_test(values_reach_the_engines_structs),
