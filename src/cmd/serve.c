@@ -12,6 +12,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -429,6 +431,17 @@ static bool choose_spill(struct serve *s, struct error *e)
            error_prefix(e, "option --prefix-limit");
 }
 
+/* A name that was mistyped must not become a tree of folders. */
+static bool check_parent(const char *folder, struct error *e)
+{
+    struct stat s;
+    char copy[PATH_MAX];
+    int n = snprintf(copy, sizeof copy, "%s", folder);
+    const char *parent = n > 0 && n < PATH_MAX ? dirname(copy) : ".";
+    return stat(parent, &s) == 0 || errno != ENOENT ||
+           error_set(e, ERROR_IO, "%s: there is no folder %s to make it in", folder, parent);
+}
+
 /* A folder in which nothing can be stored may still have prefixes to read. */
 static bool make_prefix_folder(struct serve *s, struct error *e)
 {
@@ -438,7 +451,7 @@ static bool make_prefix_folder(struct serve *s, struct error *e)
     if (k.folder == NULL) {
         return true;
     }
-    if (!keep_make_folder(&k, &why_not, e)) {
+    if (!check_parent(k.folder, e) || !keep_make_folder(&k, &why_not, e)) {
         return error_prefix(e, "option --prefix-dir");
     }
     if (why_not != 0) {

@@ -45,7 +45,7 @@ def alone():
 
 @pytest.fixture
 def folder(tmp_path):
-    return tmp_path / "prefixes/of puna"
+    return tmp_path / "prefixes of puna"
 
 
 def start(folder, *args, **options):
@@ -103,7 +103,7 @@ def test_a_restart_keeps_prompts_warm(alone, folder):
 
 
 def test_without_the_option_nothing_is_written(folder):
-    folder.mkdir(parents=True)
+    folder.mkdir()
     with serving(*SMALL) as s:
         ask(s)
         assert ask(s)[1] > 0
@@ -238,7 +238,7 @@ def refusal(folder, user=None, code=4):
 
 
 def test_a_folder_that_cannot_be_made_ends_the_start(tmp_path):
-    assert refusal("/proc/none/prefixes") == "/proc/none/prefixes: No such file or directory\n"
+    assert refusal("/proc/prefixes") == "/proc/prefixes: No such file or directory\n"
     file, broken = tmp_path / "file", tmp_path / "broken"
     file.write_text("")
     broken.symlink_to(tmp_path / "nothing/at all")
@@ -246,6 +246,15 @@ def test_a_folder_that_cannot_be_made_ends_the_start(tmp_path):
     assert refusal(file / "below") == f"{file}/below: Not a directory\n"
     assert refusal(broken) == f"{broken}: No such file or directory\n"
     assert sorted(tmp_path.iterdir()) == [broken, file]
+
+
+def test_a_folder_is_made_where_there_is_one_to_make_it_in(tmp_path):
+    for name in ("typo", "typo/x/y"):
+        assert refusal(f"{tmp_path / name}/prefixes//") == (
+            f"{tmp_path / name}/prefixes//: there is no folder {tmp_path / name} to make it in\n")
+    assert list(tmp_path.iterdir()) == []
+    refusal(f"{tmp_path}/prefixes//", code=3)
+    assert [p.name for p in tmp_path.iterdir()] == ["prefixes"]
 
 
 @pytest.fixture
@@ -278,7 +287,7 @@ def mounted(folder, tmp_path, monkeypatch):
     """Starts servers for which the folder is mounted otherwise."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0:
         pytest.skip("unshare -rm is not allowed here")
-    folder.mkdir(parents=True)
+    folder.mkdir()
 
     def prepare(mount):
         script = tmp_path / "puna"
