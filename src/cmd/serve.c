@@ -36,6 +36,8 @@ enum {
     MOST_ORIGINS = 64
 };
 
+/* Below that not even a question with a model's name of some length would fit. */
+static const uint64_t least_body_bytes = 1024;
 static const uint64_t most_body_bytes = (uint64_t)4 << 30;
 
 struct serve_options {
@@ -356,10 +358,10 @@ static bool choose_limits(struct serve *s, struct error *e)
     struct http_limits *limits = &s->options.http.limits;
     uint64_t bytes = limits->body_bytes;
     if (s->options.max_body != NULL && (!options_parse_size(s->options.max_body, &bytes, e) ||
-                                        bytes == 0 || bytes > most_body_bytes)) {
+                                        bytes < least_body_bytes || bytes > most_body_bytes)) {
         return e->code != ERROR_NONE
                    ? error_prefix(e, "option --max-body")
-                   : error_set(e, ERROR_USAGE, "option --max-body: '%s' is not from 1 to 4G",
+                   : error_set(e, ERROR_USAGE, "option --max-body: '%s' is not from 1K to 4G",
                                s->options.max_body);
     }
     limits->body_bytes = (size_t)bytes;
@@ -543,7 +545,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         {OPTION_U32, "max-connections", 0, NULL, "N", &o->http.limits.connections, 1, MOST_FILES,
          "clients at once, half of them from one address\n(default: 4096)", NULL},
         {OPTION_TEXT, "max-body", 0, NULL, "SIZE", &o->max_body, 0, 0,
-         "bytes of a request's body, with K, M or G (default: 16M)", NULL},
+         "bytes of a request's body, 1K to 4G (default: 16M)", NULL},
         {OPTION_CALL, "cors-origin", 0, NULL, "ORIGIN", o, 0, 0,
          "pages of this origin may call, and no others; may be given\nmany times (default: all "
          "pages may)",

@@ -221,8 +221,8 @@ def raw(server, data):
 
 
 def test_a_body_may_be_as_long_as_allowed(path):
-    with serving("--max-body", "2K", path) as s:
-        for n, status in ((2048, 400), (2049, 413)):
+    with serving("--max-body", "1K", path) as s:
+        for n, status in ((1024, 400), (1025, 413)):
             head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {n}\r\n\r\n"
             assert raw(s, head.encode() + b"x" * n).startswith(f"HTTP/1.1 {status} ")
 
@@ -262,7 +262,7 @@ def test_only_pages_of_the_origins_that_are_named_may_call(path):
     (["--cors-origin", "https://app.example/"], "option --cors-origin: "), (["--cors-origin", "*"], "option --cors-origin: "),
     (["--cors-origin", ""], "option --cors-origin: "), (["--cors-origin", "https://"], "option --cors-origin: "),
     (["--log", "xml"], "option --log: 'xml' is not text, json or none"),
-    (["--max-body", "0"], "option --max-body: '0' is not from 1 to 4G"), (["--max-body", "5G"], "option --max-body: '5G' is not"),
+    (["--max-body", "1023"], "option --max-body: '1023' is not from 1K to 4G"), (["--max-body", "5G"], "option --max-body: '5G' is not"),
     (["--max-body", "x"], "option --max-body: "), (["--drain-timeout", "86401"], "option --drain-timeout: '86401' is not"),
     (["--max-connections", "0"], "option --max-connections: '0' is not"),
 ])
