@@ -130,14 +130,13 @@ struct api_model {
 bool api_model_print(const struct api_model *m, struct buf *out, struct error *e);
 bool api_models_print(const struct api_model *models, size_t n, struct buf *out, struct error *e);
 
-/* --- tokenize, detokenize, apply-template: llama-server's forms */
+/* --- tokenize, detokenize, apply-template: llama-server's forms. Of h the warnings are told. */
 
-/* with_pieces: {"id","piece"} objects, where a piece that is no UTF-8 is a list of bytes. */
-bool api_tokenize_print(const struct tokenizer *t, const uint32_t *ids, size_t n, bool with_pieces,
-                        struct buf *out, struct error *e);
+/* t: {"id","piece"} objects, where a piece that is no UTF-8 is a list of bytes; NULL: ids. */
+bool api_tokenize_print(const struct api_head *h, const struct tokenizer *t, const uint32_t *ids,
+                        size_t n, struct buf *out, struct error *e);
 bool api_detokenize_print(struct str text, struct buf *out, struct error *e);
-/* Ours gives the ids too: text alone cannot say which of its tokens are control tokens. Of h the
- * warnings are told. */
+/* Ours gives the ids too: text alone cannot say which of its tokens are control tokens. */
 bool api_apply_template_print(const struct api_head *h, struct str prompt, const uint32_t *ids,
                               size_t n, struct buf *out, struct error *e);
 

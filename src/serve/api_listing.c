@@ -129,13 +129,13 @@ static void write_piece(struct api_writer *w, uint32_t id, struct str bytes)
     api_write_raw(w, "}");
 }
 
-bool api_tokenize_print(const struct tokenizer *t, const uint32_t *ids, size_t n, bool with_pieces,
-                        struct buf *out, struct error *e)
+bool api_tokenize_print(const struct api_head *h, const struct tokenizer *t, const uint32_t *ids,
+                        size_t n, struct buf *out, struct error *e)
 {
     struct api_writer w;
     api_writer_init(&w, out, e);
     api_write_raw(&w, "{\"tokens\":");
-    if (with_pieces) {
+    if (t != NULL) {
         for (size_t i = 0; i < n; i++) {
             api_write_raw(&w, i > 0 ? "," : "[");
             write_piece(&w, ids[i], tokenizer_piece(t, ids[i], true));
@@ -144,6 +144,7 @@ bool api_tokenize_print(const struct tokenizer *t, const uint32_t *ids, size_t n
     } else {
         write_ids(&w, ids, n);
     }
+    api_write_reports(&w, h);
     api_write_raw(&w, "}");
     return api_writer_end(&w);
 }

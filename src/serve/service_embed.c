@@ -63,6 +63,15 @@ static bool check_size(const struct service *s, const struct api_embedding *r,
                          r->n_inputs, most, s->embeddings.n_embd);
 }
 
+static bool warn_dropped(struct embeddings_job *job, struct api_error *error)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < job->g->n_prompts; i++) {
+        n += job->g->prompts[i].n_dropped;
+    }
+    return service_warn_dropped(&job->request, "input", n, error);
+}
+
 static bool make_job(const struct service *s, const struct http_exchange *x,
                      struct embeddings_job *job, struct api_error *error)
 {
@@ -76,7 +85,7 @@ static bool make_job(const struct service *s, const struct http_exchange *x,
         return api_error_from(error, &e, NULL);
     }
     job->g->patience_s = service_patience_of(x);
-    return make_inputs(s, r, job->g, error);
+    return make_inputs(s, r, job->g, error) && warn_dropped(job, error);
 }
 
 void service_embeddings(void *service, struct http_exchange *x, struct str parameter)

@@ -57,9 +57,13 @@ void service_tokenize(void *service, struct http_exchange *x, struct str paramet
     }
     buf_init(&out, MAX_JSON_BYTES);
     bool ok = parse(s, API_TOKENIZE, x, &request, &error);
-    if (ok && (!tokenize_pieces(s, &request.tokenize, &ids, &e) ||
-               !api_tokenize_print(s->answers.tokenizer, ids.ids, ids.n,
-                                   request.tokenize.with_pieces, &out, &e))) {
+    if (ok && !tokenize_pieces(s, &request.tokenize, &ids, &e)) {
+        ok = api_error_from(&error, &e, "content");
+    }
+    ok = ok && service_warn_dropped(&request, "content", ids.n_dropped, &error);
+    struct api_head head = {.warnings = request.warnings, .n_warnings = request.n_warnings};
+    const struct tokenizer *t = request.tokenize.with_pieces ? s->answers.tokenizer : NULL;
+    if (ok && !api_tokenize_print(&head, t, ids.ids, ids.n, &out, &e)) {
         ok = api_error_from(&error, &e, "content");
     }
     reply(x, ok, &out, &error);

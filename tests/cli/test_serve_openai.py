@@ -462,6 +462,17 @@ def test_bytes_without_a_token_are_a_warning_and_an_error_when_strict(client, se
     assert error.param == "messages" and "2 bytes" in error.message
     (warning,) = complete(uniform, ["a\1b", "c", "\1d\1"], max_tokens=1).warnings
     assert warning == {"param": "prompt", "message": "has 3 bytes that the vocabulary has no token for: left out"}
+    told = [{"param": "content", "message": "has 2 bytes that the vocabulary has no token for: left out"}]
+    for pieces in (False, True):
+        assert server.post("/v1/tokenize", {"content": ["a\4", 1, "\4"], "with_pieces": pieces})["warnings"] == told
+        assert "warnings" not in server.post("/v1/tokenize", {"content": "a", "with_pieces": pieces})
+    told = [{"param": "input", "message": "has 1 byte that the vocabulary has no token for: left out"}]
+    answer = client.embeddings.create(model=MODEL, input=["a\4", "b"])
+    assert answer.warnings == told and answer.data[0].embedding == client.embeddings.create(
+        model=MODEL, input="a").data[0].embedding
+    error = refusal(openai.BadRequestError, client.embeddings.create, model=MODEL, input="a\4",
+                    extra_body={"strict": True})
+    assert error.param == "input" and "1 byte" in error.message
 
 
 def test_bad_completions_are_named(uniform):

@@ -137,7 +137,7 @@ static bool write_model(struct buf *b, struct error *e)
 
 static bool write_ids(struct buf *b, struct error *e)
 {
-    return api_tokenize_print(NULL, (const uint32_t[]){1, 200000}, 2, false, b, e);
+    return api_tokenize_print(&(struct api_head){0}, NULL, (const uint32_t[]){1, 200000}, 2, b, e);
 }
 
 static bool write_text(struct buf *b, struct error *e)
