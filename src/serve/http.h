@@ -181,7 +181,8 @@ void http_reply_failure(struct http_exchange *x, const struct error *e);
 void http_stream_begin(struct http_exchange *x, int status, const char *type);
 /* Copies s; never blocks. Beyond limits.output_bytes the client is dropped. */
 void http_stream_write(struct http_exchange *x, struct str s);
-/* Bytes written that the client's system has not taken: above a few KiB, produce no more. */
+/* Bytes written that the client's system has not taken: above a few KiB, produce no more. SIZE_MAX
+ * where the client is being dropped. */
 size_t http_stream_pending(const struct http_exchange *x);
 /* `fn` is called each time pending falls to HTTP_STREAM_LOW or below; NULL takes it back. */
 enum { HTTP_STREAM_LOW = 16 << 10 };

@@ -375,6 +375,9 @@ void http_stream_write(struct http_exchange *x, struct str s)
 
 size_t http_stream_pending(const struct http_exchange *x)
 {
+    if (x->connection->state == HTTP_DOOMED) {
+        return SIZE_MAX;
+    }
     return evbuffer_get_length(bufferevent_get_output(x->connection->bev));
 }
 

@@ -127,6 +127,7 @@ static void take_blind(void *toy, struct http_exchange *x, struct str parameter)
     for (int i = 0; i < 64; i++) {
         http_stream_write(x, (struct str){piece, sizeof piece});
     }
+    ((struct toy *)toy)->most_pending = http_stream_pending(x);
 }
 
 static void take_headers(void *toy, struct http_exchange *x, struct str parameter)
