@@ -7,7 +7,7 @@
  *
  * A stream, for choices 0 .. n-1:
  *   role event of choice 0, 1, ..; content events as they come; finish event of each;
- *   usage event (include_usage alone); api_stream_done().
+ *   usage event (include_usage alone); http_sse_done().
  * Completions have no role event. An error after the first event is api_stream_error(), last. */
 #ifndef SERVE_API_ANSWER_H
 #define SERVE_API_ANSWER_H
@@ -108,7 +108,6 @@ bool api_completion_event(const struct api_head *h, const struct api_choice *c, 
 bool api_usage_event(const struct api_head *h, bool is_chat, const struct api_usage *usage,
                      struct buf *out, struct error *e);
 bool api_stream_error(const struct api_error *error, struct buf *out, struct error *e);
-bool api_stream_done(struct buf *out, struct error *e);
 
 /* --- embeddings: begin, every vector in order, end */
 

@@ -101,8 +101,3 @@ bool api_stream_error(const struct api_error *error, struct buf *out, struct err
     }
     return ok;
 }
-
-bool api_stream_done(struct buf *out, struct error *e)
-{
-    return buf_append(out, STR("data: [DONE]\n\n"), e);
-}

@@ -130,7 +130,6 @@ struct http_timer *http_timer_create(struct http_server *s, void (*run)(void *ar
                                      void *argument, struct error *e);
 void http_timer_destroy(struct http_timer *t);            /* before its server; takes NULL */
 void http_timer_start(struct http_timer *t, uint32_t ms); /* once; starting again replaces */
-void http_timer_stop(struct http_timer *t);
 
 /* Has run called on the I/O thread for each signal of that number. At most 4 signals. */
 bool http_server_on_signal(struct http_server *s, int number, void (*run)(void *argument),

@@ -307,11 +307,6 @@ void http_timer_start(struct http_timer *t, uint32_t ms)
     event_add(t->event, &after);
 }
 
-void http_timer_stop(struct http_timer *t)
-{
-    event_del(t->event);
-}
-
 static void on_signal(evutil_socket_t number, short what, void *argument)
 {
     (void)number;

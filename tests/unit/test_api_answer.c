@@ -92,8 +92,7 @@ static bool write_chat_stream(struct buf *b, struct error *e)
            api_chat_content_event(&h, &choices[0], b, e) &&
            api_chat_content_event(&h, &choices[1], b, e) &&
            api_chat_finish_event(&h, &choices[0], b, e) &&
-           api_chat_finish_event(&h, &choices[1], b, e) &&
-           api_usage_event(&h, true, &usage, b, e) && api_stream_done(b, e);
+           api_chat_finish_event(&h, &choices[1], b, e) && api_usage_event(&h, true, &usage, b, e);
 }
 
 static bool write_completion_stream(struct buf *b, struct error *e)
@@ -101,7 +100,7 @@ static bool write_completion_stream(struct buf *b, struct error *e)
     struct api_choice part = choices[1];
     part.finish = API_FINISH_NONE;
     return api_completion_event(&head, &part, true, b, e) &&
-           api_completion_event(&head, &choices[1], false, b, e) && api_stream_done(b, e);
+           api_completion_event(&head, &choices[1], false, b, e);
 }
 
 static bool write_embeddings(struct buf *b, struct error *e, bool base64)
@@ -271,8 +270,7 @@ static void a_stream_says_role_once_and_usage_at_the_end(void **state)
     assert_true(api_chat_role_event(&h, 1, true, &b, NULL) &&
                 api_chat_content_event(&h, &choices[0], &b, NULL) &&
                 api_chat_finish_event(&h, &choices[1], &b, NULL) &&
-                api_usage_event(&h, true, &usage, &b, NULL) && api_stream_done(&b, NULL) &&
-                buf_append_byte(&b, '\0', NULL));
+                api_usage_event(&h, true, &usage, &b, NULL) && buf_append_byte(&b, '\0', NULL));
     assert_string_equal(
         b.data,
         CHUNK(TIER) "{\"index\":1,\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"refusal\":"
@@ -282,9 +280,8 @@ static void a_stream_says_role_once_and_usage_at_the_end(void **state)
                                         "\"finish_reason\":null}],\"usage\":null}\n\n" CHUNK(
                                             TIER) "{\"index\":1,\"delta\":{},\"logprobs\":null,"
                                                   "\"finish_reason\":\"length\"," FILTER
-                                                  "}],\"usage\":null}\n\n" CHUNK(
-                                                      TIER) "]," USAGE "}\n\n"
-                                                            "data: [DONE]\n\n");
+                                                  "}],\"usage\":null}\n\n" CHUNK(TIER) "]," USAGE
+                                                                                       "}\n\n");
     buf_finish(&b);
 }
 
