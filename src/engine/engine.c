@@ -174,22 +174,6 @@ struct engine_seq *engine_open(struct engine *g, const struct engine_request *r,
     return s;
 }
 
-struct engine_seq *engine_fork(struct engine *g, struct engine_seq *s,
-                               const struct sampler_params *params, struct error *e)
-{
-    struct engine_request r = {.sampler = params,
-                               .tokens = s->tokens,
-                               .n_tokens = s->n_tokens,
-                               .priority = s->priority,
-                               .salt = s->salt};
-    struct engine_seq *fork = engine_open(g, &r, e);
-    if (fork != NULL && fork->n_tokens > 0) {
-        fork->fork_of = s;
-        fork->n_fork = fork->n_tokens;
-    }
-    return fork;
-}
-
 void engine_close(struct engine *g, struct engine_seq *s)
 {
     if (s == NULL || !s->in_use) {
@@ -290,7 +274,6 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
     }
     schedule_truncate(g, s, kept);
     speculation_truncate(&g->speculation, &s->guesses, kept);
-    s->fork_of = NULL;
     s->rows = ENGINE_NO_ROWS;
     s->n_rows = s->n_given = 0;
     s->has_begun = s->was_preempted = false;

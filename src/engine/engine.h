@@ -12,7 +12,7 @@
  *
  * Prefix cache: pages of what was computed are kept, as long as nobody else needs them, and a
  * prompt takes from there what it can (never its last token, whose logits are wanted). Sequences
- * that begin together wait for no other: only engine_fork() does.
+ * that begin together wait for no other.
  *
  * Spilling: long prefixes may be kept on disk, too, and come back from there after a restart, page
  * by page instead of being computed (spill.h).
@@ -117,8 +117,6 @@ struct engine_seq {
     int32_t priority;
     uint64_t number; /* of opening */
     uint64_t salt;
-    struct engine_seq *fork_of; /* computes the first n_fork tokens, which this one waits for */
-    uint32_t n_fork;
     uint32_t n_cached;         /* tokens that were not computed for this sequence, but shared */
     enum prefix_end cache_end; /* why n_cached is not more; set when the prompt begins */
     bool has_begun;            /* ... which was counted as a look-up */
@@ -169,12 +167,6 @@ void engine_finish(struct engine *g);
  * ERROR_USAGE from the sampler's parameters or when max_sequences are open; the errors of
  * engine_feed for its tokens. */
 struct engine_seq *engine_open(struct engine *g, const struct engine_request *r, struct error *e);
-
-/* A second sequence with the tokens that s has now, its priority and its salt, and a random stream
- * of its own; all those tokens are its prompt. It shares the pages of s once s has computed them,
- * and then goes its own way: s may be fed, set or closed at any time. Errors as engine_open. */
-struct engine_seq *engine_fork(struct engine *g, struct engine_seq *s,
-                               const struct sampler_params *params, struct error *e);
 
 /* What s has computed stays in the prefix cache; pages that nobody holds are free. */
 void engine_close(struct engine *g, struct engine_seq *s);

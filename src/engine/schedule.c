@@ -72,23 +72,8 @@ static void keep_all(struct engine *g, struct engine_seq *s)
     }
 }
 
-/* Tokens that a fork can share with the sequence it came from: all but its last. */
-static uint32_t n_to_share(const struct engine_seq *s)
-{
-    return smaller(s->n_fork, s->n_tokens - 1);
-}
-
 void schedule_truncate(struct engine *g, struct engine_seq *s, uint32_t n_tokens)
 {
-    for (uint32_t i = 0; i < g->n_open; i++) {
-        struct engine_seq *fork = g->order[i];
-        if (fork->fork_of == s) {
-            uint32_t n = smaller(n_to_share(fork), n_computed(s));
-            kv_seq_share(&fork->kv, &g->kv, s->kv.pages, n);
-            fork->n_cached += n;
-            fork->fork_of = NULL;
-        }
-    }
     if (n_tokens < n_computed(s)) {
         keep_all(g, s);
     }
@@ -98,11 +83,6 @@ void schedule_truncate(struct engine *g, struct engine_seq *s, uint32_t n_tokens
 
 static void preempt(struct engine *g, struct engine_seq *s)
 {
-    for (uint32_t i = 0; i < g->n_open; i++) {
-        if (g->order[i]->fork_of == s) {
-            g->order[i]->fork_of = NULL; /* it finds in the cache what is left, as s does */
-        }
-    }
     keep_all(g, s);
     kv_seq_truncate(&s->kv, &g->kv, 0);
     s->n_kept = 0;
@@ -249,28 +229,21 @@ static void plan_decodes(struct engine *g)
 /* Gives s what others have computed of its tokens, if that is more than it has itself. */
 static uint32_t share_pages(struct engine *g, struct engine_seq *s, enum prefix_end *out_end)
 {
-    uint32_t had = s->kv.n_tokens, n = n_to_share(s);
-    const uint32_t *pages = s->fork_of != NULL ? s->fork_of->kv.pages : NULL;
-    *out_end = PREFIX_COMPLETE;
-    if (s->fork_of == NULL) {
-        struct prefix_match m = prefix_find(&g->prefix, s->salt, s->tokens,
-                                            wants_rows(s) ? s->n_given : s->n_tokens - 1);
-        pages = m.pages;
-        n = m.n_tokens;
-        *out_end = wants_rows(s) ? PREFIX_PROMPT_ROWS : m.end;
-    }
-    if (n <= had) {
+    uint32_t had = s->kv.n_tokens;
+    struct prefix_match m =
+        prefix_find(&g->prefix, s->salt, s->tokens, wants_rows(s) ? s->n_given : s->n_tokens - 1);
+    *out_end = wants_rows(s) ? PREFIX_PROMPT_ROWS : m.end;
+    if (m.n_tokens <= had) {
         return 0;
     }
     kv_seq_truncate(&s->kv, &g->kv, 0);
-    kv_seq_share(&s->kv, &g->kv, pages, n);
-    return n - had;
+    kv_seq_share(&s->kv, &g->kv, m.pages, m.n_tokens);
+    return m.n_tokens - had;
 }
 
 static void count_shared(struct engine *g, struct engine_seq *s, uint32_t n, enum prefix_end end)
 {
-    bool is_lookup = s->fork_of == NULL && g->prefix.max_pages > 0 && end != PREFIX_PROMPT_ROWS;
-    s->fork_of = NULL;
+    bool is_lookup = g->prefix.max_pages > 0 && end != PREFIX_PROMPT_ROWS;
     if (s->was_preempted) {
         return;
     }
@@ -302,11 +275,6 @@ static bool prepare_prompt(struct engine *g, struct engine_seq *s)
     }
     count_shared(g, s, n_shared, end);
     return true;
-}
-
-static bool is_waiting_for_parent(const struct engine_seq *s)
-{
-    return s->fork_of != NULL && s->fork_of->kv.n_tokens < n_to_share(s);
 }
 
 /* Tokens of s for a step with room for so many, and for so many rows of logits. A part of a prompt
@@ -360,7 +328,7 @@ static bool plan_prompts(struct engine *g, uint32_t budget)
     for (uint32_t i = 0; i < g->n_open; i++) {
         struct engine_seq *s = g->order[i];
         bool begins = s->kv.n_pages == 0;
-        if (n_waiting(s) <= 1 || is_waiting_for_parent(s) || (begins && is_blocked)) {
+        if (n_waiting(s) <= 1 || (begins && is_blocked)) {
             continue;
         }
         if (budget == 0 || rows_left(g, s->kv.n_tokens) <= 0.0) {

@@ -1,5 +1,5 @@
 /* test_engine_cache.c - tokens and logits are those of a sequence alone, whatever is shared,
- * evicted, preempted or forked; and every page is accounted for after every step. The model is
+ * evicted or preempted; and every page is accounted for after every step. The model is
  * tiny.gguf beside this program (random weights, made by gen_gguf). */
 #include "base/mem.h"
 #include "engine/engine.h"
@@ -458,87 +458,6 @@ static void prompts_begin_in_order(void **state)
     close_engine(&g);
 }
 
-/* --- forks */
-
-/* When the forks are made: before anything is computed, in the middle of the prompt, or behind it.
- */
-enum moment { AT_ONCE, HALF_WAY, AFTERWARDS };
-
-static void check_forks(const struct engine_options *o, bool exact, enum moment moment,
-                        bool parent_leaves)
-{
-    struct engine g;
-    struct job jobs[3]; /* the parent is the first */
-    for (uint32_t i = 0; i < 3; i++) {
-        jobs[i] = (struct job){
-            .prompt = 1, .n_prompt = 150, .params = i, .n_answer = exact ? MAX_EXACT : 70};
-    }
-    open_engine(&g, o, exact);
-    open_job(&g, &jobs[0]);
-    while (moment > AT_ONCE && (jobs[0].s->is_due == (moment == AFTERWARDS))) {
-        step(&g);
-        if (moment == HALF_WAY) {
-            break;
-        }
-    }
-    for (uint32_t i = 1; i < 3; i++) {
-        struct sampler_params p = make_params(i);
-        jobs[i].s = engine_fork(&g, jobs[0].s, &p, NULL);
-        assert_non_null(jobs[i].s);
-    }
-    check_pages(&g);
-    if (parent_leaves) {
-        step(&g);
-        engine_close(&g, jobs[0].s);
-        check_pages(&g);
-    } else if (moment == AFTERWARDS) {
-        advance(&g, &jobs[0]);
-    }
-    finish(&g, jobs + parent_leaves, 3 - parent_leaves);
-    for (uint32_t i = parent_leaves; i < 3; i++) {
-        check_answer(&jobs[i], o->kv_type, exact);
-    }
-    close_engine(&g);
-}
-
-static void forks_are_sequences_of_their_own(void **state)
-{
-    (void)state;
-    for (uint32_t i = 0; i < 48; i++) {
-        struct engine_options o = plain_options();
-        o.batch = i % 3 == HALF_WAY ? 60 : 512;
-        o.prefix_pages = i / 3 % 2 ? UINT32_MAX : 0;
-        o.max_guesses = i / 6 % 2 * 7;
-        o.draft = i % 12 == 7 ? &models[0] : NULL;
-        o.kv_bytes = i / 12 % 2 ? bytes_of(5, 0) : 0;
-        check_forks(&o, false, i % 3, i / 24);
-    }
-    struct engine_options o = plain_options();
-    check_forks(&o, true, AFTERWARDS, false);
-}
-
-static void forks_share_the_pages_of_the_prompt(void **state)
-{
-    (void)state;
-    struct engine_options o = plain_options();
-    struct engine g;
-    struct job j = {.prompt = 1, .n_prompt = 150, .n_answer = 3};
-    struct sampler_params p = make_params(1);
-    open_engine(&g, &o, false);
-    open_job(&g, &j);
-    struct engine_seq *fork = engine_fork(&g, j.s, &p, NULL);
-    step(&g);
-    assert_int_equal(engine_count_pages(&g).in_use, 3);
-    assert_true(fork->kv.n_tokens == 0 && j.s->has_token);
-    step(&g); /* one token */
-    assert_true(fork->n_cached == 149 && fork->kv.n_tokens == 150);
-    assert_int_equal(engine_count_pages(&g).in_use, 4); /* the last one is its own */
-    assert_true(fork->kv.pages[1] == j.s->kv.pages[1] && fork->kv.pages[2] != j.s->kv.pages[2]);
-    engine_close(&g, fork);
-    finish(&g, &j, 1);
-    close_engine(&g);
-}
-
 /* --- conversations: one sequence whose tokens are set anew, as `puna run` does */
 
 static void check_conversation(const struct engine_options *o)
@@ -602,14 +521,8 @@ static void run_at_random(struct rng *rng, const struct engine_options *o, struc
     open_engine(&g, o, false);
     for (uint32_t i = 0; i < 250; i++) {
         uint64_t r = rng_next(rng);
-        struct job *j = &jobs[r % MAX_SEQS], *from = &jobs[r >> 8 & (MAX_SEQS - 1)];
-        if (j->s == NULL && from->s != NULL && r >> 16 & 1 && from->answer.n == 0) {
-            *j = *from;
-            j->is_noted = false;
-            j->params = (uint32_t)(r >> 20) % N_PARAMS;
-            struct sampler_params p = make_params(j->params);
-            j->s = engine_fork(&g, from->s, &p, NULL);
-        } else if (j->s == NULL) {
+        struct job *j = &jobs[r % MAX_SEQS];
+        if (j->s == NULL) {
             *j = (struct job){.prompt = (uint32_t)(r >> 20) % N_PROMPTS,
                               .n_prompt = 1 + (uint32_t)(r >> 24) % 5 * 33,
                               .params = (uint32_t)(r >> 32) % N_PARAMS,
@@ -690,20 +603,21 @@ static void a_request_that_cannot_be_opened_leaves_nothing_behind(void **state)
     struct job j = {.prompt = 0, .n_prompt = 70, .n_answer = 5};
     open_job(&g, &j);
     size_t n = 1;
-    struct engine_seq *fork = NULL;
-    for (; fork == NULL; n++) {
+    struct engine_seq *second = NULL;
+    r.n_tokens = 70;
+    for (; second == NULL; n++) {
         e = (struct error){0};
         mem_fail_nth(n);
-        fork = engine_fork(&g, j.s, &p, &e);
+        second = engine_open(&g, &r, &e);
         mem_fail_nth(0);
-        assert_int_equal(e.code, fork != NULL ? ERROR_NONE : ERROR_MEMORY);
-        assert_int_equal(g.n_open, fork != NULL ? 2 : 1);
+        assert_int_equal(e.code, second != NULL ? ERROR_NONE : ERROR_MEMORY);
+        assert_int_equal(g.n_open, second != NULL ? 2 : 1);
     }
     assert_true(n > 3);
     mem_fail_nth(1); /* steps and closing need no memory */
     bool busy;
     assert_true(engine_step(&g, &busy, NULL) && engine_step(&g, &busy, NULL));
-    engine_close(&g, fork);
+    engine_close(&g, second);
     assert_int_equal(mem_count(), 0);
     mem_fail_nth(0);
     engine_close(&g, j.s);
@@ -749,8 +663,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(preemption_changes_no_byte),
         cmocka_unit_test(an_idle_sequence_gives_up_its_pages),
         cmocka_unit_test(prompts_begin_in_order),
-        cmocka_unit_test(forks_are_sequences_of_their_own),
-        cmocka_unit_test(forks_share_the_pages_of_the_prompt),
         cmocka_unit_test(conversations_change_no_byte),
         cmocka_unit_test(anything_at_any_time_changes_no_byte),
         cmocka_unit_test(memory_for_less_than_a_context_is_refused),
