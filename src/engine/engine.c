@@ -71,6 +71,19 @@ static bool choose_kv_tokens(const struct engine *g, uint64_t *out, struct error
     return true;
 }
 
+/* One for each thread that can have a sequence to sample. */
+static bool make_scratches(struct engine *g, const struct pool *pool, struct error *e)
+{
+    uint32_t n_threads = pool_n_threads(pool), n_seqs = g->options.max_sequences;
+    uint32_t n = n_threads < n_seqs ? n_threads : n_seqs;
+    g->scratches = mem_alloc(n, sizeof *g->scratches, "scratch of samplers", e);
+    while (g->scratches != NULL && g->n_scratches < n &&
+           sampler_scratch_init(&g->scratches[g->n_scratches], g->options.n_choices, e)) {
+        g->n_scratches++;
+    }
+    return g->n_scratches == n;
+}
+
 bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
                  const struct engine_options *options, struct error *e)
 {
@@ -105,8 +118,7 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
                                                                 .max_sequences = n_seqs,
                                                                 .n_choices = g->options.n_choices,
                                                                 .kv_type = g->options.kv_type}};
-    if (!sampler_scratch_init(&g->scratch, g->options.n_choices, e) ||
-        !forward_init(&g->forward, m, &g->kv, pool, limits, e) ||
+    if (!make_scratches(g, pool, e) || !forward_init(&g->forward, m, &g->kv, pool, limits, e) ||
         !speculation_init(&g->speculation, &speculation, pool, e)) {
         goto fail;
     }
@@ -130,7 +142,10 @@ void engine_finish(struct engine *g)
     spill_destroy(g, g->spill);
     speculation_finish(&g->speculation);
     forward_finish(&g->forward);
-    sampler_scratch_finish(&g->scratch);
+    while (g->n_scratches > 0) {
+        sampler_scratch_finish(&g->scratches[--g->n_scratches]);
+    }
+    mem_free(g->scratches);
     prefix_finish(&g->prefix);
     kv_pool_finish(&g->kv);
     mem_free(g->guessers);
@@ -200,12 +215,38 @@ static bool check_ids(const struct engine *g, const uint32_t *tokens, uint32_t n
     return true;
 }
 
-static void sample(struct engine *g, struct engine_seq *s, uint32_t row)
+/* The token behind s's last, from the logits of s->row. */
+static void sample(const struct engine *g, struct engine_seq *s, struct sampler_scratch *scratch)
 {
     s->is_due = false;
-    s->row = row;
-    s->has_token = sampler_sample(&s->sampler, &g->scratch, forward_logits(&g->forward, row),
+    s->has_token = sampler_sample(&s->sampler, scratch, forward_logits(&g->forward, s->row),
                                   &s->token, &s->error);
+}
+
+struct sampling {
+    struct engine *g;
+    uint32_t n; /* of g->picked, from the first on */
+    _Atomic uint32_t next;
+};
+
+static void sampling_worker(void *argument, unsigned thread)
+{
+    struct sampling *p = argument;
+    uint32_t i, end;
+    while (thread < p->g->n_scratches && pool_next_chunk(&p->next, p->n, 1, &i, &end)) {
+        sample(p->g, p->g->picked[i], &p->g->scratches[thread]);
+    }
+}
+
+/* A sequence's numbers are its own, so it does not matter who samples when. */
+static void sample_all(struct engine *g, uint32_t n)
+{
+    struct sampling sampling = {.g = g, .n = n};
+    if (n > 1) {
+        pool_run(g->forward.pool, sampling_worker, &sampling);
+    } else {
+        sampling_worker(&sampling, 0);
+    }
 }
 
 static void drop_guesses(struct engine *g, struct engine_seq *s)
@@ -222,7 +263,8 @@ static void confirm_guess(struct engine *g, struct engine_seq *s)
     uint32_t token = s->tokens[s->n_tokens++];
     speculation_add(&g->speculation, &s->guesses, s->tokens, s->n_tokens - 1, s->n_tokens);
     sampler_accept(&s->sampler, token);
-    sample(g, s, speculation_confirm(&g->speculation, &s->guesses));
+    s->row = speculation_confirm(&g->speculation, &s->guesses);
+    sample(g, s, &g->scratches[0]);
     if (s->guesses.left == 0) {
         drop_guesses(g, s);
     }
@@ -315,24 +357,24 @@ static void plan_step(struct engine *g)
     }
 }
 
-/* What the step gave to the i-th item, whose rows begin at these: rows of its prompt, and a token
- * when nothing of it waits any more. */
-static void finish_item(struct engine *g, uint32_t i, uint32_t logits_row, uint32_t hidden_row)
+/* What the step gave to the i-th item, whose rows begin at these: rows of its prompt. True when
+ * nothing of it waits any more, and a token is to follow. */
+static bool finish_item(struct engine *g, uint32_t i, uint32_t logits_row, uint32_t hidden_row)
 {
     struct engine_seq *s = g->picked[i];
     schedule_keep_pages(g, s);
     s->new_row = s->rows == ENGINE_HIDDEN ? hidden_row : logits_row;
     s->n_given += s->n_new;
     if (s->kv.n_tokens < s->n_tokens) {
-        return;
+        return false;
     }
     if (g->items[i].n_logits == 0) {
         s->is_due = false;
-        return;
+        return false;
     }
-    uint32_t row = logits_row + (s->n_new > 0 ? s->n_new - 1 : 0);
-    s->guesses.row = row + 1;
-    sample(g, s, row);
+    s->row = logits_row + (s->n_new > 0 ? s->n_new - 1 : 0);
+    s->guesses.row = s->row + 1;
+    return true;
 }
 
 bool engine_step(struct engine *g, bool *out_busy, struct error *e)
@@ -361,12 +403,15 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
         }
         return false;
     }
-    uint32_t logits_row = 0, hidden_row = 0;
+    uint32_t logits_row = 0, hidden_row = 0, n_sampled = 0;
     for (uint32_t i = 0; i < g->n_items; i++) {
-        finish_item(g, i, logits_row, hidden_row);
+        if (finish_item(g, i, logits_row, hidden_row)) {
+            g->picked[n_sampled++] = g->picked[i];
+        }
         logits_row += g->items[i].n_logits;
         hidden_row += g->items[i].n_hidden;
     }
+    sample_all(g, n_sampled);
     return true;
 }
 

@@ -132,7 +132,8 @@ struct engine {
     struct kv_pool kv;
     struct prefix prefix;
     struct forward forward;
-    struct sampler_scratch scratch;
+    struct sampler_scratch *scratches; /* (n_scratches) a thread of the pool's each */
+    uint32_t n_scratches;
     struct engine_seq *seqs;   /* (max_sequences) */
     struct engine_seq **order; /* (n_open) */
     uint32_t n_open;

@@ -456,6 +456,50 @@ static void filter(const struct sampler_params *p, struct sampler_scratch *w)
 
 /* --- choice */
 
+/* Whether the logits are taken as they are. */
+static bool changes_logits(const struct sampler *s)
+{
+    return s->params.n_logit_bias > 0 || s->recent != NULL ||
+           (s->params.n_ends > 0 && s->n_sampled < s->params.min_tokens);
+}
+
+/* The best of the logits as they are, read once and not copied. False, with nothing chosen, when
+ * one is NaN or +inf. */
+static bool choose_best_of(struct sampler_scratch *w, const float *logits)
+{
+    enum { LANES = 16 };
+    float best[LANES];
+    uint32_t bad[LANES] = {0}, n_whole = w->n_vocab / LANES * LANES;
+    for (uint32_t lane = 0; lane < LANES; lane++) {
+        best[lane] = -INFINITY;
+    }
+    for (uint32_t id = 0; id < n_whole; id += LANES) {
+        for (uint32_t lane = 0; lane < LANES; lane++) {
+            float x = logits[id + lane];
+            best[lane] = x > best[lane] ? x : best[lane];
+            bad[lane] |= !(x < INFINITY);
+        }
+    }
+    for (uint32_t id = n_whole; id < w->n_vocab; id++) {
+        best[0] = logits[id] > best[0] ? logits[id] : best[0];
+        bad[0] |= !(logits[id] < INFINITY);
+    }
+    for (uint32_t lane = 1; lane < LANES; lane++) {
+        best[0] = best[lane] > best[0] ? best[lane] : best[0];
+        bad[0] |= bad[lane];
+    }
+    if (bad[0] || best[0] == -INFINITY) {
+        return false;
+    }
+    uint32_t id = 0;
+    while (logits[id] != best[0]) {
+        id++;
+    }
+    w->candidates[0] = (struct sampler_candidate){(double)best[0], 1, id};
+    w->n_candidates = 1;
+    return true;
+}
+
 static void choose_best(struct sampler_scratch *w)
 {
     uint32_t best = 0;
@@ -494,6 +538,10 @@ bool sampler_sample_at(const struct sampler *s, struct sampler_scratch *w, const
 {
     const struct sampler_params *p = &s->params;
     w->n_candidates = 0;
+    if (p->temperature <= 0 && !changes_logits(s) && choose_best_of(w, logits)) {
+        *out_token = w->candidates[0].token;
+        return true;
+    }
     if (!copy_logits(w, logits, e)) {
         return false;
     }

@@ -429,6 +429,43 @@ static void ends_cannot_be_chosen_before_min_tokens_others(void **state)
 
 /* The whole vocabulary of Llama 3 in the two orders that are worst for a heap and for a quicksort.
  */
+/* A bias of nothing makes the long way of choosing the best, through copies. */
+static void the_best_is_the_same_read_once_or_copied(void **state)
+{
+    (void)state;
+    static const float odd[] = {-INFINITY, -0.0f, 0.0f, 3.0f, 3.0f, INFINITY, NAN};
+    const struct sampler_bias nothing = {0, 0.0f};
+    struct rng rng;
+    rng_init(&rng, 7);
+    for (uint32_t round = 0; round < 3000; round++) {
+        float logits[MAX_VOCAB];
+        uint32_t n = 1 + round % 70, n_odd = round % 7 + 1;
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t r = rng_next(&rng);
+            logits[i] = r % 4 > 0 ? odd[r / 4 % n_odd] : (float)(r / 4 % 9) - 6.0f;
+        }
+        uint32_t chosen[2] = {0};
+        bool ok[2];
+        struct error e[2] = {0};
+        for (size_t i = 0; i < 2; i++) {
+            struct sampler_params p;
+            struct sampler s;
+            struct sampler_scratch w;
+            sampler_params_default(&p);
+            p.temperature = 0;
+            p.logit_bias = &nothing;
+            p.n_logit_bias = i;
+            assert_true(sampler_init(&s, &p, n, NULL) && sampler_scratch_init(&w, n, NULL));
+            ok[i] = sampler_sample(&s, &w, logits, &chosen[i], &e[i]);
+            sampler_scratch_finish(&w);
+            sampler_finish(&s);
+        }
+        assert_int_equal(ok[0], ok[1]);
+        assert_int_equal(chosen[0], chosen[1]);
+        assert_string_equal(e[0].text, e[1].text);
+    }
+}
+
 static void sorted_logits_of_a_large_vocabulary_keep_the_right_tokens(void **state)
 {
     (void)state;
@@ -474,6 +511,7 @@ int main(void)
         cmocka_unit_test(running_out_of_memory_is_a_clean_error_at_every_allocation),
         cmocka_unit_test(penalties_of_the_answer_alone_spare_the_prompts_tokens),
         cmocka_unit_test(ends_cannot_be_chosen_before_min_tokens_others),
+        cmocka_unit_test(the_best_is_the_same_read_once_or_copied),
         cmocka_unit_test(sorted_logits_of_a_large_vocabulary_keep_the_right_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
