@@ -4,6 +4,10 @@
 /* ln 2 in two doubles; the first has 32 bits, so that its product with an exponent is exact. */
 #define LN2_HI 0x1.62e42fee00000p-1
 #define LN2_LO 0x1.a39ef35793c76p-33
+#define LOG2_E 0x1.71547652b82fep+0
+
+#define EXP_HIGHEST 0x1.62e42fefa39efp+9
+#define EXP_LOWEST  -0x1.6232bdd7abcd2p+9 /* ln 2^-1022 */
 
 static uint64_t to_bits(double x)
 {
@@ -25,16 +29,9 @@ static double round_nearest(double x)
     return (x + 0x1.8p+52) - 0x1.8p+52;
 }
 
-/* e^(x + low), |low| tiny beside x, x not NaN. As fmath_expf, with a polynomial of degree 12. */
-static double exp_sum(double x, double low)
+/* e^(x + low) / 2^n for n = the nearest integer of x / ln 2: in [sqrt(1/2), sqrt 2]. */
+static inline double exp_fraction(double x, double low, double n)
 {
-    if (x > 0x1.62e42fefa39efp+9) {
-        return INFINITY;
-    }
-    if (x < -0x1.6232bdd7abcd2p+9) { /* ln 2^-1022 */
-        return 0.0;
-    }
-    double n = round_nearest(x * 0x1.71547652b82fep+0);
     double hi = x - n * LN2_HI;
     double lo = low - n * LN2_LO;
     double r = hi + lo;
@@ -50,7 +47,20 @@ static double exp_sum(double x, double low)
     p = p * r + 0x1.5555555555556p-5;
     p = p * r + 0x1.5555555555557p-3;
     p = p * r + 0.5;
-    double y = 1.0 + (r + (p * (r * r) + (lo + lo * r)));
+    return 1.0 + (r + (p * (r * r) + (lo + lo * r)));
+}
+
+/* e^(x + low), |low| tiny beside x, x not NaN. As fmath_expf, with a polynomial of degree 12. */
+static double exp_sum(double x, double low)
+{
+    if (x > EXP_HIGHEST) {
+        return INFINITY;
+    }
+    if (x < EXP_LOWEST) {
+        return 0.0;
+    }
+    double n = round_nearest(x * LOG2_E);
+    double y = exp_fraction(x, low, n);
     /* In two steps: 2^1024 is no double, and y * 2^-1022 is normal or it is flushed. */
     int exponent = (int)n;
     int first = exponent / 2;
@@ -62,6 +72,27 @@ static double exp_sum(double x, double low)
 double fmath_exp(double x)
 {
     return x != x ? x : exp_sum(x, 0.0);
+}
+
+/* Without a branch, so that the compiler takes as many at once as the machine has lanes. The exponent
+ * is read off the bits of the sum that rounds it; halves of it differ from exp_sum()'s where it is
+ * odd and negative, their product does not. */
+void fmath_exp_all(double *x, size_t n_items)
+{
+    for (size_t i = 0; i < n_items; i++) {
+        double in = x[i];
+        double v = in < EXP_LOWEST ? EXP_LOWEST : in;
+        v = v > EXP_HIGHEST ? EXP_HIGHEST : v;
+        double shifted = v * LOG2_E + 0x1.8p+52;
+        double y = exp_fraction(v, 0.0, shifted - 0x1.8p+52);
+        uint64_t exponent = to_bits(shifted) - to_bits(0x1.8p+52) + 2046;
+        uint64_t first = exponent >> 1;
+        y = y * from_bits(first << 52);
+        y = y * from_bits((exponent - first) << 52);
+        y = y < 0x1p-1022 ? 0.0 : y;
+        y = in < EXP_LOWEST ? 0.0 : y;
+        x[i] = in > EXP_HIGHEST ? INFINITY : y;
+    }
 }
 
 /* x = 2^*exponent * m with m in [sqrt(1/2), sqrt 2); x positive, finite. Returns m. */

@@ -59,6 +59,9 @@ static inline float fmath_expf(float x)
 /* e^x within 1 ulp; results below 2^-1022 are 0; -inf -> 0, large x -> inf, NaN -> NaN. */
 double fmath_exp(double x);
 
+/* x[i] = fmath_exp(x[i]), bit by bit, several times as fast; none may be NaN. */
+void fmath_exp_all(double *x, size_t n_items);
+
 /* Natural logarithm within 1 ulp; 0 -> -inf, x < 0 -> NaN, inf -> inf, NaN -> NaN. */
 double fmath_log(double x);
 

@@ -358,10 +358,14 @@ static double max_logit(const struct sampler_scratch *w)
 static double softmax(struct sampler_scratch *w, double max, double temperature)
 {
     double sum = 0;
+    double *p = w->logits; /* which the candidates have */
     for (size_t i = 0; i < w->n_candidates; i++) {
-        struct sampler_candidate *c = &w->candidates[i];
-        c->p = fmath_exp((c->logit - max) / temperature);
-        sum += c->p;
+        p[i] = (w->candidates[i].logit - max) / temperature;
+    }
+    fmath_exp_all(p, w->n_candidates);
+    for (size_t i = 0; i < w->n_candidates; i++) {
+        w->candidates[i].p = p[i];
+        sum += p[i];
     }
     for (size_t i = 0; i < w->n_candidates; i++) {
         w->candidates[i].p /= sum;

@@ -85,6 +85,30 @@ static void exp_is_within_one_ulp(void **state)
     assert_true(isnan(fmath_exp(NAN)));
 }
 
+static void exp_of_many_is_that_of_each(void **state)
+{
+    (void)state;
+    enum { N = 37 }; /* at a time, so that lanes and what they leave get every kind */
+    static const double odd[] = {
+        -INFINITY, -1e300, -709.0,  -708.0, -0x1.6232bdd7abcd2p+9, -0.0, 0.0, 0x1.62e42fefa39efp+9,
+        709.79,    1e300,  INFINITY};
+    struct rng r;
+    rng_init(&r, 5);
+    for (int i = 0; i < N_POINTS / N; i++) {
+        double x[N], y[N];
+        for (int k = 0; k < N; k++) {
+            size_t kind = rng_next(&r) % (2 * sizeof odd / sizeof odd[0]);
+            x[k] = kind < sizeof odd / sizeof odd[0] ? odd[kind] : uniform(&r, -710.0, 710.0);
+            y[k] = x[k];
+        }
+        fmath_exp_all(y, N);
+        for (int k = 0; k < N; k++) {
+            double expected = fmath_exp(x[k]);
+            assert_memory_equal(&y[k], &expected, sizeof expected);
+        }
+    }
+}
+
 static void log_is_within_one_ulp(void **state)
 {
     (void)state;
@@ -200,6 +224,7 @@ int main(void)
         cmocka_unit_test(expf_is_within_one_ulp),
         cmocka_unit_test(expf_has_the_documented_corners),
         cmocka_unit_test(exp_is_within_one_ulp),
+        cmocka_unit_test(exp_of_many_is_that_of_each),
         cmocka_unit_test(log_is_within_one_ulp),
         cmocka_unit_test(sin_and_cos_are_within_two_ulp),
         cmocka_unit_test(pow_is_within_two_ulp),
