@@ -1,5 +1,5 @@
-/* attend.h - attention over one tile of keys, as the vector sets share it: what is computed when;
- * a set brings the three functions that touch vectors.
+/* attend.h - attention over one tile of integers (Q16, Q8_0), as the vector sets share it: what is
+ * computed when; a set brings the three functions that touch vectors. Halves: attend_f16.h.
  *
  * Scores and weighted sums are the same little matrix product: sums of rows (tokens x heads) times
  * groups of 16 lanes, where step n adds the product of two pairs of integers, factor[row][n] *
@@ -72,7 +72,7 @@ static inline void attend_scores(struct attend_block *b, attend_multiply_fn *mul
     multiply(&(struct attend_product){.n_rows = b->n_rows,
                                       .n_groups = (b->max_keys + 15) / 16,
                                       .n_steps = b->a->dim_k / 2,
-                                      .factors = b->a->q + b->first * dim,
+                                      .factors = (const int16_t *)b->a->q + b->first * dim,
                                       .factor_stride = dim,
                                       .type = b->a->type,
                                       .m = b->tile->k,

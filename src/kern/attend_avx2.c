@@ -118,9 +118,7 @@ static float scores(const struct attend_block *b, uint32_t r, float *p)
         score = _mm256_blendv_ps(max, score, valid_keys(i, b->n_keys[r]));
         max = _mm256_max_ps(score, max); /* max when score is NaN */
     }
-    __m128 max4 = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
-    max4 = _mm_max_ps(max4, _mm_movehl_ps(max4, max4));
-    return _mm_cvtss_f32(_mm_max_ss(max4, _mm_movehdup_ps(max4)));
+    return simd256_max(max);
 }
 
 static void weights(struct attend_block *b, uint32_t r)
@@ -181,6 +179,6 @@ static void merge(float *ma, float *la, float *oa, const float *mb, const float 
 
 void kern_fill_attend_avx2(struct kern_table *t)
 {
-    t->attend = attend;
+    t->attend[KERN_KV_Q16] = t->attend[KERN_KV_Q8_0] = attend;
     t->merge = merge;
 }

@@ -181,6 +181,6 @@ static void merge(float *ma, float *la, float *oa, const float *mb, const float 
 
 void kern_fill_attend_neon(struct kern_table *t)
 {
-    t->attend = attend;
+    t->attend[KERN_KV_Q16] = t->attend[KERN_KV_Q8_0] = attend;
     t->merge = merge;
 }

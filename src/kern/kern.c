@@ -31,20 +31,15 @@ enum {
 static kern_fill_fn *const fills_ref[] = {kern_fill_ref, kern_fill_matmul_ref, NULL};
 
 #if defined(__x86_64__)
-static kern_fill_fn *const fills_avx2[] = {kern_fill_store_act_avx2,
-                                           kern_fill_float_avx2,
-                                           kern_fill_attend_avx2,
-                                           kern_fill_matmul_q32_avx2,
-                                           kern_fill_matmul_q256_avx2,
-                                           kern_fill_matmul_dense_avx2,
-                                           NULL};
-static kern_fill_fn *const fills_avx512[] = {kern_fill_store_act_avx512,
-                                             kern_fill_float_avx512,
-                                             kern_fill_attend_avx512,
-                                             kern_fill_matmul_q32_avx512,
-                                             kern_fill_matmul_q256_avx512,
-                                             kern_fill_matmul_dense_avx512,
-                                             NULL};
+static kern_fill_fn *const fills_avx2[] = {kern_fill_store_act_avx2,    kern_fill_float_avx2,
+                                           kern_fill_attend_avx2,       kern_fill_attend_f16_avx2,
+                                           kern_fill_matmul_q32_avx2,   kern_fill_matmul_q256_avx2,
+                                           kern_fill_matmul_dense_avx2, NULL};
+static kern_fill_fn *const fills_avx512[] = {
+    kern_fill_store_act_avx512,    kern_fill_float_avx512,
+    kern_fill_attend_avx512,       kern_fill_attend_f16_avx512,
+    kern_fill_matmul_q32_avx512,   kern_fill_matmul_q256_avx512,
+    kern_fill_matmul_dense_avx512, NULL};
 #define BF16_AVX512 kern_fill_matmul_bf16_avx512
 #else
 static kern_fill_fn *const fills_avx2[] = {NULL};
@@ -53,13 +48,10 @@ static kern_fill_fn *const fills_avx512[] = {NULL};
 #endif
 
 #if defined(__aarch64__)
-static kern_fill_fn *const fills_neon[] = {kern_fill_store_act_neon,
-                                           kern_fill_float_neon,
-                                           kern_fill_attend_neon,
-                                           kern_fill_matmul_q32_neon,
-                                           kern_fill_matmul_q256_neon,
-                                           kern_fill_matmul_dense_neon,
-                                           NULL};
+static kern_fill_fn *const fills_neon[] = {kern_fill_store_act_neon,    kern_fill_float_neon,
+                                           kern_fill_attend_neon,       kern_fill_attend_f16_neon,
+                                           kern_fill_matmul_q32_neon,   kern_fill_matmul_q256_neon,
+                                           kern_fill_matmul_dense_neon, NULL};
 static kern_fill_fn *const fills_i8mm[] = {kern_fill_matmul_q32_i8mm, kern_fill_matmul_q256_i8mm,
                                            NULL};
 #else

@@ -117,12 +117,17 @@ typedef float kern_to_q8_fn(int8_t *dst, const float *src, uint32_t n);
 /* The same to quants of at most `max` < 2^15 in magnitude, which takes the place of 127. */
 typedef float kern_to_q16_fn(int16_t *dst, const float *src, uint32_t n, uint32_t max);
 
-/* Keys and values of KERN_ATTN_TILE tokens for one KV head, with a scale for each token's:
- *   k (KERN_ATTN_TILE/16, dim_k/2, 16, 2): two consecutive items of 16 keys side by side
- *   v (KERN_ATTN_TILE/2, dim_v, 2): every item of two consecutive tokens
- *   kd, vd (KERN_ATTN_TILE): the scales
- * Q16: int16 (to_q16 with kern_kv_item_max), Q8_0: int8 (to_q8). */
-enum kern_kv { KERN_KV_Q16, KERN_KV_Q8_0, KERN_KV_COUNT };
+/* dst = src rounded to the nearest half, even of two; a NaN stays one, what is too large becomes
+ * infinite. n items, n a multiple of 16. */
+typedef void kern_to_f16_fn(uint16_t *dst, const float *src, uint32_t n);
+
+/* Keys and values of KERN_ATTN_TILE tokens for one KV head, S items side by side:
+ *   k (KERN_ATTN_TILE/16, dim_k/S, 16, S): S consecutive items of 16 keys
+ *   v (KERN_ATTN_TILE/S, dim_v, S): every item of S consecutive tokens
+ *   kd, vd (KERN_ATTN_TILE): a scale for each token's
+ * Q16: int16 (to_q16 with kern_kv_item_max), Q8_0: int8 (to_q8), both with S = 2; F16: halves
+ * (to_f16), S = 1, and no scales. */
+enum kern_kv { KERN_KV_Q16, KERN_KV_Q8_0, KERN_KV_F16, KERN_KV_COUNT };
 struct kern_kv_tile {
     void *k, *v;
     float *kd, *vd;
@@ -130,24 +135,38 @@ struct kern_kv_tile {
 
 static inline size_t kern_kv_item_bytes(enum kern_kv type)
 {
-    return type == KERN_KV_Q16 ? sizeof(int16_t) : sizeof(int8_t);
+    return type == KERN_KV_Q8_0 ? sizeof(int8_t) : sizeof(int16_t);
+}
+
+static inline bool kern_kv_has_scales(enum kern_kv type)
+{
+    return type != KERN_KV_F16;
+}
+
+/* S above. */
+static inline size_t kern_kv_side_by_side(enum kern_kv type)
+{
+    return type == KERN_KV_F16 ? 1 : 2;
 }
 
 /* Where item d of token `slot` lies in k and in v. */
-static inline size_t kern_kv_key_at(size_t dim_k, size_t slot, size_t d)
+static inline size_t kern_kv_key_at(enum kern_kv type, size_t dim_k, size_t slot, size_t d)
 {
-    return (slot / 16 * dim_k + d / 2 * 2) * 16 + slot % 16 * 2 + d % 2;
+    size_t n = kern_kv_side_by_side(type);
+    return (slot / 16 * dim_k + d / n * n) * 16 + slot % 16 * n + d % n;
 }
 
-static inline size_t kern_kv_value_at(size_t dim_v, size_t slot, size_t d)
+static inline size_t kern_kv_value_at(enum kern_kv type, size_t dim_v, size_t slot, size_t d)
 {
-    return (slot / 2 * dim_v + d) * 2 + slot % 2;
+    size_t n = kern_kv_side_by_side(type);
+    return (slot / n * dim_v + d) * n + slot % n;
 }
 
 enum { KERN_ATTN_ROWS = 32, KERN_ATTN_MAX_DIM = 256 };
 
-/* The largest quants of keys and values, of queries, and of weights: such that an int32 holds any
- * sum of their products. 12 bits and a sign on either side are more than f16 has in mantissas. */
+/* The largest quants of keys and values, of queries, and of weights (Q16, Q8_0): such that an int32
+ * holds any sum of their products. 12 bits and a sign on either side are more than f16 has in
+ * mantissas. */
 static inline uint32_t kern_kv_item_max(enum kern_kv type)
 {
     return type == KERN_KV_Q16 ? 4095 : 127;
@@ -171,21 +190,23 @@ static inline uint32_t kern_attn_weight_max(enum kern_kv type)
 
 /* Attention of rows (token, head) that share one KV head, over one tile of keys.
  * shapes  q (n_rows, dim_k), qd (n_rows): queries times 1/sqrt(dim_k), each quantised by to_q16
- *         with kern_attn_query_max; n_keys[row]: the row sees keys 0..n_keys-1 of this tile (0: it
- *         is left as it is)
+ *         with kern_attn_query_max (F16: q is floats, qd not read); n_keys[row]: the row sees keys
+ *         0..n_keys-1 of this tile (0: it is left as it is)
  *         m, l (n_rows), o (n_rows, dim_v): running maximum, sum, weighted sum; start -inf, 0, 0
  * needs   dim_k, dim_v multiples of 16 and at most 256; n_rows <= KERN_ATTN_ROWS; m not NaN
  * order   i < n_keys (the rest of the tile is not used and may hold anything):
- *         s[i] = (float)isum * (qd * kd[i]), isum the exact sum over d of q[d] * k[i][d];
+ *         s[i] = (float)isum * (qd * kd[i]), isum the exact sum over d of q[d] * k[i][d]
+ *         (F16: s[i] = 0; per d, ascending: s[i] = fmaf(q[d], k[i][d], s[i]));
  *         mt = max over i of s[i], NaN left out; mn = max(m, mt) + 0 (so never -0);
  *         c = exp(m - mn); p[i] = exp(s[i] - mn); sum = lane sums over i (lane i % 16, ascending,
- *         plain additions) added by halves; l = fmaf(l, c, sum); p[i] = p[i] * vd[i];
- *         pq[i], pd = p quantised as by to_q16 with kern_attn_weight_max;
- *         o = fmaf((float)isum, pd, o * c), isum the exact sum over i of pq[i] * v[i]; m = mn */
+ *         plain additions) added by halves; l = fmaf(l, c, sum); m = mn;
+ *         p[i] = p[i] * vd[i]; pq[i], pd = p quantised as by to_q16 with kern_attn_weight_max;
+ *         o = fmaf((float)isum, pd, o * c), isum the exact sum over i of pq[i] * v[i]
+ *         (F16, for the last two lines: o = o * c; per i, ascending: o = fmaf(p[i], v[i], o)) */
 struct kern_attn {
     enum kern_kv type; /* of the tile */
     uint32_t n_rows, dim_k, dim_v;
-    const int16_t *q;
+    const void *q; /* int16, or floats */
     const float *qd;
     float *m, *l, *o;
     ptrdiff_t ahead; /* bytes from this tile to the next one, which is fetched meanwhile; 0: none */
@@ -211,7 +232,8 @@ struct kern_table {
     kern_add_fn *add;
     kern_to_q8_fn *to_q8;
     kern_to_q16_fn *to_q16;
-    kern_attend_fn *attend;
+    kern_to_f16_fn *to_f16;
+    kern_attend_fn *attend[KERN_KV_COUNT]; /* by kern_attn.type */
     kern_merge_fn *merge;
 };
 

@@ -18,15 +18,16 @@ kern_fill_fn kern_fill_ref, kern_fill_matmul_ref, kern_fill_matmul_bf16_ref;
 
 /* x86-64 only. */
 kern_fill_fn kern_fill_store_act_avx2, kern_fill_store_act_avx512;
-kern_fill_fn kern_fill_float_avx2, kern_fill_attend_avx2;
-kern_fill_fn kern_fill_float_avx512, kern_fill_attend_avx512;
+kern_fill_fn kern_fill_float_avx2, kern_fill_attend_avx2, kern_fill_attend_f16_avx2;
+kern_fill_fn kern_fill_float_avx512, kern_fill_attend_avx512, kern_fill_attend_f16_avx512;
 
 kern_fill_fn kern_fill_matmul_q32_avx2, kern_fill_matmul_q256_avx2, kern_fill_matmul_dense_avx2;
 kern_fill_fn kern_fill_matmul_q32_avx512, kern_fill_matmul_q256_avx512,
     kern_fill_matmul_dense_avx512, kern_fill_matmul_bf16_avx512;
 
 /* aarch64 only. */
-kern_fill_fn kern_fill_store_act_neon, kern_fill_float_neon, kern_fill_attend_neon;
+kern_fill_fn kern_fill_store_act_neon, kern_fill_float_neon, kern_fill_attend_neon,
+    kern_fill_attend_f16_neon;
 kern_fill_fn kern_fill_matmul_q32_neon, kern_fill_matmul_q256_neon, kern_fill_matmul_dense_neon;
 kern_fill_fn kern_fill_matmul_q32_i8mm, kern_fill_matmul_q256_i8mm;
 

@@ -178,58 +178,109 @@ static float to_q16(int16_t *dst, const float *src, uint32_t n, uint32_t max)
     return d;
 }
 
-/* Item `at` of the keys or values of a tile. */
+static void to_f16(uint16_t *dst, const float *src, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        dst[i] = half_f32_to_f16(src[i]);
+    }
+}
+
+/* Item `at` of the integers of a tile. */
 static int32_t kv_item(enum kern_kv type, const void *items, size_t at)
 {
     return type == KERN_KV_Q16 ? ((const int16_t *)items)[at] : ((const int8_t *)items)[at];
 }
 
-/* p[i] = exp(score of key i - *mn) for i < n_keys; *mn enters as the running maximum and leaves as
- * the new one. Returns the sum of p. */
-static float attend_weights(const struct kern_attn *a, uint32_t row,
-                            const struct kern_kv_tile *tile, uint32_t n_keys, float *mn,
+static float attend_score(const struct kern_attn *a, uint32_t row, const struct kern_kv_tile *tile,
+                          uint32_t key)
+{
+    const int16_t *q = (const int16_t *)a->q + (size_t)row * a->dim_k;
+    int32_t sum = 0;
+    for (uint32_t d = 0; d < a->dim_k; d++) {
+        sum += q[d] * kv_item(a->type, tile->k, kern_kv_key_at(a->type, a->dim_k, key, d));
+    }
+    return (float)sum * (a->qd[row] * tile->kd[key]);
+}
+
+static float attend_score_f16(const struct kern_attn *a, uint32_t row,
+                              const struct kern_kv_tile *tile, uint32_t key)
+{
+    const float *q = (const float *)a->q + (size_t)row * a->dim_k;
+    const uint16_t *k = tile->k;
+    float s = 0.0f;
+    for (uint32_t d = 0; d < a->dim_k; d++) {
+        s = fmaf(q[d], half_f16_to_f32(k[kern_kv_key_at(KERN_KV_F16, a->dim_k, key, d)]), s);
+    }
+    return s;
+}
+
+/* p enters as scores and leaves as exp(score - the new maximum); m and l of the row become the new
+ * ones. Returns c. */
+static float attend_weights(const struct kern_attn *a, uint32_t row, uint32_t n_keys,
                             float p[KERN_ATTN_TILE])
 {
-    const int16_t *q = a->q + (size_t)row * a->dim_k;
-    float max = *mn;
+    float mn = a->m[row];
     for (uint32_t i = 0; i < n_keys; i++) {
-        int32_t sum = 0;
-        for (uint32_t d = 0; d < a->dim_k; d++) {
-            sum += q[d] * kv_item(a->type, tile->k, kern_kv_key_at(a->dim_k, i, d));
-        }
-        p[i] = (float)sum * (a->qd[row] * tile->kd[i]);
-        max = p[i] > max ? p[i] : max;
+        mn = p[i] > mn ? p[i] : mn;
     }
-    *mn = max + 0.0f;
+    mn += 0.0f;
     float lanes[KERN_LANES] = {0};
     for (uint32_t i = 0; i < n_keys; i++) {
-        p[i] = fmath_expf(p[i] - *mn);
+        p[i] = fmath_expf(p[i] - mn);
         lanes[i % KERN_LANES] += p[i];
     }
-    return kern_sum_lanes(lanes);
+    float c = fmath_expf(a->m[row] - mn);
+    a->m[row] = mn;
+    a->l[row] = fmaf(a->l[row], c, kern_sum_lanes(lanes));
+    return c;
+}
+
+static void attend_add(const struct kern_attn *a, uint32_t row, const struct kern_kv_tile *tile,
+                       uint32_t n_keys, float p[KERN_ATTN_TILE], float c)
+{
+    float *o = a->o + (size_t)row * a->dim_v;
+    int16_t pq[KERN_ATTN_TILE];
+    for (uint32_t i = 0; i < n_keys; i++) {
+        p[i] *= tile->vd[i];
+    }
+    float pd = to_q16(pq, p, n_keys, kern_attn_weight_max(a->type));
+    for (uint32_t d = 0; d < a->dim_v; d++) {
+        int32_t isum = 0;
+        for (uint32_t i = 0; i < n_keys; i++) {
+            isum += pq[i] * kv_item(a->type, tile->v, kern_kv_value_at(a->type, a->dim_v, i, d));
+        }
+        o[d] = fmaf((float)isum, pd, o[d] * c);
+    }
+}
+
+static void attend_add_f16(const struct kern_attn *a, uint32_t row, const struct kern_kv_tile *tile,
+                           uint32_t n_keys, const float p[KERN_ATTN_TILE], float c)
+{
+    float *o = a->o + (size_t)row * a->dim_v;
+    const uint16_t *v = tile->v;
+    for (uint32_t d = 0; d < a->dim_v; d++) {
+        float sum = o[d] * c;
+        for (uint32_t i = 0; i < n_keys; i++) {
+            sum =
+                fmaf(p[i], half_f16_to_f32(v[kern_kv_value_at(KERN_KV_F16, a->dim_v, i, d)]), sum);
+        }
+        o[d] = sum;
+    }
 }
 
 static void attend_row(const struct kern_attn *a, uint32_t row, const struct kern_kv_tile *tile,
                        uint32_t n_keys)
 {
+    bool is_f16 = a->type == KERN_KV_F16;
     float p[KERN_ATTN_TILE];
-    int16_t pq[KERN_ATTN_TILE];
-    float mn = a->m[row];
-    float sum = attend_weights(a, row, tile, n_keys, &mn, p);
     for (uint32_t i = 0; i < n_keys; i++) {
-        p[i] *= tile->vd[i];
+        p[i] = (is_f16 ? attend_score_f16 : attend_score)(a, row, tile, i);
     }
-    float pd = to_q16(pq, p, n_keys, kern_attn_weight_max(a->type));
-    float c = fmath_expf(a->m[row] - mn);
-    a->m[row] = mn;
-    a->l[row] = fmaf(a->l[row], c, sum);
-    float *o = a->o + (size_t)row * a->dim_v;
-    for (uint32_t d = 0; d < a->dim_v; d++) {
-        int32_t isum = 0;
-        for (uint32_t i = 0; i < n_keys; i++) {
-            isum += pq[i] * kv_item(a->type, tile->v, kern_kv_value_at(a->dim_v, i, d));
-        }
-        o[d] = fmaf((float)isum, pd, o[d] * c);
+    float c = attend_weights(a, row, n_keys, p);
+    if (is_f16) {
+        attend_add_f16(a, row, tile, n_keys, p, c);
+    } else {
+        attend_add(a, row, tile, n_keys, p, c);
     }
 }
 
@@ -265,6 +316,7 @@ void kern_fill_ref(struct kern_table *t)
     t->add = add;
     t->to_q8 = to_q8;
     t->to_q16 = to_q16;
-    t->attend = attend;
+    t->to_f16 = to_f16;
+    t->attend[KERN_KV_Q16] = t->attend[KERN_KV_Q8_0] = t->attend[KERN_KV_F16] = attend;
     t->merge = merge;
 }

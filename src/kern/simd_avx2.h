@@ -48,6 +48,14 @@ static inline float simd256_sum(__m256 low, __m256 high)
     return _mm_cvtss_f32(_mm_add_ss(sum2, _mm_movehdup_ps(sum2)));
 }
 
+/* The largest of 8 lanes, none NaN. */
+static inline float simd256_max(__m256 x)
+{
+    __m128 max4 = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    max4 = _mm_max_ps(max4, _mm_movehl_ps(max4, max4));
+    return _mm_cvtss_f32(_mm_max_ss(max4, _mm_movehdup_ps(max4)));
+}
+
 /* The largest of 8 lanes. */
 static inline uint32_t simd256_max_bits(__m256i bits)
 {

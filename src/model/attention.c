@@ -23,11 +23,11 @@ static void store_q16(const struct forward *f, const struct kern_kv_tile *tile, 
     int16_t items[KERN_ATTN_MAX_DIM], *k = tile->k, *v = tile->v;
     tile->kd[slot] = f->model->kern->to_q16(items, key, dim_k, max);
     for (uint32_t d = 0; d < dim_k; d++) {
-        k[kern_kv_key_at(dim_k, slot, d)] = items[d];
+        k[kern_kv_key_at(KERN_KV_Q16, dim_k, slot, d)] = items[d];
     }
     tile->vd[slot] = f->model->kern->to_q16(items, value, dim_v, max);
     for (uint32_t d = 0; d < dim_v; d++) {
-        v[kern_kv_value_at(dim_v, slot, d)] = items[d];
+        v[kern_kv_value_at(KERN_KV_Q16, dim_v, slot, d)] = items[d];
     }
 }
 
@@ -38,16 +38,32 @@ static void store_q8_0(const struct forward *f, const struct kern_kv_tile *tile,
     int8_t items[KERN_ATTN_MAX_DIM], *k = tile->k, *v = tile->v;
     tile->kd[slot] = f->model->kern->to_q8(items, key, dim_k);
     for (uint32_t d = 0; d < dim_k; d++) {
-        k[kern_kv_key_at(dim_k, slot, d)] = items[d];
+        k[kern_kv_key_at(KERN_KV_Q8_0, dim_k, slot, d)] = items[d];
     }
     tile->vd[slot] = f->model->kern->to_q8(items, value, dim_v);
     for (uint32_t d = 0; d < dim_v; d++) {
-        v[kern_kv_value_at(dim_v, slot, d)] = items[d];
+        v[kern_kv_value_at(KERN_KV_Q8_0, dim_v, slot, d)] = items[d];
     }
 }
 
+static void store_f16(const struct forward *f, const struct kern_kv_tile *tile, uint32_t slot,
+                      const float *key, const float *value)
+{
+    uint32_t dim_k = f->kv->dim_k, dim_v = f->kv->dim_v;
+    uint16_t items[KERN_ATTN_MAX_DIM], *k = tile->k, *v = tile->v;
+    f->model->kern->to_f16(items, key, dim_k);
+    for (uint32_t d = 0; d < dim_k; d++) {
+        k[kern_kv_key_at(KERN_KV_F16, dim_k, slot, d)] = items[d];
+    }
+    f->model->kern->to_f16(v + kern_kv_value_at(KERN_KV_F16, dim_v, slot, 0), value, dim_v);
+}
+
+typedef void store_fn(const struct forward *f, const struct kern_kv_tile *tile, uint32_t slot,
+                      const float *key, const float *value);
+
 void attention_store(const struct forward *f, uint32_t layer, uint32_t begin, uint32_t end)
 {
+    static store_fn *const stores[KERN_KV_COUNT] = {store_q16, store_q8_0, store_f16};
     const struct model_config *c = &f->model->config;
     for (uint32_t t = begin; t < end; t++) {
         const struct kv_seq *s = f->items[f->item_of[t]].seq;
@@ -56,7 +72,7 @@ void attention_store(const struct forward *f, uint32_t layer, uint32_t begin, ui
             struct kern_kv_tile tile = tile_of(f, s, f->position[t], layer, h);
             const float *key = f->k + ((size_t)t * c->n_kv_heads + h) * c->dim_k;
             const float *value = f->v + ((size_t)t * c->n_kv_heads + h) * c->dim_v;
-            (f->kv->type == KERN_KV_Q16 ? store_q16 : store_q8_0)(f, &tile, slot, key, value);
+            stores[f->kv->type](f, &tile, slot, key, value);
         }
     }
 }
@@ -91,15 +107,19 @@ static uint32_t row_position(const struct forward *f, const struct task *task, u
 static void load_queries(const struct forward *f, const struct task *task,
                          struct forward_scratch *s)
 {
+    bool is_f16 = f->kv->type == KERN_KV_F16;
     uint32_t dim = f->model->config.dim_k;
-    uint32_t max = kern_attn_query_max(f->kv->type, dim);
+    uint32_t max = kern_attn_query_max(f->kv->type, dim); /* unless f16 */
     float scale = 1.0f / sqrtf((float)dim), scaled[KERN_ATTN_MAX_DIM];
     for (uint32_t row = 0; row < task->n; row++) {
         const float *q = f->q + row_offset(f, task, row, dim);
+        float *out = is_f16 ? s->q_f32 + row * dim : scaled;
         for (uint32_t d = 0; d < dim; d++) {
-            scaled[d] = q[d] * scale;
+            out[d] = q[d] * scale;
         }
-        s->qd[row] = f->model->kern->to_q16(s->q + row * dim, scaled, dim, max);
+        if (!is_f16) {
+            s->qd[row] = f->model->kern->to_q16(s->q + row * dim, scaled, dim, max);
+        }
     }
 }
 
@@ -121,7 +141,7 @@ static void attend_span(const struct forward *f, const struct task *task, struct
                           .n_rows = task->n,
                           .dim_k = c->dim_k,
                           .dim_v = c->dim_v,
-                          .q = s->q,
+                          .q = s->q, /* where q_f32 lies, too */
                           .qd = s->qd,
                           .m = s->m,
                           .l = s->l,
@@ -141,7 +161,7 @@ static void attend_span(const struct forward *f, const struct task *task, struct
                                  ? tile_of(f, task->item->seq, next, task->layer, task->kv_head).k
                                  : kv.k;
         a.ahead = next_k - (const char *)kv.k;
-        f->model->kern->attend(&a, &kv, n_keys);
+        f->model->kern->attend[a.type](&a, &kv, n_keys);
     }
 }
 

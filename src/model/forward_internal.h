@@ -6,7 +6,10 @@
 
 /* Rows (token, head) of one attention task; o and q by dimension. */
 struct forward_scratch {
-    int16_t q[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM]; /* quantised with scales qd */
+    union {                                            /* queries */
+        int16_t q[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM]; /* quantised with scales qd */
+        float q_f32[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM];
+    };
     float qd[KERN_ATTN_ROWS];
     float o[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM];       /* of the running span of keys */
     float o_total[KERN_ATTN_ROWS * KERN_ATTN_MAX_DIM]; /* of all spans so far */

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const char *const type_names[KERN_KV_COUNT] = {"q16", "q8_0"};
+static const char *const type_names[KERN_KV_COUNT] = {"q16", "q8_0", "f16"};
 
 bool kv_type_parse(const char *name, enum kern_kv *out)
 {

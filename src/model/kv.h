@@ -1,9 +1,10 @@
-/* kv.h - paged KV cache: pages of KERN_ATTN_TILE tokens, q16 or q8_0, shared by all sequences.
+/* kv.h - paged KV cache: pages of KERN_ATTN_TILE tokens, shared by all sequences.
  *
  * A page holds, for every layer and KV head, one attention tile (kern.h): its arrays one behind the
  * other, k, v, kd, vd, each starting at a multiple of 64 bytes, so that a token takes
- * (dim_k + dim_v) * 2 + 8 bytes (q16) or dim_k + dim_v + 8 (q8_0) of every tile. q8_0 has one scale
- * for a row of dim_k or dim_v items, where a block of the file format of that name has 32.
+ * (dim_k + dim_v) * 2 + 8 bytes (q16), dim_k + dim_v + 8 (q8_0) or (dim_k + dim_v) * 2 (f16, which
+ * has no scales) of every tile. q8_0 has one scale for a row of dim_k or dim_v items, where a block
+ * of the file format of that name has 32.
  *
  * Pages are counted: several sequences, and the prefix cache (engine/prefix.h), may hold the same
  * one, as keys and values depend on the tokens before them alone. A sequence writes only to pages
@@ -48,7 +49,8 @@ uint64_t kv_bytes(const struct model_config *c, enum kern_kv type, uint64_t n_to
 /* Bytes of one token's key and value for one layer and KV head. */
 static inline size_t kv_row_bytes(enum kern_kv type, size_t dim_k, size_t dim_v)
 {
-    return (dim_k + dim_v) * kern_kv_item_bytes(type) + 2 * sizeof(float);
+    size_t scale_bytes = kern_kv_has_scales(type) ? 2 * sizeof(float) : 0;
+    return (dim_k + dim_v) * kern_kv_item_bytes(type) + scale_bytes;
 }
 
 /* Pages that n_tokens tokens take. */
@@ -61,7 +63,7 @@ static inline uint64_t kv_pages_for(uint64_t n_tokens)
 void kv_page_hold(struct kv_pool *p, uint32_t page);
 void kv_page_release(struct kv_pool *p, uint32_t page);
 
-/* "q16", "q8_0" -> type; false for any other name. */
+/* "q16", "q8_0", "f16" -> type; false for any other name. */
 bool kv_type_parse(const char *name, enum kern_kv *out);
 const char *kv_type_name(enum kern_kv type);
 
@@ -94,8 +96,12 @@ static inline struct kern_kv_tile kv_tile(const struct kv_pool *p, uint32_t page
     char *k =
         p->data + page * p->page_bytes + ((size_t)layer * p->n_kv_heads + head) * p->tile_bytes;
     char *v = k + p->dim_k * item_bytes;
-    float *kd = (float *)(void *)(v + p->dim_v * item_bytes);
-    return (struct kern_kv_tile){.k = k, .v = v, .kd = kd, .vd = kd + KERN_ATTN_TILE};
+    struct kern_kv_tile tile = {.k = k, .v = v};
+    if (kern_kv_has_scales(p->type)) {
+        tile.kd = (float *)(void *)(v + p->dim_v * item_bytes);
+        tile.vd = tile.kd + KERN_ATTN_TILE;
+    }
+    return tile;
 }
 
 #endif

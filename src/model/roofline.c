@@ -53,7 +53,12 @@ struct roofline_work roofline_work(const struct model *m, const struct roofline_
     double row_bytes = (double)kv_row_bytes(s->kv_type, c->dim_k, c->dim_v);
     w.bytes += row_bytes * c->n_layers * c->n_kv_heads * (double)s->n_cached;
     double dims = (double)(c->dim_k + c->dim_v) * c->n_layers;
-    w.int8_ops += INT8_PER_INT16 * OPS_PER_PRODUCT * dims * c->n_heads * (double)s->n_keys;
+    double ops = OPS_PER_PRODUCT * dims * c->n_heads * (double)s->n_keys;
+    if (s->kv_type == KERN_KV_F16) {
+        w.f32_ops += ops;
+    } else {
+        w.int8_ops += INT8_PER_INT16 * ops;
+    }
     return w;
 }
 

@@ -3,7 +3,8 @@
  *
  * Counted are the packed weights once a pass, keys and values of each sequence once, and the
  * multiplications and additions of matrices and attention (those of 16-bit integers as two of 8
- * bits); not norms, activations and the sampler, which a perfect program would hide.
+ * bits, those of halves as floats); not norms, activations and the sampler, which a perfect program
+ * would hide.
  * Pure functions, thread-safe.
  * source  Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009 */
 #ifndef MODEL_ROOFLINE_H

@@ -1,4 +1,5 @@
-/* check_attend.c - attention over one tile of keys of either type, and merging partial results. */
+/* check_attend.c - attention over one tile of keys of every type, and merging partial results. */
+#include "base/half.h"
 #include "check.h"
 
 #include <math.h>
@@ -13,7 +14,7 @@ struct attend_case {
     struct check_buf q, qd, k, v, kd, vd;
 };
 
-static const char *const slots[KERN_KV_COUNT] = {"attend q16", "attend q8_0"};
+static const char *const slots[KERN_KV_COUNT] = {"attend q16", "attend q8_0", "attend f16"};
 
 /* An integer within +-max; for CHECK_EDGE the largest or one less, so that sums of products come
  * near what int32 holds. */
@@ -35,11 +36,29 @@ static void fill_words(struct check *c, int16_t *x, size_t n, uint32_t max, enum
     }
 }
 
+/* Halves; for CHECK_EDGE any that are finite, else what the floats become: large ones infinite,
+ * small ones denormal or 0. */
+static void fill_halves(struct check *c, uint16_t *x, size_t n, enum check_fill fill)
+{
+    for (size_t i = 0; i < n; i++) {
+        float f;
+        check_fill_f32(c, &f, 1, fill);
+        x[i] = half_f32_to_f16(f);
+        if (fill == CHECK_EDGE) {
+            x[i] = (uint16_t)(check_random(c, 1u << 16) & ~(1u << (10 + check_random(c, 5))));
+        }
+    }
+}
+
 static void fill_items(struct check *c, struct check_buf *b, enum kern_kv type, size_t n,
                        enum check_fill fill)
 {
     size_t item_bytes = kern_kv_item_bytes(type);
     void *items = check_buf_init(b, n * item_bytes, item_bytes * check_random(c, 16));
+    if (type == KERN_KV_F16) {
+        fill_halves(c, items, n, fill);
+        return;
+    }
     if (type == KERN_KV_Q16) {
         fill_words(c, items, n, kern_kv_item_max(type), fill);
         return;
@@ -60,39 +79,61 @@ static void fill_scales(struct check *c, struct check_buf *b, size_t n, double m
     }
 }
 
-/* Makes NaN of the scales of key `key`, which no row sees, and of its items what no key has. */
-static void spoil_key(struct attend_case *a, uint32_t key)
+/* Such that scores of normal rows are within some tens. */
+static void fill_queries(struct check *c, struct attend_case *a, enum check_fill fill)
 {
-    size_t item_bytes = kern_kv_item_bytes(a->type);
+    size_t n = (size_t)a->n_rows * a->dim_k;
+    uint32_t max = kern_attn_query_max(a->type, a->dim_k);
+    fill_scales(c, &a->qd, a->n_rows, max * sqrt(a->dim_k), fill);
+    if (a->type != KERN_KV_F16) {
+        fill_words(c, check_buf_init(&a->q, n * 2, 2 * check_random(c, 16)), n, max, fill);
+        return;
+    }
+    float *q = check_buf_init(&a->q, n * sizeof *q, 4 * check_random(c, 16));
+    check_fill_f32(c, q, n, fill);
+    for (size_t i = 0; i < n; i++) {
+        q[i] /= sqrtf((float)a->dim_k);
+    }
+}
+
+/* Makes NaN of the scales of key `key` and of its halves; of its integers, unless some row sees
+ * them, what no key has. */
+static void spoil_key(struct attend_case *a, uint32_t key, bool is_seen)
+{
+    enum kern_kv type = a->type;
+    size_t item_bytes = kern_kv_item_bytes(type);
+    int byte = type == KERN_KV_F16 ? 0xFF : 0x80;
     ((float *)a->kd.p)[key] = ((float *)a->vd.p)[key] = NAN;
+    if (is_seen && type != KERN_KV_F16) {
+        return;
+    }
     for (uint32_t d = 0; d < a->dim_k; d++) {
-        memset((char *)a->k.p + kern_kv_key_at(a->dim_k, key, d) * item_bytes, 0x80, item_bytes);
+        size_t at = kern_kv_key_at(type, a->dim_k, key, d);
+        memset((char *)a->k.p + at * item_bytes, byte, item_bytes);
     }
     for (uint32_t d = 0; d < a->dim_v; d++) {
-        memset((char *)a->v.p + kern_kv_value_at(a->dim_v, key, d) * item_bytes, 0x80, item_bytes);
+        size_t at = kern_kv_value_at(type, a->dim_v, key, d);
+        memset((char *)a->v.p + at * item_bytes, byte, item_bytes);
     }
 }
 
 static void case_init(struct check *c, struct attend_case *a, enum check_fill fill)
 {
-    size_t n_q = (size_t)a->n_rows * a->dim_k;
-    uint32_t q_max = kern_attn_query_max(a->type, a->dim_k);
-    int16_t *q = check_buf_init(&a->q, n_q * sizeof *q, 2 * check_random(c, 16));
-    fill_words(c, q, n_q, q_max, fill);
-    /* scores of normal rows are within some tens */
-    fill_scales(c, &a->qd, a->n_rows, q_max * sqrt(a->dim_k), fill);
+    fill_queries(c, a, fill);
     fill_items(c, &a->k, a->type, (size_t)KERN_ATTN_TILE * a->dim_k, fill);
     fill_items(c, &a->v, a->type, (size_t)KERN_ATTN_TILE * a->dim_v, fill);
     fill_scales(c, &a->kd, KERN_ATTN_TILE, kern_kv_item_max(a->type), fill);
     fill_scales(c, &a->vd, KERN_ATTN_TILE, kern_kv_item_max(a->type), fill);
-    /* what lies behind the last key any row sees may be anything */
+    /* what lies behind the last key of a row may be anything: spoilt are keys that no row sees, or
+     * those that not all see */
+    bool wants_all = check_random(c, 4) == 0;
     for (uint32_t key = 0; key < KERN_ATTN_TILE; key++) {
-        bool seen = false;
+        uint32_t n_seeing = 0;
         for (uint32_t row = 0; row < a->n_rows; row++) {
-            seen = seen || key < a->n_keys[row];
+            n_seeing += key < a->n_keys[row];
         }
-        if (!seen) {
-            spoil_key(a, key);
+        if (n_seeing < (wants_all ? a->n_rows : 1)) {
+            spoil_key(a, key, n_seeing > 0);
         }
     }
 }
@@ -114,17 +155,22 @@ static size_t state_floats(const struct attend_case *a)
 
 static void call_case(const struct attend_case *a, const struct kern_table *set, float *state)
 {
+    bool has_scales = kern_kv_has_scales(a->type);
     struct kern_attn attn = {.type = a->type,
                              .n_rows = a->n_rows,
                              .dim_k = a->dim_k,
                              .dim_v = a->dim_v,
                              .q = a->q.p,
-                             .qd = a->qd.p,
+                             .qd = has_scales ? a->qd.p : NULL,
                              .m = state,
                              .l = state + a->n_rows,
                              .o = state + 2 * a->n_rows};
-    struct kern_kv_tile tile = {a->k.p, a->v.p, a->kd.p, a->vd.p};
-    set->attend(&attn, &tile, a->n_keys);
+    struct kern_kv_tile tile = {.k = a->k.p, .v = a->v.p};
+    if (has_scales) {
+        tile.kd = a->kd.p;
+        tile.vd = a->vd.p;
+    }
+    set->attend[a->type](&attn, &tile, a->n_keys);
 }
 
 static float *state_init(const struct attend_case *a, struct check_buf *b, size_t tail)
@@ -145,10 +191,11 @@ static void run_case(struct check *c, struct check_slot *s, const struct kern_ta
     for (int i = 0; i < 2; i++) {
         float *state = state_init(a, &states[i], 4 * check_random(c, 16));
         call_case(a, sets[i], state);
-        int16_t *q = a->q.p, first = q[0];
-        q[0] = (int16_t)(first / 2);
+        char first[4];
+        memcpy(first, a->q.p, sizeof first);
+        memset(a->q.p, 0, sizeof first);
         call_case(a, sets[i], state);
-        q[0] = first;
+        memcpy(a->q.p, first, sizeof first);
     }
     bool intact = check_buf_intact(&states[1]);
     bool same = memcmp(states[0].p, states[1].p, states[0].n_bytes) == 0 ||
@@ -158,6 +205,25 @@ static void run_case(struct check *c, struct check_slot *s, const struct kern_ta
     check_buf_finish(&states[0]);
     check_buf_finish(&states[1]);
     case_finish(a);
+}
+
+/* Makes of row `row` one with `score` for key `key` and far less for the others, which all have
+ * items of one sign. */
+static void set_score(const struct attend_case *a, uint32_t row, uint32_t key, float score)
+{
+    float largest = (float)kern_attn_query_max(a->type, a->dim_k) * (float)a->dim_k *
+                    (float)kern_kv_item_max(a->type);
+    for (uint32_t i = 0; i < KERN_ATTN_TILE; i++) {
+        ((float *)a->kd.p)[i] = i == key ? 0x1p-20f : 1.0f;
+    }
+    ((float *)a->qd.p)[row] = score * (0x1p20f / largest);
+    for (uint32_t d = 0; a->type == KERN_KV_F16 && d < a->dim_k; d++) {
+        ((float *)a->q.p)[row * a->dim_k + d] = d == 0 ? score : 0.0f;
+        for (uint32_t i = 0; i < KERN_ATTN_TILE; i++) {
+            uint16_t *item = (uint16_t *)a->k.p + kern_kv_key_at(a->type, a->dim_k, i, d);
+            *item = i == key ? 0x3C00 : 0x7BFF; /* 1, 65504 */
+        }
+    }
 }
 
 /* A row's maximum is 0 before; one key has a score down to where exp ends, the others have far
@@ -170,17 +236,12 @@ static void run_exp_case(struct check *c, struct check_slot *s, const struct ker
         a.n_keys[row] = KERN_ATTN_TILE;
     }
     case_init(c, &a, CHECK_EDGE); /* all items of one sign */
-    float *qd = a.qd.p, *kd = a.kd.p;
-    for (uint32_t key = 0; key < KERN_ATTN_TILE; key++) {
-        kd[key] = 1.0f;
-    }
-    kd[check_random(c, KERN_ATTN_TILE)] = 0x1p-20f;
+    uint32_t key = check_random(c, KERN_ATTN_TILE);
+    float score = 0.0f;
     for (uint32_t row = 0; row < a.n_rows; row++) {
-        float largest =
-            (float)kern_attn_query_max(type, 16) * 16.0f * (float)kern_kv_item_max(type);
-        check_fill_f32(c, qd + row, 1, CHECK_EDGE);
-        qd[row] = -fabsf(qd[row]) * (check_random(c, 2) ? 1.0f : (float)rng_uniform(&c->rng)) *
-                  (0x1p20f / largest);
+        check_fill_f32(c, &score, 1, CHECK_EDGE);
+        score = -fabsf(score) * (check_random(c, 2) ? 1.0f : (float)rng_uniform(&c->rng));
+        set_score(&a, row, key, score);
     }
     struct check_buf states[2];
     for (int i = 0; i < 2; i++) {
@@ -189,7 +250,7 @@ static void run_exp_case(struct check *c, struct check_slot *s, const struct ker
         call_case(&a, sets[i], state);
     }
     check_case(s, memcmp(states[0].p, states[1].p, states[0].n_bytes) == 0, "exp down to %a",
-               (double)qd[0]);
+               (double)score);
     check_buf_finish(&states[0]);
     check_buf_finish(&states[1]);
     case_finish(&a);
@@ -265,20 +326,20 @@ static void bench_attend(struct check *c, const struct kern_table *set, enum ker
         {4, 128, 8, 64}, {8, 128, 8, 64}, {32, 128, 8, 64}, {1, 128, 8, 64}, {4, 128, 512, 64},
     };
     static struct attend_bench b;
-    static struct check_buf q, qd, k, v, scales;
+    static struct check_buf k, v, scales;
+    struct attend_case queries = {.type = type, .n_rows = 32, .dim_k = 128};
     fill_items(c, &k, type, (size_t)512 * 64 * 128, CHECK_NORMAL);
     fill_items(c, &v, type, (size_t)512 * 64 * 128, CHECK_NORMAL);
     fill_scales(c, &scales, (size_t)512 * 64, kern_kv_item_max(type), CHECK_NORMAL);
-    fill_words(c, check_buf_init(&q, 32 * 128 * 2, 0), 32 * 128, 4095, CHECK_NORMAL);
-    fill_scales(c, &qd, 32, 4095 * sqrt(128), CHECK_NORMAL);
+    fill_queries(c, &queries, CHECK_NORMAL);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         const uint32_t *shape = shapes[i];
         b = (struct attend_bench){
             .n_tiles = shape[2], .k = k.p, .v = v.p, .scales = scales.p, .set = set};
         b.a = (struct attend_case){
             .type = type, .n_rows = shape[0], .dim_k = shape[1], .dim_v = shape[1]};
-        b.a.q = q;
-        b.a.qd = qd;
+        b.a.q = queries.q;
+        b.a.qd = queries.qd;
         for (uint32_t row = 0; row < shape[0]; row++) {
             b.a.n_keys[row] = shape[3];
         }
@@ -290,8 +351,8 @@ static void bench_attend(struct check *c, const struct kern_table *set, enum ker
         check_bench(what, set, call_attend, &b, n_keys * key_bytes,
                     n_keys * shape[1] * 4.0 * shape[0]);
     }
-    check_buf_finish(&q);
-    check_buf_finish(&qd);
+    check_buf_finish(&queries.q);
+    check_buf_finish(&queries.qd);
     check_buf_finish(&k);
     check_buf_finish(&v);
     check_buf_finish(&scales);

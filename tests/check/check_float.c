@@ -1,6 +1,7 @@
 /* check_float.c - the slots without weights: storing activations, rmsnorm, rope, silu, add, to_q8,
- * to_q16.
+ * to_q16, to_f16.
  * Inputs end at an untouchable page (tail 0) or lie at an odd place; outputs lie in canaries. */
+#include "base/half.h"
 #include "check.h"
 
 #include <stdio.h>
@@ -189,9 +190,9 @@ static void check_rope(struct check *c, const struct kern_table *sets[2])
     }
 }
 
-/* --- to_q8, to_q16 */
+/* --- to_q8, to_q16, to_f16 */
 
-/* Quants of at most `max`; to_q8 when that is 127. */
+/* Quants of at most `max`; to_q8 when that is 127, to_f16 when it is 0. */
 struct quantise_call {
     void *q;
     const float *x;
@@ -201,6 +202,10 @@ struct quantise_call {
 
 static float quantise(const struct quantise_call *q)
 {
+    if (q->max == 0) {
+        q->set->to_f16(q->q, q->x, q->n);
+        return 0.0f;
+    }
     return q->max == INT8_MAX ? q->set->to_q8(q->q, q->x, q->n)
                               : q->set->to_q16(q->q, q->x, q->n, q->max);
 }
@@ -210,13 +215,27 @@ static void call_quantise(void *argument)
     quantise(argument);
 }
 
+/* Any floats there are, half of them halves or just between two. */
+static void any_bits(struct check *c, float *x, uint32_t n)
+{
+    check_fill_bytes(c, x, n * sizeof *x);
+    for (uint32_t i = 0; i < n; i += 2) {
+        x[i] = half_from_bits(half_to_bits(x[i]) & 0xFFFFF000);
+    }
+}
+
+/* Halves, which are stored, have the same NaN in every bit. */
 static void quantise_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],
                           struct quantise_call call, enum check_fill fill)
 {
     struct check_buf x, q[2];
     float d[2];
     size_t item_bytes = call.max == INT8_MAX ? 1 : 2, n_bytes = call.n * item_bytes;
-    call.x = input_f32(c, &x, call.n, fill);
+    float *input = input_f32(c, &x, call.n, fill);
+    if (call.max == 0 && check_random(c, 2)) {
+        any_bits(c, input, call.n);
+    }
+    call.x = input;
     for (int i = 0; i < 2; i++) {
         call.q = check_buf_init(&q[i], n_bytes, item_bytes * check_random(c, 20));
         call.set = sets[i];
@@ -389,4 +408,5 @@ void check_float(struct check *c, const struct kern_table *ref, const struct ker
     check_rope(c, sets);
     check_quantise(c, sets, "to_q8", (const uint32_t[]){INT8_MAX, INT8_MAX});
     check_quantise(c, sets, "to_q16", (const uint32_t[]){INT16_MAX, 4095});
+    check_quantise(c, sets, "to_f16", (const uint32_t[]){0, 0});
 }

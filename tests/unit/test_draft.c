@@ -341,7 +341,7 @@ static void a_draft_changes_no_token(void **state)
     static const struct setting settings[] = {
         {512, 0, KERN_KV_Q16, greedy},     {512, 0, KERN_KV_Q16, warm},
         {7, N_MATES, KERN_KV_Q16, greedy}, {64, N_MATES, KERN_KV_Q16, warm},
-        {64, 1, KERN_KV_Q8_0, warm},
+        {64, 1, KERN_KV_Q8_0, warm},       {64, 1, KERN_KV_F16, warm},
     };
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         uint32_t expected[2][N_ANSWER], tokens[2][N_ANSWER];

@@ -139,7 +139,7 @@ static void answer(const struct setting *setting, uint32_t *out)
     close_world(&w);
 }
 
-/* One table for both types of keys and values. */
+/* One table for all types of keys and values. */
 static void check_set_with(enum kern_set set, enum kern_kv type, uint32_t *out_expected)
 {
     const struct setting plain = {KERN_REF, 1, 512, false, 0, type, 0, 0};
@@ -168,6 +168,7 @@ static void check_set(enum kern_set set)
         check_set_with(set, type, expected[type]);
     }
     assert_memory_not_equal(expected[KERN_KV_Q16], expected[KERN_KV_Q8_0], sizeof expected[0]);
+    assert_memory_not_equal(expected[KERN_KV_Q16], expected[KERN_KV_F16], sizeof expected[0]);
 }
 
 static void tokens_do_not_depend_on_anything_else(void **state)
@@ -230,9 +231,8 @@ static void tokens_in_numerics_bf16_do_not_depend_on_anything_else(void **state)
 }
 
 /* Keys of more than two spans, which the threads share when they decode. */
-static void tokens_behind_a_long_prompt_do_not_depend_on_threads(void **state)
+static void check_long_prompt(enum kern_kv type)
 {
-    (void)state;
     enum { N_LONG = 1100, N_SHORT_ANSWER = 6 };
     uint32_t tokens[4][N_SHORT_ANSWER], prompt[N_LONG];
     make_prompt(prompt, N_LONG, 9);
@@ -241,6 +241,7 @@ static void tokens_behind_a_long_prompt_do_not_depend_on_threads(void **state)
                                         .threads = 1 + 3 * i,
                                         .batch = 512,
                                         .max_guesses = i / 2 * 7,
+                                        .kv_type = type,
                                         .n_ctx = N_LONG + N_SHORT_ANSWER};
         struct sampler_params p = params_with_seed(4);
         struct world w;
@@ -255,6 +256,13 @@ static void tokens_behind_a_long_prompt_do_not_depend_on_threads(void **state)
         close_world(&w);
         assert_memory_equal(tokens[i], tokens[0], sizeof tokens[0]);
     }
+}
+
+static void tokens_behind_a_long_prompt_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    check_long_prompt(KERN_KV_Q16);
+    check_long_prompt(KERN_KV_F16);
 }
 
 static void a_kept_prefix_changes_nothing(void **state)

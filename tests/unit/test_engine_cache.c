@@ -378,7 +378,7 @@ static void preemption_changes_no_byte(void **state)
     uint64_t n_preempted = 0;
     assert_int_equal(check_crowd(&o), 0);
     for (uint32_t i = 0; i < 12; i++) {
-        o.kv_type = i % 2;
+        o.kv_type = i / 2 % KERN_KV_COUNT;
         o.kv_bytes = bytes_of(i < 6 ? 5 : 7, o.kv_type);
         o.prefix_pages = (uint32_t[]){0, UINT32_MAX, 3}[i % 3];
         o.max_guesses = i % 4 < 2 ? 0 : 7;

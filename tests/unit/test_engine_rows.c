@@ -231,7 +231,7 @@ static void rows_do_not_depend_on_parts_or_threads(void **state)
         struct engine_options o = plain_options();
         o.batch = batches[i % 6];
         o.prompt_logits = logits[i / 6];
-        o.kv_type = i % 4 == 0;
+        o.kv_type = (i + i / 6) % KERN_KV_COUNT;
         o.max_guesses = i / 6 % 2 * 7;
         uint32_t expected = token_without_rows(&o, N_PROMPT);
         for (enum engine_rows kind = ENGINE_LOGITS; kind <= ENGINE_HIDDEN; kind++) {

@@ -48,7 +48,10 @@ static void every_slot_of_every_set_is_filled(void **state)
             assert_int_equal(t->matmul[type] != NULL, quant_type_info(type) != NULL);
         }
         assert_true(t->rmsnorm && t->rope && t->silu_mul && t->add && t->to_q8 && t->to_q16);
-        assert_true(t->attend && t->merge);
+        assert_true(t->to_f16 && t->merge);
+        for (enum kern_kv type = 0; type < KERN_KV_COUNT; type++) {
+            assert_non_null(t->attend[type]);
+        }
     }
 }
 
@@ -218,6 +221,65 @@ static void bf16_rounds_to_nearest_even(void **state)
     }
 }
 
+/* As numpy.float16 rounds them; a signalling NaN becomes a quiet one (IEEE 754, 6.2). */
+static void floats_become_halves_by_rounding_to_nearest_even(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t f32;
+        uint16_t want;
+    } cases[32] = {
+        {0x3F800000, 0x3C00},
+        {0x3F801000, 0x3C00},
+        {0x3F801001, 0x3C01},
+        {0x3F803000, 0x3C02},
+        {0xBF803000, 0xBC02},
+        {0x3F802FFF, 0x3C01},
+        /* the largest half is 65504, and 65520 a tie with what is infinite */
+        {0x477FE000, 0x7BFF},
+        {0x477FEFFF, 0x7BFF},
+        {0x477FF000, 0x7C00},
+        {0xC77FF000, 0xFC00},
+        {0x7F7FFFFF, 0x7C00},
+        {0x7F800000, 0x7C00},
+        {0xFF800000, 0xFC00},
+        /* 2^-14 is the smallest that is normal, 2^-24 the smallest of all */
+        {0x38800000, 0x0400},
+        {0x387FFFFF, 0x0400},
+        {0x387FE000, 0x0400},
+        {0x387FD000, 0x03FF},
+        {0x33800000, 0x0001},
+        {0x33000000, 0x0000},
+        {0x33000001, 0x0001},
+        {0xB3000000, 0x8000},
+        {0x33C00000, 0x0002},
+        {0x34200000, 0x0002},
+        {0x00000001, 0x0000},
+        {0x80000000, 0x8000},
+        {0x807FFFFF, 0x8000},
+        {0x00000000, 0x0000},
+        {0x7FC00000, 0x7E00},
+        {0xFFFFFFFF, 0xFFFF},
+        {0x7F802000, 0x7E01},
+        {0x7F800001, 0x7E00},
+        {0xFFA12345, 0xFF09},
+    };
+    float x[32];
+    uint16_t halves[32];
+    for (int i = 0; i < 32; i++) {
+        x[i] = half_from_bits(cases[i].f32);
+    }
+    for (int set = 0; set < KERN_SET_COUNT; set++) {
+        const struct kern_table *kern = kern_get(all_sets[set], NULL);
+        if (kern != NULL) {
+            kern->to_f16(halves, x, 32);
+        }
+        for (int i = 0; kern != NULL && i < 32; i++) {
+            assert_int_equal(halves[i], cases[i].want);
+        }
+    }
+}
+
 static void activation_arrays_follow_each_other_on_64_bytes(void **state)
 {
     (void)state;
@@ -377,71 +439,105 @@ struct partial {
     float m[ROWS], l[ROWS], o[ROWS][DIM];
 };
 
-static void run_tile(const struct kern_table *set, struct partial *p, const float *q, int tile,
-                     const float k[KEYS][DIM], const float v[KEYS][DIM], const uint32_t *n_keys)
+/* Rows that see the first n_keys of some keys. */
+struct problem {
+    float q[ROWS][DIM], k[KEYS][DIM], v[KEYS][DIM];
+    uint32_t n_keys[ROWS];
+};
+
+/* One tile, and the queries, as they are stored. */
+struct tile {
+    int16_t k[KERN_ATTN_TILE * DIM], v[KERN_ATTN_TILE * DIM];
+    float kd[KERN_ATTN_TILE], vd[KERN_ATTN_TILE];
+    int16_t q[ROWS * DIM]; /* q16 */
+    float qd[ROWS];
+};
+
+/* One row of items of 16 bits, and its scale. */
+static float store_row(const struct kern_table *set, enum kern_kv type, int16_t *items,
+                       const float *x)
 {
-    int16_t rows[ROWS * DIM], items[DIM], tile_k[KERN_ATTN_TILE * DIM],
-        tile_v[KERN_ATTN_TILE * DIM];
-    float qd[ROWS], kd[KERN_ATTN_TILE], vd[KERN_ATTN_TILE];
-    uint32_t seen[ROWS], max = kern_kv_item_max(KERN_KV_Q16);
+    if (type == KERN_KV_F16) {
+        set->to_f16((uint16_t *)items, x, DIM);
+        return NAN; /* not to be read */
+    }
+    return set->to_q16(items, x, DIM, kern_kv_item_max(type));
+}
+
+static void store_tile(const struct kern_table *set, enum kern_kv type, struct tile *t, int tile,
+                       const struct problem *p)
+{
+    int16_t items[DIM];
     for (uint32_t i = 0; i < KERN_ATTN_TILE; i++) {
         const uint32_t key = (uint32_t)tile * KERN_ATTN_TILE + i;
-        kd[i] = set->to_q16(items, k[key], DIM, max);
+        t->kd[i] = store_row(set, type, items, p->k[key]);
         for (uint32_t d = 0; d < DIM; d++) {
-            tile_k[kern_kv_key_at(DIM, i, d)] = items[d];
+            t->k[kern_kv_key_at(type, DIM, i, d)] = items[d];
         }
-        vd[i] = set->to_q16(items, v[key], DIM, max);
+        t->vd[i] = store_row(set, type, items, p->v[key]);
         for (uint32_t d = 0; d < DIM; d++) {
-            tile_v[kern_kv_value_at(DIM, i, d)] = items[d];
+            t->v[kern_kv_value_at(type, DIM, i, d)] = items[d];
         }
     }
+}
+
+static void run_tile(const struct kern_table *set, enum kern_kv type, struct partial *out, int tile,
+                     const struct problem *p)
+{
+    struct tile t;
+    uint32_t seen[ROWS];
+    store_tile(set, type, &t, tile, p);
     for (int r = 0; r < ROWS; r++) {
-        int64_t left = (int64_t)n_keys[r] - tile * KERN_ATTN_TILE;
+        int64_t left = (int64_t)p->n_keys[r] - tile * KERN_ATTN_TILE;
         seen[r] = (uint32_t)(left < 0 ? 0 : left > KERN_ATTN_TILE ? KERN_ATTN_TILE : left);
-        qd[r] =
-            set->to_q16(rows + r * DIM, q + r * DIM, DIM, kern_attn_query_max(KERN_KV_Q16, DIM));
+        t.qd[r] = set->to_q16(t.q + r * DIM, p->q[r], DIM, kern_attn_query_max(type, DIM));
     }
-    struct kern_attn a = {KERN_KV_Q16, ROWS, DIM, DIM, rows, qd, p->m, p->l, p->o[0], 0};
-    set->attend(&a, &(struct kern_kv_tile){tile_k, tile_v, kd, vd}, seen);
+    const void *q = type == KERN_KV_F16 ? (const void *)p->q : t.q;
+    struct kern_attn a = {type, ROWS, DIM, DIM, q, t.qd, out->m, out->l, out->o[0], 0};
+    set->attend[type](&a, &(struct kern_kv_tile){t.k, t.v, t.kd, t.vd}, seen);
 }
 
 /* Tiles 0 and 1 in one partial result, tile 2 in another, merged where it saw keys. */
-static void attention_over_tiles_and_merged_spans_is_attention(void **state)
+static void check_attention(enum kern_kv type, double bound)
 {
-    (void)state;
-    static float q[ROWS][DIM], k[KEYS][DIM], v[KEYS][DIM];
+    static struct problem p = {.n_keys = {1, 63, 64, 65, 129, 160, 192}};
     struct rng r;
     rng_init(&r, 11);
     for (int i = 0; i < ROWS; i++) {
         for (int d = 0; d < DIM; d++) {
-            q[i][d] = (float)(rng_uniform(&r) - 0.5);
+            p.q[i][d] = (float)(rng_uniform(&r) - 0.5);
         }
     }
     for (int i = 0; i < KEYS; i++) {
         for (int d = 0; d < DIM; d++) {
-            k[i][d] = (float)(int)(rng_uniform(&r) * 64.0 - 32.0) / 16.0f;
-            v[i][d] = (float)(int)(rng_uniform(&r) * 64.0 - 32.0) / 16.0f;
+            p.k[i][d] = (float)(int)(rng_uniform(&r) * 64.0 - 32.0) / 16.0f;
+            p.v[i][d] = (float)(int)(rng_uniform(&r) * 64.0 - 32.0) / 16.0f;
         }
     }
-    const uint32_t n_keys[ROWS] = {1, 63, 64, 65, 129, 160, 192};
     const struct kern_table *set = kern_get(kern_best(), NULL);
     struct partial parts[2] = {0};
     for (int i = 0; i < ROWS; i++) {
         parts[0].m[i] = parts[1].m[i] = -INFINITY;
     }
-    run_tile(set, &parts[0], q[0], 0, k, v, n_keys);
-    run_tile(set, &parts[0], q[0], 1, k, v, n_keys);
-    run_tile(set, &parts[1], q[0], 2, k, v, n_keys);
+    run_tile(set, type, &parts[0], 0, &p);
+    run_tile(set, type, &parts[0], 1, &p);
+    run_tile(set, type, &parts[1], 2, &p);
     for (int i = 0; i < ROWS; i++) {
         set->merge(&parts[0].m[i], &parts[0].l[i], parts[0].o[i], &parts[1].m[i], &parts[1].l[i],
                    parts[1].o[i], DIM);
         double want[DIM];
-        plain_attention(q[i], k, v, n_keys[i], want);
+        plain_attention(p.q[i], p.k, p.v, p.n_keys[i], want);
         for (int d = 0; d < DIM; d++) {
-            assert_float_equal(parts[0].o[i][d] / parts[0].l[i], want[d],
-                               2e-3); /* 13 bits of values up to 2 */
+            assert_float_equal(parts[0].o[i][d] / parts[0].l[i], want[d], bound);
         }
     }
+}
+
+static void attention_over_tiles_and_merged_spans_is_attention(void **state)
+{
+    (void)state;
+    check_attention(KERN_KV_Q16, 2e-3); /* 13 bits of values up to 2 */
+    check_attention(KERN_KV_F16, 5e-6); /* which these keys and values are */
 }
 
 int main(void)
@@ -455,6 +551,7 @@ int main(void)
         cmocka_unit_test(numerics_bf16_take_ref_or_the_instructions_of_avx512),
         cmocka_unit_test(a_bf16_pair_adds_its_odd_product_first_and_knows_no_denormals),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
+        cmocka_unit_test(floats_become_halves_by_rounding_to_nearest_even),
         cmocka_unit_test(activation_arrays_follow_each_other_on_64_bytes),
         cmocka_unit_test(quantised_activations_are_within_half_a_step),
         cmocka_unit_test(activations_stored_in_parts_are_those_stored_whole),

@@ -638,17 +638,22 @@ static void the_arrays_of_tiles_fill_the_pages(void **state)
                      n_rows * ((16 + 32) * 2 + 2 * 4));
     assert_int_equal(kv_bytes(&kv_config, KERN_KV_Q8_0, KERN_ATTN_TILE + 1),
                      n_rows * (16 + 32 + 2 * 4));
+    assert_int_equal(kv_bytes(&kv_config, KERN_KV_F16, KERN_ATTN_TILE + 1), n_rows * (16 + 32) * 2);
     for (enum kern_kv type = 0; type < KERN_KV_COUNT; type++) {
         struct kv_pool p;
         enum kern_kv parsed;
         assert_true(kv_pool_init(&p, &kv_config, type, KERN_ATTN_TILE + 1, NULL));
         char *next = p.data;
-        size_t item_bytes = type == KERN_KV_Q16 ? 2 : 1;
+        size_t item_bytes = type == KERN_KV_Q8_0 ? 1 : 2;
         for (uint32_t i = 0; i < 2 * 2 * 3; i++) {
             struct kern_kv_tile t = kv_tile(&p, i / 6, i / 3 % 2, i % 3);
             assert_ptr_equal(t.k, next);
             assert_ptr_equal(t.v, next + KERN_ATTN_TILE * 16 * item_bytes);
             next += KERN_ATTN_TILE * (16 + 32) * item_bytes;
+            if (type == KERN_KV_F16) {
+                assert_true(t.kd == NULL && t.vd == NULL);
+                continue;
+            }
             assert_ptr_equal(t.kd, next);
             assert_ptr_equal(t.vd, next + KERN_ATTN_TILE * 4);
             next += 2 * KERN_ATTN_TILE * 4;
@@ -728,19 +733,22 @@ static void the_exact_pass_agrees_with_the_packed_one(void **state)
     };
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         float exact[N_TOKENS * MODEL_FILE_VOCAB], packed[N_TOKENS * MODEL_FILE_VOCAB];
-        float int8[N_TOKENS * MODEL_FILE_VOCAB];
+        float int8[N_TOKENS * MODEL_FILE_VOCAB], halves[N_TOKENS * MODEL_FILE_VOCAB];
         compute(&specs[i], (struct way){true, KERN_KV_Q16, N_TOKENS}, exact);
         compute(&specs[i], (struct way){false, KERN_KV_Q16, N_TOKENS}, packed);
         compute(&specs[i], (struct way){false, KERN_KV_Q8_0, N_TOKENS}, int8);
+        compute(&specs[i], (struct way){false, KERN_KV_F16, N_TOKENS}, halves);
         double sum = 0, int8_sum = 0;
         for (size_t k = 0; k < N_TOKENS * MODEL_FILE_VOCAB; k++) {
             sum += fabs((double)exact[k]);
             assert_true(fabs((double)exact[k] - (double)packed[k]) <
                         1e-2); /* activations are int8 */
+            assert_true(fabs((double)exact[k] - (double)halves[k]) < 1e-2);
             int8_sum += fabs((double)exact[k] - (double)int8[k]);
         }
         assert_true(int8_sum / sum < 0.02);
         assert_memory_not_equal(packed, int8, sizeof int8);
+        assert_memory_not_equal(packed, halves, sizeof halves);
         assert_true(sum / (N_TOKENS * MODEL_FILE_VOCAB) > 0.1);
     }
 }

@@ -49,6 +49,11 @@ static void work_is_what_the_matrices_and_the_attention_need(void **state)
     step.kv_type = KERN_KV_Q8_0; /* int8, and two scales a token */
     w = roofline_work(&m, &step);
     assert_true(w.bytes == 36864.0 / 32 * 34 + 3072 * 4 + 3 * (32 + 32 + 2 * 4));
+    step.kv_type = KERN_KV_F16; /* no scales; products are those of floats */
+    w = roofline_work(&m, &step);
+    assert_true(w.int8_ops == 2.0 * 36864 * 3);
+    assert_true(w.f32_ops == 2.0 * 3072 + 6 * 2 * (32 + 32) * 2);
+    assert_true(w.bytes == 36864.0 / 32 * 34 + 3072 * 4 + 3 * (32 + 32) * 2);
 }
 
 static void a_pass_without_logits_leaves_the_output_alone(void **state)

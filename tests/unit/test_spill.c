@@ -318,12 +318,12 @@ static void path_of(uint32_t n, char path[160])
 static void a_restart_finds_long_prefixes(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2 * KERN_KV_COUNT; i++) {
         struct spill_options spill = spill_options();
         struct engine_options o = engine_options(&spill);
-        o.kv_type = i % 2 ? KERN_KV_Q8_0 : KERN_KV_Q16;
-        o.batch = i < 2 ? 512 : 50;
-        o.max_guesses = i < 2 ? 0 : 7;
+        o.kv_type = (enum kern_kv)(i % KERN_KV_COUNT);
+        o.batch = i < KERN_KV_COUNT ? 512 : 50;
+        o.max_guesses = i < KERN_KV_COUNT ? 0 : 7;
         for (int is_again = 0; is_again < 2; is_again++) {
             struct engine g;
             struct job greedy = usual_job(), seeded = usual_job();
@@ -458,18 +458,18 @@ static void what_others_computed_is_not_seen(void **state)
     struct spill_options spill = spill_options();
     struct engine_options o = engine_options(&spill);
     fill_folder();
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         struct engine g;
         struct job j = usual_job();
-        o.kv_type = i == 0 ? KERN_KV_Q8_0 : KERN_KV_Q16;
-        spill.maker.bytes[3] = (uint8_t)i; /* of another model */
+        o.kv_type = (enum kern_kv)((i + 1) % KERN_KV_COUNT);
+        spill.maker.bytes[3] = i == 2; /* of another model */
         open_engine(&g, &o);
         run(&g, &j);
         assert_int_equal(j.n_cached, 0);
         check_answer(&j, o.kv_type);
         engine_finish(&g);
     }
-    assert_int_equal(n_files(), 3 * WHOLE / TILE);
+    assert_int_equal(n_files(), 4 * WHOLE / TILE);
     expect_told(NULL, NULL);
 }
 
