@@ -264,9 +264,10 @@ static void print_memory(const struct inspect_memory *m)
     printf("  KV cache  ");
     print_bytes(m->kv_bytes, 16);
     printf(": %s, %" PRIu64 " tokens x %" PRIu64 " KV heads (%" PRIu32 " layers) x ((%" PRIu32
-           " + %" PRIu32 ") x %zu + 8) bytes\n  together  ",
+           " + %" PRIu32 ") x %zu%s) bytes\n  together  ",
            kv_type_name(m->kv_type), m->n_kv_tokens, m->n_kv_heads, m->n_layers, m->key_length,
-           m->value_length, kern_kv_item_bytes(m->kv_type));
+           m->value_length, kern_kv_item_bytes(m->kv_type),
+           kern_kv_has_scales(m->kv_type) ? " + 8" : "");
     print_bytes(m->total_bytes, 16);
     printf(", activations and tokenizer apart\n");
 }

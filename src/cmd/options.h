@@ -84,7 +84,7 @@ struct options_model {
     uint32_t batch;         /* tokens of a prefill step; the command's default before parsing */
     const char *cpu;        /* "ref", "avx2", "avx512", "neon", "i8mm" or NULL for the best */
     const char *numerics;   /* "portable", "bf16" or NULL for portable */
-    const char *cache_type; /* "q16", "q8_0" or NULL for q16 */
+    const char *cache_type; /* "q16", "q8_0", "f16" or NULL for q16 */
     const char *draft;      /* a second model that guesses for the first; NULL for none */
     bool exact;
     bool no_cache;           /* keep no packed weights */
@@ -122,8 +122,8 @@ bool options_parse_size(const char *text, uint64_t *out, struct error *e);
 
 #define OPTION_CACHE_TYPE(target)                                                                  \
     {OPTION_TEXT, "cache-type", 0, NULL, "TYPE", &(target), 0, 0,                                  \
-     "keys and values in memory: q16 or q8_0 (default: q16);\n"                                    \
-     "q8_0 takes about half the space",                                                            \
+     "keys and values in memory: q16, q8_0 or f16 (default: q16);\n"                               \
+     "q8_0 takes about half the space, f16 more time",                                             \
      NULL}
 
 /* Behind the other options of a command that computes. */

@@ -77,14 +77,8 @@ static bool choose_kernels(const struct options_model *options, const struct ker
 bool session_cache_type(const char *name, enum kern_kv *out, struct error *e)
 {
     *out = KERN_KV_Q16;
-    if (name != NULL && strcmp(name, "f16") == 0) {
-        return error_set(
-            e, ERROR_USAGE,
-            "option --cache-type: 16-bit keys and values are q16 now, as precise as f16 "
-            "and faster; use q16");
-    }
     if (name != NULL && !kv_type_parse(name, out)) {
-        return error_set(e, ERROR_USAGE, "option --cache-type: '%s' is not q16 or q8_0", name);
+        return error_set(e, ERROR_USAGE, "option --cache-type: '%s' is not q16, q8_0 or f16", name);
     }
     return true;
 }

@@ -33,10 +33,11 @@ def test_a_path_that_is_no_utf8_shows_in_the_report(tmp_path):
 def test_the_type_of_keys_and_values_is_used_and_reported(tmp_path):
     path = tmp_path / "m.gguf"
     path.write_bytes(llama())
-    q16, q8_0 = (document(*option, path)["memory"] for option in ([], ["--cache-type", "q8_0"]))
-    assert (q16["kv_type"], q8_0["kv_type"]) == ("q16", "q8_0")
-    assert q8_0["kv_bytes_per_token"] < q16["kv_bytes_per_token"]
-    assert q8_0["kv_pool_bytes"] < q16["kv_pool_bytes"]
+    q16, q8_0, f16 = (document(*option, path)["memory"] for option in (
+        [], ["--cache-type", "q8_0"], ["--cache-type", "f16"]))
+    assert (q16["kv_type"], q8_0["kv_type"], f16["kv_type"]) == ("q16", "q8_0", "f16")
+    for key in ("kv_bytes_per_token", "kv_pool_bytes"):
+        assert q8_0[key] < f16[key] < q16[key]
 
 
 def test_numerics_are_used_and_reported(tmp_path):

@@ -81,6 +81,7 @@ def test_json_has_file_metadata_tensors_types_and_memory(model):
     ([], [], 4096 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([], ["--cache-type", "q16"], 4096 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([], ["--cache-type", "q8_0"], 4096 * 2 * 2 * (64 + 64 + 8)),  # two f32 scales a head
+    ([], ["--cache-type", "f16"], 4096 * 2 * 2 * (64 + 64) * 2),
     ([], ["--ctx", "100"], 128 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([], ["-c", "4032"], 4032 * 2 * 2 * ((64 + 64) * 2 + 8)),
     ([("llama.attention.key_length", U32, 96), ("llama.attention.value_length", U16, 32)],
@@ -89,7 +90,7 @@ def test_json_has_file_metadata_tensors_types_and_memory(model):
 def test_memory_of_a_context(model, extra, args, kv_bytes):
     memory = document(model(LLAMA + extra, TENSORS), *args)["memory"]
     assert memory["kv_bytes"] == kv_bytes
-    assert memory["kv_type"] == ("q8_0" if "q8_0" in args else "q16")
+    assert memory["kv_type"] == (args[1] if "--cache-type" in args else "q16")
     assert memory["weights_bytes"] == 2720 + 1024
     assert memory["tied_embedding_bytes"] == 2720  # packed as the output, and in the file's pages
     assert memory["total_bytes"] == kv_bytes + 2720 + 1024 + 2720

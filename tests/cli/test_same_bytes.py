@@ -60,9 +60,10 @@ def test_scores_do_not_depend_on_threads_and_chunks(way, expected):
     assert output([PUNA, "score", "--json", "--top", "3", *way], TEXT) == expected
 
 
+@pytest.mark.parametrize("cache_type", ["q8_0", "f16"])
 @pytest.mark.parametrize("way", WAYS, ids=" ".join)
-def test_scores_with_int8_keys_do_not_depend_on_threads_and_chunks(way, expected):
-    command = [PUNA, "score", "--json", "--top", "3", "--cache-type", "q8_0"]
+def test_scores_with_other_keys_do_not_depend_on_threads_and_chunks(way, cache_type, expected):
+    command = [PUNA, "score", "--json", "--top", "3", "--cache-type", cache_type]
     assert output([*command, *way], SHORT) == output(command, SHORT)
     assert output([*command, *way], TEXT) != expected
 
@@ -71,16 +72,18 @@ def test_scores_with_int8_keys_do_not_depend_on_threads_and_chunks(way, expected
 def test_scores_do_not_depend_on_the_kernel_set(name):
     if name not in kernel_sets():
         pytest.skip(f"this CPU does not run {name}")
-    command = [PUNA, "score", "--json", "--top", "3"]
-    assert output([*command, "--cpu", name], SHORT) == output(command, SHORT)
+    for options in ([], ["--cache-type", "f16"]):
+        command = [PUNA, "score", "--json", "--top", "3", *options]
+        assert output([*command, "--cpu", name], SHORT) == output(command, SHORT)
 
 
 def test_scores_do_not_depend_on_the_compiler(expected):
     if not CLANG.exists():
         pytest.skip("build/clang/puna is not built")
     assert output([CLANG, "score", "--json", "--top", "3"], TEXT) == expected
-    command = ["score", "--json", "--top", "3", "--cpu", "ref"]
-    assert output([CLANG, *command], SHORT) == output([PUNA, *command], SHORT)
+    for options in (["--cpu", "ref"], ["--cache-type", "f16"]):
+        command = ["score", "--json", "--top", "3", *options]
+        assert output([CLANG, *command], SHORT) == output([PUNA, *command], SHORT)
 
 
 @pytest.mark.parametrize("options", [["--temp", "0"], ["--temp", "0.9", "--seed", "7"]], ids=" ".join)
@@ -105,15 +108,16 @@ def test_answers_behind_a_long_prompt_do_not_depend_on_threads():
     assert len(answers) == 1
 
 
-@pytest.mark.parametrize("shape_type", ["Q4_0", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "BF16", "F32"])
-def test_scores_do_not_depend_on_the_architecture(shape_type, tmp_path):
+@pytest.mark.parametrize("cache_type, shape_type", [
+    *(("q16", t) for t in ("Q4_0", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "BF16", "F32")), ("f16", "F32")])
+def test_scores_do_not_depend_on_the_architecture(cache_type, shape_type, tmp_path):
     if not all(p.exists() for p in (AARCH64[-1], POWER[-1], GENERATOR)):
         pytest.skip("build/{aarch64,powerpc64le}/puna or build/release/gen_gguf is not built")
     model = tmp_path / "model.gguf"
     subprocess.run([GENERATOR, "--shape", "tiny", "--type", shape_type, "-o", model], check=True,
                    capture_output=True)
     ids = " ".join(str(i * i % 250 + 3) for i in range(24))
-    command = ["score", "--ids", "--json", "--top", "3", model]
+    command = ["score", "--ids", "--json", "--top", "3", "--cache-type", cache_type, model]
     there = output([PUNA, *command], ids)
     for name in ("neon", "i8mm"):
         assert output([*AARCH64, *command, "--cpu", name], ids) == there

@@ -93,7 +93,7 @@ def main():
         exact, packed = pathlib.Path(folder, "exact.f32"), pathlib.Path(folder, "packed.f32")
         ids = [t["id"] for t in run(text, model, exact, "--exact")["tokens"]]
         own = {}
-        for cache_type in ("q16", "q8_0"):
+        for cache_type in ("q16", "q8_0", "f16"):
             run(text, model, packed, "--cache-type", cache_type)
             own[cache_type] = compare(f"puna, {cache_type} keys", exact, packed, ids)
         for other in others:

@@ -3,8 +3,8 @@
 Every shape of the Llama family (tests/golden/logits/shapes.json) and the default model
 (default_model.json), both made by make_logits_golden.py: largest difference of a log-probability
 <= 1e-3, and the 64 greedy tokens equal. The packed path is compared with the same goldens under
-bounds for its q16 keys and values and, with the default model, its int8 activations; numerics bf16
-under one for its bf16 activations.
+bounds for its q16 or f16 keys and values and, with the default model, its int8 activations; numerics
+bf16 under one for its bf16 activations.
 """
 import json
 import subprocess
@@ -80,10 +80,12 @@ def test_exact_greedy_tokens_equal_transformers(name, model_path):
     assert greedy(model_path(name), golden["ids"][:16], golden["greedy"]) == golden["greedy"]
 
 
+@pytest.mark.parametrize("cache_type", ["q16", "f16"])
 @pytest.mark.parametrize("name", shapes.SHAPES)
-def test_packed_path_stays_near(name, model_path):
+def test_packed_path_stays_near(name, cache_type, model_path):
     golden = GOLDEN[name]
-    assert largest_difference(score(model_path(name), golden["ids"]), golden["logprobs"]) <= 2e-2
+    tokens = score(model_path(name), golden["ids"], "--cache-type", cache_type)
+    assert largest_difference(tokens, golden["logprobs"]) <= 2e-2
 
 
 def rms(values):
@@ -117,7 +119,8 @@ def test_exact_greedy_tokens_of_the_default_model_equal_transformers(default_mod
     assert greedy(default_model, DEFAULT["prompt"], DEFAULT["greedy"]) == DEFAULT["greedy"]
 
 
-def test_packed_path_of_the_default_model_is_as_near_as_llama_cpp(default_model):
-    d = differences(score(default_model, DEFAULT["ids"]), DEFAULT["logprobs"])
+@pytest.mark.parametrize("cache_type", ["q16", "f16"])
+def test_packed_path_of_the_default_model_is_as_near_as_llama_cpp(cache_type, default_model):
+    d = differences(score(default_model, DEFAULT["ids"], "--cache-type", cache_type), DEFAULT["logprobs"])
     assert rms(d) <= LLAMA_CPP_RMS
     assert max(map(abs, d)) <= LLAMA_CPP_LARGEST
