@@ -6,8 +6,10 @@ are greedy and of a fixed length, streamed. Medians over the rounds are added to
 
   decode N      N streams of short prompts: tokens/s while all of them run; without guesses, as greedy
                 answers to noise repeat
-  overhead N    N answers in one piece to prompts of 512 tokens that are cached: tokens/s, and their
-                share of what `puna bench` decodes with as many sequences at that depth (Puna alone)
+  overhead N    N answers of 128 tokens to cached prompts of 480, so that on average they are as deep as
+                `puna bench` is with 64 behind 512; one is streamed: its tokens/s times N, their share of
+                what that decodes with as many sequences, and the share of all tokens from the first
+                request to the last answer (Puna alone)
   load N        N clients, each asking again as soon as it was answered: tokens/s, time to the first
                 token, gaps between the pieces of a stream; prompts distinct, or alike but for their end
   prompt 2048   time to the first token: cold, and again
@@ -153,14 +155,18 @@ class Bench:
         return {"tokens/s": sum(rates)}
 
     def overhead(self, who, n):
-        prompts = [self.tokens(LONG) for _ in range(n)]
+        prompts = [self.tokens(LONG - ANSWER // 2) for _ in range(n)]
         with self.start(who, n, 1024, "--draft-max", 0) as server:
             async def all_answers():
                 await asyncio.gather(*(server.ask(prompt, 1) for prompt in prompts))
-                return await asyncio.gather(*(server.ask(prompt, 2 * ANSWER, in_pieces=False) for prompt in prompts))
+                return await asyncio.gather(*(server.ask(prompt, 2 * ANSWER, in_pieces=i == 0)
+                                              for i, prompt in enumerate(prompts)))
             answers = checked(asyncio.run(all_answers()))
         seconds = max(s.pieces[-1] for s in answers) - min(s.asked for s in answers)
-        return {"tokens/s": sum(s.n_tokens for s in answers) / seconds}
+        one, bench = answers[0], bench_rate(self.args, n)
+        rate = n * (one.n_tokens - 1) / (one.pieces[-1] - one.pieces[0])
+        return {"tokens/s": rate, "of puna bench": rate / bench,
+                "from the first request on": sum(s.n_tokens for s in answers) / seconds / bench}
 
     def load(self, who, n, shared):
         common = self.tokens(LONG)
@@ -267,9 +273,6 @@ def rows(bench):
                 found[w].append(run(w))
         medians = {w: {k: statistics.median(r[k] for r in rounds) for k in rounds[0]}
                    for w, rounds in found.items()}
-        if name.startswith("overhead"):
-            rate = bench_rate(bench.args, int(name.split()[1]))
-            medians["Puna"]["of puna bench"] = medians["Puna"]["tokens/s"] / rate
         for w, values in medians.items():
             row = [bench.args.model.stem, name, w, "; ".join(f"{k} {v:.4g}" for k, v in values.items())]
             print(" | ".join(row), file=sys.stderr, flush=True)
