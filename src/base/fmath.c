@@ -74,9 +74,9 @@ double fmath_exp(double x)
     return x != x ? x : exp_sum(x, 0.0);
 }
 
-/* Without a branch, so that the compiler takes as many at once as the machine has lanes. The exponent
- * is read off the bits of the sum that rounds it; halves of it differ from exp_sum()'s where it is
- * odd and negative, their product does not. */
+/* Without a branch, so that the compiler takes as many at once as the machine has lanes. The
+ * exponent is read off the bits of the sum that rounds it; halves of it differ from exp_sum()'s
+ * where it is odd and negative, their product does not. */
 void fmath_exp_all(double *x, size_t n_items)
 {
     for (size_t i = 0; i < n_items; i++) {
