@@ -20,7 +20,8 @@ LAYERS = {
     "schema": ["model", "token"],
     "guard": ["model", "token"],
     "engine": ["model", "chat", "schema", "guard"],
-    "serve": ["engine"],
+    "store": ["base"],
+    "serve": ["engine", "store"],
     "cmd": ["serve"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)

@@ -1,0 +1,410 @@
+/* store.c - opening the file, its form, and statements. */
+#include "store/store_internal.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    APPLICATION_ID = 0x50756E61, /* "Puna" */
+    YOUNG_S = 2                  /* more than a tick of any file system's clock */
+};
+
+/* Entry i makes a store of form i one of form i + 1. They are never changed, only added to. */
+static const char *const migrations[] = {
+    "CREATE TABLE keys ("
+    " id TEXT PRIMARY KEY NOT NULL CHECK (length(id) = 12),"
+    " name TEXT NOT NULL,"
+    " hash BLOB NOT NULL CHECK (length(hash) = 32)," /* SHA-256 of the secret */
+    " old_hash BLOB CHECK (length(old_hash) = 32),"  /* ... of the one before, until old_until */
+    " old_until INTEGER,"
+    " created INTEGER NOT NULL," /* times are seconds since 1970 */
+    " expires INTEGER,"
+    " revoked INTEGER,"
+    " scopes INTEGER NOT NULL,"   /* bits of enum store_scope */
+    " priority INTEGER NOT NULL," /* enum store_priority */
+    " requests_per_minute INTEGER,"
+    " tokens_per_minute INTEGER,"
+    " concurrent INTEGER,"
+    " models TEXT NOT NULL," /* one a line; empty: all */
+    " origins TEXT NOT NULL" /* one a line; empty: any */
+    ") STRICT, WITHOUT ROWID;",
+};
+
+enum { FORM = sizeof migrations / sizeof migrations[0] };
+
+/* --- errors */
+
+static enum error_code code_of(int sqlite_code)
+{
+    switch (sqlite_code & 0xFF) {
+    case SQLITE_NOMEM:
+        return ERROR_MEMORY;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_ERROR: /* a table or a column is missing */
+    case SQLITE_MISMATCH:
+        return ERROR_FORMAT;
+    default:
+        return ERROR_IO;
+    }
+}
+
+/* What somebody can do about it. */
+static const char *advice_on(int sqlite_code)
+{
+    switch (sqlite_code & 0xFF) {
+    case SQLITE_CORRUPT:
+        return "; put a copy from before in its place, or move it away and make new keys";
+    case SQLITE_NOTADB:
+        return "; name another file with --store";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return ": another program is writing to it; try again";
+    case SQLITE_READONLY:
+        return "; it and its folder have to be writable";
+    default:
+        return "";
+    }
+}
+
+static bool fail_with(struct store *s, int code, const char *text, struct error *e)
+{
+    s->last_code = code;
+    return error_set(e, code_of(code), "%s: %s%s", s->path, text, advice_on(code));
+}
+
+bool store_fail(struct store *s, struct error *e)
+{
+    return fail_with(s, sqlite3_extended_errcode(s->db), sqlite3_errmsg(s->db), e);
+}
+
+bool store_is_busy(const struct store *s)
+{
+    int code = s->last_code & 0xFF;
+    return code == SQLITE_BUSY || code == SQLITE_LOCKED;
+}
+
+/* --- statements */
+
+bool store_run(struct store *s, const char *sql, struct error *e)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK || store_fail(s, e);
+}
+
+static void check(struct store_query *q, int code)
+{
+    if (q->ok && code != SQLITE_OK) {
+        q->ok = store_fail(q->store, q->e);
+    }
+}
+
+void store_query_begin(struct store_query *q, struct store *s, const char *sql, struct error *e)
+{
+    *q = (struct store_query){.store = s, .e = e, .ok = true};
+    check(q, sqlite3_prepare_v2(s->db, sql, -1, &q->statement, NULL));
+}
+
+void store_bind_text(struct store_query *q, struct str s)
+{
+    if (q->ok) {
+        check(q, sqlite3_bind_text64(q->statement, ++q->n_bound, s.p != NULL ? s.p : "", s.n,
+                                     SQLITE_STATIC, SQLITE_UTF8));
+    }
+}
+
+void store_bind_blob(struct store_query *q, const void *bytes, size_t n)
+{
+    if (q->ok) {
+        check(q, sqlite3_bind_blob64(q->statement, ++q->n_bound, bytes, n, SQLITE_STATIC));
+    }
+}
+
+void store_bind_int(struct store_query *q, int64_t value)
+{
+    if (q->ok) {
+        check(q, sqlite3_bind_int64(q->statement, ++q->n_bound, value));
+    }
+}
+
+void store_bind_int_or_null(struct store_query *q, int64_t value, int64_t absent)
+{
+    if (value != absent) {
+        store_bind_int(q, value);
+    } else if (q->ok) {
+        check(q, sqlite3_bind_null(q->statement, ++q->n_bound));
+    }
+}
+
+bool store_query_next(struct store_query *q)
+{
+    int code = q->ok ? sqlite3_step(q->statement) : SQLITE_DONE;
+    if (code != SQLITE_ROW && code != SQLITE_DONE) {
+        check(q, code);
+    }
+    return code == SQLITE_ROW;
+}
+
+struct str store_column_text(const struct store_query *q, int i)
+{
+    const char *text = (const char *)sqlite3_column_text(q->statement, i);
+    return (struct str){text, text != NULL ? (size_t)sqlite3_column_bytes(q->statement, i) : 0};
+}
+
+struct str store_column_blob(const struct store_query *q, int i)
+{
+    const char *bytes = sqlite3_column_blob(q->statement, i);
+    return (struct str){bytes, bytes != NULL ? (size_t)sqlite3_column_bytes(q->statement, i) : 0};
+}
+
+int64_t store_column_int(const struct store_query *q, int i, int64_t absent)
+{
+    return sqlite3_column_type(q->statement, i) == SQLITE_NULL
+               ? absent
+               : sqlite3_column_int64(q->statement, i);
+}
+
+bool store_query_end(struct store_query *q)
+{
+    sqlite3_finalize(q->statement);
+    q->statement = NULL;
+    return q->ok;
+}
+
+bool store_begin(struct store *s, struct error *e)
+{
+    return store_run(s, "BEGIN IMMEDIATE", e);
+}
+
+bool store_commit(struct store *s, struct error *e)
+{
+    if (store_run(s, "COMMIT", e)) {
+        return true;
+    }
+    store_rollback(s);
+    return false;
+}
+
+void store_rollback(struct store *s)
+{
+    if (sqlite3_get_autocommit(s->db) == 0) {
+        store_run(s, "ROLLBACK", NULL);
+    }
+}
+
+/* --- the form of the file */
+
+static bool read_number(struct store *s, const char *sql, int64_t *out, struct error *e)
+{
+    struct store_query q;
+    store_query_begin(&q, s, sql, e);
+    *out = store_query_next(&q) ? store_column_int(&q, 0, 0) : 0;
+    return store_query_end(&q);
+}
+
+/* *out_form: 0 of an empty file, which may become a store. */
+static bool read_form(struct store *s, int64_t *out_form, struct error *e)
+{
+    int64_t application, form, n_tables;
+    if (!read_number(s, "PRAGMA application_id", &application, e) ||
+        !read_number(s, "PRAGMA user_version", &form, e) ||
+        !read_number(s, "SELECT count(*) FROM sqlite_schema", &n_tables, e)) {
+        return false;
+    }
+    bool is_empty = application == 0 && form == 0 && n_tables == 0;
+    if (application != APPLICATION_ID && !is_empty) {
+        return error_set(e, ERROR_FORMAT,
+                         "%s: a database of another program (application id 0x%08llx, Puna's is "
+                         "0x%08x); name another file with --store",
+                         s->path, (unsigned long long)application & 0xFFFFFFFF, APPLICATION_ID);
+    }
+    if (form < 0 || form > FORM) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "%s: a store of form %lld, this program knows forms up to %d: a newer "
+                         "puna has written it, which has to be used",
+                         s->path, (long long)form, FORM);
+    }
+    *out_form = form;
+    return true;
+}
+
+static bool migrate_from(struct store *s, int64_t form, struct error *e)
+{
+    char sql[96];
+    for (; form < FORM; form++) {
+        if (!store_run(s, migrations[form], e)) {
+            return false;
+        }
+    }
+    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             APPLICATION_ID, FORM);
+    return store_run(s, sql, e);
+}
+
+/* Somebody else may have done it meanwhile: what counts is what is there when nobody else
+ * writes. */
+static bool migrate(struct store *s, struct error *e)
+{
+    int64_t form;
+    if (!read_form(s, &form, e)) {
+        return false;
+    }
+    if (form == FORM) {
+        return true;
+    }
+    if (!store_begin(s, e)) {
+        return false;
+    }
+    if (!read_form(s, &form, e) || !migrate_from(s, form, e)) {
+        store_rollback(s);
+        return false;
+    }
+    return store_commit(s, e);
+}
+
+/* --- opening */
+
+/* Made before SQLite would, so that it is for its owner alone. */
+static bool make_file(const char *path, struct error *e)
+{
+    char folder[PATH_MAX];
+    int n = snprintf(folder, sizeof folder, "%s", path);
+    if (n < 0 || n >= (int)sizeof folder) {
+        return error_set(e, ERROR_IO, "%.200s...: a path of %d bytes, at most %d are possible",
+                         path, n, PATH_MAX - 1);
+    }
+    path_make_parents(folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return errno == EEXIST || error_set(e, ERROR_IO, "%s: %s", path, strerror(errno));
+    }
+    close(fd);
+    return true;
+}
+
+/* The reason, which SQLite does not tell. An open descriptor of ours would, when it is closed, take
+ * the locks of another store of this process along: so the file is not opened to see. */
+static bool check_file(const struct store_options *o, struct error *e)
+{
+    struct stat file;
+    bool is_there = stat(o->path, &file) == 0;
+    if (!is_there && errno == ENOENT && o->creates) {
+        return make_file(o->path, e);
+    }
+    if (!is_there) {
+        return error_set(e, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_IO, "%s: %s", o->path,
+                         strerror(errno));
+    }
+    if (!S_ISREG(file.st_mode)) {
+        return error_set(e, ERROR_FORMAT, "%s: not a file", o->path);
+    }
+    return faccessat(AT_FDCWD, o->path, o->creates ? R_OK | W_OK : R_OK, AT_EACCESS) == 0 ||
+           error_set(e, ERROR_IO, "%s: %s", o->path, strerror(errno));
+}
+
+/* SQLite means something else by some names without a slash. */
+static bool copy_path(struct store *s, const char *path, struct error *e)
+{
+    size_t n = strlen(path) + sizeof "./";
+    s->path = mem_alloc(n, 1, "path of a store", e);
+    if (s->path != NULL) {
+        snprintf(s->path, n, "%s%s", strchr(path, '/') == NULL ? "./" : "", path);
+    }
+    return s->path != NULL;
+}
+
+static bool connect_to(struct store *s, const struct store_options *o, struct error *e)
+{
+    int code = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (s->db == NULL) {
+        return fail_with(s, SQLITE_NOMEM, "no memory", e);
+    }
+    if (code != SQLITE_OK) {
+        return store_fail(s, e);
+    }
+    sqlite3_extended_result_codes(s->db, 1);
+    sqlite3_busy_timeout(s->db, (int)o->patience_ms);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    return store_run(s, "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL", e);
+}
+
+/* The journal is cut to nothing at the end of a change, which every file system does as a whole;
+ * a file of this mode needs no other beside it that outlives the program. */
+static bool choose_journal(struct store *s, struct error *e)
+{
+    return sqlite3_db_readonly(s->db, "main") == 1 ||
+           store_run(s, "PRAGMA journal_mode = TRUNCATE", e);
+}
+
+struct store *store_open(const struct store_options *options, struct error *e)
+{
+    if (options->path[0] == '\0') {
+        error_set(e, ERROR_USAGE, "the name of the store is empty");
+        return NULL;
+    }
+    if (!check_file(options, e)) {
+        return NULL;
+    }
+    struct store *s = mem_alloc(1, sizeof *s, "store", e);
+    if (s == NULL || !copy_path(s, options->path, e) || !connect_to(s, options, e) ||
+        !migrate(s, e) || !choose_journal(s, e)) {
+        store_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+void store_close(struct store *s)
+{
+    if (s != NULL) {
+        sqlite3_close(s->db);
+        mem_free(s->path);
+        mem_free(s);
+    }
+}
+
+const char *store_path(const struct store *s)
+{
+    return s->path;
+}
+
+/* --- from outside */
+
+bool store_look(const char *path, struct store_stamp *out, struct error *e)
+{
+    struct stat file;
+    struct timespec now;
+    if (stat(path, &file) != 0) {
+        if (errno != ENOENT) {
+            return error_set(e, ERROR_IO, "%s: %s", path, strerror(errno));
+        }
+        *out = (struct store_stamp){0};
+        return true;
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    *out = (struct store_stamp){.device = file.st_dev,
+                                .inode = file.st_ino,
+                                .n_bytes = (uint64_t)file.st_size,
+                                .written = file.st_mtim,
+                                .changed = file.st_ctim,
+                                .is_young = now.tv_sec - file.st_ctim.tv_sec < YOUNG_S};
+    return true;
+}
+
+static bool same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+bool store_stamp_eq(const struct store_stamp *a, const struct store_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->n_bytes == b->n_bytes &&
+           same_time(a->written, b->written) && same_time(a->changed, b->changed);
+}

@@ -1,0 +1,55 @@
+/* store.h - what is kept beside the models: one SQLite file, of keys for now (store_keys.h).
+ *
+ * Several processes use it at once: `puna keys` writes while `puna serve` reads. A change is in the
+ * file as a whole or not at all, also when the machine stops in the middle. The file is for its
+ * owner alone: whoever can write to it can let himself in.
+ * Owner/threads: a store belongs to the thread that opened it. All calls block for as long as
+ * others write, store_options.patience_ms at most: then ERROR_IO, see store_is_busy(). */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+#include <time.h>
+
+struct store;
+
+struct store_options {
+    const char *path;
+    bool creates;         /* the file and its folders where there are none */
+    uint32_t patience_ms; /* that others who write are waited for */
+};
+
+/* NULL with ERROR_NOT_FOUND where there is no file and none is to be made; ERROR_FORMAT for what is
+ * no store, or a damaged one; ERROR_UNSUPPORTED for one that a newer program has written; ERROR_IO,
+ * ERROR_MEMORY. All name the file. An older form is brought to that of this program. */
+struct store *store_open(const struct store_options *options, struct error *e);
+
+/* Takes NULL. What was begun and not committed is taken back. */
+void store_close(struct store *s);
+
+const char *store_path(const struct store *s);
+
+/* Of the last error: others were writing for longer than patience_ms. */
+bool store_is_busy(const struct store *s);
+
+/* What is read and written between the two belongs together: nobody else writes meanwhile. */
+bool store_begin(struct store *s, struct error *e);
+bool store_commit(struct store *s, struct error *e);
+void store_rollback(struct store *s);
+
+/* What a file looks like from outside: equal as long as nobody has written to it. A file that was
+ * written to a moment ago may be so again within the same tick of its clock: `is_young` says that
+ * equal means nothing yet. Zeroed: there is no file. */
+struct store_stamp {
+    uint64_t device, inode, n_bytes;
+    struct timespec written, changed;
+    bool is_young;
+};
+
+/* ERROR_IO when it cannot be known. No file is no error. */
+bool store_look(const char *path, struct store_stamp *out, struct error *e);
+bool store_stamp_eq(const struct store_stamp *a, const struct store_stamp *b);
+
+#endif
