@@ -17,6 +17,7 @@ static const struct {
     {"detokenize", cmd_detokenize, "print the text of token ids"},
     {"score", cmd_score, "log-probability of each token of a text, perplexity"},
     {"serve", cmd_serve, "serve a model to programs, over OpenAI's HTTP API"},
+    {"keys", cmd_keys, "make, show, limit and revoke keys of programs"},
     {"bench", cmd_bench, "speed of a model and its share of the machine's limit"},
     {"version", cmd_version, "print version, compiler and kernel sets"},
 };
@@ -41,6 +42,7 @@ int main(int argc, char **argv)
         .xdg_state_home = getenv("XDG_STATE_HOME"),
         .xdg_cache_home = getenv("XDG_CACHE_HOME"),
         .models_dir = getenv("PUNA_MODELS"),
+        .store = getenv("PUNA_STORE"),
         .no_color = getenv("NO_COLOR"),
         .term = getenv("TERM"),
     };

@@ -104,6 +104,27 @@ char *cmd_user_path(const struct cmd_env *env, const char *xdg_home, const char 
     return path;
 }
 
+bool cmd_find_store(const struct cmd_env *env, const char *option, char **out_path, struct error *e)
+{
+    bool has_own = env->store != NULL && env->store[0] != '\0';
+    const char *named = option != NULL ? option : has_own ? env->store : NULL;
+    *out_path = named != NULL
+                    ? join(e, named, "", "", "")
+                    : cmd_user_path(env, env->xdg_data_home, ".local/share", "store.db", e);
+    return *out_path != NULL;
+}
+
+bool cmd_check_origin(const char *value, struct error *e)
+{
+    const char *host = strstr(value, "://");
+    bool ok = host != NULL && host > value && host[3] != '\0';
+    for (const char *p = ok ? host + 3 : ""; *p != '\0'; p++) {
+        ok = ok && *p > ' ' && *p < 0x7F && strchr("/?#*@,", *p) == NULL;
+    }
+    return ok || error_set(e, ERROR_USAGE,
+                           "'%s' is not like https://app.example or http://localhost:3000", value);
+}
+
 static char *models_dir(const struct cmd_env *env, struct error *e)
 {
     if (env->models_dir != NULL && env->models_dir[0] != '\0') {

@@ -17,6 +17,7 @@ struct cmd_env {
     const char *xdg_state_home; /* history: $XDG_STATE_HOME/puna/history */
     const char *xdg_cache_home; /* packed weights: $XDG_CACHE_HOME/puna/packed */
     const char *models_dir;     /* PUNA_MODELS overrides the model folder */
+    const char *store;          /* PUNA_STORE, and --store, $XDG_DATA_HOME/puna/store.db */
     const char *no_color;       /* NO_COLOR */
     const char *term;           /* TERM */
 };
@@ -25,7 +26,7 @@ struct cmd_env {
 typedef int cmd_fn(const struct cmd_env *env, int argc, char **argv);
 
 cmd_fn cmd_run, cmd_inspect, cmd_tokenize, cmd_detokenize, cmd_score, cmd_bench, cmd_serve,
-    cmd_version;
+    cmd_keys, cmd_version;
 
 /* Prints "puna COMMAND: TEXT" on stderr, one line whatever file or person the text quotes (see
  * print_escaped), and returns the code's exit status (error.h). */
@@ -45,6 +46,14 @@ bool cmd_read_stdin(size_t max_bytes, char **out_text, size_t *out_n, struct err
  * ".gguf"), or NULL for the default model, which is fetched when absent.
  * *out_path is freed with mem_free. */
 bool cmd_find_model(const struct cmd_env *env, const char *model, char **out_path, struct error *e);
+
+/* Path of the store: the option's, where it is not NULL, else as struct cmd_env says. *out_path is
+ * freed with mem_free. */
+bool cmd_find_store(const struct cmd_env *env, const char *option, char **out_path,
+                    struct error *e);
+
+/* Whether it is scheme, host and port as a browser writes them. */
+bool cmd_check_origin(const char *value, struct error *e);
 
 /* xdg_home (when absolute) or HOME/fallback, + "/puna/" + name; freed with mem_free. */
 char *cmd_user_path(const struct cmd_env *env, const char *xdg_home, const char *fallback,

@@ -473,18 +473,11 @@ static void leave_to_signals(void)
     signal(SIGTERM, SIG_DFL);
 }
 
-/* Scheme, host and port as a browser writes them: nothing behind. */
 static bool add_origin(void *target, const char *value, struct error *e)
 {
     struct serve_options *o = target;
-    const char *host = strstr(value, "://");
-    bool ok = host != NULL && host > value && host[3] != '\0';
-    for (const char *p = ok ? host + 3 : ""; *p != '\0'; p++) {
-        ok = ok && *p > ' ' && *p < 0x7F && strchr("/?#*@,", *p) == NULL;
-    }
-    if (!ok) {
-        return error_set(e, ERROR_USAGE,
-                         "'%s' is not like https://app.example or http://localhost:3000", value);
+    if (!cmd_check_origin(value, e)) {
+        return false;
     }
     if (o->http.n_origins == MOST_ORIGINS) {
         return error_set(e, ERROR_USAGE, "more than %d origins", MOST_ORIGINS);

@@ -30,12 +30,12 @@ bool store_priority_of(const char *name, enum store_priority *out);
 
 enum {
     STORE_MAX_NAME_CHARS = 100, /* code points of a key's name */
-    STORE_MAX_ITEM_BYTES = 512, /* of the name of a model, of an origin */
+    STORE_MAX_ITEM_CHARS = 512, /* code points of the name of a model, of an origin */
     STORE_MAX_ITEMS = 64        /* models of a key, origins of a key */
 };
 
 /* Limits that are not there, and times that never come. */
-enum { STORE_NO_LIMIT = UINT32_MAX };
+#define STORE_NO_LIMIT UINT32_MAX
 #define STORE_NEVER INT64_MAX
 
 /* Owns its texts. Lists are lines, each with its end; "" is all models, any origin. */

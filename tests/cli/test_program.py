@@ -186,7 +186,7 @@ def test_a_bad_option_is_named_with_what_it_takes(args, message):
     assert code == 2 and message in line
 
 
-COMMANDS = ["run", "serve", "inspect", "tokenize", "detokenize", "score", "bench", "version"]
+COMMANDS = ["run", "serve", "keys", "inspect", "tokenize", "detokenize", "score", "bench", "version"]
 
 
 def test_help_is_asked_for_in_any_form():
