@@ -19,7 +19,7 @@ enum error_code {
     ERROR_CONTEXT,     /* the tokens do not fit the context */
     ERROR_MEMORY,      /* an allocation failed */
     ERROR_INTERRUPTED, /* the user asked to stop */
-    ERROR_BUSY,        /* as many wait already as may */
+    ERROR_BUSY,        /* as many wait already as may, or somebody else is at it */
     ERROR_INTERNAL,    /* our own bug */
     ERROR_CODE_COUNT
 };

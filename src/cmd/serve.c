@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cmd/content_filter.h"
 #include "cmd/print.h"
+#include "cmd/serve_keys.h"
 #include "cmd/session.h"
 #include "engine/spill.h"
 #include "serve/service.h"
@@ -63,6 +64,7 @@ struct serve {
     const char *model; /* as named on the command line */
     struct serve_options options;
     struct service service;
+    struct serve_keys keys;
     struct http_server *server;
     char name[NAME_BYTES]; /* of the model: its file's, without ".gguf" */
 
@@ -331,9 +333,11 @@ static bool create_server(struct serve *s, struct error *e)
 {
     struct http_options *o = &s->options.http;
     o->port = (uint16_t)s->options.port;
-    o->only_loopback = !s->options.no_auth;
+    o->only_loopback =
+        !s->options.no_auth && (s->keys.auth == NULL || auth_n_keys(s->keys.auth) == 0);
     o->on_head = service_on_head;
     o->on_request = service_on_request;
+    o->on_answer = service_on_answer;
     o->on_end = service_on_end;
     o->context = &s->service;
     s->server = http_server_create(o, e);
@@ -342,12 +346,14 @@ static bool create_server(struct serve *s, struct error *e)
             error_prefix(e, "option --host");
             size_t n = strlen(e->text);
             snprintf(e->text + n, sizeof e->text - n,
-                     ", and there are no keys: give --no-auth if all of them may use the model");
+                     ", and there are no keys: make one with puna keys add, or give --no-auth if "
+                     "all of them may use the model");
         }
         return false;
     }
     s->drain = http_timer_create(s->server, end_answers, s, e);
-    return s->drain != NULL && http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
+    return s->drain != NULL && serve_keys_watch(&s->keys, s->server, e) &&
+           http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
            http_server_on_signal(s->server, SIGTERM, on_signal, s, e);
 }
 
@@ -374,7 +380,11 @@ static bool run(struct serve *s, struct error *e)
 {
     raise_file_limit();
     if (!choose_log(s, e) || !choose_limits(s, e) || !content_filter_open(&s->filter, e) ||
-        !create_server(s, e)) {
+        !serve_keys_open(&s->keys, s->env, s->options.no_auth, e)) {
+        return false;
+    }
+    s->service.auth = s->keys.auth;
+    if (!create_server(s, e)) {
         return false;
     }
     s->loaded = (struct http_task){.run = on_loaded, .argument = s};
@@ -527,8 +537,12 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "address to listen on (default: 127.0.0.1)", NULL},
         {OPTION_U32, "port", 0, NULL, "N", &o->port, 0, 65535,
          "port to listen on (default: 8080; 0: any that is free)", NULL},
+        {OPTION_TEXT, "store", 0, NULL, "FILE", &s.keys.option, 0, 0,
+         "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else store.db "
+         "beside the model folder)",
+         NULL},
         {OPTION_FLAG, "no-auth", 0, NULL, NULL, &o->no_auth, 0, 0,
-         "allow a host that other machines can reach, though\nno key guards the model", NULL},
+         "allow a host that other machines can reach, though\nthere are no keys", NULL},
         {OPTION_CALL, "alias", 0, NULL, "NAME", &s.service.model, 0, 0,
          "a further name of the model; may be given many times", add_alias},
         {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
@@ -583,8 +597,10 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     leave_to_signals();
     worker_destroy(s.worker);
     http_timer_destroy(s.drain);
+    serve_keys_unwatch(&s.keys);
     service_finish(&s.service);
     http_server_destroy(s.server);
+    serve_keys_close(&s.keys);
     if (s.has_chat) {
         chat_template_finish(&s.chat);
     }

@@ -45,6 +45,7 @@ static bool print_text(const struct access_entry *x, const char *when, struct bu
         buf_append_byte(out, ' ', e) && print_word(shown(x->path, SHOWN_PATH), out, e) &&
         buf_printf(out, e, " %d bytes=%llu ms=%.1f peer=%s id=%s", x->status,
                    (unsigned long long)x->body_bytes, x->ms, x->peer, x->id) &&
+        (x->key == NULL || buf_printf(out, e, " key=%s", x->key)) &&
         (!x->has_tokens ||
          buf_printf(out, e, " prompt_tokens=%llu cached_tokens=%llu completion_tokens=%llu",
                     (unsigned long long)x->prompt_tokens, (unsigned long long)x->cached_tokens,
@@ -85,6 +86,9 @@ static bool print_json(const struct access_entry *x, const char *when, struct bu
     api_write_float(&w, (float)x->ms);
     write_string(&w, "peer", str_from(x->peer));
     write_string(&w, "id", str_from(x->id));
+    if (x->key != NULL) {
+        write_string(&w, "key", str_from(x->key));
+    }
     if (x->has_tokens) {
         write_number(&w, "prompt_tokens", x->prompt_tokens);
         write_number(&w, "cached_tokens", x->cached_tokens);

@@ -1,6 +1,6 @@
 /* access_log.h - the line that the server's log has for every exchange: who asked for what, what
- * came of it, how long it took. Nothing of what was said: no prompt, no answer, no query, no key.
- * Pure functions. */
+ * came of it, how long it took. Nothing of what was said: no prompt, no answer, no query, and no
+ * secret. Pure functions. */
 #ifndef SERVE_ACCESS_LOG_H
 #define SERVE_ACCESS_LOG_H
 
@@ -17,6 +17,7 @@ struct access_entry {
     int64_t time_ms;         /* since 1970, UTC */
     struct str method, path; /* as the client sent them: any bytes, or empty */
     const char *peer, *id;
+    const char *key; /* the id of it; NULL: the request came without one that counts */
     int status;
     uint64_t body_bytes;
     double ms;

@@ -22,9 +22,13 @@ enum api_error_kind {
     API_ERROR_UNSUPPORTED_PARAMETER, /* 400: known, but not offered here; a warning when strict */
     API_ERROR_UNSUPPORTED_VALUE,     /* 400: known value of a supported parameter, not offered */
     API_ERROR_CONTEXT_LENGTH,        /* 400 */
+    API_ERROR_KEY,                   /* 401: none, or none that counts */
+    API_ERROR_SCOPE,                 /* 403: the key is not for this */
+    API_ERROR_MODEL_FORBIDDEN,       /* 403: the key is not for this model */
     API_ERROR_NOT_FOUND,             /* 404: a thing other than a model */
     API_ERROR_MODEL_NOT_FOUND,       /* 404 */
     API_ERROR_RATE_LIMIT,            /* 429 */
+    API_ERROR_QUOTA,                 /* 429: a budget is used up */
     API_ERROR_SERVER,                /* 500 */
     API_ERROR_OVERLOADED,            /* 503: no memory, or too many connections */
     API_ERROR_NOT_READY,             /* 503: starting or stopping */

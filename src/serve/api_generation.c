@@ -16,13 +16,18 @@ void api_options_default(struct api_options *out)
         .completion_max_tokens = 16,
         .max_n = 16,
         .max_prompts = 128,
+        .least_priority = INT32_MIN,
+        .most_tokens = API_TO_CONTEXT_END,
     };
 }
 
 void api_generation_default(struct api_generation *g, const struct api_options *o)
 {
-    *g = (struct api_generation){
-        .sampler = o->sampler, .n = 1, .best_of = 1, .add_generation_prompt = true};
+    *g = (struct api_generation){.sampler = o->sampler,
+                                 .n = 1,
+                                 .best_of = 1,
+                                 .add_generation_prompt = true,
+                                 .priority = o->priority};
 }
 
 static struct api_generation *generation(struct api_reader *r)
@@ -252,9 +257,31 @@ static bool check_penalties(struct api_reader *r)
     return true;
 }
 
+/* What a key allows. */
+static bool check_allowed(struct api_reader *r)
+{
+    const struct api_generation *g = generation(r);
+    const struct api_options *o = r->options;
+    bool is_newer = api_member(r->root, "max_completion_tokens") != NULL;
+    if (g->priority < o->least_priority) {
+        api_enter_key(r, "priority");
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is %d, this key may ask for %d and above",
+                        g->priority, o->least_priority);
+    }
+    if (o->most_tokens != API_TO_CONTEXT_END && g->max_tokens > o->most_tokens) {
+        api_enter_key(r, is_newer ? "max_completion_tokens" : "max_tokens");
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is %u, this key may ask for %u at most",
+                        g->max_tokens, o->most_tokens);
+    }
+    return true;
+}
+
 bool api_generation_check(struct api_reader *r)
 {
     const struct api_generation *g = generation(r);
+    if (!check_allowed(r)) {
+        return false;
+    }
     if (g->min_tokens > g->max_tokens) {
         return fail_at(r, "min_tokens", "is more than max_tokens");
     }

@@ -67,6 +67,8 @@ struct api_options {
     uint32_t n_vocab;               /* ids of requests are below; 0: not checked */
     uint32_t n_embd;                /* the one value of `dimensions`; 0: not checked */
     enum api_pooling pooling;
+    int32_t priority, least_priority; /* where the request is silent; the lowest it may ask for */
+    uint32_t most_tokens;             /* max_tokens may be; API_TO_CONTEXT_END: any number */
 };
 
 /* OpenAI's: temperature 1, top_p 1 and every other filter off, penalties over the whole context. */

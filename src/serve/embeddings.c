@@ -180,7 +180,7 @@ static void set_work(struct embeddings *a)
     g->rules = (struct choice_rules){.max_tokens = 0};
     sampler_params_default(&g->sampling);
     g->rows = ENGINE_HIDDEN;
-    g->priority = g->n_prompts > 1; /* who sends a thousand texts waits for no answer to read */
+    g->priority += g->n_prompts > 1; /* who sends a thousand texts waits for no answer to read */
     g->only_last = a->request.embedding.pooling == API_POOLING_LAST;
     g->notify = outputs_wait;
     g->notify_argument = a;

@@ -31,8 +31,9 @@ struct embeddings_list {
 
 struct embeddings_job {
     struct api_request request;
-    struct generation *g; /* whose prompts are the inputs; the rest is filled in */
-    uint32_t retry_s;     /* out, with ERROR_BUSY: see generation.h */
+    /* With inputs as its prompts, owner and the priority of one input; the rest is filled in. */
+    struct generation *g;
+    uint32_t retry_s; /* out, with ERROR_BUSY: see generation.h */
 };
 
 /* Takes over job->request and job->g (both zeroed then) and submits the work. On failure they are

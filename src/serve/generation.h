@@ -40,6 +40,7 @@ struct generation {
     enum engine_rows rows; /* wanted of the prompts; without tokens to sample they are all */
     bool only_last;        /* see prompt_rows.h */
     int32_t priority;      /* lower goes first */
+    uint64_t owner;        /* whose it is, for turns in the queue; 0: of nobody else's */
     uint64_t salt;         /* of the prefix cache */
     uint64_t arrived_ns;   /* clock_now_ns() of generation_create() */
     double patience_s;     /* that whoever asks waits for the first token; 0: any time */

@@ -73,10 +73,13 @@ struct http_options {
      * `origins` refuses. */
     http_handler_fn *on_head;
     http_handler_fn *on_request; /* called with the whole request */
+    /* Called when the head of an answer is about to be written, also of one that the server gives
+     * by itself: for http_add_header(). NULL: not wanted. */
+    http_handler_fn *on_answer;
     /* Called once for every exchange, preflights and what could not be read as a request too, when
      * it has ended; x may be read. NULL: not wanted. */
     http_end_fn *on_end;
-    void *context; /* for all three */
+    void *context; /* for all four */
 };
 
 /* Limits that are safe on a small machine; host 127.0.0.1, port 8080. */
@@ -154,6 +157,10 @@ struct http_server *http_exchange_server(const struct http_exchange *x);
 /* Something of the owner's that on_end may want; NULL at first. Must live as long as x. */
 void http_attach(struct http_exchange *x, void *thing);
 void *http_attached(const struct http_exchange *x);
+
+/* Who asks, as on_head has found; for on_end to let go of. NULL at first. */
+void http_set_caller(struct http_exchange *x, void *caller);
+void *http_caller(const struct http_exchange *x);
 
 /* `fn` is called at once when the client leaves, at most once and never after the exchange ended
  * otherwise; x may be read in it and is gone when it returns. NULL takes it back. */

@@ -131,6 +131,16 @@ void *http_attached(const struct http_exchange *x)
     return x->attached;
 }
 
+void http_set_caller(struct http_exchange *x, void *caller)
+{
+    x->caller = caller;
+}
+
+void *http_caller(const struct http_exchange *x)
+{
+    return x->caller;
+}
+
 void http_on_close(struct http_exchange *x, void (*fn)(void *argument), void *argument)
 {
     x->on_close = fn;
@@ -246,9 +256,13 @@ static bool build_head(struct http_exchange *x, int status, const char *type, co
 /* Written, or the connection is doomed. */
 static bool write_head(struct http_exchange *x, int status, const char *type, const char *framing)
 {
+    const struct http_options *o = &x->connection->server->options;
     struct buf head;
     buf_init(&head, MAX_ANSWER_HEAD);
     x->status = status;
+    if (o->on_answer != NULL) {
+        o->on_answer(o->context, x);
+    }
     bool ok = x->connection->state != HTTP_DOOMED && build_head(x, status, type, framing, &head) &&
               bufferevent_write(x->connection->bev, head.data, head.n) == 0;
     if (!ok) {

@@ -91,7 +91,7 @@ struct http_exchange {
     void *on_close_argument;
     void (*on_drain)(void *argument);
     void *on_drain_argument;
-    void *attached;
+    void *attached, *caller;
     int status;          /* of the answer; 0: none is begun */
     uint64_t body_bytes; /* written of the answer's body */
     bool is_answered;

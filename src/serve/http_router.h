@@ -15,6 +15,9 @@ struct http_route {
     http_route_fn *handler;
     bool bare;     /* exists as it stands */
     bool prefixed; /* exists below each prefix */
+    /* The owner's: the router does not look at them. */
+    bool is_open;   /* to everybody */
+    unsigned scope; /* what a caller needs otherwise; 0: nothing special */
 };
 
 struct http_router {

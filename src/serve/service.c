@@ -106,13 +106,16 @@ static void answer_models(void *service, struct http_exchange *x, struct str par
         return;
     }
     struct api_model models[SERVICE_MAX_NAMES];
+    size_t n = 0;
     struct error e = {0};
     struct buf body;
     for (size_t i = 0; i < s->model.n_names; i++) {
-        models[i] = model_of(s, i);
+        if (service_allow_model(s, x, str_from(s->model.names[i]), NULL)) {
+            models[n++] = model_of(s, i);
+        }
     }
     buf_init(&body, MAX_JSON_BYTES);
-    reply_printed(x, api_models_print(models, s->model.n_names, &body, &e), &body, &e);
+    reply_printed(x, api_models_print(models, n, &body, &e), &body, &e);
     buf_finish(&body);
 }
 
@@ -147,7 +150,8 @@ static void answer_model(void *service, struct http_exchange *x, struct str para
     if (!service_check_ready(s, x)) {
         return;
     }
-    if (!service_check_model(s, parameter, &error)) {
+    if (!service_allow_model(s, x, parameter, &error) ||
+        !service_check_model(s, parameter, &error)) {
         http_reply_error(x, &error);
         return;
     }
@@ -207,21 +211,23 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
     buf_finish(&body);
 }
 
+#define TOKENS .bare = true, .prefixed = true, .scope = STORE_SCOPE_TOKENIZE
+/* Behind a key, where there are keys, but for those that are open. */
 static const struct http_route routes[] = {
-    {"GET", "/", answer_root, .bare = true},
-    {"GET", "/health", answer_health, .bare = true},
-    {"GET", "/ready", answer_ready, .bare = true},
-    {"GET", "/metrics", answer_metrics, .bare = true},
+    {"GET", "/", answer_root, .bare = true, .is_open = true},
+    {"GET", "/health", answer_health, .bare = true, .is_open = true},
+    {"GET", "/ready", answer_ready, .bare = true, .is_open = true},
+    {"GET", "/metrics", answer_metrics, .bare = true, .scope = STORE_SCOPE_METRICS},
     {"GET", "/openapi.json", answer_openapi, .bare = true},
     {"GET", "/models", answer_models, .prefixed = true},
     {"GET", "/models/{id}", answer_model, .prefixed = true},
     {"GET", "/capabilities", service_capabilities, .bare = true, .prefixed = true},
-    {"POST", "/chat/completions", service_chat, .prefixed = true},
-    {"POST", "/completions", service_completion, .prefixed = true},
-    {"POST", "/embeddings", service_embeddings, .prefixed = true},
-    {"POST", "/tokenize", service_tokenize, .bare = true, .prefixed = true},
-    {"POST", "/detokenize", service_detokenize, .bare = true, .prefixed = true},
-    {"POST", "/apply-template", service_apply_template, .bare = true, .prefixed = true},
+    {"POST", "/chat/completions", service_chat, .prefixed = true, .scope = STORE_SCOPE_CHAT},
+    {"POST", "/completions", service_completion, .prefixed = true, .scope = STORE_SCOPE_CHAT},
+    {"POST", "/embeddings", service_embeddings, .prefixed = true, .scope = STORE_SCOPE_EMBEDDINGS},
+    {"POST", "/tokenize", service_tokenize, TOKENS},
+    {"POST", "/detokenize", service_detokenize, TOKENS},
+    {"POST", "/apply-template", service_apply_template, TOKENS},
 };
 
 static const char *const prefixes[] = {"/v1", "/v3/openai", "/openai/v1"};
@@ -294,8 +300,10 @@ void service_finish(struct service *s)
 
 void service_on_head(void *service, struct http_exchange *x)
 {
-    const struct service *s = service;
-    http_router_check(&s->router, x);
+    struct service *s = service;
+    if (service_admit(s, x)) {
+        http_router_check(&s->router, x);
+    }
 }
 
 void service_on_request(void *service, struct http_exchange *x)
@@ -320,20 +328,21 @@ static void note_tokens(const struct http_exchange *x, bool is_embedding,
     }
 }
 
-static void log_end(struct service_log *log, const struct http_exchange *x, bool is_embedding,
-                    const struct http_outcome *outcome)
+static void log_end(struct service_log *log, const struct http_exchange *x,
+                    const struct access_entry *tokens, const struct http_outcome *outcome)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    struct access_entry entry = {.time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000,
-                                 .method = http_method(x),
-                                 .path = http_path(x),
-                                 .peer = http_peer(x),
-                                 .id = http_request_id(x),
-                                 .status = outcome->status,
-                                 .body_bytes = outcome->body_bytes,
-                                 .ms = (double)outcome->ns * 1e-6};
-    note_tokens(x, is_embedding, &entry);
+    struct access_entry entry = *tokens;
+    entry.time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    entry.method = http_method(x);
+    entry.path = http_path(x);
+    entry.peer = http_peer(x);
+    entry.id = http_request_id(x);
+    entry.key = service_key_id(x);
+    entry.status = outcome->status;
+    entry.body_bytes = outcome->body_bytes;
+    entry.ms = (double)outcome->ns * 1e-6;
     struct buf line;
     buf_init(&line, ACCESS_LOG_BYTES);
     bool ok = access_log_print(log->form, &entry, &line, NULL) && log->write(buf_str(&line));
@@ -346,10 +355,13 @@ void service_on_end(void *service, const struct http_exchange *x,
 {
     struct service *s = service;
     const struct http_route *route = http_router_find(&s->router, x);
+    struct access_entry tokens = {0};
     metrics_count_request(&s->metrics, route != NULL ? route->pattern : "other", outcome->status);
+    note_tokens(x, route != NULL && route->handler == service_embeddings, &tokens);
     if (s->log.write != NULL) {
-        log_end(&s->log, x, route != NULL && route->handler == service_embeddings, outcome);
+        log_end(&s->log, x, &tokens, outcome);
     }
+    service_dismiss(x, tokens.prompt_tokens + tokens.completion_tokens);
 }
 
 void service_end_answers(struct service *s)

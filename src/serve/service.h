@@ -7,6 +7,7 @@
 #include "chat/template.h"
 #include "serve/access_log.h"
 #include "serve/answer.h"
+#include "serve/auth.h"
 #include "serve/embeddings.h"
 #include "serve/http_router.h"
 #include "serve/metrics.h"
@@ -32,7 +33,8 @@ struct service {
     struct service_model model;
     struct service_log log;
     struct metrics metrics;
-    bool ready; /* the model is loaded; until then requests for it are 503 */
+    struct auth *auth; /* NULL: there are no keys */
+    bool ready;        /* the model is loaded; until then requests for it are 503 */
 
     /* what follows is set by service_start() */
     const struct chat_template *chat; /* NULL: the model has none that is known */
@@ -70,9 +72,10 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
 /* After the worker's end. A service that never started is allowed. */
 void service_finish(struct service *s);
 
-/* For http_options: on_head, on_request and on_end, with the service as context. */
+/* For http_options: on_head, on_request, on_answer and on_end, with the service as context. */
 void service_on_head(void *service, struct http_exchange *x);
 void service_on_request(void *service, struct http_exchange *x);
+void service_on_answer(void *service, struct http_exchange *x);
 void service_on_end(void *service, const struct http_exchange *x,
                     const struct http_outcome *outcome);
 

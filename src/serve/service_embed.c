@@ -99,7 +99,8 @@ void service_embeddings(void *service, struct http_exchange *x, struct str param
         return;
     }
     bool ok = api_request_parse(API_EMBEDDING, http_body(x), &s->api, &job.request, &error) &&
-              make_job(s, x, &job, &error);
+              service_allow_model(s, x, job.request.model, &error) &&
+              make_job(s, x, &job, &error) && service_reserve_inputs(x, job.g, &error);
     if (ok && !embeddings_begin(&s->embeddings, x, &job, &e)) {
         ok = api_error_from(&error, &e, NULL);
         error.retry_s = job.retry_s;

@@ -20,6 +20,28 @@ http_route_fn service_capabilities;
 /* service_text.c */
 http_route_fn service_tokenize, service_detokenize, service_apply_template;
 
+/* service_keys.c: what the key of an exchange, if it has one, allows */
+
+/* Lets it in, or answers 401, 403 or 429 and returns false. service_dismiss() is for its end, with
+ * the tokens that were computed. */
+bool service_admit(struct service *s, struct http_exchange *x);
+void service_dismiss(const struct http_exchange *x, uint64_t n_tokens);
+/* NULL without one. */
+const char *service_key_id(const struct http_exchange *x);
+
+/* For the parser of its body. */
+struct api_options service_options(const struct service *s, const struct http_exchange *x);
+
+bool service_allow_model(const struct service *s, const struct http_exchange *x, struct str name,
+                         struct api_error *error);
+
+/* Takes what the work may take of the key's limits, and says whose it is. Lowers max_tokens, with a
+ * warning, where the request does not say it and there are fewer left. */
+bool service_reserve(const struct http_exchange *x, struct answer_job *job,
+                     struct api_error *error);
+bool service_reserve_inputs(const struct http_exchange *x, struct generation *g,
+                            struct api_error *error);
+
 /* Seconds that the client waits for a byte before it gives up; 0: it does not say. */
 double service_patience_of(const struct http_exchange *x);
 

@@ -40,6 +40,7 @@ static bool parse(const struct service *s, enum api_endpoint endpoint,
                   const struct http_exchange *x, struct api_request *out, struct api_error *error)
 {
     return api_request_parse(endpoint, http_body(x), &s->api, out, error) &&
+           service_allow_model(s, x, out->model, error) &&
            (out->model.n == 0 || service_check_model(s, out->model, error));
 }
 

@@ -45,6 +45,9 @@ static enum error_code code_of(int sqlite_code)
     switch (sqlite_code & 0xFF) {
     case SQLITE_NOMEM:
         return ERROR_MEMORY;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return ERROR_BUSY;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_CONSTRAINT:
@@ -74,21 +77,14 @@ static const char *advice_on(int sqlite_code)
     }
 }
 
-static bool fail_with(struct store *s, int code, const char *text, struct error *e)
+static bool fail_with(const struct store *s, int code, const char *text, struct error *e)
 {
-    s->last_code = code;
     return error_set(e, code_of(code), "%s: %s%s", s->path, text, advice_on(code));
 }
 
 bool store_fail(struct store *s, struct error *e)
 {
     return fail_with(s, sqlite3_extended_errcode(s->db), sqlite3_errmsg(s->db), e);
-}
-
-bool store_is_busy(const struct store *s)
-{
-    int code = s->last_code & 0xFF;
-    return code == SQLITE_BUSY || code == SQLITE_LOCKED;
 }
 
 /* --- statements */

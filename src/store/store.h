@@ -4,7 +4,7 @@
  * file as a whole or not at all, also when the machine stops in the middle. The file is for its
  * owner alone: whoever can write to it can let himself in.
  * Owner/threads: a store belongs to the thread that opened it. All calls block for as long as
- * others write, store_options.patience_ms at most: then ERROR_IO, see store_is_busy(). */
+ * others write, store_options.patience_ms at most: then ERROR_BUSY. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -30,9 +30,6 @@ struct store *store_open(const struct store_options *options, struct error *e);
 void store_close(struct store *s);
 
 const char *store_path(const struct store *s);
-
-/* Of the last error: others were writing for longer than patience_ms. */
-bool store_is_busy(const struct store *s);
 
 /* What is read and written between the two belongs together: nobody else writes meanwhile. */
 bool store_begin(struct store *s, struct error *e);

@@ -11,7 +11,6 @@
 struct store {
     sqlite3 *db;
     char *path;
-    int last_code; /* of the last error, SQLite's */
 };
 
 /* Sets *e from the last error of s->db; returns false. */

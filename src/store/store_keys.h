@@ -36,7 +36,7 @@ enum {
 
 /* Limits that are not there, and times that never come. */
 #define STORE_NO_LIMIT UINT32_MAX
-#define STORE_NEVER INT64_MAX
+#define STORE_NEVER    INT64_MAX
 
 /* Owns its texts. Lists are lines, each with its end; "" is all models, any origin. */
 struct store_key {

@@ -17,9 +17,10 @@ PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
 
 
 class Server:
-    """address is (host, port). Without a log, unless args ask for one."""
+    """address is (host, port). Without a log, unless args ask for one, and without the keys of who runs the tests."""
 
     def __init__(self, *args, stderr=subprocess.PIPE, **options):
+        options.setdefault("env", os.environ | {"PUNA_STORE": "/nonexistent/store.db"})
         command = [PUNA, "serve", "--port", "0", "--log", "none", *map(str, args)]
         self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=stderr, **options)
         self.line = self.process.stdout.readline()
@@ -30,11 +31,12 @@ class Server:
     def connect(self):
         return socket.create_connection(self.address, timeout=30)
 
-    def ask(self, method, path, body=None, timeout=PATIENCE_S):
+    def ask(self, method, path, body=None, timeout=PATIENCE_S, key=None):
         """Status and JSON document (or text) of an exchange."""
         connection = http.client.HTTPConnection(*self.address, timeout=timeout)
         with contextlib.closing(connection):
-            connection.request(method, path, body if body is None or isinstance(body, (str, bytes)) else json.dumps(body))
+            connection.request(method, path, body if body is None or isinstance(body, (str, bytes)) else json.dumps(body),
+                               {} if key is None else {"Authorization": f"Bearer {key}"})
             answer = connection.getresponse()
             text = answer.read().decode()
             is_json = answer.headers["content-type"] == "application/json"

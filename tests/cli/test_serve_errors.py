@@ -2,8 +2,9 @@
 exception, its type, code, param and request id, and what it says about coming again. tests/js/errors.test.mjs
 is the same for the JavaScript client.
 
-Not given: 401, 409 and 422, as there are no keys and nothing that can be in conflict yet. 501 and 505 are
-for HTTP that no official client speaks: tests/cli/test_serve_http.py has them."""
+Not given: 409 and 422, as nothing can be in conflict yet. 401 and what else comes of keys is in
+tests/cli/test_serve_keys.py. 501 and 505 are for HTTP that no official client speaks:
+tests/cli/test_serve_http.py has them."""
 import collections
 import contextlib
 import gzip
@@ -400,7 +401,9 @@ def test_the_page_has_these_errors():
     expected = {(e.status, e.type, e.code or "null") for _, e in BLAMED.values()} | {
         (NOT_READY.status, NOT_READY.type, NOT_READY.code), (503, "service_unavailable_error", "server_is_overloaded"),
         (408, INVALID, "null"), (429, "rate_limit_exceeded", "rate_limit_exceeded"), (500, "server_error", "null")}
-    assert told == expected | {(501, INVALID, "null"), (505, INVALID, "null")}
+    of_keys = {(401, INVALID, "invalid_api_key"), (403, "permission_error", "missing_scope"),
+               (403, INVALID, "model_not_found")}
+    assert told == expected | of_keys | {(501, INVALID, "null"), (505, INVALID, "null")}
     for _, e in BLAMED.values():
         (name,) = {row[-1] for row in rows if int(row[0]) == e.status}
         assert e.kind is getattr(openai, "APIStatusError" if name == "generic" else name)

@@ -1,6 +1,7 @@
 /* fuzz_http.c - the head of a request and a chunked body from any bytes. They must not depend on
  * where the bytes are cut, and what is taken must be what the RFC allows. */
 #include "base/mem.h"
+#include "serve/auth.h"
 #include "serve/http_chunked.h"
 
 #include <stdlib.h>
@@ -95,9 +96,24 @@ static void check_query(struct str query)
     require(n < sizeof name && n <= query.n && (found || n == 0));
 }
 
+/* A token is one word of it; what is read as a secret is one in full. */
+static void check_bearer(struct str value)
+{
+    struct str token = {0};
+    enum secret_kind kind = SECRET_KIND_COUNT;
+    char id[SECRET_ID_BYTES];
+    if (auth_read_bearer(value, &token)) {
+        require(token.n > 0 && token.n < value.n && memchr(token.p, ' ', token.n) == NULL);
+    }
+    if (secret_read(token.n > 0 ? token : value, &kind, id)) {
+        require(kind < SECRET_KIND_COUNT && secret_is_id(str_from(id)));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct str bytes = {(const char *)data, n};
+    check_bearer(bytes);
     size_t n_head, n_again;
     enum http_scan_result result = scan_head(bytes, n + 1, &n_head);
     require(scan_head(bytes, 1, &n_again) == result && n_again == n_head);
@@ -112,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (http_head_parse(block, n_head, MAX_TARGET, &head, &problem)) {
         check_head(&head);
         check_query(head.query);
+        check_bearer(http_head_field(&head, "authorization"));
         check_chunked(str_skip(bytes, n_head));
     } else {
         require(problem.kind != API_ERROR_NONE);

@@ -19,7 +19,10 @@ export class Server {
     static async startOn(model, ...options) {
         const server = new Server();
         const all = ["serve", "--port", "0", "--log", "none", "--alias", MODEL, "--cpu", "ref", "-t", "1", ...options, model];
-        server.child = spawn(PROGRAM, all, { stdio: ["ignore", "pipe", "inherit"] });
+        server.child = spawn(PROGRAM, all, {
+            stdio: ["ignore", "pipe", "inherit"],
+            env: { ...process.env, PUNA_STORE: "/nonexistent/store.db" },
+        });
         server.ended = new Promise((resolve) => server.child.on("close", resolve));
         server.kill = () => server.child.kill("SIGKILL");
         process.on("exit", server.kill);

@@ -1,0 +1,90 @@
+/* serve_keys.c - looks at the store now and then: a look is a stat(), unless somebody wrote. */
+#include "cmd/serve_keys.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cmd/print.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LOOK_MS = 500, START_PATIENCE_MS = 5000 };
+
+static bool is_named(const struct serve_keys *k, const struct cmd_env *env)
+{
+    return k->option != NULL || (env->store != NULL && env->store[0] != '\0');
+}
+
+bool serve_keys_open(struct serve_keys *k, const struct cmd_env *env, bool no_auth, struct error *e)
+{
+    struct error why = {0};
+    if (!cmd_find_store(env, k->option, &k->path, &why)) {
+        if (why.code == ERROR_NOT_FOUND && !is_named(k, env)) {
+            return true; /* nobody has a home here, nor keys */
+        }
+        return error_set(e, why.code, "%s", why.text);
+    }
+    k->auth = auth_create(k->path, e);
+    if (k->auth == NULL || !auth_reload(k->auth, true, START_PATIENCE_MS, clock_now_ns(), e)) {
+        return false;
+    }
+    size_t n = auth_n_keys(k->auth);
+    return !no_auth || n == 0 ||
+           error_set(e, ERROR_USAGE,
+                     "option --no-auth: %s has %zu key%s, which are asked for: leave it out, or "
+                     "name another --store",
+                     k->path, n, n > 1 ? "s" : "");
+}
+
+/* Who writes just now is done before the next look. The same trouble is told once. */
+static void reload(struct serve_keys *k, bool always)
+{
+    struct error e = {0};
+    char text[ERROR_TEXT_BYTES + 64];
+    bool ok = auth_reload(k->auth, always, 0, clock_now_ns(), &e);
+    if (ok || e.code == ERROR_BUSY || strcmp(e.text, k->told) == 0) {
+        k->told[0] = ok ? '\0' : k->told[0];
+        return;
+    }
+    snprintf(k->told, sizeof k->told, "%s", e.text);
+    snprintf(text, sizeof text, "%s; the keys stay as they were", e.text);
+    print_warning(text);
+}
+
+static void look(void *argument)
+{
+    struct serve_keys *k = argument;
+    reload(k, false);
+    http_timer_start(k->look, LOOK_MS);
+}
+
+static void on_hangup(void *argument)
+{
+    reload(argument, true);
+}
+
+bool serve_keys_watch(struct serve_keys *k, struct http_server *server, struct error *e)
+{
+    if (k->auth == NULL) {
+        return true;
+    }
+    k->look = http_timer_create(server, look, k, e);
+    if (k->look == NULL || !http_server_on_signal(server, SIGHUP, on_hangup, k, e)) {
+        return false;
+    }
+    http_timer_start(k->look, LOOK_MS);
+    return true;
+}
+
+void serve_keys_unwatch(struct serve_keys *k)
+{
+    http_timer_destroy(k->look);
+    k->look = NULL;
+}
+
+void serve_keys_close(struct serve_keys *k)
+{
+    auth_destroy(k->auth);
+    mem_free(k->path);
+}

@@ -1,0 +1,33 @@
+/* serve_keys.h - the keys of `puna serve`: read at the start, and again whenever they change.
+ * The I/O thread, and before it runs the one that creates the server. */
+#ifndef CMD_SERVE_KEYS_H
+#define CMD_SERVE_KEYS_H
+
+#include "cmd/cmd.h"
+#include "serve/auth.h"
+#include "serve/http.h"
+
+/* Zeroed before. */
+struct serve_keys {
+    const char *option; /* --store; NULL: not given */
+    char *path;
+    struct auth *auth; /* NULL: there is no place for a store */
+    struct http_timer *look;
+    char told[ERROR_TEXT_BYTES]; /* the last warning */
+};
+
+/* Reads the store; one that is there has to be readable. ERROR_USAGE when no_auth was said and
+ * there are keys. */
+bool serve_keys_open(struct serve_keys *k, const struct cmd_env *env, bool no_auth,
+                     struct error *e);
+
+/* From now on changes count within half a second, and with SIGHUP at once. What cannot be read is a
+ * warning, and changes nothing. */
+bool serve_keys_watch(struct serve_keys *k, struct http_server *server, struct error *e);
+
+/* Before the server's end. */
+void serve_keys_unwatch(struct serve_keys *k);
+/* After it. */
+void serve_keys_close(struct serve_keys *k);
+
+#endif

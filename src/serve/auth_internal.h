@@ -1,0 +1,49 @@
+/* auth_internal.h - what the files of auth.h share. */
+#ifndef SERVE_AUTH_INTERNAL_H
+#define SERVE_AUTH_INTERNAL_H
+
+#include "serve/auth.h"
+
+struct auth_key {
+    struct store_key row;
+    bool is_gone;       /* not in the store any more; it stays, as callers may point to it */
+    uint64_t number;    /* from 1 on */
+    uint32_t n_running; /* callers; of the children, too */
+    struct rate requests, tokens;
+    uint32_t n_children; /* keys of minutes that are its own */
+    /* of a key of minutes */
+    struct auth_key *parent; /* NULL: of the store */
+    uint32_t max_tokens;
+    uint64_t n_left; /* of its budget, tokens */
+};
+
+struct auth {
+    const char *path;
+    struct store_stamp stamp; /* of what was read last */
+    bool is_on;
+    uint64_t n_numbers;
+    struct auth_key **keys; /* (n_keys) by id, those that are gone, too */
+    size_t n_keys;
+    struct auth_key **minutes; /* (n_minutes) of AUTH_MAX_MINUTES */
+    size_t n_minutes;
+};
+
+/* NULL when there is none. */
+struct auth_key *auth_find(const struct auth *a, enum secret_kind kind, const char *id);
+
+void auth_key_destroy(struct auth_key *k);
+
+/* Whose limits count. */
+static inline struct auth_key *auth_owner_of(struct auth_key *k)
+{
+    return k->parent != NULL ? k->parent : k;
+}
+
+/* 429, and when to come again. */
+bool auth_refuse_for(struct api_error *error, double wait_s);
+
+/* Fills *error, a 403, and returns false when one of the bits is missing. */
+bool auth_check_scope(const struct auth_key *k, unsigned scope, struct api_error *error);
+bool auth_check_origin(const struct auth_key *k, struct str origin, struct api_error *error);
+
+#endif

@@ -1,0 +1,162 @@
+/* service_keys.c - what becomes of a request by the key that it came with. Without keys nobody is
+ * asked, and nothing here changes anything. */
+#include "serve/service_internal.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static struct auth_caller *caller_of(const struct http_exchange *x)
+{
+    return http_caller(x);
+}
+
+/* --- the beginning and the end of an exchange */
+
+bool service_admit(struct service *s, struct http_exchange *x)
+{
+    const struct http_route *route = http_router_find(&s->router, x);
+    bool is_open = route != NULL && route->is_open;
+    if (is_open || s->auth == NULL || !auth_is_on(s->auth)) {
+        return true;
+    }
+    const struct auth_request r = {
+        .authorization = http_header(x, "authorization"),
+        .origin = http_header(x, "origin"),
+        .has_other_key =
+            http_header(x, "api-key").p != NULL || http_header(x, "x-api-key").p != NULL,
+        .scope = route != NULL ? route->scope : 0,
+        .now_s = (int64_t)time(NULL),
+        .now_ns = clock_now_ns(),
+    };
+    struct api_error error = {0};
+    struct auth_caller *caller;
+    bool ok = auth_enter(s->auth, &r, &caller, &error);
+    http_set_caller(x, caller);
+    if (ok) {
+        return true;
+    }
+    if (error.kind == API_ERROR_KEY) {
+        http_add_header(x, "WWW-Authenticate", "Bearer realm=\"puna\"");
+    }
+    http_reply_error(x, &error);
+    return false;
+}
+
+void service_dismiss(const struct http_exchange *x, uint64_t n_tokens)
+{
+    struct auth_caller *caller = caller_of(x);
+    if (caller != NULL) {
+        auth_leave(caller, n_tokens, clock_now_ns());
+    }
+}
+
+const char *service_key_id(const struct http_exchange *x)
+{
+    const struct auth_caller *caller = caller_of(x);
+    return caller != NULL ? auth_id(caller) : NULL;
+}
+
+static void add_field(void *to, const char *name, const char *value)
+{
+    http_add_header(to, name, value);
+}
+
+void service_on_answer(void *service, struct http_exchange *x)
+{
+    (void)service;
+    const struct auth_caller *caller = caller_of(x);
+    if (caller != NULL) {
+        auth_list_limits(caller, clock_now_ns(), add_field, x);
+    }
+}
+
+/* --- what it may ask for */
+
+struct api_options service_options(const struct service *s, const struct http_exchange *x)
+{
+    const struct auth_caller *caller = caller_of(x);
+    struct api_options o = s->api;
+    if (caller == NULL) {
+        return o;
+    }
+    uint32_t most = auth_max_tokens(caller);
+    o.priority = o.least_priority = auth_priority(caller);
+    o.most_tokens = most;
+    o.chat_max_tokens = o.chat_max_tokens < most ? o.chat_max_tokens : most;
+    o.completion_max_tokens = o.completion_max_tokens < most ? o.completion_max_tokens : most;
+    return o;
+}
+
+/* Without a name the model that there is is meant, by any of its names. */
+bool service_allow_model(const struct service *s, const struct http_exchange *x, struct str name,
+                         struct api_error *error)
+{
+    const struct auth_caller *caller = caller_of(x);
+    if (caller == NULL) {
+        return true;
+    }
+    for (size_t i = 0; name.n == 0 && i < s->model.n_names; i++) {
+        if (auth_check_model(caller, str_from(s->model.names[i]), NULL)) {
+            return true;
+        }
+    }
+    return auth_check_model(caller, name.n > 0 ? name : str_from(s->model.names[0]), error);
+}
+
+/* --- what it takes */
+
+static uint64_t count_prompts(const struct generation *g)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < g->n_prompts; i++) {
+        n += g->prompts[i].n;
+    }
+    return n;
+}
+
+/* Nothing is cut in silence. */
+static bool warn_cut(struct answer_job *job, const char *id, struct api_error *error)
+{
+    char text[160];
+    snprintf(
+        text, sizeof text,
+        "is not given: an answer has %u tokens at most, by what is left of the limit of key %s",
+        job->max_tokens, id);
+    return api_request_warn(
+        &job->request, job->request.endpoint == API_CHAT ? "max_completion_tokens" : "max_tokens",
+        text, error);
+}
+
+bool service_reserve(const struct http_exchange *x, struct answer_job *job, struct api_error *error)
+{
+    struct auth_caller *caller = caller_of(x);
+    if (caller == NULL) {
+        return true;
+    }
+    struct auth_work w = {.n_prompt = count_prompts(job->g),
+                          .n_choices = generation_n_choices(job->g),
+                          .max_tokens = job->max_tokens,
+                          .is_open = job->request.generation.max_tokens == API_TO_CONTEXT_END};
+    job->g->owner = auth_owner(caller);
+    if (!auth_reserve(caller, &w, clock_now_ns(), error)) {
+        return false;
+    }
+    bool is_cut = w.max_tokens < job->max_tokens;
+    job->max_tokens = w.max_tokens;
+    return !is_cut || warn_cut(job, auth_id(caller), error);
+}
+
+bool service_reserve_inputs(const struct http_exchange *x, struct generation *g,
+                            struct api_error *error)
+{
+    struct auth_caller *caller = caller_of(x);
+    if (caller == NULL) {
+        return true;
+    }
+    struct auth_work w = {.n_prompt = count_prompts(g)};
+    g->owner = auth_owner(caller);
+    g->priority = auth_priority(caller);
+    return auth_reserve(caller, &w, clock_now_ns(), error);
+}
