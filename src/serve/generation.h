@@ -40,7 +40,7 @@ struct generation {
     enum engine_rows rows; /* wanted of the prompts; without tokens to sample they are all */
     bool only_last;        /* see prompt_rows.h */
     int32_t priority;      /* lower goes first */
-    uint64_t owner;        /* whose it is, for turns in the queue; 0: of nobody else's */
+    uint64_t owner;        /* whose it is, for turns in the queue; 0: nobody else has it */
     uint64_t salt;         /* of the prefix cache */
     uint64_t arrived_ns;   /* clock_now_ns() of generation_create() */
     double patience_s;     /* that whoever asks waits for the first token; 0: any time */
@@ -66,7 +66,9 @@ struct generation {
     uint32_t n_ended;        /* choices */
     uint32_t n_started;      /* choices; under the worker's lock */
     bool is_judged;          /* its patience and what it will take were compared */
-    struct generation *next; /* in the queue; under the worker's lock */
+    struct generation *next; /* in the queue; under the worker's lock, as are the next two */
+    uint64_t round;          /* that it is served in */
+    uint64_t least_round;    /* of who comes now, of its priority */
 
     /* the I/O thread's, from worker_rank() */
     uint32_t position; /* among those that wait, from 1; 0: it does not */

@@ -8,11 +8,26 @@ uint32_t queue_n_choices(const struct generation *g)
     return generation_n_choices(g) - g->n_started;
 }
 
-/* The end of those that g waits behind. */
-static struct generation **find_place(struct queue *q, const struct generation *g)
+static bool is_of_same(const struct generation *a, const struct generation *b)
+{
+    return a->owner != 0 && a->owner == b->owner && a->priority == b->priority;
+}
+
+/* The end of those that g waits behind; sets its round. */
+static struct generation **find_place(struct queue *q, struct generation *g)
 {
     struct generation **at = &q->first;
-    while (*at != NULL && (*at)->priority <= g->priority) {
+    g->round = g->least_round = 0;
+    for (const struct generation *o = q->first; o != NULL && o->priority <= g->priority;
+         o = o->next) {
+        if (o->priority == g->priority) {
+            uint64_t least = is_of_same(o, g) ? o->round + 1 : o->least_round;
+            g->round = least > g->round ? least : g->round;
+            g->least_round = o->least_round;
+        }
+    }
+    while (*at != NULL && ((*at)->priority < g->priority ||
+                           ((*at)->priority == g->priority && (*at)->round <= g->round))) {
         at = &(*at)->next;
     }
     return at;
@@ -35,6 +50,16 @@ void queue_remove(struct queue *q, struct generation *g)
     *at = g->next;
     g->next = NULL;
     q->n--;
+}
+
+/* The round of g has begun: nobody joins it any more. */
+static void begin_round(struct queue *q, const struct generation *g)
+{
+    for (struct generation *o = q->first; o != NULL; o = o->next) {
+        if (o->priority == g->priority && o->least_round <= g->round) {
+            o->least_round = g->round + 1;
+        }
+    }
 }
 
 uint64_t queue_count_ahead(struct queue_ahead *a, const struct generation *g)
@@ -70,8 +95,8 @@ bool queue_add(struct queue *q, struct generation *g, const struct estimate_load
         g->retry_s = estimate_retry_s(estimate_wait_s(load, 0));
         return error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may", q->n);
     }
-    for (const struct generation *o = q->first; o != NULL && o->priority <= g->priority;
-         o = o->next) {
+    const struct generation *behind = *find_place(q, g);
+    for (const struct generation *o = q->first; o != behind; o = o->next) {
         queue_count_ahead(&ahead, o);
     }
     if (!queue_check_patience(g, estimate_wait_s(load, queue_count_ahead(&ahead, g)), 0.0, e)) {
@@ -84,6 +109,7 @@ bool queue_add(struct queue *q, struct generation *g, const struct estimate_load
 uint32_t queue_start(struct queue *q, struct generation *g)
 {
     uint32_t index = g->n_started++;
+    begin_round(q, g);
     queue_remove(q, g);
     if (queue_n_choices(g) > 0) {
         insert(q, g);

@@ -1,9 +1,11 @@
 /* queue.h - requests that wait for places, of which each of their choices takes one.
  *
- * Lower priority goes first, whatever it takes. Within a priority requests are served in turns: who
- * comes goes behind those that are there, and so does, for its next choice, who was given a place.
- * So first choices start in the order in which the requests came, and no request, whether it has
- * many choices or came behind one that has, waits for more than one choice of each other.
+ * Lower priority goes first, whatever it takes. Within a priority owners are served in rounds, each
+ * with one choice, and an owner's requests in turns. Who comes goes to the end of the round that
+ * begins next, or behind the last of its own; so does, for its next choice, who was given a place.
+ * So no choice waits for more of another owner than of its own and two: who sends a hundred
+ * requests delays those of others one by one. Requests without an owner are each its own: their
+ * first choices start in the order in which they came.
  * Owner/threads: none of its own: the worker holds a lock round every call. */
 #ifndef SERVE_QUEUE_H
 #define SERVE_QUEUE_H
@@ -20,13 +22,13 @@ struct queue {
 /* Choices of g that have no place yet. */
 uint32_t queue_n_choices(const struct generation *g);
 
-/* Puts g behind those of its priority. ERROR_BUSY, with g->retry_s set and the queue as it was,
+/* Puts g where its turn is. ERROR_BUSY, with g->retry_s set and the queue as it was,
  * when max requests wait or when g's turn alone comes too late for it. */
 bool queue_add(struct queue *q, struct generation *g, const struct estimate_load *load,
                struct error *e);
 
 /* The next choice of a request that waits was given a place; returns its number. The request waits
- * behind the others now, or does not wait any more. */
+ * for its next turn now, or does not wait any more. */
 uint32_t queue_start(struct queue *q, struct generation *g);
 
 void queue_remove(struct queue *q, struct generation *g);
@@ -39,7 +41,8 @@ struct queue_ahead {
     uint32_t n_requests;
 };
 
-/* Choices of others that get a place before the next one of g. */
+/* Choices of others that get a place before the next one of g; more of those who have several may,
+ * where g's owner has other requests before it. */
 uint64_t queue_count_ahead(struct queue_ahead *a, const struct generation *g);
 
 /* Sets position and turn_s of all that have no place yet. */

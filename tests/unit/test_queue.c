@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { MOST = 40 };
+enum { MOST = 240 };
 
 /* Requests are called by letters, for what they are given: "abca" is a, b, c, and a again. */
 struct world {
@@ -21,12 +21,15 @@ struct world {
     uint32_t n;
 };
 
+static uint64_t next_owner; /* of who comes */
+
 static struct generation *come(struct world *w, char name, uint32_t n_choices, int32_t priority)
 {
     struct estimate_load load = {.n_places = 1};
     struct generation *g = generation_create(1, n_choices, NULL);
     assert_true(g != NULL && w->n < MOST);
     g->priority = priority;
+    g->owner = next_owner;
     w->queue.max = MOST;
     assert_true(queue_add(&w->queue, g, &load, NULL));
     w->all[w->n] = g;
@@ -201,6 +204,143 @@ static void a_full_queue_and_a_short_patience_change_nothing(void **state)
     leave(&w);
 }
 
+/* --- owners: capital letters are each one's own */
+
+static struct generation *come_of(struct world *w, char name, uint32_t n_choices)
+{
+    next_owner = (uint64_t)name;
+    struct generation *g = come(w, name, n_choices, 0);
+    next_owner = 0;
+    return g;
+}
+
+static void a_hundred_requests_delay_another_owners_only_one_by_one(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    for (int i = 0; i < 100; i++) {
+        come_of(&w, 'A', 1);
+    }
+    assert_string_equal(give(&w, 3), "AAA");
+    come_of(&w, 'B', 1);
+    assert_string_equal(give(&w, 3), "ABA");
+    come_of(&w, 'C', 1);
+    come(&w, 'd', 1, 0);
+    come_of(&w, 'B', 1);
+    assert_string_equal(give(&w, 5), "ACdBA");
+    give(&w, 200);
+    leave(&w);
+}
+
+static void owners_take_turns_and_within_an_owner_its_requests(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    come_of(&w, 'A', 3); /* choices */
+    come_of(&w, 'A', 1);
+    come_of(&w, 'B', 1);
+    come_of(&w, 'B', 1);
+    come_of(&w, 'B', 1);
+    come_of(&w, 'C', 1);
+    assert_string_equal(give(&w, 99), "ABCABBAA");
+    struct generation *first = come_of(&w, 'A', 3);
+    struct generation *second = come_of(&w, 'A', 2);
+    struct generation *order[5];
+    for (int i = 0; i < 5; i++) {
+        order[i] = w.queue.first;
+        queue_start(&w.queue, order[i]);
+    }
+    assert_true(order[0] == first && order[1] == second && order[2] == first &&
+                order[3] == second && order[4] == first);
+    leave(&w);
+}
+
+static void the_round_of_who_leaves_is_for_who_comes(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct generation *a = come_of(&w, 'A', 1);
+    come_of(&w, 'A', 1);
+    come_of(&w, 'A', 1);
+    queue_remove(&w.queue, a);
+    come_of(&w, 'B', 1);
+    assert_string_equal(give(&w, 99), "BAA"); /* in the round of who left */
+    leave(&w);
+}
+
+static uint32_t index_of(const struct world *w, const struct generation *g)
+{
+    uint32_t i = 0;
+    while (w->all[i] != g) {
+        i++;
+    }
+    return i;
+}
+
+/* However they come: until a choice is given its place no other owner is given two more than its
+ * own. */
+static void nobody_waits_for_more_of_another_than_of_his_own_and_two(void **state)
+{
+    (void)state;
+    enum { OWNERS = 4, ROUNDS = 200 };
+    struct rng rng;
+    rng_init(&rng, 7);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct world w = {0};
+        uint32_t before[MOST][OWNERS] = {{0}}, given[OWNERS] = {0};
+        while (w.n < MOST / 2 || w.queue.first != NULL) {
+            if (w.n < MOST / 2 && rng_next(&rng) % 3 > 0) {
+                uint32_t owner = (uint32_t)(rng_next(&rng) % 8); /* the first one sends most */
+                come_of(&w, (char)('A' + (owner < OWNERS ? owner : 0)),
+                        1 + (uint32_t)(rng_next(&rng) % 2));
+                memcpy(before[w.n - 1], given, sizeof given);
+            } else if (w.queue.first != NULL) {
+                uint32_t i = index_of(&w, w.queue.first);
+                uint32_t own = (uint32_t)(w.queue.first->owner - 'A');
+                uint32_t n_own = given[own] - before[i][own];
+                for (uint32_t o = 0; o < OWNERS; o++) {
+                    assert_in_range(given[o] - before[i][o], 0, n_own + (o != own ? 2 : 0));
+                }
+                given[own]++;
+                memcpy(before[i], given, sizeof given); /* its next choice waits from now on */
+                queue_start(&w.queue, w.queue.first);
+            }
+        }
+        leave(&w);
+    }
+}
+
+static void estimates_of_owners_are_what_comes(void **state)
+{
+    (void)state;
+    const struct estimate_load load = {.n_places = 1, .n_held = 1, .hold_s = 1.0};
+    struct rng rng;
+    rng_init(&rng, 9);
+    struct world w = {0};
+    for (int i = 0; i < 60; i++) {
+        come_of(&w, (char)('A' + rng_next(&rng) % 3), 1);
+    }
+    queue_rank(&w.queue, &load);
+    for (uint32_t given = 0; w.queue.first != NULL; given++) {
+        assert_int_equal(w.queue.first->position, given + 1);
+        assert_true(w.queue.first->turn_s == given + 1.0);
+        queue_start(&w.queue, w.queue.first);
+    }
+    struct error e = {0};
+    for (int i = 0; i < 10; i++) {
+        come_of(&w, 'A', 1);
+    }
+    struct generation *g = generation_create(1, 1, NULL);
+    assert_non_null(g);
+    g->patience_s = 3.0; /* its turn is second, not eleventh */
+    g->owner = 'B';
+    assert_true(queue_add(&w.queue, g, &load, &e));
+    queue_remove(&w.queue, g);
+    generation_destroy(g);
+    give(&w, 99);
+    leave(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +351,11 @@ int main(void)
         cmocka_unit_test(who_leaves_is_not_waited_for),
         cmocka_unit_test(estimates_are_what_comes),
         cmocka_unit_test(a_full_queue_and_a_short_patience_change_nothing),
+        cmocka_unit_test(a_hundred_requests_delay_another_owners_only_one_by_one),
+        cmocka_unit_test(owners_take_turns_and_within_an_owner_its_requests),
+        cmocka_unit_test(the_round_of_who_leaves_is_for_who_comes),
+        cmocka_unit_test(nobody_waits_for_more_of_another_than_of_his_own_and_two),
+        cmocka_unit_test(estimates_of_owners_are_what_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
