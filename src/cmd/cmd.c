@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "cmd/print.h"
+#include "serve/http_cors.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -116,13 +117,9 @@ bool cmd_find_store(const struct cmd_env *env, const char *option, char **out_pa
 
 bool cmd_check_origin(const char *value, struct error *e)
 {
-    const char *host = strstr(value, "://");
-    bool ok = host != NULL && host > value && host[3] != '\0';
-    for (const char *p = ok ? host + 3 : ""; *p != '\0'; p++) {
-        ok = ok && *p > ' ' && *p < 0x7F && strchr("/?#*@,", *p) == NULL;
-    }
-    return ok || error_set(e, ERROR_USAGE,
-                           "'%s' is not like https://app.example or http://localhost:3000", value);
+    return http_cors_is_origin(str_from(value)) ||
+           error_set(e, ERROR_USAGE,
+                     "'%s' is not like https://app.example or http://localhost:3000", value);
 }
 
 static char *models_dir(const struct cmd_env *env, struct error *e)

@@ -36,6 +36,7 @@ extern const struct api_table api_completion_table;
 extern const struct api_table api_embedding_table;
 extern const struct api_table api_tokenize_table;
 extern const struct api_table api_detokenize_table;
+extern const struct api_table api_ephemeral_key_table;
 
 void api_generation_default(struct api_generation *g, const struct api_options *o);
 bool api_generation_check(struct api_reader *r);

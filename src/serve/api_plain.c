@@ -1,5 +1,7 @@
-/* api_plain.c - parameters of what generates nothing: embeddings, tokenize, detokenize. */
+/* api_plain.c - parameters of what generates nothing: embeddings, tokenize, detokenize, keys. */
 #include "serve/api_parameter.h"
+#include "serve/auth.h"
+#include "serve/http_cors.h"
 
 /* --- embeddings */
 
@@ -116,3 +118,47 @@ static const struct api_parameter detokenize_items[] = {
     {"tokens", API_KIND_CUSTOM, 0, 0, 0, read_tokens},
 };
 const struct api_table api_detokenize_table = API_TABLE(detokenize_items);
+
+/* --- ephemeral keys */
+
+static bool read_origin(struct api_reader *r, const json_t *v)
+{
+    struct str *origin = &r->request->ephemeral_key.origin;
+    return api_read_text(r, v, STORE_MAX_ITEM_CHARS, origin) &&
+           (http_cors_is_origin(*origin) ||
+            api_fail(r, API_ERROR_INVALID_VALUE,
+                     "is not like https://app.example or http://localhost:3000"));
+}
+
+/* As OpenAI has it: {"anchor": "created_at", "seconds": 600}. */
+static bool read_expiry(struct api_reader *r, const json_t *v)
+{
+    static const char *const keys[] = {"anchor", "seconds", NULL};
+    static const char *const anchors[] = {"created_at", NULL};
+    int64_t seconds = AUTH_MAX_LIFE_S;
+    size_t i;
+    if (!api_check_keys(r, v, keys)) {
+        return false;
+    }
+    const json_t *anchor = api_member(v, keys[0]), *number = api_member(v, keys[1]);
+    size_t before = api_enter_key(r, keys[0]);
+    if (anchor != NULL && !api_read_choice(r, anchor, anchors, &i)) {
+        return false;
+    }
+    api_leave(r, before);
+    api_enter_key(r, keys[1]);
+    if (number != NULL && !api_read_int(r, number, 1, AUTH_MAX_LIFE_S, &seconds)) {
+        return false;
+    }
+    api_leave(r, before);
+    r->request->ephemeral_key.seconds = (uint32_t)seconds;
+    return true;
+}
+
+static const struct api_parameter ephemeral_key_items[] = {
+    {"origin", API_KIND_CUSTOM, 0, 0, 0, read_origin},
+    {"max_tokens", API_KIND_UINT32, API_FIELD(ephemeral_key.max_tokens), 1, INT32_MAX, NULL},
+    {"budget_tokens", API_KIND_UINT32, API_FIELD(ephemeral_key.budget_tokens), 1, INT32_MAX, NULL},
+    {"expires_after", API_KIND_CUSTOM, 0, 0, 0, read_expiry},
+};
+const struct api_table api_ephemeral_key_table = API_TABLE(ephemeral_key_items);

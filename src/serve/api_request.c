@@ -3,6 +3,7 @@
 
 #include "serve/api_json.h"
 #include "serve/api_parameter.h"
+#include "serve/auth.h"
 
 /* --- tables */
 
@@ -11,12 +12,12 @@ static const struct api_parameter common_items[] = {
 };
 static const struct api_table common_table = {common_items, 1};
 
-enum { MAX_TABLES = 3 };
+enum { MAX_TABLES = 3, MAX_REQUIRED = 4 };
 
 /* Which tables an endpoint reads, and which of its parameters must be there. */
 struct form {
     const struct api_table *tables[MAX_TABLES];
-    const char *required[3];
+    const char *required[MAX_REQUIRED];
 };
 
 static const struct form *form_of(enum api_endpoint endpoint)
@@ -30,6 +31,8 @@ static const struct form *form_of(enum api_endpoint endpoint)
         [API_TOKENIZE] = {{&common_table, &api_tokenize_table}, {"content"}},
         [API_DETOKENIZE] = {{&common_table, &api_detokenize_table}, {"tokens"}},
         [API_APPLY_TEMPLATE] = {{&common_table, &api_template_table}, {"messages"}},
+        [API_EPHEMERAL_KEY] = {{&common_table, &api_ephemeral_key_table},
+                               {"model", "origin", "max_tokens", "budget_tokens"}},
     };
     return &forms[endpoint];
 }
@@ -157,7 +160,7 @@ static bool read_table(struct api_reader *r, const struct api_table *table)
 /* A parameter that must be there and is not; NULL when there is none. */
 static const char *find_missing(const struct api_reader *r, const struct form *f)
 {
-    for (size_t i = 0; i < 3 && f->required[i] != NULL; i++) {
+    for (size_t i = 0; i < MAX_REQUIRED && f->required[i] != NULL; i++) {
         if (api_member(r->root, f->required[i]) == NULL) {
             return f->required[i];
         }
@@ -215,6 +218,9 @@ static void set_defaults(struct api_request *q, const struct api_options *o)
         break;
     case API_EMBEDDING:
         q->embedding.pooling = o->pooling;
+        break;
+    case API_EPHEMERAL_KEY:
+        q->ephemeral_key.seconds = AUTH_MAX_LIFE_S;
         break;
     case API_TOKENIZE:
         q->tokenize.parse_special = true;

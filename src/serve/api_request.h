@@ -52,6 +52,7 @@ enum api_endpoint {
     API_TOKENIZE,       /* tokenize, as llama-server has it; so the next two */
     API_DETOKENIZE,     /* detokenize */
     API_APPLY_TEMPLATE, /* apply-template: messages of a chat */
+    API_EPHEMERAL_KEY,  /* keys/ephemeral */
     API_ENDPOINT_COUNT
 };
 
@@ -137,6 +138,12 @@ struct api_detokenize {
     size_t n_ids;
 };
 
+struct api_ephemeral_key {
+    struct str origin; /* of a web page */
+    uint32_t max_tokens, seconds;
+    uint32_t budget_tokens;
+};
+
 /* Something that was asked for and had no effect. param is a path as in errors. */
 struct api_warning {
     struct str param;
@@ -153,6 +160,7 @@ struct api_request {
         struct api_embedding embedding;
         struct api_tokenize tokenize;
         struct api_detokenize detokenize;
+        struct api_ephemeral_key ephemeral_key;
     };
     struct api_warning *warnings; /* (n_warnings) */
     size_t n_warnings;

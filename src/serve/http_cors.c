@@ -46,6 +46,25 @@ static bool is_allowed(const struct http_cors *cors, struct str origin)
     return cors->n_origins == 0;
 }
 
+bool http_cors_is_origin(struct str s)
+{
+    size_t i = 0;
+    while (i < s.n && s.p[i] != ':') {
+        i++;
+    }
+    struct str host = str_skip(s, i);
+    if (i == 0 || !str_starts_with(host, STR("://")) || !is_visible_ascii(s, MAX_ORIGIN)) {
+        return false;
+    }
+    host = str_skip(host, 3);
+    for (size_t k = 0; k < host.n; k++) {
+        if (strchr("/?#*@,", host.p[k]) != NULL) {
+            return false;
+        }
+    }
+    return host.n > 0;
+}
+
 /* "http://" or "https://" and the host that the request is to: TLS may end before this server. */
 static bool is_own(const struct http_head *head, struct str origin)
 {

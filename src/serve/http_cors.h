@@ -18,6 +18,9 @@ bool http_cors_is_preflight(const struct http_head *head);
  * server's own. Browsers send some requests without asking first, and hide the answer alone. */
 bool http_cors_is_refused(const struct http_cors *cors, const struct http_head *head);
 
+/* Whether it is scheme, host and port as a browser writes them, with nothing behind. */
+bool http_cors_is_origin(struct str s);
+
 /* Appends the fields of an answer to `head` ("Name: value\r\n"...): those of a preflight when it is
  * one. head NULL: of a request that could not be read. */
 bool http_cors_append(const struct http_cors *cors, const struct http_head *head, struct buf *out,

@@ -42,6 +42,7 @@ static void answer_root(void *service, struct http_exchange *x, struct str param
                    "POST /v1/completions        a text goes on\n"
                    "POST /v1/embeddings         vectors of texts\n"
                    "GET  /v1/models             the names of the model\n"
+                   "POST /v1/keys/ephemeral     a key of minutes, for a page in a browser\n"
                    "POST /v1/tokenize           also /v1/detokenize, /v1/apply-template\n"
                    "GET  /v1/capabilities       what this server offers\n"
                    "GET  /openapi.json          all of this, for programs\n"
@@ -225,6 +226,7 @@ static const struct http_route routes[] = {
     {"POST", "/chat/completions", service_chat, .prefixed = true, .scope = STORE_SCOPE_CHAT},
     {"POST", "/completions", service_completion, .prefixed = true, .scope = STORE_SCOPE_CHAT},
     {"POST", "/embeddings", service_embeddings, .prefixed = true, .scope = STORE_SCOPE_EMBEDDINGS},
+    {"POST", "/keys/ephemeral", service_ephemeral_key, .prefixed = true, .scope = STORE_SCOPE_KEYS},
     {"POST", "/tokenize", service_tokenize, TOKENS},
     {"POST", "/detokenize", service_detokenize, TOKENS},
     {"POST", "/apply-template", service_apply_template, TOKENS},

@@ -17,6 +17,9 @@ uint32_t service_max_inputs(const struct service *s);
 /* service_capabilities.c */
 http_route_fn service_capabilities;
 
+/* service_keys.c */
+http_route_fn service_ephemeral_key;
+
 /* service_text.c */
 http_route_fn service_tokenize, service_detokenize, service_apply_template;
 

@@ -3,6 +3,7 @@
 #include "serve/service_internal.h"
 
 #include "base/clock.h"
+#include "serve/api_write.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -159,4 +160,80 @@ bool service_reserve_inputs(const struct http_exchange *x, struct generation *g,
     g->owner = auth_owner(caller);
     g->priority = auth_priority(caller);
     return auth_reserve(caller, &w, clock_now_ns(), error);
+}
+
+/* --- keys of minutes */
+
+enum { MAX_KEY_JSON = 16 << 10 };
+
+static bool print_key(const struct api_request *r, const char *id, const char *secret,
+                      int64_t now_s, struct buf *out, struct error *e)
+{
+    const struct api_ephemeral_key *k = &r->ephemeral_key;
+    struct api_writer w;
+    api_writer_init(&w, out, e);
+    api_write_raw(&w, "{\"id\":");
+    api_write_text(&w, str_from(id));
+    api_write_raw(&w, ",\"object\":\"ephemeral_key\",\"value\":");
+    api_write_text(&w, str_from(secret));
+    api_write_raw(&w, ",\"created_at\":");
+    api_write_int(&w, now_s);
+    api_write_raw(&w, ",\"expires_at\":");
+    api_write_int(&w, now_s + k->seconds);
+    api_write_raw(&w, ",\"origin\":");
+    api_write_text(&w, k->origin);
+    api_write_raw(&w, ",\"model\":");
+    api_write_text(&w, r->model);
+    api_write_raw(&w, ",\"max_tokens\":");
+    api_write_int(&w, k->max_tokens);
+    api_write_raw(&w, ",\"budget_tokens\":");
+    api_write_int(&w, k->budget_tokens);
+    api_write_raw(&w, "}");
+    return api_writer_end(&w);
+}
+
+static bool make_key(const struct service *s, const struct http_exchange *x,
+                     const struct api_request *r, struct buf *out, struct api_error *error)
+{
+    char id[SECRET_ID_BYTES], secret[SECRET_BYTES];
+    struct auth_caller *caller = caller_of(x);
+    int64_t now_s = (int64_t)time(NULL);
+    struct error e = {0};
+    if (caller == NULL) {
+        return api_error_set(error, API_ERROR_SCOPE, NULL,
+                             "there are no keys on this server, and nothing to make one of");
+    }
+    const struct auth_offer offer = {.origin = r->ephemeral_key.origin,
+                                     .model = r->model,
+                                     .max_tokens = r->ephemeral_key.max_tokens,
+                                     .n_budget = r->ephemeral_key.budget_tokens,
+                                     .life_s = r->ephemeral_key.seconds};
+    if (!service_check_model(s, r->model, error) ||
+        !auth_offer(caller, &offer, now_s, id, secret, error)) {
+        return false;
+    }
+    bool ok = print_key(r, id, secret, now_s, out, &e) || api_error_from(error, &e, NULL);
+    secret_forget(secret);
+    return ok;
+}
+
+void service_ephemeral_key(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    const struct service *s = service;
+    struct api_request request = {0};
+    struct api_error error = {0};
+    struct buf out;
+    if (!service_check_ready(s, x)) {
+        return;
+    }
+    buf_init(&out, MAX_KEY_JSON);
+    if (api_request_parse(API_EPHEMERAL_KEY, http_body(x), &s->api, &request, &error) &&
+        make_key(s, x, &request, &out, &error)) {
+        service_reply_json(x, &out);
+    } else {
+        http_reply_error(x, &error);
+    }
+    buf_finish(&out);
+    api_request_finish(&request);
 }

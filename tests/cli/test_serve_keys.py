@@ -345,6 +345,97 @@ def test_a_class_is_the_lowest_priority_that_requests_may_have(keys, name, least
             complete(server, key, extra_body={"priority": least - 1})
 
 
+# --- keys of minutes
+
+ORIGIN = "https://app.example"
+OFFER = {"model": "tiny", "origin": ORIGIN, "max_tokens": 8, "budget_tokens": 40}
+
+
+def offer(server, key, **changes):
+    body = {k: v for k, v in (OFFER | changes).items() if v is not ...}
+    return server.ask("POST", "/v1/keys/ephemeral", body, key=key)
+
+
+def test_a_key_of_minutes_is_good_for_little(keys):
+    key = keys.add("--scope", "keys", "--scope", "chat", "--rpm", "50")
+    with guarded(keys, "--alias", "other") as server:
+        status, made = offer(server, key)
+        assert status == 200 and made.items() >= OFFER.items() and made["object"] == "ephemeral_key"
+        assert re.fullmatch(f"ek-puna-{made['id']}-[0-9a-f]{{64}}", made["value"])
+        assert made["expires_at"] == made["created_at"] + 600
+        page = client(server, made["value"], default_headers={"Origin": ORIGIN})
+
+        def ask(**changes):
+            return page.completions.with_raw_response.create(**{"model": "tiny", "prompt": "a"} | changes)
+        first = ask()
+        assert 0 < first.parse().usage.completion_tokens <= 8
+        assert first.headers["x-ratelimit-remaining-requests"] == "49"  # of who made it
+        with pytest.raises(openai.BadRequestError, match="is 9, this key may ask for 8 at most") as caught:
+            ask(max_tokens=9)
+        assert caught.value.param == "max_tokens"
+        with pytest.raises(openai.PermissionDeniedError, match="does not have access to model 'other'"):
+            ask(model="other")
+        with pytest.raises(openai.PermissionDeniedError, match="no scope 'embeddings'"):
+            page.embeddings.create(model="tiny", input="a")
+        with pytest.raises(openai.PermissionDeniedError, match="no Origin header"):
+            client(server, made["value"]).models.list()
+        with pytest.raises(openai.PermissionDeniedError, match="not for pages of this origin"):
+            client(server, made["value"], default_headers={"Origin": "https://b.example"}).models.list()
+        assert offer(server, made["value"])[0] == 403  # makes no others
+        used = first.parse().usage.total_tokens
+        with pytest.raises(openai.RateLimitError, match="exceeded your current quota") as caught:
+            for _ in range(40):
+                used += ask().parse().usage.total_tokens
+        assert caught.value.code == "insufficient_quota" and 40 - 12 <= used <= 40
+        assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+def test_a_key_of_minutes_ends(keys):
+    key = keys.add("--scope", "all")
+    with guarded(keys) as server:
+        short = offer(server, key, expires_after={"anchor": "created_at", "seconds": 1})[1]["value"]
+        long = offer(server, key, expires_after={})[1]["value"]
+
+        def status(secret):
+            return exchange(server, "GET /v1/models HTTP/1.1\nHost: a\nConnection: close\n"
+                            f"Origin: {ORIGIN}\nAuthorization: Bearer {secret}")[0]
+        assert (status(short), status(long)) == (200, 200)
+        wait_until(lambda: status(short) == 401, 10)
+        keys.run("revoke", id_of(key))
+        wait_until(lambda: status(long) == 401, 10)
+
+
+@pytest.mark.parametrize("changes, status, param, code", [
+    ({"origin": ...}, 400, "origin", "missing_required_parameter"),
+    ({"model": ...}, 400, "model", "missing_required_parameter"),
+    ({"max_tokens": ...}, 400, "max_tokens", "missing_required_parameter"),
+    ({"budget_tokens": ...}, 400, "budget_tokens", "missing_required_parameter"),
+    ({"origin": "app.example"}, 400, "origin", "invalid_value"),
+    ({"origin": "https://app.example/x"}, 400, "origin", "invalid_value"),
+    ({"origin": "*"}, 400, "origin", "invalid_value"),
+    ({"max_tokens": 0}, 400, "max_tokens", "invalid_value"),
+    ({"budget_tokens": -1}, 400, "budget_tokens", "invalid_value"),
+    ({"expires_after": {"seconds": 601}}, 400, "expires_after.seconds", "invalid_value"),
+    ({"expires_after": {"seconds": 0}}, 400, "expires_after.seconds", "invalid_value"),
+    ({"expires_after": {"anchor": "now"}}, 400, "expires_after.anchor", "invalid_value"),
+    ({"expires_after": 60}, 400, "expires_after", "invalid_type"),
+    ({"expires_after": {"minutes": 1}}, 400, "expires_after.minutes", "unknown_parameter"),
+    ({"session": {}}, 400, "session", "unknown_parameter"),
+    ({"model": "nosuch"}, 404, "model", "model_not_found"),
+])
+def test_an_offer_that_makes_no_sense_is_refused_by_name(keys, changes, status, param, code):
+    key = keys.add("--scope", "all")
+    with guarded(keys) as server:
+        found, document = offer(server, key, **changes)
+        assert (found, document["error"]["param"], document["error"]["code"]) == (status, param, code)
+
+
+def test_where_there_are_no_keys_none_of_minutes_is_made(keys):
+    with guarded(keys) as server:
+        status, document = offer(server, None)
+        assert (status, document["error"]["type"]) == (403, "permission_error")
+
+
 # --- where and when
 
 def test_without_a_key_only_loopback_is_served(keys):

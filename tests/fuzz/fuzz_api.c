@@ -60,6 +60,11 @@ static void check_request(const struct api_request *q)
         break;
     case API_DETOKENIZE:
         break;
+    case API_EPHEMERAL_KEY:
+        require(q->model.n > 0 && q->ephemeral_key.origin.n > 0);
+        require(q->ephemeral_key.max_tokens > 0 && q->ephemeral_key.budget_tokens > 0);
+        require(q->ephemeral_key.seconds > 0);
+        break;
     default:
         check_generation(&q->generation);
         break;

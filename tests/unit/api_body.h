@@ -13,13 +13,17 @@ struct api_body_member {
 /* What the endpoint requires. */
 static inline const struct api_body_member *api_body_members(enum api_endpoint endpoint)
 {
-    static const struct api_body_member members[API_ENDPOINT_COUNT][3] = {
+    static const struct api_body_member members[API_ENDPOINT_COUNT][5] = {
         [API_CHAT] = {{"model", "\"m\""}, {"messages", "[{\"role\":\"user\",\"content\":\"a\"}]"}},
         [API_COMPLETION] = {{"model", "\"m\""}, {"prompt", "\"a\""}},
         [API_EMBEDDING] = {{"model", "\"m\""}, {"input", "\"a\""}},
         [API_TOKENIZE] = {{"content", "\"a\""}},
         [API_DETOKENIZE] = {{"tokens", "[1]"}},
         [API_APPLY_TEMPLATE] = {{"messages", "[{\"role\":\"user\",\"content\":\"a\"}]"}},
+        [API_EPHEMERAL_KEY] = {{"model", "\"m\""},
+                               {"origin", "\"https://a.example\""},
+                               {"max_tokens", "1"},
+                               {"budget_tokens", "1"}},
     };
     return members[endpoint];
 }

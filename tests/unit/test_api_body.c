@@ -258,6 +258,7 @@ static const char *const paths[API_ENDPOINT_COUNT] = {
     [API_TOKENIZE] = "TokenizeRequest",
     [API_DETOKENIZE] = "DetokenizeRequest",
     [API_APPLY_TEMPLATE] = "ApplyTemplateRequest",
+    [API_EPHEMERAL_KEY] = "EphemeralKeyRequest",
 };
 
 static json_t *load_document(void)
