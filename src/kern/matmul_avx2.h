@@ -1,13 +1,9 @@
-/* matmul_avx2.h - what the AVX2 matmul kernels share: unpacking, products, storing.
+/* matmul_avx2.h - what the AVX2 and AVX-VNNI matmul kernels share: unpacking, storing.
  *
  * A vector is half a line of the packed layout: 8 rows by 4 consecutive items, so a group is two
  * halves. Kernels are inline templates over compile-time constants, at most 4 tokens at a time:
- * 4 tokens x 2 halves of sums fill half of the registers.
- *
- * vpmaddubsw multiplies unsigned by signed bytes and adds neighbours to 16 bits, with saturation,
- * which must never happen: with |a| <= 127, a pair of quants up to v is at most 2 * 127 * v, and
- * lines_before_widen says how many lines may be added up in 16 bits. Signed quants (Q8_0, IQ4) go
- * in as |w| <= 128 against a with w's sign: a pair is at most 2 * 127 * 128 = 32512, one line. */
+ * 4 tokens x 2 halves of sums fill half of the registers. Integers are multiplied by add_lines and
+ * dot_words of products_avx2.h or products_avxvnni.h, whichever a file includes. */
 #ifndef KERN_MATMUL_AVX2_H
 #define KERN_MATMUL_AVX2_H
 
@@ -47,33 +43,31 @@ TEMPLATE __m256 load_halves(const uint8_t *p)
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
-/* Whether unit_half_line gives signed bytes, zero taken off. */
-TEMPLATE bool is_signed(struct line_form form)
+/* 8 bytes as int32. */
+TEMPLATE __m256i widen(const uint8_t *p, bool with_sign)
 {
-    return form.table || form.low_bits == 8;
+    __m128i x = _mm_loadl_epi64((const __m128i *)p);
+    return with_sign ? _mm256_cvtepi8_epi32(x) : _mm256_cvtepu8_epi32(x);
 }
 
-TEMPLATE int lines_before_widen(struct line_form form)
+/* Bytes a and b of 8 rows as words: a in the low one, b in the high one. */
+TEMPLATE __m256i word_pairs(const uint8_t *a, const uint8_t *b, bool with_sign)
 {
-    switch (form.low_bits + form.high_bits) {
-    case 5: /* 4 * 2 * 127 * 31 = 31496 */
-        return 4;
-    case 6: /* 2 * 2 * 127 * 63 = 32004 */
-        return 2;
-    default: /* 8 * 2 * 127 * 15 = 30480 */
-        return 8;
-    }
+    return _mm256_blend_epi16(widen(a, with_sign), shift_left_32(widen(b, with_sign), 16), 0xAA);
 }
 
-/* Half h of line i of the 8 of a unit of 32 items. */
-TEMPLATE __m256i unit_half_line(struct line_form form, const uint8_t *unit, int i, int h)
+/* Half h of line i of the 8 of a unit of 32 items. Signed quants (Q8_0, IQ4) come as they are, or
+ * (byte_zero > 0) with 128 added. */
+TEMPLATE __m256i unit_half_line(struct line_form form, const uint8_t *unit, int i, int h,
+                                const int byte_zero)
 {
+    const __m256i flip = _mm256_set1_epi8(byte_zero > 0 ? 0 : -128);
     unit += h * HALF_LINE;
     if (form.bytes) {
         return load_half_line(unit + i * PACK_LINE);
     }
     if (form.low_bits == 8) { /* stored with 128 added */
-        return _mm256_xor_si256(load_half_line(unit + i * PACK_LINE), _mm256_set1_epi8(-128));
+        return _mm256_xor_si256(load_half_line(unit + i * PACK_LINE), flip);
     }
     int per_line = 8 / form.low_bits;
     __m256i low_mask = _mm256_set1_epi8((char)((1 << form.low_bits) - 1));
@@ -89,8 +83,10 @@ TEMPLATE __m256i unit_half_line(struct line_form form, const uint8_t *unit, int 
         q = _mm256_or_si256(q, high);
     }
     if (form.table) {
-        __m256i values = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-            -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
+        __m256i values = _mm256_broadcastsi128_si256(
+            _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, (char)129, (char)141, (char)153,
+                          (char)166, (char)181, (char)197, (char)217, (char)241));
+        values = _mm256_xor_si256(values, flip);
         q = _mm256_shuffle_epi8(values, q);
     }
     return q;
@@ -100,49 +96,6 @@ TEMPLATE __m256i unit_half_line(struct line_form form, const uint8_t *unit, int 
 struct line_range {
     int begin, end;
 };
-
-/* isum += scale * (sum of a range of lines of the unit times the activations), for 8 rows a half.
- * shapes  q (4, stride, 8) activations of the unit, from the first token on
- *         scale (2) 16-bit numbers, the same in both halves of a dword
- *         isum (n_tokens, 2) int32 */
-TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct line_range range,
-                        const int8_t *q, size_t stride, const __m256i scale[HALVES],
-                        __m256i isum[AVX2_TOKENS][HALVES], const int n_tokens)
-{
-    const int step = is_signed(form) ? 1 : lines_before_widen(form);
-    __m256i sum[AVX2_TOKENS][HALVES]; /* 16-bit */
-    q += (size_t)range.begin * stride * 4;
-    UNROLL
-    for (int i = range.begin; i < range.end; i++) {
-        const bool first = (i - range.begin) % step == 0;
-        const bool last = (i - range.begin) % step == step - 1 || i == range.end - 1;
-        __m256i w[HALVES], magnitude[HALVES];
-        UNROLL
-        for (int h = 0; h < HALVES; h++) {
-            w[h] = unit_half_line(form, unit, i, h);
-            magnitude[h] = is_signed(form) ? _mm256_abs_epi8(w[h]) : w[h];
-        }
-        UNROLL
-        for (int t = 0; t < n_tokens; t++) {
-            __m256i a = broadcast_4(q + t * 8 + i % 2 * 4);
-            UNROLL
-            for (int h = 0; h < HALVES; h++) {
-                __m256i x = is_signed(form) ? _mm256_sign_epi8(a, w[h]) : a;
-                __m256i product = _mm256_maddubs_epi16(magnitude[h], x);
-                sum[t][h] = first ? product : _mm256_add_epi16(sum[t][h], product);
-                /* or gcc adds the products of all lines as a tree, and spills them */
-                __asm__("" : "+x"(sum[t][h]));
-                if (last) {
-                    __m256i wide = _mm256_madd_epi16(sum[t][h], scale[h]);
-                    isum[t][h] = _mm256_add_epi32(isum[t][h], wide);
-                }
-            }
-        }
-        q += i % 2 ? stride * 8 : 0;
-        /* or gcc works out the addresses of all lines first, and spills them */
-        __asm__("" : "+r"(q));
-    }
-}
 
 /* Stores the sums of group g of n_groups. */
 TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups,

@@ -1,0 +1,259 @@
+/* matmul_q256_avx2.h - the AVX2 and AVX-VNNI kernels of super-blocks: 256 items, integer
+ * sub-scales; included behind products_avx2.h or products_avxvnni.h.
+ *
+ * Zeros and minima are sums of sub-scale * (sum of qa), by products of 16-bit pairs. */
+#ifndef KERN_MATMUL_Q256_AVX2_H
+#define KERN_MATMUL_Q256_AVX2_H
+
+#include "kern/matmul_avx2.h"
+#include "kern/matmul_q256.h"
+
+/* Numbers of one super-block as 16-bit words, two a row; index [i][half]. */
+struct q256_scales {
+    __m256i sub[16][HALVES]; /* of sub_scale */
+    __m256i pair[8][HALVES]; /* what n16 or n32 is multiplied with: numbers 2i, 2i + 1 */
+    __m256 d[HALVES], m[HALVES];
+};
+static_assert(sizeof(struct q256_scales) <= sizeof((struct matmul_panel){0}.scales), "");
+
+/* low & 15 | high & 48, each shifted right first (left when negative) */
+TEMPLATE __m256i six_bits(__m256i low, int low_shift, __m256i high, int high_shift)
+{
+    __m256i l = _mm256_and_si256(shift_right_16(low, low_shift), _mm256_set1_epi8(15));
+    __m256i h = _mm256_and_si256(shift_right_16(high, high_shift), _mm256_set1_epi8(48));
+    return _mm256_or_si256(l, h);
+}
+
+TEMPLATE void store_32(uint8_t *p, __m256i x)
+{
+    _mm256_storeu_si256((__m256i *)p, x);
+}
+
+TEMPLATE void unpack_q3_k(const uint8_t *s, uint8_t sub[256])
+{
+    for (int half = 0; half < 2; half++) { /* of 64 bytes: lines 2 half, 2 half + 1 of four */
+        __m256i high = load_half_line(s + PACK_Q3_K_HIGH + 32 * half);
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            __m256i low = load_half_line(s + PACK_Q3_K_LOW + 64 * (i % 2) + 32 * half);
+            __m256i six = six_bits(low, 4 * (i / 2), high, 2 * i - 4);
+            store_32(sub + 64 * i + 32 * half, _mm256_sub_epi8(six, _mm256_set1_epi8(32)));
+        }
+    }
+}
+
+TEMPLATE void unpack_q45_k(const uint8_t *s, uint8_t sub[256], uint8_t minimum[256])
+{
+    for (int half = 0; half < 2; half++) {
+        __m256i high = load_half_line(s + PACK_Q45_K_HIGH + 32 * half);
+        UNROLL
+        for (int i = 0; i < 2; i++) {
+            __m256i low = load_half_line(s + PACK_Q45_K_LOW + 64 * i + 32 * half);
+            store_32(sub + 64 * i + 32 * half, six_bits(low, 0, high, 4 * i - 4));
+            store_32(minimum + 64 * i + 32 * half, six_bits(low, 4, high, 4 * i - 2));
+        }
+    }
+}
+
+TEMPLATE void unpack_iq4_xs(const uint8_t *s, uint8_t sub[256])
+{
+    __m256i high = load_half_line(s + PACK_IQ4_XS_HIGH);
+    UNROLL
+    for (int i = 0; i < 4; i++) { /* sub-blocks 2 i, 2 i + 1 */
+        __m256i low = load_half_line(s + PACK_IQ4_XS_LOW + 32 * (i % 2));
+        __m256i six = six_bits(low, 4 * (i / 2), high, 2 * i - 4);
+        store_32(sub + 32 * i, _mm256_sub_epi8(six, _mm256_set1_epi8(32)));
+    }
+}
+
+TEMPLATE void unpack_q2_k(const uint8_t *s, uint8_t sub[256], uint8_t minimum[256])
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    for (int i = 0; i < 8; i++) {
+        __m256i both = load_half_line(s + PACK_Q2_K_SUB + 32 * i);
+        store_32(sub + 32 * i, _mm256_and_si256(both, nibble));
+        store_32(minimum + 32 * i, _mm256_and_si256(shift_right_16(both, 4), nibble));
+    }
+}
+
+TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_scales *out)
+{
+    uint8_t sub_bytes[256], minimum_bytes[256];
+    const uint8_t *sub = sub_bytes, *pairs = form.minimum ? minimum_bytes : sub_bytes;
+    const int n_sub = form.sub_items == 16 ? 16 : 8;
+    switch (form.type) {
+    case QUANT_Q2_K:
+        unpack_q2_k(s, sub_bytes, minimum_bytes);
+        break;
+    case QUANT_Q3_K:
+        unpack_q3_k(s, sub_bytes);
+        break;
+    case QUANT_Q6_K:
+        sub = pairs = s + PACK_Q6_K_SUB;
+        break;
+    case QUANT_IQ4_XS:
+        unpack_iq4_xs(s, sub_bytes);
+        break;
+    default:
+        unpack_q45_k(s, sub_bytes, minimum_bytes);
+        break;
+    }
+    for (int h = 0; h < HALVES; h++) {
+        out->d[h] = load_halves(s + PACK_D + 16 * h);
+        if (form.minimum) {
+            out->m[h] = load_halves(s + PACK_M + 16 * h);
+        }
+        for (int i = 0; i < n_sub; i++) {
+            const uint8_t *p = sub + 16 * i + 8 * h;
+            out->sub[i][h] = sub_scale(form.lines, form.sub_items / 4, p, !form.minimum);
+        }
+        for (int i = 0; i < n_sub / 2; i++) {
+            const uint8_t *p = pairs + 32 * i + 8 * h;
+            out->pair[i][h] = word_pairs(p, p + 16, !form.minimum);
+        }
+    }
+}
+
+/* sum of pair * n of one token and half: minus the minima's or the zeros' sum. */
+TEMPLATE __m256i pair_sum(struct q256_form form, const struct q256_scales *scales, const int16_t *n,
+                          size_t stride, int t, int h)
+{
+    __m256i sum = _mm256_setzero_si256();
+    const int n_pairs = form.sub_items == 16 ? 8 : 4;
+    for (int i = 0; i < n_pairs; i++) {
+        sum = dot_words(sum, scales->pair[i][h], n + ((size_t)i * stride + (size_t)t) * 2);
+    }
+    return sum;
+}
+
+/* The integer sums of a super-block. */
+TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
+                         const struct q256_scales *scales, const uint8_t *unit,
+                         const struct q256_act *a, __m256i isum[AVX2_TOKENS][HALVES],
+                         const int n_tokens)
+{
+    const int n_sub = form.sub_items == 16 ? 2 : 1, sub_lines = form.sub_items == 16 ? 4 : 8;
+    const int n_lines = unit_lines(form.lines);
+    const size_t stride = job->tile.n;
+    const int8_t *q = a->q;
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        UNROLL
+        for (int h = 0; h < HALVES; h++) {
+            isum[t][h] =
+                form.zero_shift > 0
+                    ? shift_left_32(pair_sum(form, scales, a->n, stride, t, h), form.zero_shift)
+                    : _mm256_setzero_si256();
+        }
+    }
+    for (int u = 0; u < 8; u++) {
+        matmul_prefetch(job, unit, n_lines, 0, n_tokens);
+        UNROLL
+        for (int i = 0; i < n_sub; i++) {
+            add_lines(form.lines, unit, (struct line_range){i * sub_lines, (i + 1) * sub_lines}, q,
+                      stride, scales->sub[u * n_sub + i], isum, n_tokens);
+        }
+        unit += n_lines * PACK_LINE;
+        q += 32 * stride;
+    }
+}
+
+/* f plus the product of a super-block, of half h of token t. */
+TEMPLATE __m256 add_super(struct q256_form form, const struct q256_scales *scales,
+                          const struct q256_act *a, size_t stride, __m256 f, __m256i isum, int t,
+                          int h)
+{
+    __m256 da = _mm256_set1_ps(a->d[t]);
+    f = _mm256_fmadd_ps(_mm256_mul_ps(scales->d[h], da), _mm256_cvtepi32_ps(isum), f);
+    if (form.minimum) {
+        /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here, as
+         * products of a multiple of 2^-149 and an integer do not underflow */
+        __m256 msum = _mm256_cvtepi32_ps(pair_sum(form, scales, a->n, stride, t, h));
+        f = _mm256_fmadd_ps(_mm256_mul_ps(scales->m[h], da), msum, f);
+    }
+    return f;
+}
+
+TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, const int n_groups,
+                        const int n_tokens)
+{
+    const size_t stride = job->tile.n;
+    const uint8_t *scales = job->scales, *quants = job->quants;
+    struct q256_act a = q256_first_act(job, form);
+    __m256 f[AVX2_TOKENS][HALVES];
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        f[t][0] = f[t][1] = _mm256_setzero_ps();
+    }
+    for (uint32_t b = 0; b < job->n_blocks; b++) {
+        struct q256_scales numbers;
+        __m256i isum[AVX2_TOKENS][HALVES];
+        matmul_prefetch_scales(job, scales, form.scale_bytes,
+                               (form.scale_bytes + PACK_LINE - 1) / PACK_LINE);
+        read_scales(form, scales, &numbers);
+        super_sums(form, job, &numbers, quants, &a, isum, n_tokens);
+        UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            UNROLL
+            for (int h = 0; h < HALVES; h++) {
+                f[t][h] = add_super(form, &numbers, &a, stride, f[t][h], isum[t][h], t, h);
+            }
+        }
+        scales += form.scale_bytes;
+        quants += 8 * unit_lines(form.lines) * PACK_LINE;
+        a.q += PACK_SUPER * stride;
+        a.d += stride;
+        a.n += (form.sub_items == 16 ? 16 : 8) * stride;
+    }
+    store_tokens(job, 0, n_groups, f, n_tokens);
+}
+
+/* ---- panels ---- */
+
+TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
+                          struct matmul_panel *out)
+{
+    const uint8_t *unit = job->quants;
+    uint8_t *line = out->quants;
+    read_scales(form, job->scales, (struct q256_scales *)(void *)out->scales);
+    for (int u = 0; u < 8; u++) {
+        UNROLL
+        for (int i = 0; i < 8; i++, line += PACK_LINE) {
+            store_32(line, unit_half_line(form.lines, unit, i, 0, BYTE_ZERO));
+            store_32(line + HALF_LINE, unit_half_line(form.lines, unit, i, 1, BYTE_ZERO));
+        }
+        unit += unit_lines(form.lines) * PACK_LINE;
+    }
+}
+
+TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, const int n_tokens)
+{
+    const struct q256_scales *scales = (const void *)job->scales;
+    const size_t stride = job->tile.n;
+    struct q256_act a = q256_first_act(job, form);
+    __m256i isum[AVX2_TOKENS][HALVES];
+    form.lines.bytes = true;
+    super_sums(form, job, scales, job->quants, &a, isum, n_tokens);
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        UNROLL
+        for (int h = 0; h < HALVES; h++) {
+            float *y = job->y + t * PACK_ROWS + 8 * h;
+            __m256 f = _mm256_loadu_ps(y);
+            _mm256_storeu_ps(y, add_super(form, scales, &a, stride, f, isum[t][h], t, h));
+        }
+    }
+}
+
+#define Q256_SLOT(NAME, TYPE, FORM)                                                                \
+    Q256_UNPACK(NAME, FORM)                                                                        \
+    Q256_PANEL(NAME, FORM, 1)                                                                      \
+    Q256_PANEL(NAME, FORM, 2)                                                                      \
+    Q256_PANEL(NAME, FORM, 3)                                                                      \
+    Q256_PANEL(NAME, FORM, 4)                                                                      \
+    MATMUL_SLOT(NAME, q256_tile, FORM, .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN,     \
+                .panel = {NAME##_panel_1, NAME##_panel_2, NAME##_panel_3, NAME##_panel_4})
+Q256_K_TYPES(Q256_SLOT)
+Q256_IQ4_XS(Q256_SLOT, BYTE_ZERO)
+
+#endif
