@@ -59,7 +59,8 @@ static bool choose_kernels(const struct options_model *options, const struct ker
     enum kern_set set = kern_best();
     if (options->cpu != NULL && !kern_parse(options->cpu, &set)) {
         return error_set(e, ERROR_USAGE,
-                         "option --cpu: '%s' is not ref, avx2, avx512, neon or i8mm", options->cpu);
+                         "option --cpu: '%s' is not ref, avx2, avxvnni, avx512, neon or i8mm",
+                         options->cpu);
     }
     enum kern_numerics numerics = KERN_PORTABLE;
     if (options->numerics != NULL && !kern_numerics_parse(options->numerics, &numerics)) {

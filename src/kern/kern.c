@@ -23,6 +23,7 @@ struct set {
 
 enum {
     NEEDS_AVX2 = KERN_CPU_FMA | KERN_CPU_F16C | KERN_CPU_AVX2,
+    NEEDS_AVXVNNI = NEEDS_AVX2 | KERN_CPU_AVXVNNI,
     NEEDS_AVX512 = NEEDS_AVX2 | KERN_CPU_AVX512F | KERN_CPU_AVX512BW | KERN_CPU_AVX512VL |
                    KERN_CPU_AVX512DQ | KERN_CPU_AVX512VNNI,
     NEEDS_I8MM = KERN_CPU_DOTPROD | KERN_CPU_I8MM
@@ -35,6 +36,8 @@ static kern_fill_fn *const fills_avx2[] = {kern_fill_store_act_avx2,    kern_fil
                                            kern_fill_attend_avx2,       kern_fill_attend_f16_avx2,
                                            kern_fill_matmul_q32_avx2,   kern_fill_matmul_q256_avx2,
                                            kern_fill_matmul_dense_avx2, NULL};
+static kern_fill_fn *const fills_avxvnni[] = {kern_fill_matmul_q32_avxvnni,
+                                              kern_fill_matmul_q256_avxvnni, NULL};
 static kern_fill_fn *const fills_avx512[] = {
     kern_fill_store_act_avx512,    kern_fill_float_avx512,
     kern_fill_attend_avx512,       kern_fill_attend_f16_avx512,
@@ -43,6 +46,7 @@ static kern_fill_fn *const fills_avx512[] = {
 #define BF16_AVX512 kern_fill_matmul_bf16_avx512
 #else
 static kern_fill_fn *const fills_avx2[] = {NULL};
+static kern_fill_fn *const fills_avxvnni[] = {NULL};
 static kern_fill_fn *const fills_avx512[] = {NULL};
 #define BF16_AVX512 NULL
 #endif
@@ -62,6 +66,7 @@ static kern_fill_fn *const fills_i8mm[] = {NULL};
 static const struct set sets[KERN_SET_COUNT] = {
     [KERN_REF] = {"ref", 0, fills_ref, kern_fill_matmul_bf16_ref},
     [KERN_AVX2] = {"avx2", NEEDS_AVX2, fills_avx2, NULL},
+    [KERN_AVXVNNI] = {"avxvnni", NEEDS_AVXVNNI, fills_avxvnni, NULL},
     [KERN_AVX512] = {"avx512", NEEDS_AVX512, fills_avx512, BF16_AVX512},
     [KERN_NEON] = {"neon", KERN_CPU_DOTPROD, fills_neon, NULL},
     [KERN_I8MM] = {"i8mm", NEEDS_I8MM, fills_i8mm, NULL},
@@ -76,6 +81,7 @@ static const struct {
     {KERN_CPU_AVX2, "AVX2"},
     {KERN_CPU_FMA, "FMA"},
     {KERN_CPU_F16C, "F16C"},
+    {KERN_CPU_AVXVNNI, "AVX_VNNI"},
     {KERN_CPU_AVX512F, "AVX512F"},
     {KERN_CPU_AVX512BW, "AVX512BW"},
     {KERN_CPU_AVX512VL, "AVX512VL"},
@@ -131,17 +137,17 @@ static unsigned detect_cpu(void)
         return 0;
     }
     unsigned cpu = bit_if(c, 12, KERN_CPU_FMA) | bit_if(c, 29, KERN_CPU_F16C);
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+    uint32_t a1, b1, c1, d1;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !__get_cpuid_count(7, 1, &a1, &b1, &c1, &d1)) {
         return cpu;
     }
-    cpu |= bit_if(b, 5, KERN_CPU_AVX2);
+    cpu |= bit_if(b, 5, KERN_CPU_AVX2) | bit_if(a1, 4, KERN_CPU_AVXVNNI);
     if ((saved & SAVES_ZMM) != SAVES_ZMM) {
         return cpu;
     }
     cpu |= bit_if(b, 16, KERN_CPU_AVX512F) | bit_if(b, 17, KERN_CPU_AVX512DQ);
     cpu |= bit_if(b, 30, KERN_CPU_AVX512BW) | bit_if(b, 31, KERN_CPU_AVX512VL);
-    cpu |= bit_if(c, 11, KERN_CPU_AVX512VNNI);
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) ? cpu | bit_if(a, 5, KERN_CPU_AVX512BF16) : cpu;
+    return cpu | bit_if(c, 11, KERN_CPU_AVX512VNNI) | bit_if(a1, 5, KERN_CPU_AVX512BF16);
 }
 
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -182,6 +188,14 @@ static struct kern_table tables[KERN_SET_COUNT], bf16_tables[KERN_SET_COUNT];
 static unsigned cpu_features;
 static pthread_once_t tables_built = PTHREAD_ONCE_INIT;
 
+void kern_fill(enum kern_set set, struct kern_table *t)
+{
+    t->name = sets[set].name;
+    for (int i = 0; sets[set].fills[i]; i++) {
+        sets[set].fills[i](t);
+    }
+}
+
 /* Each set starts as a copy of the one before. The files that fill a set are compiled for it as a
  * whole, so a set that the CPU lacks stays the copy: neon starts as ref, the only one it finds. */
 static void build_tables(void)
@@ -191,10 +205,8 @@ static void build_tables(void)
         if (s > 0) {
             tables[s] = tables[s - 1];
         }
-        tables[s].name = sets[s].name;
-        bool runs = kern_cpu_missing((enum kern_set)s, cpu_features) == NULL;
-        for (int i = 0; runs && sets[s].fills[i]; i++) {
-            sets[s].fills[i](&tables[s]);
+        if (kern_cpu_missing((enum kern_set)s, cpu_features) == NULL) {
+            kern_fill((enum kern_set)s, &tables[s]);
         }
         if (kern_cpu_has_bf16((enum kern_set)s, cpu_features)) {
             bf16_tables[s] = tables[s];

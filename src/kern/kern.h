@@ -16,7 +16,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum kern_set { KERN_REF, KERN_AVX2, KERN_AVX512, KERN_NEON, KERN_I8MM, KERN_SET_COUNT };
+enum kern_set {
+    KERN_REF,
+    KERN_AVX2,
+    KERN_AVXVNNI,
+    KERN_AVX512,
+    KERN_NEON,
+    KERN_I8MM,
+    KERN_SET_COUNT
+};
 enum kern_numerics { KERN_PORTABLE, KERN_BF16, KERN_NUMERICS_COUNT };
 
 enum {
@@ -247,7 +255,7 @@ const struct kern_table *kern_get_bf16(enum kern_set set, struct error *e);
 /* The fastest set this CPU runs. */
 enum kern_set kern_best(void);
 
-/* "ref", "avx2", "avx512", "neon", "i8mm" -> set; false for any other name. */
+/* "ref", "avx2", "avxvnni", "avx512", "neon", "i8mm" -> set; false for any other name. */
 bool kern_parse(const char *name, enum kern_set *out);
 const char *kern_name(enum kern_set set);
 

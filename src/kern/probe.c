@@ -84,6 +84,8 @@ static const struct probe_loops *best_loops(void)
     switch (kern_best()) {
     case KERN_AVX512:
         return &probe_loops_avx512;
+    case KERN_AVXVNNI:
+        return &probe_loops_avxvnni;
     case KERN_AVX2:
         return &probe_loops_avx2;
     default:

@@ -4,9 +4,9 @@
 
 #include <immintrin.h>
 
-enum { N_SUMS = 10, N_PAIRS = 4 };
+enum { N_SUMS = PROBE_F32_OPS_AVX2 / 16, N_PAIRS = 4 };
 
-static uint64_t read_avx2(const void *data, size_t n_lines)
+uint64_t probe_read_avx2(const void *data, size_t n_lines)
 {
     const __m256i *p = data;
     __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
@@ -51,7 +51,7 @@ static uint32_t int8_avx2(uint32_t n_rounds)
     return sum;
 }
 
-static uint32_t f32_avx2(uint32_t n_rounds)
+uint32_t probe_f32_avx2(uint32_t n_rounds)
 {
     __m256 sums[N_SUMS];
     __m256 x = _mm256_set1_ps(PROBE_FACTOR);
@@ -75,5 +75,5 @@ static uint32_t f32_avx2(uint32_t n_rounds)
     return (uint32_t)sum;
 }
 
-const struct probe_loops probe_loops_avx2 = {read_avx2,   int8_avx2, f32_avx2, 2 * N_PAIRS * 64,
-                                             N_SUMS * 16, NULL,      0};
+const struct probe_loops probe_loops_avx2 = {
+    probe_read_avx2, int8_avx2, probe_f32_avx2, 2 * N_PAIRS * 64, PROBE_F32_OPS_AVX2, NULL, 0};

@@ -27,8 +27,13 @@ struct probe_loops {
 };
 
 extern const struct probe_loops probe_loops_ref;
-extern const struct probe_loops probe_loops_avx2, probe_loops_avx512; /* x86-64 only */
-extern const struct probe_loops probe_loops_neon, probe_loops_i8mm;   /* aarch64 only */
+/* x86-64 only */
+extern const struct probe_loops probe_loops_avx2, probe_loops_avxvnni, probe_loops_avx512;
+probe_read_fn probe_read_avx2;
+probe_compute_fn probe_f32_avx2;
+enum { PROBE_F32_OPS_AVX2 = 10 * 16 };
+/* aarch64 only */
+extern const struct probe_loops probe_loops_neon, probe_loops_i8mm;
 probe_read_fn probe_read_neon;
 probe_compute_fn probe_f32_neon;
 

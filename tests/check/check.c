@@ -1,5 +1,6 @@
 /* check.c - the kernel check's program and harness, see check.h.
- * Usage: check [--seed N] [--bench] [--only NAME] */
+ * Usage: check [--seed N] [--bench] [--only NAME] [--emulate avxvnni]
+ * --emulate: that set alone, whether the CPU has its instructions or not. */
 #include "check.h"
 
 #include "base/clock.h"
@@ -216,7 +217,7 @@ void check_bench(const char *what, const struct kern_table *set, check_call_fn *
     fflush(stdout);
 }
 
-static bool parse_options(struct check *c, int argc, char **argv)
+static bool parse_options(struct check *c, bool *emulate, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         bool has_value = i + 1 < argc;
@@ -224,6 +225,11 @@ static bool parse_options(struct check *c, int argc, char **argv)
             c->bench = true;
         } else if (strcmp(argv[i], "--only") == 0 && has_value) {
             c->only = argv[++i];
+        } else if (strcmp(argv[i], "--emulate") == 0 && has_value) {
+            *emulate = true;
+            if (strcmp(argv[++i], kern_name(KERN_AVXVNNI)) != 0) {
+                return false;
+            }
         } else if (strcmp(argv[i], "--seed") == 0 && has_value) {
             char *end;
             c->seed = strtoull(argv[++i], &end, 10);
@@ -250,27 +256,38 @@ static void check_bf16(struct check *c, enum kern_set s)
     }
 }
 
-int main(int argc, char **argv)
+static void check_sets(struct check *c, const struct kern_table *ref)
 {
-    struct check c = {.seed = clock_now_ns() % 1000000};
-    if (!parse_options(&c, argc, argv)) {
-        fprintf(stderr, "usage: check [--seed N] [--bench] [--only NAME]\n");
-        return 2;
-    }
-    printf("seed %llu\n", (unsigned long long)c.seed);
-    const struct kern_table *ref = kern_get(KERN_REF, NULL);
     for (int s = 0; s < KERN_SET_COUNT; s++) {
         struct error e;
         const struct kern_table *set = kern_get((enum kern_set)s, &e);
         if (!set) {
             printf("SKIPPED %s: %s\n", kern_name((enum kern_set)s), e.text);
-            c.n_skipped++;
+            c->n_skipped++;
             continue;
         }
-        check_float(&c, ref, set);
-        check_attend(&c, ref, set);
-        check_matmul(&c, ref, set);
-        check_bf16(&c, (enum kern_set)s);
+        check_float(c, ref, set);
+        check_attend(c, ref, set);
+        check_matmul(c, ref, set);
+        check_bf16(c, (enum kern_set)s);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct check c = {.seed = clock_now_ns() % 1000000};
+    bool emulate = false;
+    if (!parse_options(&c, &emulate, argc, argv)) {
+        fprintf(stderr, "usage: check [--seed N] [--bench] [--only NAME] [--emulate avxvnni]\n");
+        return 2;
+    }
+    printf("seed %llu\n", (unsigned long long)c.seed);
+    const struct kern_table *ref = kern_get(KERN_REF, NULL);
+    if (emulate) {
+        c.max_products = 48 * 16 * 256; /* a group times a panel of each width */
+        check_emulated_avxvnni(&c, ref);
+    } else {
+        check_sets(&c, ref);
     }
     if (c.n_passed + c.n_failed == 0 && c.only && !c.bench) {
         printf("no slot is called '%s'\n", c.only);

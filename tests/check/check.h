@@ -24,7 +24,8 @@ struct check {
     bool bench;
     const char *only; /* part of a slot's name; NULL: all */
     unsigned n_passed, n_failed;
-    unsigned n_skipped; /* sets that this CPU does not run */
+    unsigned n_skipped;    /* sets that this CPU does not run */
+    uint64_t max_products; /* leave out larger matmul cases, an emulated set is slow; 0: none */
 };
 
 struct check_slot {
@@ -36,6 +37,9 @@ struct check_slot {
 void check_float(struct check *c, const struct kern_table *ref, const struct kern_table *set);
 void check_attend(struct check *c, const struct kern_table *ref, const struct kern_table *set);
 void check_matmul(struct check *c, const struct kern_table *ref, const struct kern_table *set);
+
+/* The set avxvnni with its instructions emulated. */
+void check_emulated_avxvnni(struct check *c, const struct kern_table *ref);
 
 /* Starts a slot. The stream restarts from the seed and the slot's name, so --only repeats a run. */
 bool check_begin(struct check *c, struct check_slot *s, const char *slot,

@@ -360,6 +360,10 @@ static void check_type(struct check *c, const struct kern_table *ref, const stru
         for (size_t i = 0; i < sizeof token_counts / sizeof token_counts[0]; i++) {
             uint32_t n_tokens = token_counts[i], n_blocks = (uint32_t[]){1, 2, 3, 5}[i % 4];
             uint32_t rows = row_counts[(i + data) % 6];
+            uint64_t n_products = (uint64_t)n_tokens * rows * n_blocks * block;
+            if (c->max_products != 0 && n_products > c->max_products) {
+                continue;
+            }
             struct problem p;
             problem_init(c, &p, data, set, type, rows, n_blocks * block, n_tokens);
             check_case(&s, same_as_ref(ref, set, &p, 0, p.w.n_groups),

@@ -1,6 +1,7 @@
 """What the compilers made of the kernels whose speed hangs on it: AVX-512 products take activations as
-a broadcast from memory, with gcc and clang alike, and those of aarch64's matrix instructions take
-them as they lie, with nothing of a loop put on the stack."""
+a broadcast from memory, with gcc and clang alike, those of AVX-VNNI have the form that CPUs without
+AVX-512 know, and those of aarch64's matrix instructions take activations as they lie, with nothing of
+a loop put on the stack."""
 import pathlib
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+AVXVNNI = ["matmul_q32_avxvnni.o", "matmul_q256_avxvnni.o"]
 AVX512 = ["matmul_q32_avx512.o", "matmul_q256_avx512.o"]
 # (Q5_K's panels are Q4_K's to a compiler that merges equal functions.)
 I8MM = {"matmul_q32_i8mm.o": ["q4_0_1x", "q4_1_1x", "q5_0_1x", "q5_1_1x", "q8_0_1x", "iq4_nl_1x"],
@@ -38,6 +40,17 @@ def test_products_broadcast_activations_from_memory(build, name):
     products = [i for i in code if i.startswith("vpdpbusd")]
     assert len(products) > 1000
     assert all(re.search(r"\(.*\)\{1to16\}", i) for i in products)
+
+
+@pytest.mark.parametrize("build", ["release", "clang"])
+@pytest.mark.parametrize("name", AVXVNNI)
+def test_products_of_avxvnni_need_no_avx512(build, name):
+    code = [text for body in functions(build, name).values() for _, text in body]
+    products = [i for i in code if "vpdp" in i]
+    assert sum("vpdpbusd" in i for i in products) > 500
+    assert all(re.match(r"\{vex\} vpdp(busd|wssd) ", i) for i in products)
+    assert not any("vpmaddubsw" in i for i in code)
+    assert not any(re.search(r"%zmm|%[xy]mm(1[6-9]|2\d|3[01])\b|%k[0-7]", i) for i in code)
 
 
 def innermost_loops(body):

@@ -195,6 +195,12 @@ static void tokens_of_avx2_are_those_of_ref(void **state)
     check_set(KERN_AVX2);
 }
 
+static void tokens_of_avxvnni_are_those_of_ref(void **state)
+{
+    (void)state;
+    check_set(KERN_AVXVNNI);
+}
+
 static void tokens_of_avx512_are_those_of_ref(void **state)
 {
     (void)state;
@@ -595,6 +601,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tokens_do_not_depend_on_anything_else),
         cmocka_unit_test(tokens_do_not_depend_on_the_nodes_of_the_memory),
         cmocka_unit_test(tokens_of_avx2_are_those_of_ref),
+        cmocka_unit_test(tokens_of_avxvnni_are_those_of_ref),
         cmocka_unit_test(tokens_of_avx512_are_those_of_ref),
         cmocka_unit_test(tokens_of_neon_are_those_of_ref),
         cmocka_unit_test(tokens_of_i8mm_are_those_of_ref),

@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-static const enum kern_set all_sets[] = {KERN_REF, KERN_AVX2, KERN_AVX512, KERN_NEON, KERN_I8MM};
+static const enum kern_set all_sets[] = {KERN_REF,    KERN_AVX2, KERN_AVXVNNI,
+                                         KERN_AVX512, KERN_NEON, KERN_I8MM};
 
 static void names_and_sets_are_the_same_list(void **state)
 {
@@ -60,6 +61,7 @@ static void the_best_set_runs_and_none_behind_it_does(void **state)
     (void)state;
     assert_non_null(kern_get(KERN_REF, NULL));
     assert_non_null(kern_get(kern_best(), NULL));
+    assert_true(KERN_AVX2 < KERN_AVXVNNI && KERN_AVXVNNI < KERN_AVX512);
     for (int s = kern_best() + 1; s < KERN_SET_COUNT; s++) {
         assert_null(kern_get((enum kern_set)s, NULL));
     }
@@ -74,10 +76,14 @@ static void a_set_is_refused_for_each_feature_it_needs(void **state)
     assert_string_equal(kern_cpu_missing(KERN_AVX2, avx2 & ~(unsigned)KERN_CPU_FMA), "FMA");
     assert_string_equal(kern_cpu_missing(KERN_AVX2, avx2 & ~(unsigned)KERN_CPU_F16C), "F16C");
     assert_string_equal(kern_cpu_missing(KERN_AVX2, avx2 & ~(unsigned)KERN_CPU_AVX2), "AVX2");
+    assert_null(kern_cpu_missing(KERN_AVXVNNI, avx2 | KERN_CPU_AVXVNNI));
+    assert_string_equal(kern_cpu_missing(KERN_AVXVNNI, avx2), "AVX_VNNI");
+    assert_string_equal(kern_cpu_missing(KERN_AVXVNNI, ~(unsigned)KERN_CPU_AVXVNNI), "AVX_VNNI");
+    assert_string_equal(kern_cpu_missing(KERN_AVXVNNI, KERN_CPU_AVXVNNI), "AVX2");
     for (unsigned bit = 1; bit <= KERN_CPU_AVX512VNNI; bit *= 2) {
         assert_non_null(kern_cpu_missing(KERN_AVX512, ~bit));
     }
-    assert_null(kern_cpu_missing(KERN_AVX512, ~0u));
+    assert_null(kern_cpu_missing(KERN_AVX512, ~(unsigned)KERN_CPU_AVXVNNI));
     assert_string_equal(kern_cpu_missing(KERN_AVX512, avx2), "AVX512F");
     assert_null(kern_cpu_missing(KERN_NEON, KERN_CPU_DOTPROD));
     assert_string_equal(kern_cpu_missing(KERN_NEON, ~(unsigned)KERN_CPU_DOTPROD), "FEAT_DotProd");

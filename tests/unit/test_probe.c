@@ -25,6 +25,9 @@ static size_t usable_loops(const struct probe_loops *out[KERN_SET_COUNT])
     if (kern_get(KERN_AVX2, NULL) != NULL) {
         out[n++] = &probe_loops_avx2;
     }
+    if (kern_get(KERN_AVXVNNI, NULL) != NULL) {
+        out[n++] = &probe_loops_avxvnni;
+    }
     if (kern_get(KERN_AVX512, NULL) != NULL) {
         out[n++] = &probe_loops_avx512;
     }
