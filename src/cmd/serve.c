@@ -288,6 +288,18 @@ static void on_signal(void *argument)
     }
 }
 
+/* New connections get the new certificate; those there are keep theirs. */
+static void on_hangup(void *argument)
+{
+    struct serve *s = argument;
+    struct error e = {0};
+    char line[ERROR_TEXT_BYTES + 64];
+    bool ok = http_server_reload_tls(s->server, &e);
+    int n = snprintf(line, sizeof line, "puna serve: SIGHUP: %s%s\n",
+                     ok ? "read the certificate again" : "the certificate stays: ", e.text);
+    write_log((struct str){line, (size_t)n});
+}
+
 /* Loading cannot be interrupted, and nothing of it needs an end; a file that is being written does.
  * A loader that is past loading sees `stop`, as that was set before is_storing was looked at. */
 static void wait_for_loader(struct serve *s)
@@ -332,6 +344,12 @@ static void raise_file_limit(void)
 static bool create_server(struct serve *s, struct error *e)
 {
     struct http_options *o = &s->options.http;
+    if ((o->tls_cert == NULL) != (o->tls_key == NULL)) {
+        return error_set(e, ERROR_USAGE, "option --tls-%s needs --tls-%s beside it",
+                         o->tls_cert != NULL ? "cert" : "key",
+                         o->tls_cert != NULL ? "key" : "cert");
+    }
+    o->tls_note = print_warning;
     o->port = (uint16_t)s->options.port;
     o->only_loopback =
         !s->options.no_auth && (s->keys.auth == NULL || auth_n_keys(s->keys.auth) == 0);
@@ -353,6 +371,7 @@ static bool create_server(struct serve *s, struct error *e)
     }
     s->drain = http_timer_create(s->server, end_answers, s, e);
     return s->drain != NULL && serve_keys_watch(&s->keys, s->server, e) &&
+           (o->tls_cert == NULL || http_server_on_signal(s->server, SIGHUP, on_hangup, s, e)) &&
            http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
            http_server_on_signal(s->server, SIGTERM, on_signal, s, e);
 }
@@ -537,6 +556,12 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "address to listen on (default: 127.0.0.1)", NULL},
         {OPTION_U32, "port", 0, NULL, "N", &o->port, 0, 65535,
          "port to listen on (default: 8080; 0: any that is free)", NULL},
+        {OPTION_TEXT, "tls-cert", 0, NULL, "FILE", &o->http.tls_cert, 0, 0,
+         "speak TLS 1.2 and 1.3 with this certificate, in PEM form,\nthose of its authorities "
+         "behind it; SIGHUP reads it again",
+         NULL},
+        {OPTION_TEXT, "tls-key", 0, NULL, "FILE", &o->http.tls_key, 0, 0,
+         "the certificate's key, in PEM form without a pass phrase", NULL},
         {OPTION_TEXT, "store", 0, NULL, "FILE", &s.keys.option, 0, 0,
          "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else store.db "
          "beside the model folder)",

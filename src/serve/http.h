@@ -49,7 +49,7 @@ struct http_limits {
     size_t output_bytes;     /* that a client may leave unread of a stream before it is dropped */
     uint32_t connections;    /* in all */
     uint32_t per_address;    /* of one IPv4 address or IPv6 /64 */
-    uint32_t head_ms;        /* from the first byte of a head to its last */
+    uint32_t head_ms;        /* from the first byte of a head to its last; for a TLS handshake */
     uint32_t body_ms;        /* for every 256 KiB of a body */
     uint32_t idle_ms;        /* between requests, from when the answer is written */
     uint32_t stall_ms;       /* without a byte taken of an answer */
@@ -63,6 +63,9 @@ struct http_options {
      * leaves is only noticed when something is written or its connection is reset. */
     bool half_close;
     struct http_limits limits;
+    /* PEM files (see http_tls.h), both or neither: with them all addresses speak TLS. */
+    const char *tls_cert, *tls_key;
+    void (*tls_note)(const char *text); /* what is odd with them; NULL: not wanted */
     /* Origins of web pages that may call; none: all may. A request of another page, but for one of
      * the server's own origin, is answered with 403 and goes no further. */
     const struct str *origins;
@@ -87,7 +90,7 @@ void http_options_init(struct http_options *o);
 
 /* Listens on every address of o->host; strings and arrays of *o must outlive the server. Nothing is
  * accepted before http_server_run(). ERROR_IO names the address when it cannot be had, ERROR_USAGE
- * a host that only_loopback forbids; NULL then. */
+ * a host that only_loopback forbids; those of http_tls_load(); NULL then. */
 struct http_server *http_server_create(const struct http_options *o, struct error *e);
 
 /* Closes every connection (close callbacks come from here then) and frees; tasks that wait are not
@@ -95,8 +98,11 @@ struct http_server *http_server_create(const struct http_options *o, struct erro
 void http_server_destroy(struct http_server *s);
 
 uint16_t http_server_port(const struct http_server *s);
-/* "http://127.0.0.1:8080", the host as it was given; lives as long as s. */
+/* "http://127.0.0.1:8080", with TLS "https", the host as it was given; lives as long as s. */
 const char *http_server_url(const struct http_server *s);
+
+/* Reads certificate and key again, for connections to come. False: the old ones stay. */
+bool http_server_reload_tls(struct http_server *s, struct error *e);
 
 /* Serves until http_server_stop() or the end of a drain. SIGPIPE is blocked in this thread. */
 bool http_server_run(struct http_server *s, struct error *e);

@@ -7,6 +7,7 @@
 #include "serve/http_cors.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -93,7 +94,7 @@ static void start_head_timer(struct http_connection *c)
 {
     const struct http_limits *limits = &c->server->options.limits;
     if (output_bytes(c) == 0) {
-        set_timer(c, input_bytes(c) > 0 ? limits->head_ms : limits->idle_ms);
+        set_timer(c, input_bytes(c) > 0 || c->is_shaking ? limits->head_ms : limits->idle_ms);
     }
 }
 
@@ -135,6 +136,9 @@ static void close_when_written(struct http_connection *c)
     if (c->n_lingered > LINGER_BYTES) {
         http_connection_destroy(c);
     } else if (c->state == HTTP_CLOSING && output_bytes(c) == 0) {
+        if (c->is_tls) {
+            http_tls_end_writing(c->bev);
+        }
         if (c->eof || shutdown(bufferevent_getfd(c->bev), SHUT_WR) != 0) {
             http_connection_destroy(c);
             return;
@@ -418,22 +422,68 @@ static void on_written(struct bufferevent *bev, void *argument)
     }
 }
 
-static void on_event(struct bufferevent *bev, short what, void *argument)
+/* The client closed its sending side. */
+static void on_eof(struct http_connection *c)
 {
-    (void)bev;
-    struct http_connection *c = argument;
-    bool is_eof = (what & BEV_EVENT_EOF) != 0 && (what & BEV_EVENT_READING) != 0;
-    if (!is_eof) {
-        http_connection_destroy(c); /* reset, or no byte of an answer taken for stall_ms */
-        return;
-    }
     c->eof = true;
+    if (c->is_tls) {
+        http_tls_end_reading(c->bev);
+    }
     if (c->state == HTTP_LINGERING ||
         (c->state == HTTP_ANSWERING && !c->server->options.half_close)) {
         http_connection_destroy(c);
     } else {
         advance(c);
     }
+}
+
+static void listen_to_events(struct http_connection *c);
+
+/* A client that speaks HTTP where TLS is spoken is told so in HTTP. */
+static void refuse_plainly(struct http_connection *c)
+{
+    int fd = fcntl(bufferevent_getfd(c->bev), F_DUPFD_CLOEXEC, 0);
+    struct bufferevent *plain =
+        fd >= 0 ? bufferevent_socket_new(c->server->base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    if (plain == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        http_connection_destroy(c);
+        return;
+    }
+    bufferevent_free(c->bev);
+    c->bev = plain;
+    c->is_tls = c->is_shaking = false;
+    listen_to_events(c);
+    refuse(c, (struct http_problem){API_ERROR_BAD_HTTP,
+                                    "this port speaks TLS: the address begins with https://"});
+}
+
+static void on_event(struct bufferevent *bev, short what, void *argument)
+{
+    struct http_connection *c = argument;
+    if (what == BEV_EVENT_CONNECTED) {
+        c->is_shaking = false;
+        start_head_timer(c);
+    } else if ((what & BEV_EVENT_EOF) != 0 && (what & BEV_EVENT_READING) != 0) {
+        on_eof(c);
+    } else if (c->is_shaking && http_tls_met_http(bev)) {
+        refuse_plainly(c);
+    } else {
+        http_connection_destroy(c); /* reset, or no byte of an answer taken for stall_ms */
+    }
+}
+
+static void listen_to_events(struct http_connection *c)
+{
+    const struct http_limits *limits = &c->server->options.limits;
+    struct timeval stall = {limits->stall_ms / 1000, (suseconds_t)(limits->stall_ms % 1000) * 1000};
+    bufferevent_setcb(c->bev, on_readable, on_written, on_event, c);
+    bufferevent_setwatermark(c->bev, EV_READ, 0, most_input(c));
+    bufferevent_setwatermark(c->bev, EV_WRITE, HTTP_STREAM_LOW, 0);
+    bufferevent_set_timeouts(c->bev, NULL, &stall);
+    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *argument)
@@ -549,7 +599,9 @@ void http_connection_create(struct http_server *s, evutil_socket_t fd,
     memcpy(&c->address, address, n < sizeof c->address ? n : sizeof c->address);
     describe_peer(c);
     set_socket_options(fd);
-    c->bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    c->is_tls = c->is_shaking = s->tls != NULL;
+    c->bev = c->is_tls ? http_tls_accept(s->tls, s->base, fd)
+                       : bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
     c->timer = event_new(s->base, -1, 0, on_timer, c);
     c->resume = event_new(s->base, -1, 0, on_resume, c);
     if (c->bev == NULL || c->timer == NULL || c->resume == NULL) {
@@ -561,12 +613,6 @@ void http_connection_create(struct http_server *s, evutil_socket_t fd,
     }
     c->over_limit = is_over_limit(c);
     link_connection(c);
-    const struct http_limits *limits = &s->options.limits;
-    struct timeval stall = {limits->stall_ms / 1000, (suseconds_t)(limits->stall_ms % 1000) * 1000};
-    bufferevent_setcb(c->bev, on_readable, on_written, on_event, c);
-    bufferevent_setwatermark(c->bev, EV_READ, 0, most_input(c));
-    bufferevent_setwatermark(c->bev, EV_WRITE, HTTP_STREAM_LOW, 0);
-    bufferevent_set_timeouts(c->bev, NULL, &stall);
-    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+    listen_to_events(c);
     begin_head(c);
 }

@@ -6,6 +6,7 @@
 #include "serve/http.h"
 #include "serve/http_chunked.h"
 #include "serve/http_head.h"
+#include "serve/http_tls.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -26,6 +27,7 @@ struct http_server {
     struct http_options options;
     char *url;
     uint16_t port;
+    SSL_CTX *tls; /* of connections to come; NULL: they speak plain HTTP */
     struct event_base *base;
     struct evconnlistener *listeners[HTTP_MAX_LISTENERS];
     size_t n_listeners;
@@ -71,6 +73,8 @@ struct http_connection {
     char peer[HTTP_PEER_BYTES];
     uint64_t n_next_deadline; /* bytes of the body at which its time starts anew */
     size_t n_lingered;
+    bool is_tls;
+    bool is_shaking;   /* hands: the handshake of TLS is under way */
     bool over_limit;   /* accepted only to be told that there are too many */
     bool eof;          /* the client closed its sending side */
     bool skipped_line; /* the one empty line that may come before a request */

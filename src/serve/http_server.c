@@ -179,8 +179,8 @@ static bool listen_on_all(struct http_server *s, struct error *e)
 static void make_url(struct http_server *s)
 {
     bool is_v6 = strchr(s->options.host, ':') != NULL;
-    snprintf(s->url, URL_BYTES, "http://%s%s%s:%u", is_v6 ? "[" : "", s->options.host,
-             is_v6 ? "]" : "", s->port);
+    snprintf(s->url, URL_BYTES, "%s://%s%s%s:%u", s->tls != NULL ? "https" : "http",
+             is_v6 ? "[" : "", s->options.host, is_v6 ? "]" : "", s->port);
 }
 
 /* --- tasks of other threads */
@@ -407,7 +407,8 @@ struct http_server *http_server_create(const struct http_options *o, struct erro
     s->wake_fd = -1;
     s->reserve_fd = open_reserve();
     s->url = mem_alloc(URL_BYTES, 1, "address", e);
-    if (s->url == NULL || !create_events(s, e) || !listen_on_all(s, e)) {
+    if (s->url == NULL || (o->tls_cert != NULL && !http_server_reload_tls(s, e)) ||
+        !create_events(s, e) || !listen_on_all(s, e)) {
         http_server_destroy(s);
         return NULL;
     }
@@ -438,6 +439,8 @@ void http_server_destroy(struct http_server *s)
         event_free(s->pause_event);
     }
     if (s->base != NULL) {
+        /* Callbacks that were deferred hold their bufferevents, which nothing else would free. */
+        event_base_loop(s->base, EVLOOP_NONBLOCK);
         event_base_free(s->base);
     }
     if (s->wake_fd >= 0) {
@@ -447,8 +450,21 @@ void http_server_destroy(struct http_server *s)
         close(s->reserve_fd);
     }
     pthread_mutex_destroy(&s->tasks_lock);
+    SSL_CTX_free(s->tls);
     mem_free(s->url);
     mem_free(s);
+}
+
+bool http_server_reload_tls(struct http_server *s, struct error *e)
+{
+    const struct http_options *o = &s->options;
+    SSL_CTX *tls = http_tls_load(o->tls_cert, o->tls_key, o->tls_note, e);
+    if (tls == NULL) {
+        return false;
+    }
+    SSL_CTX_free(s->tls);
+    s->tls = tls;
+    return true;
 }
 
 uint16_t http_server_port(const struct http_server *s)

@@ -11,29 +11,34 @@ import sys
 import time
 
 PUNA = os.path.abspath(os.environ.get("PUNA", "build/release/puna"))
-LINE = re.compile(r"listening on http://(.*):(\d+)\n")
+LINE = re.compile(r"listening on (https?)://(.*):(\d+)\n")
 ENDING = "puna serve: draining: {} being served, for {} s at most; Ctrl-C again quits at once\n"
 PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
 
 
 class Server:
-    """address is (host, port). Without a log, unless args ask for one, and without the keys of who runs the tests."""
+    """address is (host, port). Without a log, unless args ask for one, and without the keys of who runs the tests.
+    Where it speaks TLS, context is the client's."""
 
-    def __init__(self, *args, stderr=subprocess.PIPE, **options):
+    def __init__(self, *args, context=None, stderr=subprocess.PIPE, **options):
         options.setdefault("env", os.environ | {"PUNA_STORE": "/nonexistent/store.db"})
         command = [PUNA, "serve", "--port", "0", "--log", "none", *map(str, args)]
         self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=stderr, **options)
         self.line = self.process.stdout.readline()
-        host, port = LINE.fullmatch(self.line).groups()
+        scheme, host, port = LINE.fullmatch(self.line).groups()
+        assert (scheme == "https") == (context is not None)
+        self.context = context
         self.address = (host.strip("[]"), int(port))
-        self.url = f"http://{host}:{port}"
+        self.url = f"{scheme}://{host}:{port}"
 
     def connect(self):
-        return socket.create_connection(self.address, timeout=30)
+        s = socket.create_connection(self.address, timeout=30)
+        return self.context.wrap_socket(s, server_hostname=self.address[0]) if self.context else s
 
     def ask(self, method, path, body=None, timeout=PATIENCE_S, key=None):
         """Status and JSON document (or text) of an exchange."""
-        connection = http.client.HTTPConnection(*self.address, timeout=timeout)
+        connection = (http.client.HTTPSConnection(*self.address, timeout=timeout, context=self.context) if self.context
+                      else http.client.HTTPConnection(*self.address, timeout=timeout))
         with contextlib.closing(connection):
             connection.request(method, path, body if body is None or isinstance(body, (str, bytes)) else json.dumps(body),
                                {} if key is None else {"Authorization": f"Bearer {key}"})
@@ -66,9 +71,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*args):
+def serving(*args, **options):
     """A server that ends well, whatever becomes of the test."""
-    server = Server(*args)
+    server = Server(*args, **options)
     try:
         yield server
         assert server.stop() == (0, "")

@@ -27,7 +27,7 @@ export class Server {
         server.kill = () => server.child.kill("SIGKILL");
         process.on("exit", server.kill);
         for await (const line of createInterface({ input: server.child.stdout })) {
-            server.url = /^listening on (http:\S+)$/.exec(line)[1];
+            server.url = /^listening on (https?:\S+)$/.exec(line)[1];
             return server;
         }
         throw new Error("the server did not start");
