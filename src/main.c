@@ -34,6 +34,16 @@ static void print_help(FILE *f)
     fprintf(f, "\n'puna help COMMAND' or 'puna COMMAND --help' describes a command.\n");
 }
 
+/* What a service manager says is for this process; the texts stay where they are. */
+static void keep_from_children(void)
+{
+    static const char *const names[] = {"LISTEN_PID",    "LISTEN_FDS",   "LISTEN_FDNAMES",
+                                        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        unsetenv(names[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct cmd_env env = {
@@ -45,7 +55,13 @@ int main(int argc, char **argv)
         .store = getenv("PUNA_STORE"),
         .no_color = getenv("NO_COLOR"),
         .term = getenv("TERM"),
+        .listen_pid = getenv("LISTEN_PID"),
+        .listen_fds = getenv("LISTEN_FDS"),
+        .notify_socket = getenv("NOTIFY_SOCKET"),
+        .watchdog_pid = getenv("WATCHDOG_PID"),
+        .watchdog_usec = getenv("WATCHDOG_USEC"),
     };
+    keep_from_children();
     if (argc < 2) {
         print_help(stderr);
         return 2;

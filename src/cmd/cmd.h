@@ -20,6 +20,8 @@ struct cmd_env {
     const char *store;          /* PUNA_STORE, and --store, $XDG_DATA_HOME/puna/store.db */
     const char *no_color;       /* NO_COLOR */
     const char *term;           /* TERM */
+    /* Of a service manager (service_manager.h): LISTEN_PID ...; main.c hands them to no child. */
+    const char *listen_pid, *listen_fds, *notify_socket, *watchdog_pid, *watchdog_usec;
 };
 
 /* argv[0] is the subcommand's name; returns the exit code. */

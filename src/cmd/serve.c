@@ -1,12 +1,15 @@
 /* serve.c - `puna serve`: the model behind an HTTP API. This thread does the talking; another one
  * loads the model. */
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/keep.h"
 #include "base/mem.h"
 #include "cmd/content_filter.h"
+#include "cmd/listening.h"
 #include "cmd/print.h"
 #include "cmd/serve_keys.h"
+#include "cmd/service_manager.h"
 #include "cmd/session.h"
 #include "engine/spill.h"
 #include "serve/service.h"
@@ -44,7 +47,7 @@ static const uint64_t most_body_bytes = (uint64_t)4 << 30;
 struct serve_options {
     struct options_model model;
     struct http_options http;
-    uint32_t port;
+    struct listening listening;
     uint32_t parallel;        /* sequences at once */
     uint32_t queue;           /* requests that wait */
     uint32_t draft_max;       /* guesses of a step */
@@ -83,6 +86,8 @@ struct serve {
     _Atomic bool stop;       /* it shall not store any more */
     bool is_ending;          /* one signal came */
     struct http_timer *drain;
+    struct http_timer *watchdog; /* NULL: nobody waits for signs of life */
+    struct service_manager manager;
 };
 
 /* --- loading */
@@ -232,8 +237,12 @@ static void on_loaded(void *argument)
         http_server_stop(s->server);
         return;
     }
-    printf("listening on %s\n", http_server_url(s->server));
+    const char *url;
+    for (size_t i = 0; (url = http_server_url(s->server, i)) != NULL; i++) {
+        printf("listening on %s\n", url);
+    }
     fflush(stdout);
+    service_manager_tell(&s->manager, "READY=1\nSTATUS=serving");
 }
 
 /* --- the end */
@@ -277,6 +286,7 @@ static void on_signal(void *argument)
         _exit(error_exit_code(ERROR_INTERRUPTED));
     }
     s->is_ending = true;
+    service_manager_tell(&s->manager, "STOPPING=1\nSTATUS=answers under way end");
     if (s->options.drain_s == 0) {
         end_answers(s);
     } else {
@@ -288,16 +298,44 @@ static void on_signal(void *argument)
     }
 }
 
+/* --- beside it */
+
 /* New connections get the new certificate; those there are keep theirs. */
 static void on_hangup(void *argument)
 {
     struct serve *s = argument;
     struct error e = {0};
     char line[ERROR_TEXT_BYTES + 64];
-    bool ok = http_server_reload_tls(s->server, &e);
-    int n = snprintf(line, sizeof line, "puna serve: SIGHUP: %s%s\n",
-                     ok ? "read the certificate again" : "the certificate stays: ", e.text);
-    write_log((struct str){line, (size_t)n});
+    service_manager_tell(&s->manager, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                         (unsigned long long)(clock_now_ns() / 1000));
+    if (s->options.http.tls_cert != NULL) {
+        bool ok = http_server_reload_tls(s->server, &e);
+        int n = snprintf(line, sizeof line, "puna serve: SIGHUP: %s%s\n",
+                         ok ? "read the certificate again" : "the certificate stays: ", e.text);
+        write_log((struct str){line, (size_t)n});
+    }
+    service_manager_tell(&s->manager, "READY=1");
+}
+
+static void on_watchdog(void *argument)
+{
+    struct serve *s = argument;
+    if (service_is_healthy(&s->service)) {
+        service_manager_tell(&s->manager, "WATCHDOG=1");
+    }
+    http_timer_start(s->watchdog, s->manager.watchdog_ms);
+}
+
+static bool start_watchdog(struct serve *s, struct error *e)
+{
+    if (s->manager.watchdog_ms > 0) {
+        s->watchdog = http_timer_create(s->server, on_watchdog, s, e);
+        if (s->watchdog == NULL) {
+            return false;
+        }
+        on_watchdog(s);
+    }
+    return true;
 }
 
 /* Loading cannot be interrupted, and nothing of it needs an end; a file that is being written does.
@@ -344,13 +382,9 @@ static void raise_file_limit(void)
 static bool create_server(struct serve *s, struct error *e)
 {
     struct http_options *o = &s->options.http;
-    if ((o->tls_cert == NULL) != (o->tls_key == NULL)) {
-        return error_set(e, ERROR_USAGE, "option --tls-%s needs --tls-%s beside it",
-                         o->tls_cert != NULL ? "cert" : "key",
-                         o->tls_cert != NULL ? "key" : "cert");
+    if (!listening_choose(&s->options.listening, s->manager.sockets, s->manager.n_sockets, o, e)) {
+        return false;
     }
-    o->tls_note = print_warning;
-    o->port = (uint16_t)s->options.port;
     o->only_loopback =
         !s->options.no_auth && (s->keys.auth == NULL || auth_n_keys(s->keys.auth) == 0);
     o->on_head = service_on_head;
@@ -371,8 +405,9 @@ static bool create_server(struct serve *s, struct error *e)
     }
     s->drain = http_timer_create(s->server, end_answers, s, e);
     return s->drain != NULL && serve_keys_watch(&s->keys, s->server, e) &&
-           (o->tls_cert == NULL || http_server_on_signal(s->server, SIGHUP, on_hangup, s, e)) &&
-           http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
+           ((o->tls_cert == NULL && !s->manager.is_told) ||
+            http_server_on_signal(s->server, SIGHUP, on_hangup, s, e)) &&
+           start_watchdog(s, e) && http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
            http_server_on_signal(s->server, SIGTERM, on_signal, s, e);
 }
 
@@ -406,6 +441,7 @@ static bool run(struct serve *s, struct error *e)
     if (!create_server(s, e)) {
         return false;
     }
+    service_manager_tell(&s->manager, "STATUS=loading the model");
     s->loaded = (struct http_task){.run = on_loaded, .argument = s};
     int code = pthread_create(&s->loader, NULL, load, s);
     if (code != 0) {
@@ -539,7 +575,6 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     s = (struct serve){.env = env,
                        .options.model.batch = DEFAULT_BATCH,
                        .options.model.stop = &s.stop,
-                       .options.port = 8080,
                        .options.parallel = 8,
                        .options.queue = WORKER_DEFAULT_QUEUE,
                        .options.drain_s = DEFAULT_DRAIN_S,
@@ -547,21 +582,13 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
                        .options.draft_max = ENGINE_DEFAULT_GUESSES};
     api_init();
     http_options_init(&s.options.http);
+    listening_init(&s.options.listening);
     service_init(&s.service);
     s.service.model.n_names = 1; /* the file's own comes first, when it is known */
     struct serve_options *o = &s.options;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
-        {OPTION_TEXT, "host", 0, NULL, "NAME", &o->http.host, 0, 0,
-         "address to listen on (default: 127.0.0.1)", NULL},
-        {OPTION_U32, "port", 0, NULL, "N", &o->port, 0, 65535,
-         "port to listen on (default: 8080; 0: any that is free)", NULL},
-        {OPTION_TEXT, "tls-cert", 0, NULL, "FILE", &o->http.tls_cert, 0, 0,
-         "speak TLS 1.2 and 1.3 with this certificate, in PEM form,\nthose of its authorities "
-         "behind it; SIGHUP reads it again",
-         NULL},
-        {OPTION_TEXT, "tls-key", 0, NULL, "FILE", &o->http.tls_key, 0, 0,
-         "the certificate's key, in PEM form without a pass phrase", NULL},
+        OPTIONS_LISTENING(o->listening),
         {OPTION_TEXT, "store", 0, NULL, "FILE", &s.keys.option, 0, 0,
          "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else store.db "
          "beside the model folder)",
@@ -618,11 +645,13 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     };
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
     struct error e = {0};
-    bool ok = choose_spill(&s, &e) && make_prefix_folder(&s, &e) && run(&s, &e);
+    bool ok = service_manager_open(&s.manager, env, &e) && choose_spill(&s, &e) &&
+              make_prefix_folder(&s, &e) && run(&s, &e);
     leave_to_signals();
     worker_destroy(s.worker);
     http_timer_destroy(s.drain);
     serve_keys_unwatch(&s.keys);
+    http_timer_destroy(s.watchdog);
     service_finish(&s.service);
     http_server_destroy(s.server);
     serve_keys_close(&s.keys);
@@ -631,5 +660,6 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     }
     session_close(&s.session);
     content_filter_close(&s.filter);
+    service_manager_close(&s.manager);
     return ok ? cmd_finish_output("serve", 0) : cmd_fail("serve", &e);
 }

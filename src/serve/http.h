@@ -48,7 +48,7 @@ struct http_limits {
     size_t all_bodies_bytes; /* of all requests being received or worked on */
     size_t output_bytes;     /* that a client may leave unread of a stream before it is dropped */
     uint32_t connections;    /* in all */
-    uint32_t per_address;    /* of one IPv4 address or IPv6 /64 */
+    uint32_t per_address;    /* of one IPv4 address or IPv6 /64; local sockets have none */
     uint32_t head_ms;        /* from the first byte of a head to its last; for a TLS handshake */
     uint32_t body_ms;        /* for every 256 KiB of a body */
     uint32_t idle_ms;        /* between requests, from when the answer is written */
@@ -56,14 +56,23 @@ struct http_limits {
 };
 
 struct http_options {
-    const char *host;   /* name or address to listen on */
-    uint16_t port;      /* 0: a free one, see http_server_port() */
+    /* Names and addresses to listen on, 16 at most; "unix:PATH" is a local socket, which replaces
+     * one at that path on which nobody listens, and is removed at the end; "unix:@NAME" has no
+     * file. */
+    const char *const *hosts;
+    size_t n_hosts;
+    unsigned unix_mode; /* permissions of the files of local sockets */
+    uint16_t port;      /* of the others; 0: a free one, see http_server_port() */
+    /* Sockets that listen already, beside hosts; the server takes them over. */
+    const int *given;
+    size_t n_given;
     bool only_loopback; /* refuse a host that other machines can reach */
     /* The client's closing its sending side alone does not end an exchange: then a client that
      * leaves is only noticed when something is written or its connection is reset. */
     bool half_close;
     struct http_limits limits;
-    /* PEM files (see http_tls.h), both or neither: with them all addresses speak TLS. */
+    /* PEM files (see http_tls.h), both or neither: with them all but local sockets speak
+     * TLS. */
     const char *tls_cert, *tls_key;
     void (*tls_note)(const char *text); /* what is odd with them; NULL: not wanted */
     /* Origins of web pages that may call; none: all may. A request of another page, but for one of
@@ -88,9 +97,9 @@ struct http_options {
 /* Limits that are safe on a small machine; host 127.0.0.1, port 8080. */
 void http_options_init(struct http_options *o);
 
-/* Listens on every address of o->host; strings and arrays of *o must outlive the server. Nothing is
- * accepted before http_server_run(). ERROR_IO names the address when it cannot be had, ERROR_USAGE
- * a host that only_loopback forbids; those of http_tls_load(); NULL then. */
+/* Listens on every address of o->hosts; strings and arrays of *o must outlive the server. Nothing
+ * is accepted before http_server_run(). ERROR_IO names the address when it cannot be had,
+ * ERROR_USAGE a host that only_loopback forbids; those of http_tls_load(); NULL then. */
 struct http_server *http_server_create(const struct http_options *o, struct error *e);
 
 /* Closes every connection (close callbacks come from here then) and frees; tasks that wait are not
@@ -98,8 +107,9 @@ struct http_server *http_server_create(const struct http_options *o, struct erro
 void http_server_destroy(struct http_server *s);
 
 uint16_t http_server_port(const struct http_server *s);
-/* "http://127.0.0.1:8080", with TLS "https", the host as it was given; lives as long as s. */
-const char *http_server_url(const struct http_server *s);
+/* Of the i-th host or given socket: "http://127.0.0.1:8080", with TLS "https", the host as it was
+ * given; "unix:PATH"; NULL behind the last one. Lives as long as s. */
+const char *http_server_url(const struct http_server *s, size_t i);
 
 /* Reads certificate and key again, for connections to come. False: the old ones stay. */
 bool http_server_reload_tls(struct http_server *s, struct error *e);
@@ -154,7 +164,7 @@ struct str http_query(const struct http_exchange *x);
 /* Value of the first field of that name, whatever its case; p is NULL where there is none. */
 struct str http_header(const struct http_exchange *x, const char *name);
 struct str http_body(const struct http_exchange *x);
-const char *http_peer(const struct http_exchange *x); /* "127.0.0.1:4711", "[::1]:4711" */
+const char *http_peer(const struct http_exchange *x); /* "127.0.0.1:4711", "[::1]:4711", "unix" */
 /* The client's own X-Request-Id where it is 1..128 of A-Z a-z 0-9 . _ : / + = @ -, else a new
  * one. */
 const char *http_request_id(const struct http_exchange *x);

@@ -519,7 +519,9 @@ static void on_timer(evutil_socket_t fd, short what, void *argument)
 static void describe_peer(struct http_connection *c)
 {
     char text[INET6_ADDRSTRLEN] = "?";
-    if (c->address.ss_family == AF_INET6) {
+    if (c->address.ss_family == AF_UNIX) {
+        snprintf(c->peer, sizeof c->peer, "unix");
+    } else if (c->address.ss_family == AF_INET6) {
         const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)&c->address;
         inet_ntop(AF_INET6, &a->sin6_addr, text, sizeof text);
         snprintf(c->peer, sizeof c->peer, "[%s]:%u", text, ntohs(a->sin6_port));
@@ -533,7 +535,7 @@ static void describe_peer(struct http_connection *c)
 /* An IPv6 client has a whole /64 to itself. */
 static bool same_client(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
-    if (a->ss_family != b->ss_family) {
+    if (a->ss_family != b->ss_family || a->ss_family == AF_UNIX) {
         return false;
     }
     if (a->ss_family == AF_INET6) {
@@ -599,7 +601,7 @@ void http_connection_create(struct http_server *s, evutil_socket_t fd,
     memcpy(&c->address, address, n < sizeof c->address ? n : sizeof c->address);
     describe_peer(c);
     set_socket_options(fd);
-    c->is_tls = c->is_shaking = s->tls != NULL;
+    c->is_tls = c->is_shaking = s->tls != NULL && c->address.ss_family != AF_UNIX;
     c->bev = c->is_tls ? http_tls_accept(s->tls, s->base, fd)
                        : bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
     c->timer = event_new(s->base, -1, 0, on_timer, c);

@@ -14,8 +14,23 @@
 #include <event2/listener.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
-enum { HTTP_MAX_LISTENERS = 4, HTTP_MAX_SIGNALS = 4, HTTP_PEER_BYTES = 64, HTTP_ID_BYTES = 129 };
+enum {
+    HTTP_MAX_LISTENERS = 16,
+    HTTP_MAX_SIGNALS = 4,
+    HTTP_PEER_BYTES = 64,
+    HTTP_ID_BYTES = 129,
+    HTTP_URL_BYTES = 320
+};
+
+struct http_listener {
+    struct evconnlistener *event;
+    /* The file of a local socket that is to be removed, and which one it was; path NULL: none. */
+    char *path;
+    dev_t device;
+    ino_t inode;
+};
 
 struct http_signal {
     struct event *event;
@@ -25,12 +40,13 @@ struct http_signal {
 
 struct http_server {
     struct http_options options;
-    char *url;
     uint16_t port;
     SSL_CTX *tls; /* of connections to come; NULL: they speak plain HTTP */
     struct event_base *base;
-    struct evconnlistener *listeners[HTTP_MAX_LISTENERS];
+    struct http_listener listeners[HTTP_MAX_LISTENERS];
     size_t n_listeners;
+    char urls[HTTP_MAX_LISTENERS][HTTP_URL_BYTES]; /* of each host and given socket */
+    size_t n_urls;
     int reserve_fd; /* given up to accept and close a connection when no other is left; -1: none */
     struct event *pause_event; /* nothing is accepted until then */
 
@@ -104,6 +120,13 @@ struct http_exchange {
     bool has_cache_field; /* the owner set Cache-Control */
     bool is_chunked;      /* the stream, not the request */
 };
+
+/* --- http_listen.c */
+
+/* As the options say; the errors of http_server_create(); http_listen_end() then, too. */
+bool http_listen_on_all(struct http_server *s, struct error *e);
+void http_listen_begin(struct http_server *s); /* accepts from now on */
+void http_listen_end(struct http_server *s);   /* for ever; again: nothing */
 
 /* --- http_connection.c */
 

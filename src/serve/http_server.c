@@ -1,23 +1,20 @@
-/* http_server.c - listening, accepting, and work from other threads. */
+/* http_server.c - life of the server, and work from other threads. */
 #include "base/mem.h"
 #include "serve/http_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { URL_BYTES = 320, BACKLOG = 1024, PAUSE_US = 100000 };
-
 void http_options_init(struct http_options *o)
 {
+    static const char *const hosts[] = {"127.0.0.1"};
     *o = (struct http_options){
-        .host = "127.0.0.1",
+        .hosts = hosts,
+        .n_hosts = 1,
         .port = 8080,
+        .unix_mode = 0600,
         .limits = {.head_bytes = 64 << 10,
                    .target_bytes = 8 << 10,
                    .body_bytes = 16 << 20,
@@ -30,157 +27,6 @@ void http_options_init(struct http_options *o)
                    .idle_ms = 75000,
                    .stall_ms = 30000},
     };
-}
-
-/* --- accepting */
-
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
-                      int n, void *argument)
-{
-    (void)listener;
-    http_connection_create(argument, fd, address, (socklen_t)n);
-}
-
-static int open_reserve(void)
-{
-    return open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
-static void pause_listening(struct http_server *s)
-{
-    static const struct timeval pause = {0, PAUSE_US};
-    for (size_t i = 0; i < s->n_listeners; i++) {
-        evconnlistener_disable(s->listeners[i]);
-    }
-    event_add(s->pause_event, &pause);
-}
-
-/* Nothing is accepted before there is a reserve again, or it would be missing next time. */
-static void on_pause_end(evutil_socket_t fd, short what, void *argument)
-{
-    (void)fd;
-    (void)what;
-    struct http_server *s = argument;
-    s->reserve_fd = s->reserve_fd < 0 ? open_reserve() : s->reserve_fd;
-    if (s->reserve_fd < 0) {
-        pause_listening(s);
-        return;
-    }
-    for (size_t i = 0; i < s->n_listeners; i++) {
-        evconnlistener_enable(s->listeners[i]);
-    }
-}
-
-/* Without a free descriptor the connection would stay in the queue, and the loop would spin about
- * it. The reserved one is spent to accept and close it. Whoever else opens a file in that moment
- * may get it; then the connection has to wait, as it has when memory is what is missing. */
-static void on_accept_error(struct evconnlistener *listener, void *argument)
-{
-    struct http_server *s = argument;
-    int reason = errno, fd = -1;
-    if ((reason == EMFILE || reason == ENFILE) && s->reserve_fd >= 0) {
-        close(s->reserve_fd);
-        fd = accept4(evconnlistener_get_fd(listener), NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0) {
-            close(fd);
-        }
-        s->reserve_fd = open_reserve();
-    }
-    if (fd < 0 || s->reserve_fd < 0) {
-        pause_listening(s);
-    }
-}
-
-/* --- listening */
-
-static bool is_loopback(const struct sockaddr *a)
-{
-    if (a->sa_family == AF_INET6) {
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-    }
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)a;
-    return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-}
-
-static in_port_t *port_of(struct sockaddr *a)
-{
-    return a->sa_family == AF_INET6 ? &((struct sockaddr_in6 *)(void *)a)->sin6_port
-                                    : &((struct sockaddr_in *)(void *)a)->sin_port;
-}
-
-/* A listening socket, or -1 with errno set. */
-static int open_listener(const struct addrinfo *a)
-{
-    int on = 1;
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -1;
-    }
-    bool ok = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-              (a->ai_family != AF_INET6 ||
-               setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
-              bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0;
-    if (!ok) {
-        int reason = errno;
-        close(fd);
-        errno = reason;
-        return -1;
-    }
-    return fd;
-}
-
-/* All addresses of a name get the port that the first one got. */
-static bool listen_on(struct http_server *s, struct addrinfo *a, struct error *e)
-{
-    const char *host = s->options.host;
-    if (s->options.only_loopback && !is_loopback(a->ai_addr)) {
-        return error_set(e, ERROR_USAGE, "host '%s' can be reached from other machines", host);
-    }
-    *port_of(a->ai_addr) = htons(s->port);
-    int fd = open_listener(a);
-    if (fd < 0) {
-        return error_set(e, ERROR_IO, "cannot listen on %s, port %u: %s", host, s->port,
-                         strerror(errno));
-    }
-    struct sockaddr_storage bound;
-    socklen_t n = sizeof bound;
-    getsockname(fd, (struct sockaddr *)&bound, &n);
-    s->port = ntohs(*port_of((struct sockaddr *)&bound));
-    struct evconnlistener *listener =
-        evconnlistener_new(s->base, on_accept, s,
-                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED, 0, fd);
-    if (listener == NULL) {
-        close(fd);
-        return error_set(e, ERROR_MEMORY, "no memory for a listener");
-    }
-    evconnlistener_set_error_cb(listener, on_accept_error);
-    s->listeners[s->n_listeners++] = listener;
-    return true;
-}
-
-static bool listen_on_all(struct http_server *s, struct error *e)
-{
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    int code = getaddrinfo(s->options.host, NULL, &hints, &found);
-    if (code != 0) {
-        return error_set(e, ERROR_IO, "host '%s': %s", s->options.host,
-                         code == EAI_SYSTEM ? strerror(errno) : gai_strerror(code));
-    }
-    bool ok = true;
-    for (struct addrinfo *a = found; ok && a != NULL && s->n_listeners < HTTP_MAX_LISTENERS;
-         a = a->ai_next) {
-        ok = listen_on(s, a, e);
-    }
-    freeaddrinfo(found);
-    return ok;
-}
-
-static void make_url(struct http_server *s)
-{
-    bool is_v6 = strchr(s->options.host, ':') != NULL;
-    snprintf(s->url, URL_BYTES, "%s://%s%s%s:%u", s->tls != NULL ? "https" : "http",
-             is_v6 ? "[" : "", s->options.host, is_v6 ? "]" : "", s->port);
 }
 
 /* --- tasks of other threads */
@@ -341,20 +187,12 @@ static void on_drain_end(evutil_socket_t fd, short what, void *argument)
     event_base_loopbreak(s->base);
 }
 
-static void stop_listening(struct http_server *s)
-{
-    for (size_t i = 0; i < s->n_listeners; i++) {
-        evconnlistener_free(s->listeners[i]);
-    }
-    s->n_listeners = 0;
-}
-
 uint32_t http_server_drain(struct http_server *s, uint32_t timeout_ms)
 {
     struct timeval after = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
     event_add(s->drain_event, &after);
     s->draining = true;
-    stop_listening(s);
+    http_listen_end(s);
     uint32_t n_waited_for = 0;
     for (struct http_connection *c = s->connections, *next; c != NULL; c = next) {
         next = c->next;
@@ -386,9 +224,7 @@ static bool create_events(struct http_server *s, struct error *e)
     }
     s->wake_event = event_new(s->base, s->wake_fd, EV_READ | EV_PERSIST, on_wake, s);
     s->drain_event = event_new(s->base, -1, 0, on_drain_end, s);
-    s->pause_event = event_new(s->base, -1, 0, on_pause_end, s);
-    if (s->wake_event == NULL || s->drain_event == NULL || s->pause_event == NULL ||
-        event_add(s->wake_event, NULL) != 0) {
+    if (s->wake_event == NULL || s->drain_event == NULL || event_add(s->wake_event, NULL) != 0) {
         return error_set(e, ERROR_MEMORY, "no memory for an event loop");
     }
     return true;
@@ -405,14 +241,12 @@ struct http_server *http_server_create(const struct http_options *o, struct erro
     s->port = o->port;
     s->last_task = &s->first_task;
     s->wake_fd = -1;
-    s->reserve_fd = open_reserve();
-    s->url = mem_alloc(URL_BYTES, 1, "address", e);
-    if (s->url == NULL || (o->tls_cert != NULL && !http_server_reload_tls(s, e)) ||
-        !create_events(s, e) || !listen_on_all(s, e)) {
+    s->reserve_fd = -1;
+    if ((o->tls_cert != NULL && !http_server_reload_tls(s, e)) || !create_events(s, e) ||
+        !http_listen_on_all(s, e)) {
         http_server_destroy(s);
         return NULL;
     }
-    make_url(s);
     return s;
 }
 
@@ -422,7 +256,7 @@ void http_server_destroy(struct http_server *s)
         return;
     }
     s->draining = false; /* nothing is to be woken */
-    stop_listening(s);
+    http_listen_end(s);
     while (s->connections != NULL) {
         http_connection_destroy(s->connections);
     }
@@ -435,9 +269,6 @@ void http_server_destroy(struct http_server *s)
     if (s->drain_event != NULL) {
         event_free(s->drain_event);
     }
-    if (s->pause_event != NULL) {
-        event_free(s->pause_event);
-    }
     if (s->base != NULL) {
         /* Callbacks that were deferred hold their bufferevents, which nothing else would free. */
         event_base_loop(s->base, EVLOOP_NONBLOCK);
@@ -446,12 +277,8 @@ void http_server_destroy(struct http_server *s)
     if (s->wake_fd >= 0) {
         close(s->wake_fd);
     }
-    if (s->reserve_fd >= 0) {
-        close(s->reserve_fd);
-    }
     pthread_mutex_destroy(&s->tasks_lock);
     SSL_CTX_free(s->tls);
-    mem_free(s->url);
     mem_free(s);
 }
 
@@ -467,25 +294,13 @@ bool http_server_reload_tls(struct http_server *s, struct error *e)
     return true;
 }
 
-uint16_t http_server_port(const struct http_server *s)
-{
-    return s->port;
-}
-
-const char *http_server_url(const struct http_server *s)
-{
-    return s->url;
-}
-
 bool http_server_run(struct http_server *s, struct error *e)
 {
     sigset_t pipe_alone;
     sigemptyset(&pipe_alone);
     sigaddset(&pipe_alone, SIGPIPE); /* writing to a connection that is gone is an error, no end */
     pthread_sigmask(SIG_BLOCK, &pipe_alone, NULL);
-    for (size_t i = 0; i < s->n_listeners; i++) {
-        evconnlistener_enable(s->listeners[i]);
-    }
+    http_listen_begin(s);
     return event_base_loop(s->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0 ||
            error_set(e, ERROR_IO, "the event loop failed: %s", strerror(errno));
 }

@@ -54,18 +54,30 @@ static void answer_root(void *service, struct http_exchange *x, struct str param
 
 /* An engine thread that has something to do and does not go on is no health; how long its steps
  * take is a matter of the model. */
-static void answer_health(void *service, struct http_exchange *x, struct str parameter)
+static bool is_healthy(const struct service *s, double *out_silent_s)
 {
-    (void)parameter;
-    const struct service *s = service;
     struct worker_status status = {0};
     if (s->ready) {
         worker_status(s->answers.worker, &status);
     }
-    if (status.silent_seconds > STALLED_S) {
+    *out_silent_s = status.silent_seconds;
+    return status.silent_seconds <= STALLED_S;
+}
+
+bool service_is_healthy(const struct service *s)
+{
+    double silent_s;
+    return is_healthy(s, &silent_s);
+}
+
+static void answer_health(void *service, struct http_exchange *x, struct str parameter)
+{
+    (void)parameter;
+    double silent_s;
+    if (!is_healthy(service, &silent_s)) {
         struct api_error error = {0};
         api_error_set(&error, API_ERROR_OVERLOADED, NULL,
-                      "the engine has been stuck for %.0f seconds", status.silent_seconds);
+                      "the engine has been stuck for %.0f seconds", silent_s);
         http_reply_error(x, &error);
         return;
     }

@@ -72,6 +72,9 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
 /* After the worker's end. A service that never started is allowed. */
 void service_finish(struct service *s);
 
+/* What /health tells. The I/O thread. */
+bool service_is_healthy(const struct service *s);
+
 /* For http_options: on_head, on_request, on_answer and on_end, with the service as context. */
 void service_on_head(void *service, struct http_exchange *x);
 void service_on_request(void *service, struct http_exchange *x);

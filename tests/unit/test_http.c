@@ -640,10 +640,11 @@ static void a_server_that_cannot_be_says_why(void **state)
     assert_non_null(strstr(e.text, "cannot listen on 127.0.0.1, port "));
     assert_non_null(strstr(e.text, "Address already in use"));
     stop(&t);
-    o.host = "0.0.0.0";
+    static const char *const far[] = {"0.0.0.0"}, *const none[] = {"no.such.host.invalid"};
+    o.hosts = far;
     assert_null(http_server_create(&o, &e));
     assert_int_equal(e.code, ERROR_USAGE);
-    o.host = "no.such.host.invalid";
+    o.hosts = none;
     assert_null(http_server_create(&o, &e));
     assert_int_equal(e.code, ERROR_IO);
     assert_non_null(strstr(e.text, "no.such.host.invalid"));
@@ -655,7 +656,12 @@ static void creating_fails_cleanly_at_every_allocation(void **state)
 {
     (void)state;
     struct toy t = {0};
+    char local[64];
+    snprintf(local, sizeof local, "unix:/tmp/puna-http-%d.sock", (int)getpid());
+    const char *const hosts[] = {"127.0.0.1", local};
     struct http_options o = toy_options(&t);
+    o.hosts = hosts;
+    o.n_hosts = 2;
     struct http_server *s = NULL;
     size_t n = 0;
     while (s == NULL) {
@@ -664,9 +670,11 @@ static void creating_fails_cleanly_at_every_allocation(void **state)
         s = http_server_create(&o, &e);
         mem_fail_nth(0);
         assert_true(s != NULL || e.code == ERROR_MEMORY);
+        assert_int_equal(access(local + 5, F_OK) == 0, s != NULL);
     }
     assert_true(n > 2);
     http_server_destroy(s);
+    assert_int_not_equal(access(local + 5, F_OK), 0);
 }
 
 /* A request may be lost then, with its connection; the server goes on. */

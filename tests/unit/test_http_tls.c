@@ -236,7 +236,7 @@ static void only_what_is_strong_is_spoken(void **state)
     for (size_t i = 0; i < sizeof weak / sizeof weak[0]; i++) {
         assert_null(agree(&t, 0, TLS1_2_VERSION, weak[i]));
     }
-    assert_int_equal(strncmp(http_server_url(t.server), "https://127.0.0.1:", 18), 0);
+    assert_int_equal(strncmp(http_server_url(t.server, 0), "https://127.0.0.1:", 18), 0);
     stop(&t);
 }
 
