@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -60,6 +61,7 @@ int main(int argc, char **argv)
         .notify_socket = getenv("NOTIFY_SOCKET"),
         .watchdog_pid = getenv("WATCHDOG_PID"),
         .watchdog_usec = getenv("WATCHDOG_USEC"),
+        .all = environ,
     };
     keep_from_children();
     if (argc < 2) {

@@ -22,6 +22,7 @@ struct cmd_env {
     const char *term;           /* TERM */
     /* Of a service manager (service_manager.h): LISTEN_PID ...; main.c hands them to no child. */
     const char *listen_pid, *listen_fds, *notify_socket, *watchdog_pid, *watchdog_usec;
+    char **all; /* "NAME=value", NULL at the end: for settings.h */
 };
 
 /* argv[0] is the subcommand's name; returns the exit code. */

@@ -17,7 +17,7 @@ struct listening {
 
 /* clang-format off */
 #define OPTIONS_LISTENING(l)                                                                       \
-    {OPTION_CALL, "host", 0, NULL, "NAME", &(l), 0, 0,                                             \
+    {OPTION_CALLS, "host", 0, NULL, "NAME", &(l), 0, 0,                                            \
      "address to listen on, or unix:PATH for a local socket; may\n"                                \
      "be given many times (default: 127.0.0.1)",                                                   \
      listening_add_host},                                                                          \

@@ -152,7 +152,7 @@ static bool set_float(const struct option_spec *s, const char *value, struct err
     return true;
 }
 
-static bool set_value(const struct option_spec *s, const char *value, struct error *e)
+bool options_set(const struct option_spec *s, const char *value, struct error *e)
 {
     switch (s->kind) {
     case OPTION_FLAG:
@@ -171,6 +171,7 @@ static bool set_value(const struct option_spec *s, const char *value, struct err
         *(const char **)s->target = value;
         return true;
     case OPTION_CALL:
+    case OPTION_CALLS:
         return s->call(s->target, value, e) || error_prefix(e, "option --%s", s->name);
     case OPTION_HEADING:
         break;
@@ -358,10 +359,13 @@ static enum options_result parse_all(const struct options_usage *usage,
         }
         struct option_spec typed = *s; /* errors name an alias where that was typed */
         typed.name = code >= FIRST_LONG_CODE ? tables->longs[index].name : s->name;
-        if (!set_value(&typed, optarg, e)) {
+        if (!options_set(&typed, optarg, e)) {
             if (is_word_of_letters(s, word)) {
                 unknown_option(word, usage, tables->longs, e);
             }
+            return OPTIONS_BAD;
+        }
+        if (line->on_option != NULL && !line->on_option(line->context, s, optarg, e)) {
             return OPTIONS_BAD;
         }
     }

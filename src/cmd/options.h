@@ -17,7 +17,8 @@ enum option_kind {
     OPTION_I32,     /* int32_t *target in [min, max] */
     OPTION_F32,     /* float *target in [min, max] */
     OPTION_TEXT,    /* const char **target, points into argv */
-    OPTION_CALL     /* call(target, value, e), may repeat */
+    OPTION_CALL,    /* call(target, value, e) */
+    OPTION_CALLS    /* the same; may be given many times */
 };
 
 struct option_spec {
@@ -52,6 +53,10 @@ struct options_line {
     char **argv; /* argv[0] is the subcommand's name; getopt reorders the rest */
     const char **operands;
     size_t max_operands;
+    /* Called for each option that was set, if it is there. */
+    bool (*on_option)(void *context, const struct option_spec *spec, const char *value,
+                      struct error *e);
+    void *context;
 };
 
 /* Parses argv[1..]. Operands (at most max_operands) go to operands[], unset ones stay NULL.
@@ -61,11 +66,17 @@ enum options_result options_parse(const struct options_usage *usage,
                                   const struct option_spec *specs, size_t n_specs,
                                   const struct options_line *line, struct error *e);
 
+/* One value, checked as one of the command line; of a flag (value is not read) that it is given. */
+bool options_set(const struct option_spec *s, const char *value, struct error *e);
+
 /* The usual head of a subcommand: parse, and on help or error leave with the exit code. */
 #define OPTIONS_OR_RETURN(usage, specs, n_args, args, operand_list, n_operands)                    \
     do {                                                                                           \
         struct error options_error = {0};                                                          \
-        const struct options_line options_line = {(n_args), (args), (operand_list), (n_operands)}; \
+        const struct options_line options_line = {.argc = (n_args),                                \
+                                                  .argv = (args),                                  \
+                                                  .operands = (operand_list),                      \
+                                                  .max_operands = (n_operands)};                   \
         switch (options_parse((usage), (specs), sizeof(specs) / sizeof((specs)[0]), &options_line, \
                               &options_error)) {                                                   \
         case OPTIONS_RUN:                                                                          \

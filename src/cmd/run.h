@@ -32,7 +32,7 @@ bool run_parse_bias(void *biases, const char *value, struct error *e);
     {OPTION_I32, "n-predict", 'n', "predict", "N", &(o).max_tokens, -1, 1 << 24,                   \
      "tokens of an answer at most (default: -1, no limit)", NULL},                                 \
     {OPTION_HEADING, .help = "Sampling, in this order (docs/SAMPLING.md)"},                        \
-    {OPTION_CALL, "logit-bias", 'l', NULL, "ID+B", &(o).biases, 0, 0,                              \
+    {OPTION_CALLS, "logit-bias", 'l', NULL, "ID+B", &(o).biases, 0, 0,                             \
      "add B to the logit of token ID; ID-inf forbids it; may be\n"                                 \
      "given many times",                                                                           \
      run_parse_bias},                                                                              \

@@ -11,6 +11,7 @@
 #include "cmd/serve_keys.h"
 #include "cmd/service_manager.h"
 #include "cmd/session.h"
+#include "cmd/settings.h"
 #include "engine/spill.h"
 #include "serve/service.h"
 
@@ -64,7 +65,8 @@ struct serve_options {
 
 struct serve {
     const struct cmd_env *env;
-    const char *model; /* as named on the command line */
+    struct settings settings;
+    const char *model; /* as it was named */
     struct serve_options options;
     struct service service;
     struct serve_keys keys;
@@ -573,6 +575,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     };
     static struct serve s;
     s = (struct serve){.env = env,
+                       .settings = {.prefix = "PUNA_SERVE_", .environment = env->all},
                        .options.model.batch = DEFAULT_BATCH,
                        .options.model.stop = &s.stop,
                        .options.parallel = 8,
@@ -588,6 +591,12 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     struct serve_options *o = &s.options;
     const struct option_spec specs[] = {
         {OPTION_HEADING, .help = "Options"},
+        {OPTION_TEXT, "config", 0, NULL, "FILE", &s.settings.config, 0, 0,
+         "read options from there, a line 'name = value' each; the\ncommand line goes before the "
+         "environment (PUNA_SERVE_PORT),\nthat before the file",
+         NULL},
+        {OPTION_FLAG, "print-config", 0, NULL, NULL, &s.settings.print, 0, 0,
+         "print all options, and where they are set, as such a file;\nthen leave", NULL},
         OPTIONS_LISTENING(o->listening),
         {OPTION_TEXT, "store", 0, NULL, "FILE", &s.keys.option, 0, 0,
          "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else store.db "
@@ -595,7 +604,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          NULL},
         {OPTION_FLAG, "no-auth", 0, NULL, NULL, &o->no_auth, 0, 0,
          "allow a host that other machines can reach, though\nthere are no keys", NULL},
-        {OPTION_CALL, "alias", 0, NULL, "NAME", &s.service.model, 0, 0,
+        {OPTION_CALLS, "alias", 0, NULL, "NAME", &s.service.model, 0, 0,
          "a further name of the model; may be given many times", add_alias},
         {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
          "sequences computed together (default: 8)", NULL},
@@ -605,7 +614,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "clients at once, half of them from one address\n(default: 4096)", NULL},
         {OPTION_TEXT, "max-body", 0, NULL, "SIZE", &o->max_body, 0, 0,
          "bytes of a request's body, 1K to 4G (default: 16M)", NULL},
-        {OPTION_CALL, "cors-origin", 0, NULL, "ORIGIN", o, 0, 0,
+        {OPTION_CALLS, "cors-origin", 0, NULL, "ORIGIN", o, 0, 0,
          "pages of this origin may call, and no others; may be given\nmany times (default: all "
          "pages may)",
          add_origin},
@@ -643,8 +652,18 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         OPTIONS_MODEL(o->model, "512"),
         OPTIONS_CACHE(o->model),
     };
-    OPTIONS_OR_RETURN(&usage, specs, argc, argv, &s.model, 1);
+    enum { N_SPECS = sizeof specs / sizeof specs[0] };
+    const struct options_line line = {
+        .argc = argc, .argv = argv, .operands = &s.model, .max_operands = 1};
     struct error e = {0};
+    enum options_result result = settings_parse(&s.settings, &usage, specs, N_SPECS, &line, &e);
+    if (result != OPTIONS_RUN || s.settings.print) {
+        if (result == OPTIONS_RUN) {
+            settings_print(&s.settings, specs, N_SPECS);
+        }
+        settings_finish(&s.settings);
+        return result == OPTIONS_BAD ? cmd_fail("serve", &e) : cmd_finish_output("serve", 0);
+    }
     bool ok = service_manager_open(&s.manager, env, &e) && choose_spill(&s, &e) &&
               make_prefix_folder(&s, &e) && run(&s, &e);
     leave_to_signals();
@@ -661,5 +680,6 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     session_close(&s.session);
     content_filter_close(&s.filter);
     service_manager_close(&s.manager);
+    settings_finish(&s.settings);
     return ok ? cmd_finish_output("serve", 0) : cmd_fail("serve", &e);
 }
