@@ -2,7 +2,9 @@
 tells that one. The manager is this file, which speaks sd_listen_fds(3) and sd_notify(3)."""
 import contextlib
 import os
+import pathlib
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -317,3 +319,45 @@ def test_what_a_manager_cannot_mean_is_refused(path, variables, message):
     done = subprocess.run([PUNA, "serve", "--port", "0", path], capture_output=True, text=True, timeout=60,
                           env=os.environ | variables, check=False)
     assert done.returncode == 2 and done.stderr.startswith(f"puna serve: {message}")
+
+
+# --- systemd itself
+
+UNITS = pathlib.Path(__file__).resolve().parents[2] / "examples/systemd"
+
+
+def test_the_example_service_starts_what_there_is():
+    """Its command and file name options that exist; it is not killed while answers end."""
+    service = (UNITS / "puna.service").read_text()
+    program, *args = re.search(r"^ExecStart=(.*)$", service, re.MULTILINE)[1].split()
+    assert program.endswith("/bin/puna") and args == ["serve", "--config", "/etc/puna.conf"]
+    done = subprocess.run([PUNA, "serve", "--config", UNITS / "puna.conf", "--print-config"], capture_output=True, text=True,
+                          timeout=60, check=True)
+    drain = int(re.search(r"^drain-timeout = (\d+)$", done.stdout, re.MULTILINE)[1])
+    assert int(re.search(r"^TimeoutStopSec=(\d+)$", service, re.MULTILINE)[1]) > drain + 2
+
+
+def test_systemd_understands_the_example_units(tmp_path):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze")
+    for name in ("puna.service", "puna.socket"):
+        (tmp_path / name).write_text((UNITS / name).read_text().replace("/usr/local/bin/puna", PUNA))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", tmp_path / "puna.service", tmp_path / "puna.socket"],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_systemds_own_activation_hands_sockets_over(path, tmp_path):
+    if shutil.which("systemd-socket-activate") is None:
+        pytest.skip("there is no systemd-socket-activate")
+    local = tmp_path / "activated"
+    command = ["systemd-socket-activate", "-l", local, PUNA, "serve", "--log", "none", path]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            wait_until(local.exists)
+            assert health(f"unix:{local}") == OK  # waits for the model
+            assert process.stdout.readline() == f"listening on unix:{local}\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
