@@ -24,9 +24,9 @@ def samples():
 def events(text):
     """The JSON of each event; checks the framing as clients do."""
     parts = text.split("\n\n")
-    assert parts[-1] == "" and parts[-2] == "data: [DONE]"
-    assert all(p.startswith("data: ") and "\n" not in p for p in parts[:-1])
-    return [json.loads(p.removeprefix("data: ")) for p in parts[:-2]]
+    assert parts.pop() == ""
+    assert all(p.startswith("data: ") and "\n" not in p for p in parts)
+    return [json.loads(p.removeprefix("data: ")) for p in parts]
 
 
 def read(model, value):

@@ -268,5 +268,5 @@ def test_every_program_is_documented_and_tested():
     names = sorted(p.name for p in EXAMPLES.iterdir() if p.is_file() and p.suffix in {".sh", ".py", ".mjs"})
     assert names == sorted(WHOLE + STREAMS)
     text = (EXAMPLES / "README.md").read_text()
-    assert sorted(set(re.findall(r"examples/([\w.]+)`", text))) == names
+    assert sorted(set(re.findall(r"examples/(\w+\.\w+)`", text))) == names
     assert all("http://127.0.0.1:8080/v1" in (EXAMPLES / n).read_text() for n in names)
