@@ -295,7 +295,6 @@ static size_t count_fields(const struct http_head *head, const char *name)
     return n;
 }
 
-/* Whether a list of names, in any field called `name`, holds `word`. */
 /* Takes the next element of a list off *rest. */
 static struct str next_element(struct str *rest)
 {
@@ -306,6 +305,7 @@ static struct str next_element(struct str *rest)
     return element;
 }
 
+/* Whether a list of names, in any field called `name`, holds `word`. */
 static bool list_has(const struct http_head *head, const char *name, struct str word)
 {
     for (size_t i = 0; i < head->n_fields; i++) {

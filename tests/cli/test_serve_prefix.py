@@ -232,7 +232,7 @@ def test_a_limit_of_file_sizes_costs_a_warning(alone, folder):
 def refusal(folder, user=None, code=4):
     """What is said at the start, before it is seen that there is no such model (code 3)."""
     done = subprocess.run([puna_server.PUNA, "serve", "--port", "0", "--prefix-dir", folder, "/none.gguf"], user=user,
-                          capture_output=True, text=True, timeout=PATIENCE_S)
+                          capture_output=True, text=True, timeout=PATIENCE_S, env=os.environ | {"HOME": "/nonexistent"})
     assert done.returncode == code and done.stdout == ""
     return done.stderr.removeprefix("puna serve: option --prefix-dir: ")
 

@@ -427,8 +427,6 @@ static void ends_cannot_be_chosen_before_min_tokens_others(void **state)
     close_fixture(&f);
 }
 
-/* The whole vocabulary of Llama 3 in the two orders that are worst for a heap and for a quicksort.
- */
 /* A bias of nothing makes the long way of choosing the best, through copies. */
 static void the_best_is_the_same_read_once_or_copied(void **state)
 {
@@ -466,6 +464,8 @@ static void the_best_is_the_same_read_once_or_copied(void **state)
     }
 }
 
+/* The whole vocabulary of Llama 3 in the two orders that are worst for a heap and for a quicksort.
+ */
 static void sorted_logits_of_a_large_vocabulary_keep_the_right_tokens(void **state)
 {
     (void)state;
