@@ -203,6 +203,7 @@ bool auth_enter(struct auth *a, const struct auth_request *r, struct auth_caller
     }
     *c = (struct auth_caller){.auth = a, .key = k};
     *out = c;
+    k->n_callers++;
     struct auth_key *owner = auth_owner_of(k);
     bool counts = (r->scope & STORE_SCOPE_INFERENCE) != 0;
     if (!auth_check_scope(k, r->scope, error) || !auth_check_scope(owner, r->scope, error) ||
@@ -211,10 +212,7 @@ bool auth_enter(struct auth *a, const struct auth_request *r, struct auth_caller
         return false;
     }
     c->counts = counts;
-    k->n_running += counts;
-    if (owner != k) {
-        owner->n_running += counts;
-    }
+    owner->n_running += counts;
     return true;
 }
 
@@ -224,10 +222,8 @@ void auth_leave(struct auth_caller *c, uint64_t n_used, uint64_t now_ns)
     uint64_t n_unused = n_used < c->n_reserved ? c->n_reserved - n_used : 0;
     rate_give_back(&owner->tokens, n_unused, now_ns);
     k->n_left += n_unused;
-    k->n_running -= c->counts;
-    if (owner != k) {
-        owner->n_running -= c->counts;
-    }
+    owner->n_running -= c->counts;
+    k->n_callers--;
     mem_free(c);
 }
 

@@ -61,8 +61,9 @@ void auth_leave(struct auth_caller *c, uint64_t n_used, uint64_t now_ns);
 bool auth_check_model(const struct auth_caller *c, struct str name, struct api_error *error);
 
 /* Before the work begins: n_prompt tokens, and n_choices answers of *max_tokens at most, which is
- * lowered to what is left where the request did not say it (is_open). 429 and false when there are
- * not so many; final when there never will be. Once a caller. */
+ * lowered to what is left of the minute where the request did not say it (is_open); the budget of a
+ * key of minutes lowers nothing. 429 and false when there are not so many; final when there never
+ * will be. Once a caller. */
 struct auth_work {
     uint64_t n_prompt, n_choices;
     uint32_t max_tokens;
@@ -98,8 +99,9 @@ struct auth_offer {
     uint32_t life_s;
 };
 
-/* A key of the caller's, whose secret is told this once. False with
- * *error: 403 when the caller may not do it himself, 429 when there are too many, 500, 503. */
+/* A key of the caller's, whose secret is told this once; it counts for life_s at least, a second
+ * more at most. False with *error: 403 when the caller may not do it himself, 429 when there are
+ * too many, 500, 503. */
 bool auth_offer(struct auth_caller *c, const struct auth_offer *offer, int64_t now_s,
                 char out_id[SECRET_ID_BYTES], char out_secret[SECRET_BYTES],
                 struct api_error *error);

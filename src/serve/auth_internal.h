@@ -8,7 +8,8 @@ struct auth_key {
     struct store_key row;
     bool is_gone;       /* not in the store any more; it stays, as callers may point to it */
     uint64_t number;    /* from 1 on */
-    uint32_t n_running; /* callers; of the children, too */
+    uint32_t n_callers; /* that point to it, refused ones too */
+    uint32_t n_running; /* of the callers those that count at once, the children's too */
     struct rate requests, tokens;
     uint32_t n_children; /* keys of minutes that are its own */
     /* of a key of minutes */

@@ -12,7 +12,7 @@ static void sweep(struct auth *a, int64_t now_s)
     size_t n = 0;
     for (size_t i = 0; i < a->n_minutes; i++) {
         struct auth_key *k = a->minutes[i];
-        if (k->row.expires > now_s || k->n_running > 0) {
+        if (k->row.expires > now_s || k->n_callers > 0) {
             a->minutes[n++] = k;
         } else {
             k->parent->n_children--;
@@ -80,7 +80,7 @@ bool auth_offer(struct auth_caller *c, const struct auth_offer *offer, int64_t n
     store_key_init(&k->row);
     k->row.scopes = parent->row.scopes & STORE_SCOPE_INFERENCE;
     k->row.created = now_s;
-    k->row.expires = now_s + offer->life_s;
+    k->row.expires = now_s + offer->life_s + 1; /* now_s is cut: no less than was asked for */
     k->parent = parent;
     k->max_tokens = offer->max_tokens;
     k->n_left = offer->n_budget;

@@ -393,7 +393,7 @@ def test_a_key_of_minutes_is_good_for_little(keys):
 def test_a_key_of_minutes_ends(keys):
     key = keys.add("--scope", "all")
     with guarded(keys) as server:
-        short = offer(server, key, expires_after={"anchor": "created_at", "seconds": 1})[1]["value"]
+        short = offer(server, key, expires_after={"anchor": "created_at", "seconds": 3})[1]["value"]
         long = offer(server, key, expires_after={})[1]["value"]
 
         def status(secret):

@@ -581,7 +581,9 @@ static void a_key_of_minutes_is_good_for_little(void **state)
     assert_non_null(strstr(text, "remaining-requests=1 "));
     assert_non_null(strstr(text, "remaining-tokens=800 "));
     auth_leave(page, 70, now_ns);
-    now_s += 60;
+    now_s += 60; /* the second in which it was made was not a whole one */
+    auth_leave(enter_page(a, secret, &error), 0, now_ns);
+    now_s++;
     assert_null(enter_page(a, secret, &error));
     assert_non_null(strstr(error.message, "expired"));
     auth_leave(c, 0, now_ns);
@@ -648,11 +650,54 @@ static void keys_of_minutes_are_bounded(void **state)
         auth_leave(c, 0, now_ns);
     }
     struct auth_caller *page = enter_page(a, secret, &error);
-    now_s += 60; /* all but the one in use are gone */
+    now_s += 61; /* all but the one in use are gone */
     struct auth_caller *c = enter(a, secrets[3], 0, &error);
     assert_true(auth_offer(c, &offer, now_s, id, secret, &error));
     assert_int_equal(a->n_minutes, 2);
     auth_leave(page, 0, now_ns);
+    auth_leave(c, 0, now_ns);
+    auth_destroy(a);
+}
+
+static void ignore(void *to, const char *name, const char *value)
+{
+    (void)to;
+    (void)name;
+    (void)value;
+}
+
+/* Those that count as no work, too, and those that were refused. */
+static void a_key_of_minutes_stays_for_its_callers(void **state)
+{
+    (void)state;
+    const char *parent = add('1', limit_all);
+    struct auth *a = read_keys();
+    struct api_error error = {0};
+    char id[SECRET_ID_BYTES], secret[SECRET_BYTES], field[128];
+    struct auth_caller *c = enter(a, parent, STORE_SCOPE_KEYS, &error), *let, *refused;
+    assert_true(auth_offer(c, &offer, now_s, id, secret, &error));
+    snprintf(field, sizeof field, "Bearer %s", secret);
+    struct auth_request r = {.authorization = str_from(field),
+                             .origin = STR("https://a.example"),
+                             .now_s = now_s,
+                             .now_ns = now_ns};
+    assert_true(auth_enter(a, &r, &let, &error));
+    r.scope = STORE_SCOPE_METRICS;
+    assert_false(auth_enter(a, &r, &refused, &error));
+    now_s += 61;
+    char next[SECRET_ID_BYTES], other[SECRET_BYTES];
+    assert_true(auth_offer(c, &offer, now_s, next, other, &error));
+    assert_int_equal(a->n_minutes, 2);
+    assert_string_equal(auth_id(let), id);
+    auth_list_limits(let, now_ns, ignore, NULL);
+    auth_leave(let, 0, now_ns);
+    assert_true(auth_offer(c, &offer, now_s, next, other, &error));
+    assert_int_equal(a->n_minutes, 3); /* the one of who was refused, and two new ones */
+    assert_string_equal(auth_id(refused), id);
+    auth_list_limits(refused, now_ns, ignore, NULL);
+    auth_leave(refused, 0, now_ns);
+    assert_true(auth_offer(c, &offer, now_s, next, other, &error));
+    assert_int_equal(a->n_minutes, 3);
     auth_leave(c, 0, now_ns);
     auth_destroy(a);
 }
@@ -715,6 +760,7 @@ int main(void)
         cmocka_unit_test_teardown(what_cannot_be_read_changes_nothing, remove_file),
         cmocka_unit_test_teardown(thousands_of_keys_are_found, remove_file),
         cmocka_unit_test_teardown(a_key_of_minutes_is_good_for_little, remove_file),
+        cmocka_unit_test_teardown(a_key_of_minutes_stays_for_its_callers, remove_file),
         cmocka_unit_test_teardown(a_key_of_minutes_ends_with_its_parent, remove_file),
         cmocka_unit_test_teardown(nobody_gives_away_what_he_may_not_do, remove_file),
         cmocka_unit_test_teardown(keys_of_minutes_are_bounded, remove_file),
