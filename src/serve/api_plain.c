@@ -1,6 +1,5 @@
 /* api_plain.c - parameters of what generates nothing: embeddings, tokenize, detokenize, keys. */
 #include "serve/api_parameter.h"
-#include "serve/auth.h"
 #include "serve/http_cors.h"
 
 /* --- embeddings */
@@ -124,7 +123,7 @@ const struct api_table api_detokenize_table = API_TABLE(detokenize_items);
 static bool read_origin(struct api_reader *r, const json_t *v)
 {
     struct str *origin = &r->request->ephemeral_key.origin;
-    return api_read_text(r, v, STORE_MAX_ITEM_CHARS, origin) &&
+    return api_read_text(r, v, API_MAX_ORIGIN_CHARS, origin) &&
            (http_cors_is_origin(*origin) ||
             api_fail(r, API_ERROR_INVALID_VALUE,
                      "is not like https://app.example or http://localhost:3000"));
@@ -135,7 +134,7 @@ static bool read_expiry(struct api_reader *r, const json_t *v)
 {
     static const char *const keys[] = {"anchor", "seconds", NULL};
     static const char *const anchors[] = {"created_at", NULL};
-    int64_t seconds = AUTH_MAX_LIFE_S;
+    int64_t seconds = API_MAX_KEY_SECONDS;
     size_t i;
     if (!api_check_keys(r, v, keys)) {
         return false;
@@ -147,7 +146,7 @@ static bool read_expiry(struct api_reader *r, const json_t *v)
     }
     api_leave(r, before);
     api_enter_key(r, keys[1]);
-    if (number != NULL && !api_read_int(r, number, 1, AUTH_MAX_LIFE_S, &seconds)) {
+    if (number != NULL && !api_read_int(r, number, 1, API_MAX_KEY_SECONDS, &seconds)) {
         return false;
     }
     api_leave(r, before);

@@ -3,7 +3,6 @@
 
 #include "serve/api_json.h"
 #include "serve/api_parameter.h"
-#include "serve/auth.h"
 
 /* --- tables */
 
@@ -220,7 +219,7 @@ static void set_defaults(struct api_request *q, const struct api_options *o)
         q->embedding.pooling = o->pooling;
         break;
     case API_EPHEMERAL_KEY:
-        q->ephemeral_key.seconds = AUTH_MAX_LIFE_S;
+        q->ephemeral_key.seconds = API_MAX_KEY_SECONDS;
         break;
     case API_TOKENIZE:
         q->tokenize.parse_special = true;

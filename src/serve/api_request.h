@@ -34,6 +34,8 @@ enum {
     API_MAX_NAME_CHARS = 256,   /* code points of model, cache_salt */
     API_MAX_USER_CHARS = 512,   /* of user, prompt_cache_key */
     API_MAX_SAFETY_CHARS = 128, /* of safety_identifier */
+    API_MAX_ORIGIN_CHARS = 512, /* of the origin of an ephemeral key */
+    API_MAX_KEY_SECONDS = 600,  /* of its life */
     API_MAX_METADATA = 16,      /* pairs; keys of at most 64, values of at most 512 code points */
     API_MAX_WARNINGS = 96       /* each parameter warns at most once, so this is never reached */
 };

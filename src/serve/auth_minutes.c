@@ -3,8 +3,13 @@
 #include "serve/auth_internal.h"
 
 #include "base/mem.h"
+#include "serve/api_request.h"
 
 #include <ctype.h>
+
+_Static_assert((int)API_MAX_KEY_SECONDS == AUTH_MAX_LIFE_S &&
+                   (int)API_MAX_ORIGIN_CHARS == STORE_MAX_ITEM_CHARS,
+               "requests may ask for what keys can have");
 
 /* Those that nobody can use any more, nor uses. */
 static void sweep(struct auth *a, int64_t now_s)
