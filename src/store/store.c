@@ -243,13 +243,30 @@ static bool migrate_from(struct store *s, int64_t form, struct error *e)
     return store_run(s, sql, e);
 }
 
+/* Who only reads makes nothing of it: a file that lost all it had looks the same. So does one that
+ * another program is making, for a moment. */
+static bool refuse_empty(const struct store *s, struct error *e)
+{
+    struct stat file;
+    bool is_young = stat(s->path, &file) == 0 && time(NULL) - file.st_mtime < YOUNG_S;
+    return is_young ? error_set(e, ERROR_BUSY, "%s: is empty: another program makes it; try again",
+                                s->path)
+                    : error_set(e, ERROR_FORMAT,
+                                "%s: is empty, no store; put a copy from before in its place, or "
+                                "have puna keys add make one of it",
+                                s->path);
+}
+
 /* Somebody else may have done it meanwhile: what counts is what is there when nobody else
  * writes. */
-static bool migrate(struct store *s, struct error *e)
+static bool migrate(struct store *s, bool creates, struct error *e)
 {
     int64_t form;
     if (!read_form(s, &form, e)) {
         return false;
+    }
+    if (form == 0 && !creates) {
+        return refuse_empty(s, e);
     }
     if (form == FORM) {
         return true;
@@ -350,7 +367,7 @@ struct store *store_open(const struct store_options *options, struct error *e)
     }
     struct store *s = mem_alloc(1, sizeof *s, "store", e);
     if (s == NULL || !copy_path(s, options->path, e) || !connect_to(s, options, e) ||
-        !migrate(s, e) || !choose_journal(s, e)) {
+        !migrate(s, options->creates, e) || !choose_journal(s, e)) {
         store_close(s);
         return NULL;
     }

@@ -17,13 +17,14 @@ struct store;
 
 struct store_options {
     const char *path;
-    bool creates;         /* the file and its folders where there are none */
+    bool creates;         /* the file and its folders where there are none, or fills an empty one */
     uint32_t patience_ms; /* that others who write are waited for */
 };
 
 /* NULL with ERROR_NOT_FOUND where there is no file and none is to be made; ERROR_FORMAT for what is
- * no store, or a damaged one; ERROR_UNSUPPORTED for one that a newer program has written; ERROR_IO,
- * ERROR_MEMORY. All name the file. An older form is brought to that of this program. */
+ * no store, or a damaged one, or an empty file that is not to be filled (ERROR_BUSY while it is
+ * young: it may be in the making); ERROR_UNSUPPORTED for one that a newer program has written;
+ * ERROR_IO, ERROR_MEMORY. All name the file. An older form is brought to that of this program. */
 struct store *store_open(const struct store_options *options, struct error *e);
 
 /* Takes NULL. What was begun and not committed is taken back. */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "store/store_keys.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -235,6 +236,24 @@ static void an_empty_file_becomes_a_store(void **state)
     struct store *s = open_well();
     assert_true(store_run(s, "SELECT id FROM keys", NULL));
     store_close(s);
+}
+
+static void who_only_reads_makes_nothing_of_an_empty_file(void **state)
+{
+    (void)state;
+    static const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    struct stat file;
+    struct error e = {0};
+    write_file("", 0);
+    assert_null(open_it(false, &e)); /* somebody may be making it */
+    assert_int_equal(e.code, ERROR_BUSY);
+    assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    assert_null(open_it(false, &e));
+    assert_int_equal(e.code, ERROR_FORMAT);
+    assert_non_null(strstr(e.text, path));
+    assert_non_null(strstr(e.text, "is empty, no store; put a copy from before in its place"));
+    assert_int_equal(stat(path, &file), 0);
+    assert_int_equal(file.st_size, 0);
 }
 
 static void damage_is_said(void **state)
@@ -526,6 +545,7 @@ int main(void)
         cmocka_unit_test_teardown(what_is_no_store_is_said, remove_file),
         cmocka_unit_test_teardown(a_newer_form_is_left_alone, remove_file),
         cmocka_unit_test_teardown(an_empty_file_becomes_a_store, remove_file),
+        cmocka_unit_test_teardown(who_only_reads_makes_nothing_of_an_empty_file, remove_file),
         cmocka_unit_test_teardown(damage_is_said, remove_file),
         cmocka_unit_test_teardown(what_cannot_be_reached_is_said, remove_file),
         cmocka_unit_test_teardown(a_change_is_there_as_a_whole_or_not_at_all, remove_file),
