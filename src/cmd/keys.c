@@ -5,7 +5,9 @@
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 enum { PATIENCE_MS = 5000 };
@@ -20,16 +22,32 @@ struct keys {
 
 /* --- verbs */
 
+/* Its digest is in the store by now: who does not see the secret has to be told. */
+static bool flush_secret(const struct store_key *k, struct error *e)
+{
+    errno = 0;
+    bool failed = ferror(stdout) != 0;
+    if (fflush(stdout) == 0 && !failed) {
+        return true;
+    }
+    return error_set(e, ERROR_IO,
+                     "standard output cannot be written: %s; nobody has seen the secret that key "
+                     "%s has now: puna keys rotate %s makes another",
+                     strerror(errno != 0 ? errno : EIO), k->id, k->id);
+}
+
 /* The secret alone on standard output, so that a script can take it. */
 static bool show_secret(const struct keys *s, const struct store_key *k, char *secret,
                         struct error *e)
 {
     bool ok = true;
     if (s->json) {
-        ok = keys_print_json(k, secret, e);
+        ok = keys_print_json(k, secret, e) && flush_secret(k, e);
     } else {
         printf("%s\n", secret);
-        fflush(stdout);
+        ok = flush_secret(k, e);
+    }
+    if (ok && !s->json) {
         fprintf(stderr, "puna keys: this is the secret of key %s; it will not be shown again\n",
                 k->id);
     }
@@ -170,6 +188,15 @@ static const struct verb verbs[] = {
     {"rotate", do_rotate, KEYS_GRACE | KEYS_JSON, true},
 };
 
+/* What is no id may be a secret, or part of one: no error repeats it. */
+static bool check_operand(const char *text, struct error *e)
+{
+    enum secret_kind kind;
+    char id[SECRET_ID_BYTES];
+    return text == NULL || !secret_read(str_from(text), &kind, id) ||
+           error_set(e, ERROR_USAGE, "a secret is no argument, its key's id is: %s", id);
+}
+
 static const struct verb *find_verb(const char *name, struct error *e)
 {
     for (size_t i = 0; name != NULL && i < sizeof verbs / sizeof verbs[0]; i++) {
@@ -202,7 +229,14 @@ static bool check_verb(const struct keys *s, const struct verb *v, struct error 
         return error_set(e, ERROR_USAGE, "%s needs the id of a key (puna keys list shows all)",
                          v->name);
     }
-    return v->has_id || s->id == NULL ||
+    if (v->has_id) {
+        return secret_is_id(str_from(s->id)) ||
+               error_set(e, ERROR_USAGE,
+                         "what %s was given is no id, which is 12 hexadecimal digits (puna keys "
+                         "list shows all)",
+                         v->name);
+    }
+    return s->id == NULL ||
            error_set(e, ERROR_USAGE, "surplus argument '%s' (see puna keys --help)", s->id);
 }
 
@@ -227,7 +261,7 @@ int cmd_keys(const struct cmd_env *env, int argc, char **argv)
         .synopsis = "add [OPTION]...\nlist\nshow ID\nlimit ID OPTION...\nrevoke ID\nrotate ID",
         .about = "Make, show and change the keys that puna serve asks for. add and rotate print a\n"
                  "secret, once: only its digest is kept. A server that runs counts a change\n"
-                 "within a second or two. As soon as there is a key, all who ask need one.",
+                 "within a second. As soon as there is a key, all who ask need one.",
     };
     struct keys s = {0};
     struct keys_change *c = &s.change;
@@ -268,7 +302,8 @@ int cmd_keys(const struct cmd_env *env, int argc, char **argv)
     struct error e = {0};
     char *path = NULL;
     s.id = operands[1];
-    const struct verb *v = find_verb(operands[0], &e);
+    bool is_told = check_operand(operands[0], &e) && check_operand(operands[1], &e);
+    const struct verb *v = is_told ? find_verb(operands[0], &e) : NULL;
     bool ok = v != NULL && check_verb(&s, v, &e) && cmd_find_store(env, store, &path, &e) &&
               run(&s, v, path, &e);
     buf_finish(&c->models);
