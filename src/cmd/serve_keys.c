@@ -5,15 +5,38 @@
 #include "base/mem.h"
 #include "cmd/print.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { LOOK_MS = 500, START_PATIENCE_MS = 5000 };
 
 static bool is_named(const struct serve_keys *k, const struct cmd_env *env)
 {
     return k->option != NULL || (env->store != NULL && env->store[0] != '\0');
+}
+
+/* Who names a store wants keys to be asked for: a name that is mistyped must not open the server.
+ * Whoever can write to it can let himself in. */
+static bool check_file(const struct serve_keys *k, const struct cmd_env *env, struct error *e)
+{
+    char text[ERROR_TEXT_BYTES];
+    struct stat file;
+    if (stat(k->path, &file) != 0) {
+        return errno != ENOENT || !is_named(k, env) ||
+               error_set(e, ERROR_NOT_FOUND,
+                         "%s: no such store: puna keys add --store FILE makes it with its first "
+                         "key; or leave %s out",
+                         k->path, k->option != NULL ? "option --store" : "PUNA_STORE");
+    }
+    if ((file.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        snprintf(text, sizeof text, "%s: others can write to it, and so make keys: chmod go-w",
+                 k->path);
+        print_warning(text);
+    }
+    return true;
 }
 
 bool serve_keys_open(struct serve_keys *k, const struct cmd_env *env, bool no_auth, struct error *e)
@@ -25,7 +48,7 @@ bool serve_keys_open(struct serve_keys *k, const struct cmd_env *env, bool no_au
         }
         return error_set(e, why.code, "%s", why.text);
     }
-    k->auth = auth_create(k->path, e);
+    k->auth = check_file(k, env, e) ? auth_create(k->path, e) : NULL;
     if (k->auth == NULL || !auth_reload(k->auth, true, START_PATIENCE_MS, clock_now_ns(), e)) {
         return false;
     }

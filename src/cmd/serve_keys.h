@@ -16,12 +16,13 @@ struct serve_keys {
     char told[ERROR_TEXT_BYTES]; /* the last warning */
 };
 
-/* Reads the store; one that is there has to be readable. ERROR_USAGE when no_auth was said and
+/* Reads the store; one that is there has to be readable, and one that is named has to be there:
+ * ERROR_NOT_FOUND. One that others can write to is a warning. ERROR_USAGE when no_auth was said and
  * there are keys. */
 bool serve_keys_open(struct serve_keys *k, const struct cmd_env *env, bool no_auth,
                      struct error *e);
 
-/* From now on changes count within half a second, and with SIGHUP at once. What cannot be read is a
+/* From now on changes count within a second, and with SIGHUP at once. What cannot be read is a
  * warning, and changes nothing. */
 bool serve_keys_watch(struct serve_keys *k, struct http_server *server, struct error *e);
 

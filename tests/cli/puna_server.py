@@ -13,6 +13,8 @@ import time
 PUNA = os.path.abspath(os.environ.get("PUNA", "build/release/puna"))
 LINE = re.compile(r"listening on (https?)://(.*):(\d+)\n")
 ENDING = "puna serve: draining: {} being served, for {} s at most; Ctrl-C again quits at once\n"
+# Where no store is: a store that is named has to be there.
+NO_STORE = {"PUNA_STORE": "", "XDG_DATA_HOME": "/nonexistent"}
 PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
 
 
@@ -21,7 +23,7 @@ class Server:
     Where it speaks TLS, context is the client's."""
 
     def __init__(self, *args, context=None, stderr=subprocess.PIPE, **options):
-        options.setdefault("env", os.environ | {"PUNA_STORE": "/nonexistent/store.db"})
+        options.setdefault("env", os.environ | NO_STORE)
         command = [PUNA, "serve", "--port", "0", "--log", "none", *map(str, args)]
         self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=stderr, **options)
         self.line = self.process.stdout.readline()

@@ -6,12 +6,13 @@ import subprocess
 import pytest
 
 from gguf_file import llama
-from puna_server import PUNA, serving
+from puna_server import NO_STORE, PUNA, serving
 
 
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch):
-    monkeypatch.setenv("PUNA_STORE", "/nonexistent/store.db")
+    for name, value in NO_STORE.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import time
 import openai
 import pytest
 
-from puna_server import PUNA, Server, serving, wait_until
+from puna_server import NO_STORE, PUNA, Server, serving, wait_until
 
 TINY = pathlib.Path(PUNA).parent / "tests/tiny.gguf"
 LIMIT = 60
@@ -28,7 +28,9 @@ class Keys:
     """A store, and `puna keys` for it."""
 
     def __init__(self, folder):
-        self.path = folder / "store.db"
+        self.path = folder / "puna/store.db"
+        self.path.parent.mkdir()
+        self.env = os.environ | NO_STORE | {"XDG_DATA_HOME": str(folder)}  # the place that needs no name
 
     def run(self, *args):
         done = subprocess.run([PUNA, "keys", "--store", self.path, *map(str, args)], capture_output=True, text=True,
@@ -53,6 +55,11 @@ def keys(tmp_path):
 def guarded(keys, *args):
     with serving("--store", keys.path, *args, TINY) as server:
         yield server
+
+
+def unguarded(keys, *args):
+    """By the store that is not there yet: --store would have it there."""
+    return serving(*args, TINY, env=keys.env)
 
 
 def client(server, key, **options):
@@ -431,7 +438,7 @@ def test_an_offer_that_makes_no_sense_is_refused_by_name(keys, changes, status, 
 
 
 def test_where_there_are_no_keys_none_of_minutes_is_made(keys):
-    with guarded(keys) as server:
+    with unguarded(keys) as server:
         status, document = offer(server, None)
         assert (status, document["error"]["type"]) == (403, "permission_error")
 
@@ -440,8 +447,8 @@ def test_where_there_are_no_keys_none_of_minutes_is_made(keys):
 
 def test_without_a_key_only_loopback_is_served(keys):
     def refused(*args):
-        done = subprocess.run([PUNA, "serve", "--port", "0", "--store", keys.path, *args, TINY], capture_output=True,
-                              text=True, timeout=LIMIT)
+        done = subprocess.run([PUNA, "serve", "--port", "0", *args, TINY], capture_output=True, text=True,
+                              timeout=LIMIT, env=keys.env)
         assert done.returncode == 2 and done.stdout == ""
         return done.stderr
     assert "and there are no keys: make one with puna keys add, or give --no-auth" in refused("--host", "0.0.0.0")
@@ -462,13 +469,41 @@ def test_a_store_that_cannot_be_read_is_an_error_not_an_open_server(keys):
     assert (done.returncode, done.stdout) == (5, "") and str(keys.path) in done.stderr
 
 
+@pytest.mark.parametrize("args, env, name", [
+    (["--store", "{}"], {}, "option --store"),
+    (["--store", "{}"], {"PUNA_STORE": "/elsewhere"}, "option --store"),
+    ([], {"PUNA_STORE": "{}"}, "PUNA_STORE"),
+    ([], {"PUNA_SERVE_STORE": "{}"}, "option --store"),
+])
+def test_a_store_that_is_named_has_to_be_there(keys, args, env, name):
+    done = subprocess.run([PUNA, "serve", "--port", "0", *[a.format(keys.path) for a in args], TINY], text=True,
+                          capture_output=True, timeout=LIMIT,
+                          env=keys.env | {k: v.format(keys.path) for k, v in env.items()})
+    assert (done.returncode, done.stdout) == (3, "") and not keys.path.exists()
+    assert done.stderr == (f"puna serve: {keys.path}: no such store: puna keys add --store FILE makes it with its first "
+                           f"key; or leave {name} out\n")
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o602])
+def test_a_store_that_others_can_write_to_is_a_warning(keys, mode):
+    key = keys.add()
+    keys.path.chmod(mode)
+    server = Server("--store", keys.path, TINY)
+    try:
+        assert status_of(server, key) == 200
+        assert server.stop() == (
+            0, f"puna: warning: {keys.path}: others can write to it, and so make keys: chmod go-w\n")
+    finally:
+        server.process.kill()
+
+
 @pytest.mark.parametrize("by_signal", [False, True])
 def test_changes_count_in_a_server_that_runs(keys, by_signal):
     def see(server, key, status):
         if by_signal:
             server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: status_of(server, key) == status, 10)
-    with guarded(keys) as server:
+    with unguarded(keys) as server:
         assert status_of(server, None) == 200
         first = keys.add("--rpm", "5")
         see(server, None, 401)

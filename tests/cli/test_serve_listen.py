@@ -18,12 +18,13 @@ import pytest
 
 from certificates import Authority
 from gguf_file import U32, llama
-from puna_server import PUNA, wait_until
+from puna_server import NO_STORE, PUNA, wait_until
 
 
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch):
-    monkeypatch.setenv("PUNA_STORE", "/nonexistent/store.db")
+    for name, value in NO_STORE.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")

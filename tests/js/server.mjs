@@ -21,7 +21,7 @@ export class Server {
         const all = ["serve", "--port", "0", "--log", "none", "--alias", MODEL, "--cpu", "ref", "-t", "1", ...options, model];
         server.child = spawn(PROGRAM, all, {
             stdio: ["ignore", "pipe", "inherit"],
-            env: { ...process.env, PUNA_STORE: "/nonexistent/store.db" },
+            env: { ...process.env, PUNA_STORE: "", XDG_DATA_HOME: "/nonexistent" },
         });
         server.ended = new Promise((resolve) => server.child.on("close", resolve));
         server.kill = () => server.child.kill("SIGKILL");
