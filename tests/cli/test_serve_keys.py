@@ -241,7 +241,7 @@ def test_the_limit_of_requests_and_its_fields(keys):
     with guarded(keys) as server:
         first = complete(server, key)
         assert [first.headers[f] for f in FIELDS[:2]] == ["2", "1"]
-        assert re.fullmatch(r"(29|30)(\.\d+)?s", first.headers["x-ratelimit-reset-requests"])
+        assert re.fullmatch(r"(2\d|30)(\.\d+)?s", first.headers["x-ratelimit-reset-requests"])
         assert first.headers["x-ratelimit-limit-tokens"] == "100000"
         stream = complete(server, key, stream=True)  # a stream has them, too
         assert [stream.headers[f] for f in FIELDS[:2]] == ["2", "0"]
@@ -259,14 +259,14 @@ def test_the_limit_of_requests_and_its_fields(keys):
 
 
 def test_errors_of_a_limited_key_have_the_fields(keys):
-    key = keys.add("--rpm", "50")
+    key = keys.add("--rpm", "2")
     with guarded(keys) as server:
         with pytest.raises(openai.BadRequestError) as caught:
             client(server, key).completions.create(model="tiny", prompt="a", max_tokens=-1)
-        assert [caught.value.response.headers[f] for f in FIELDS[:2]] == ["50", "49"]
+        assert [caught.value.response.headers[f] for f in FIELDS[:2]] == ["2", "1"]
         with pytest.raises(openai.NotFoundError) as caught:
             client(server, key).get("/nosuch", cast_to=object)
-        assert caught.value.response.headers["x-ratelimit-limit-requests"] == "50"
+        assert caught.value.response.headers["x-ratelimit-limit-requests"] == "2"
 
 
 def left(headers):
@@ -276,11 +276,15 @@ def left(headers):
 def test_tokens_are_taken_before_and_given_back_after(keys):
     key = keys.add("--tpm", "1000")
     with guarded(keys) as server:
+        start = time.monotonic()
+
+        def brought():  # by the time that has gone
+            return 1000 / 60 * (time.monotonic() - start)
         answer = complete(server, key, max_tokens=500, extra_body={"ignore_eos": False}, stop=[])
         usage = answer.parse().usage
-        assert left(answer.headers) <= 1000 - usage.prompt_tokens - 500 + 20  # all that it may take
+        assert left(answer.headers) <= 1000 - usage.prompt_tokens - 500 + brought()  # all that it may take
         after = client(server, key).models.with_raw_response.list()
-        assert left(after.headers) == pytest.approx(1000 - usage.total_tokens, abs=60)
+        assert 1000 - usage.total_tokens <= left(after.headers) <= 1000 - usage.total_tokens + brought()
         with pytest.raises(openai.RateLimitError, match="too large .*limit 1000, requested 10") as caught:
             complete(server, key, max_tokens=1000)
         assert caught.value.response.headers["x-should-retry"] == "false"
@@ -374,9 +378,11 @@ def test_a_key_of_minutes_is_good_for_little(keys):
 
         def ask(**changes):
             return page.completions.with_raw_response.create(**{"model": "tiny", "prompt": "a"} | changes)
+        start = time.monotonic()
         first = ask()
         assert 0 < first.parse().usage.completion_tokens <= 8
-        assert first.headers["x-ratelimit-remaining-requests"] == "49"  # of who made it
+        assert first.headers["x-ratelimit-limit-requests"] == "50"  # of who made it
+        assert 49 <= int(first.headers["x-ratelimit-remaining-requests"]) <= 49 + 50 / 60 * (time.monotonic() - start)
         with pytest.raises(openai.BadRequestError, match="is 9, this key may ask for 8 at most") as caught:
             ask(max_tokens=9)
         assert caught.value.param == "max_tokens"
@@ -581,10 +587,9 @@ def test_no_log_and_no_metric_has_a_secret(keys):
         try:
             said = ""
             for key in secrets:
-                for method, path in (("GET", "/v1/models"), ("POST", "/v1/completions"), ("GET", f"/{key}x")):
+                for method, path in (("GET", "/v1/models"), ("POST", "/v1/completions")):
                     body = json.dumps({"model": "tiny", "prompt": "a", "max_tokens": 1}) if method == "POST" else None
-                    if path != f"/{key}x":
-                        said += str(server.ask(method, path, body, key=key))
+                    said += str(server.ask(method, path, body, key=key))
             for value in (f"Basic {secrets[0]}", secrets[0], f"Bearer {secrets[0]}0", f"Bearer  {secrets[0]} x"):
                 said += exchange(server, f"GET /v1/models HTTP/1.1\nHost: a\nConnection: close\nAuthorization: {value}")[2]
             said += server.ask("GET", "/metrics", key=secrets[0])[1]
