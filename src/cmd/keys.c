@@ -268,14 +268,15 @@ int cmd_keys(const struct cmd_env *env, int argc, char **argv)
     const char *store = NULL, *operands[2];
     const struct option_spec specs[] = {
         {OPTION_TEXT, "store", 0, NULL, "FILE", &store, 0, 0,
-         "where the keys are kept (default: $PUNA_STORE, else\nstore.db beside the model folder)",
+         "where the keys are kept (default: $PUNA_STORE, else\npuna/store.db in $XDG_DATA_HOME or "
+         "~/.local/share)",
          NULL},
         {OPTION_FLAG, "json", 0, NULL, NULL, &s.json, 0, 0, "print JSON", NULL},
         {OPTION_HEADING, .help = "What a key may do (add, limit)"},
         {OPTION_TEXT, "name", 0, NULL, "TEXT", &c->name, 0, 0, "whose it is, or what for", NULL},
         {OPTION_CALLS, "scope", 0, NULL, "NAME", c, 0, 0,
          "chat, embeddings, tokenize; inference: these three\n(default); metrics; keys: makes "
-         "ephemeral ones; all; may be\ngiven many times",
+         "ephemeral ones for what\nelse it may do; all; may be given many times",
          keys_add_scope},
         {OPTION_TEXT, "expires", 0, NULL, "TIME", &c->expires, 0, 0,
          "counts no more after 90s, 15m, 12h, 30d, 2w ... from now\n(default: none)", NULL},

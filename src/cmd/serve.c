@@ -599,8 +599,9 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "print all options, and where they are set, as such a file;\nthen leave", NULL},
         OPTIONS_LISTENING(o->listening),
         {OPTION_TEXT, "store", 0, NULL, "FILE", &s.keys.option, 0, 0,
-         "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else store.db "
-         "beside the model folder)",
+         "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else "
+         "puna/store.db "
+         "in $XDG_DATA_HOME or\n~/.local/share)",
          NULL},
         {OPTION_FLAG, "no-auth", 0, NULL, NULL, &o->no_auth, 0, 0,
          "allow a host that other machines can reach, though\nthere are no keys", NULL},
