@@ -398,6 +398,13 @@ static bool check_host(const struct http_head *head, struct http_problem *proble
     return host.n > 0 || refuse(problem, API_ERROR_BAD_HTTP, "Host is empty");
 }
 
+/* Of two keys one would count, and a proxy before this server might mean the other. */
+static bool check_authorization(const struct http_head *head, struct http_problem *problem)
+{
+    return count_fields(head, "authorization") <= 1 ||
+           refuse(problem, API_ERROR_BAD_HTTP, "there may be one Authorization at most");
+}
+
 static bool check_expect(struct http_head *head, struct http_problem *problem)
 {
     struct str expect = http_head_field(head, "expect");
@@ -430,7 +437,8 @@ bool http_head_parse(char *block, size_t n, size_t max_target, struct http_head 
     if (!parse_request_line(block, (size_t)(first_end - block), max_target, out, problem)) {
         return false;
     }
-    if (!check_host(out, problem) || !check_body(out, problem) || !check_expect(out, problem)) {
+    if (!check_host(out, problem) || !check_authorization(out, problem) ||
+        !check_body(out, problem) || !check_expect(out, problem)) {
         return false;
     }
     out->keep_alive = !list_has(out, "connection", STR("close")) &&
