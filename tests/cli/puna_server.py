@@ -13,8 +13,10 @@ import time
 PUNA = os.path.abspath(os.environ.get("PUNA", "build/release/puna"))
 LINE = re.compile(r"listening on (https?)://(.*):(\d+)\n")
 ENDING = "puna serve: draining: {} being served, for {} s at most; Ctrl-C again quits at once\n"
-# Where no store is: a store that is named has to be there.
-NO_STORE = {"PUNA_STORE": "", "XDG_DATA_HOME": "/nonexistent"}
+DATA = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+# No store, which cannot be named as it has to be there then; the models from where they are.
+NO_STORE = {"PUNA_STORE": "", "XDG_DATA_HOME": "/nonexistent",
+            "PUNA_MODELS": os.environ.get("PUNA_MODELS") or f"{DATA}/puna/models"}
 PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
 
 
