@@ -189,8 +189,8 @@ def test_what_is_no_address_here_says_so(client, path):
     assert caught.value.code == "unknown_url" and f"POST /v1/{path}" in caught.value.message
 
 
-@pytest.mark.parametrize("option", ["api-key", "api-keys", "tls-cert", "ssl-key-file", "quota"])
-def test_keys_quotas_and_tls_are_no_options(option):
+@pytest.mark.parametrize("option", ["api-key", "api-keys", "ssl-key-file", "quota"])
+def test_options_of_other_servers_for_keys_and_quotas_are_refused_by_name(option):
     done = subprocess.run([PUNA, "serve", f"--{option}", "x"], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stdout) == (2, "") and f"unknown option --{option} " in done.stderr
 
@@ -307,7 +307,7 @@ def test_a_server_that_loads_says_so(tmp_path):
                                start_new_session=True, env={"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path)})
     try:
         s = Server.__new__(Server)
-        s.address = ("127.0.0.1", port)
+        s.address, s.context = ("127.0.0.1", port), None
 
         def answers():
             with contextlib.suppress(ConnectionRefusedError):
