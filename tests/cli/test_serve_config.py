@@ -10,7 +10,10 @@ from puna_server import NO_STORE, PUNA, serving
 
 
 @pytest.fixture(autouse=True)
-def no_keys(monkeypatch):
+def bare_environment(monkeypatch):
+    """Without keys, and without what the variables of whoever runs the tests would change."""
+    for name in [name for name in os.environ if name.startswith("PUNA_SERVE_")]:
+        monkeypatch.delenv(name)
     for name, value in NO_STORE.items():
         monkeypatch.setenv(name, value)
 
