@@ -328,13 +328,17 @@ UNITS = pathlib.Path(__file__).resolve().parents[2] / "examples/systemd"
 
 
 def test_the_example_service_starts_what_there_is():
-    """Its command and file name options that exist; it is not killed while answers end."""
+    """Its command and file name options that exist; it may write where its keys are, and is not killed while
+    answers end."""
     service = (UNITS / "puna.service").read_text()
     program, *args = re.search(r"^ExecStart=(.*)$", service, re.MULTILINE)[1].split()
     assert program.endswith("/bin/puna") and args == ["serve", "--config", "/etc/puna.conf"]
     done = subprocess.run([PUNA, "serve", "--config", UNITS / "puna.conf", "--print-config"], capture_output=True, text=True,
                           timeout=60, check=True)
     drain = int(re.search(r"^drain-timeout = (\d+)$", done.stdout, re.MULTILINE)[1])
+    store = pathlib.Path(re.search(r"^store = (.*)$", done.stdout, re.MULTILINE)[1])
+    assert str(store.parent) in [f"/var/lib/{name}" for name in re.search(r"^StateDirectory=(.*)$", service, re.MULTILINE)[1].split()]
+    assert f"sudo -u puna env PUNA_STORE={store} puna keys add " in (UNITS.parents[1] / "docs/OPERATIONS.md").read_text()
     assert int(re.search(r"^TimeoutStopSec=(\d+)$", service, re.MULTILINE)[1]) > drain + 2
 
 
