@@ -1,8 +1,6 @@
 /* listening.c - addresses, local sockets, and the files of TLS. */
 #include "cmd/listening.h"
 
-#include "cmd/print.h"
-
 #include <stdlib.h>
 
 void listening_init(struct listening *l)
@@ -59,6 +57,5 @@ bool listening_choose(const struct listening *l, const int *given, size_t n_give
     out->unix_mode = l->unix_mode;
     out->tls_cert = l->tls_cert;
     out->tls_key = l->tls_key;
-    out->tls_note = print_warning;
     return true;
 }

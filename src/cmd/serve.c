@@ -302,21 +302,35 @@ static void on_signal(void *argument)
 
 /* --- beside it */
 
-/* New connections get the new certificate; those there are keep theirs. */
+/* As print_warning(), of what can be found while clients are served, too. */
+static void tell_oddity(const char *text)
+{
+    char line[ERROR_TEXT_BYTES + 64];
+    int n = snprintf(line, sizeof line, "puna: warning: %s\n", text);
+    write_log((struct str){line, (size_t)n});
+}
+
+/* New connections get the new certificate; those there are keep theirs. A manager that waits for
+ * the model, or for the end, must not take this READY for that. */
 static void on_hangup(void *argument)
 {
     struct serve *s = argument;
     struct error e = {0};
     char line[ERROR_TEXT_BYTES + 64];
-    service_manager_tell(&s->manager, "RELOADING=1\nMONOTONIC_USEC=%llu",
-                         (unsigned long long)(clock_now_ns() / 1000));
+    bool is_told = s->service.ready && !s->is_ending;
+    if (is_told) {
+        service_manager_tell(&s->manager, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                             (unsigned long long)(clock_now_ns() / 1000));
+    }
     if (s->options.http.tls_cert != NULL) {
         bool ok = http_server_reload_tls(s->server, &e);
         int n = snprintf(line, sizeof line, "puna serve: SIGHUP: %s%s\n",
                          ok ? "read the certificate again" : "the certificate stays: ", e.text);
         write_log((struct str){line, (size_t)n});
     }
-    service_manager_tell(&s->manager, "READY=1");
+    if (is_told) {
+        service_manager_tell(&s->manager, "READY=1");
+    }
 }
 
 static void on_watchdog(void *argument)
@@ -387,6 +401,7 @@ static bool create_server(struct serve *s, struct error *e)
     if (!listening_choose(&s->options.listening, s->manager.sockets, s->manager.n_sockets, o, e)) {
         return false;
     }
+    o->tls_note = tell_oddity;
     o->only_loopback =
         !s->options.no_auth && (s->keys.auth == NULL || auth_n_keys(s->keys.auth) == 0);
     o->on_head = service_on_head;
@@ -407,9 +422,8 @@ static bool create_server(struct serve *s, struct error *e)
     }
     s->drain = http_timer_create(s->server, end_answers, s, e);
     return s->drain != NULL && serve_keys_watch(&s->keys, s->server, e) &&
-           ((o->tls_cert == NULL && !s->manager.is_told) ||
-            http_server_on_signal(s->server, SIGHUP, on_hangup, s, e)) &&
-           start_watchdog(s, e) && http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
+           http_server_on_signal(s->server, SIGHUP, on_hangup, s, e) && start_watchdog(s, e) &&
+           http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
            http_server_on_signal(s->server, SIGTERM, on_signal, s, e);
 }
 

@@ -285,6 +285,39 @@ def test_a_manager_is_told_what_happens(path, tmp_path, is_abstract):
         assert manager.hear() == ["STOPPING=1", "STATUS=answers under way end"]
 
 
+def test_a_hangup_ends_no_server(path):
+    """Also where there is nothing to read again: no certificate, no store, no manager."""
+    with running("--port", 0, path, env={"PATH": os.environ["PATH"]}) as s:
+        for _ in range(3):
+            s.process.send_signal(signal.SIGHUP)
+            assert health(s.addresses[0]) == OK
+
+
+def test_a_hangup_before_the_model_is_there_says_nothing_of_being_ready(tmp_path):
+    """Loading lasts for as long as the test wants: what would fetch the model waits."""
+    cert, key = Authority(tmp_path).issue("server")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("python3", 'case "$*" in *--version*) exit 0 ;; *) exec sleep 300 ;; esac'), ("curl", "exec sleep 300")):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    with Manager(str(tmp_path / "notify")) as manager:
+        process = subprocess.Popen(
+            [PUNA, "serve", "--port", "0", "--log", "none", "--tls-cert", cert, "--tls-key", key], text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+            env={"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path), "NOTIFY_SOCKET": str(tmp_path / "notify")})
+        try:
+            assert manager.hear() == ["STATUS=loading the model"]
+            process.send_signal(signal.SIGHUP)
+            while process.stderr.readline() != "puna serve: SIGHUP: read the certificate again\n":
+                assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            assert manager.hear() == ["STOPPING=1", "STATUS=answers under way end"]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
 def test_ready_comes_when_the_model_is_there(tmp_path):
     """And never for one that is not."""
     with Manager(str(tmp_path / "notify")) as manager:

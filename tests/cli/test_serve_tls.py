@@ -3,6 +3,7 @@ of its own is in tests/unit/test_http_tls.c; the JavaScript client is in tests/j
 import concurrent.futures
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -282,6 +283,30 @@ def test_a_hangup_reads_the_certificate_again_and_nobody_fails(path, authority, 
         assert s.process.stderr.readline() == f"puna serve: SIGHUP: the certificate stays: {own[0]}: there is none in PEM form\n"
         assert serial(s, context) == first
         assert s.stop() == (0, "")
+    finally:
+        s.process.kill()
+
+
+def test_a_hangup_waits_for_nobody_who_reads_the_log(path, authority, context, tmp_path):
+    """What is odd with a certificate is told as the log is: lines that nobody takes are lost."""
+    own = tmp_path / "cert.pem", tmp_path / "key.pem"
+    for source, target in zip(authority.issue("plain"), own):
+        shutil.copy(source, target)
+    s = Server(*options(own), path, context=context)
+    try:
+        first = serial(s, context)
+        for source, target in zip(authority.issue("open"), own):
+            shutil.copy(source, target)
+        own[1].chmod(0o644)
+        full = os.open(f"/proc/{s.process.pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(full, b"x" * 4096)
+        os.close(full)
+        s.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: serial(s, context) != first)
+        code, errors = s.stop()
+        assert code == 0 and set(errors) == {"x"}
     finally:
         s.process.kill()
 
