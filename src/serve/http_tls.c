@@ -6,10 +6,12 @@
 #include <event2/bufferevent_ssl.h>
 #include <event2/bufferevent_struct.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Of TLS 1.2: Mozilla's "intermediate" recommendation without finite-field Diffie-Hellman. All are
  * strong, so that the client, who knows whether its CPU computes AES, chooses. */
@@ -34,22 +36,22 @@ static bool refuse_file(const char *path, struct error *e)
                                       : "it cannot be read");
 }
 
-/* For the system's reason, which OpenSSL does not tell. */
-static bool find_file(const char *path, struct stat *out, struct error *e)
+/* For the system's reason, which OpenSSL does not tell. Opened like this a pipe to which nobody
+ * writes is not waited for, and OpenSSL never gets to see one. */
+static bool find_file(const char *path, struct error *e)
 {
-    FILE *f = fopen(path, "rb");
-    if (f == NULL || fstat(fileno(f), out) != 0) {
+    struct stat file;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    bool ok = fd >= 0 && fstat(fd, &file) == 0;
+    if (!ok) {
         error_set(e, ERROR_IO, "%s: %s", path, strerror(errno));
-    } else if (!S_ISREG(out->st_mode)) {
-        error_set(e, ERROR_IO, "%s: no regular file", path);
-    } else {
-        fclose(f);
-        return true;
+    } else if (!S_ISREG(file.st_mode)) {
+        ok = error_set(e, ERROR_IO, "%s: no regular file", path);
     }
-    if (f != NULL) {
-        fclose(f);
+    if (fd >= 0) {
+        close(fd);
     }
-    return false;
+    return ok;
 }
 
 /* Nobody is asked for a pass phrase: a server has nobody to ask. */
@@ -64,16 +66,14 @@ static int give_no_phrase(char *out, int n, int is_writing, void *asked)
 
 static bool use_certificate(SSL_CTX *ctx, const char *path, struct error *e)
 {
-    struct stat file;
-    return find_file(path, &file, e) &&
+    return find_file(path, e) &&
            (SSL_CTX_use_certificate_chain_file(ctx, path) == 1 || refuse_file(path, e));
 }
 
 static bool use_key(SSL_CTX *ctx, const char *path, struct error *e)
 {
-    struct stat file;
     bool has_phrase = false;
-    if (!find_file(path, &file, e)) {
+    if (!find_file(path, e)) {
         return false;
     }
     SSL_CTX_set_default_passwd_cb(ctx, give_no_phrase);

@@ -334,14 +334,17 @@ def test_what_is_odd_is_told_at_the_start(path, authority, context):
     assert f"puna: warning: {key}: every user of this machine may read or write the key (mode 644)\n" in errors
 
 
-def test_files_that_will_not_do_are_named(path, files, authority):
+def test_files_that_will_not_do_are_named(path, files, authority, tmp_path):
     cert, key = files
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     _, other = authority.issue("other")
     for args, code, message in (
             (["--tls-cert", cert], 2, "option --tls-cert needs --tls-key beside it"),
             (["--tls-key", key], 2, "option --tls-key needs --tls-cert beside it"),
             (["--tls-cert", "nosuch", "--tls-key", key], 4, "nosuch: No such file or directory"),
             (["--tls-cert", cert, "--tls-key", cert], 4, f"{cert}: there is none in PEM form"),
+            (["--tls-cert", pipe, "--tls-key", key], 4, f"{pipe}: no regular file"),
             (["--tls-cert", cert, "--tls-key", other], 4, f"{other}: it is not the key of the certificate in {cert}")):
         done = subprocess.run([PUNA, "serve", "--port", "0", *args, path], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (code, f"puna serve: {message}\n")

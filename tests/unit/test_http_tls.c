@@ -16,7 +16,7 @@ enum { DAY_S = 86400, BODY = 300000, N_ABORTS = 25 };
 
 static char folder[] = "/tmp/puna-tls-XXXXXX";
 static char cert[64], key[64], other_cert[64], other_key[64], odd[64], odd_key[64], locked[64],
-    plain[64];
+    plain[64], pipe_path[64];
 
 static void write_key(const char *path, EVP_PKEY *k, const char *phrase)
 {
@@ -60,13 +60,15 @@ static int make_files(void **state)
 {
     (void)state;
     signal(SIGPIPE, SIG_IGN);
-    char *const paths[] = {cert, key, other_cert, other_key, odd, odd_key, locked, plain};
+    char *const paths[] = {cert,    key,    other_cert, other_key, odd,
+                           odd_key, locked, plain,      pipe_path};
     if (mkdtemp(folder) == NULL) {
         return -1;
     }
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         snprintf(paths[i], sizeof cert, "%s/%zu", folder, i);
     }
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
     make_certificate(odd, odd_key, -2 * DAY_S, -DAY_S);
     make_certificate(other_cert, other_key, 0, DAY_S);
     make_certificate(cert, key, 0, DAY_S);
@@ -77,7 +79,8 @@ static int make_files(void **state)
 static int remove_files(void **state)
 {
     (void)state;
-    char *const paths[] = {cert, key, other_cert, other_key, odd, odd_key, locked, plain};
+    char *const paths[] = {cert,    key,    other_cert, other_key, odd,
+                           odd_key, locked, plain,      pipe_path};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         unlink(paths[i]);
     }
@@ -604,6 +607,8 @@ static void a_file_that_will_not_do_is_named_with_the_reason(void **state)
         {"/nonexistent", key, "/nonexistent", "No such file or directory"},
         {cert, "/nonexistent", "/nonexistent", "No such file or directory"},
         {folder, key, folder, "no regular file"},
+        {pipe_path, key, pipe_path, "no regular file"}, /* and nobody waits for who writes */
+        {cert, pipe_path, pipe_path, "no regular file"},
         {plain, key, plain, "there is none in PEM form"},
         {cert, plain, plain, "there is none in PEM form"},
         {key, key, key, "there is none in PEM form"},
