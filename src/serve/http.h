@@ -98,8 +98,9 @@ struct http_options {
 void http_options_init(struct http_options *o);
 
 /* Listens on every address of o->hosts; strings and arrays of *o must outlive the server. Nothing
- * is accepted before http_server_run(). ERROR_IO names the address when it cannot be had,
- * ERROR_USAGE a host that only_loopback forbids; those of http_tls_load(); NULL then. */
+ * is accepted before http_server_run(). While the file of a local socket is made the process has
+ * another umask: no other thread may make files then. ERROR_IO names the address when it cannot be
+ * had, ERROR_USAGE a host that only_loopback forbids; those of http_tls_load(); NULL then. */
 struct http_server *http_server_create(const struct http_options *o, struct error *e);
 
 /* Closes every connection (close callbacks come from here then) and frees; tasks that wait are not

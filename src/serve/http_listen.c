@@ -8,11 +8,12 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, PAUSE_US = 100000 };
+enum { BACKLOG = 1024, PAUSE_US = 100000, LOCK_PAUSE_US = 10000, LOCK_TRIES = 500 };
 
 static const char local_prefix[] = "unix:";
 
@@ -226,27 +227,71 @@ static bool is_abandoned(const struct sockaddr_un *a, socklen_t n)
     return is_refused;
 }
 
-/* The file has never more permissions than it is to have: fchmod comes before it is there. */
+/* Of two servers that find the same abandoned socket the second must not take away what the first
+ * has bound and does not listen on yet. Folders are locked for other purposes, too, and one that
+ * cannot be read cannot be locked: then it goes on without. Returns what to close, or -1. */
+static int lock_folder(const struct sockaddr_un *a)
+{
+    char folder[sizeof a->sun_path] = ".";
+    const char *slash = strrchr(a->sun_path, '/');
+    if (slash != NULL) {
+        size_t n = slash == a->sun_path ? 1 : (size_t)(slash - a->sun_path);
+        memcpy(folder, a->sun_path, n);
+        folder[n] = '\0';
+    }
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        usleep(LOCK_PAUSE_US);
+    }
+    return fd;
+}
+
+/* The file gets its permissions as it is made: chmod() might meet another one. */
 static bool bind_local(int fd, const struct sockaddr_un *a, socklen_t n, unsigned mode)
 {
-    bool has_file = a->sun_path[0] != '\0';
-    if (fchmod(fd, mode) != 0) {
-        return false;
-    }
+    mode_t before = umask(0777 & ~mode);
     bool ok = bind(fd, (const struct sockaddr *)a, n) == 0;
-    if (!ok && errno == EADDRINUSE && has_file) {
+    if (!ok && errno == EADDRINUSE && a->sun_path[0] != '\0') {
         ok = is_abandoned(a, n) && unlink(a->sun_path) == 0 &&
              bind(fd, (const struct sockaddr *)a, n) == 0;
         errno = EADDRINUSE;
     }
-    return ok && (!has_file || chmod(a->sun_path, mode) == 0); /* umask took some away */
+    umask(before);
+    return ok;
+}
+
+/* A listening socket, or -1 with errno set. */
+static int open_local(const struct sockaddr_un *a, socklen_t n, unsigned mode)
+{
+    bool has_file = a->sun_path[0] != '\0';
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    int lock = has_file ? lock_folder(a) : -1;
+    bool is_bound = bind_local(fd, a, n, mode);
+    if (!is_bound || listen(fd, BACKLOG) != 0) {
+        int reason = errno;
+        if (is_bound && has_file) {
+            unlink(a->sun_path);
+        }
+        close(fd);
+        errno = reason;
+        fd = -1;
+    }
+    if (lock >= 0) {
+        int reason = errno;
+        close(lock);
+        errno = reason;
+    }
+    return fd;
 }
 
 static bool remember_file(struct http_listener *l, const char *path, struct error *e)
 {
     struct stat file;
     size_t n = strlen(path) + 1;
-    if (path[0] == '@' || stat(path, &file) != 0) {
+    if (path[0] == '@' || lstat(path, &file) != 0) {
         return true;
     }
     l->path = mem_alloc(n, 1, "path of a socket", e);
@@ -267,13 +312,9 @@ static bool listen_locally(struct http_server *s, const char *host, struct error
     if (!make_local_address(host, &a, &n, e) || !has_room(s, host, e)) {
         return false;
     }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || !bind_local(fd, &a, n, s->options.unix_mode) || listen(fd, BACKLOG) != 0) {
-        error_set(e, ERROR_IO, "cannot listen on %s: %s", host, strerror(errno));
-        if (fd >= 0) {
-            close(fd);
-        }
-        return false;
+    int fd = open_local(&a, n, s->options.unix_mode);
+    if (fd < 0) {
+        return error_set(e, ERROR_IO, "cannot listen on %s: %s", host, strerror(errno));
     }
     return add_listener(s, fd, e) &&
            remember_file(&s->listeners[s->n_listeners - 1], host + sizeof local_prefix - 1, e);

@@ -1,6 +1,7 @@
 """Where `puna serve` listens: several addresses, local sockets, sockets of a service manager; and what it
 tells that one. The manager is this file, which speaks sd_listen_fds(3) and sd_notify(3)."""
 import contextlib
+import fcntl
 import os
 import pathlib
 import re
@@ -142,6 +143,34 @@ def test_an_abandoned_socket_is_replaced_and_no_other(path, tmp_path):
     code, message = refused("--host", f"unix:{local}", path)
     assert (code, message) == (4, f"cannot listen on unix:{local}: Address already in use")
     assert local.read_text() == "precious"
+
+
+def test_of_servers_that_find_an_abandoned_socket_one_looks_after_the_other(path, tmp_path):
+    """Else the second might remove what the first has bound and does not listen on yet."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    local = folder / "puna.sock"
+    with socket.socket(socket.AF_UNIX) as abandoned:
+        abandoned.bind(str(local))
+    before = local.stat().st_ino
+    lock = os.open(folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with subprocess.Popen([PUNA, "serve", "--log", "none", "--host", f"unix:{local}", path], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            def waits():
+                assert process.poll() is None
+                with contextlib.suppress(FileNotFoundError):  # one that was closed meanwhile
+                    return str(folder) in [os.readlink(link) for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()]
+            wait_until(waits)
+            assert local.stat().st_ino == before
+            os.close(lock)
+            assert process.stdout.readline() == f"listening on unix:{local}\n"
+            assert health(f"unix:{local}") == OK
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate(timeout=60) == ("", "") and process.returncode == 0
+        finally:
+            process.kill()
 
 
 def test_the_socket_of_a_successor_stays(path, tmp_path):
