@@ -114,10 +114,11 @@ def test_many_local_clients_are_not_one_address(path, tmp_path):
             assert c.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_client_of_a_local_socket_that_leaves_is_noticed(path, tmp_path):
-    local = tmp_path / "puna.sock"
-    body = b'{"model": "quick", "prompt": "a", "max_tokens": 8000}'
-    with running("--host", f"unix:{local}", path):
+def test_a_client_of_a_local_socket_that_leaves_is_noticed(tmp_path):
+    local, endless = tmp_path / "puna.sock", tmp_path / "quick.gguf"
+    endless.write_bytes(llama(llama__context_length=(U32, 1 << 17)))
+    body = b'{"model": "quick", "prompt": "a", "max_tokens": 131000}'
+    with running("--host", f"unix:{local}", "-c", 1 << 17, endless):
         def pages():
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(local))) as client:
                 return float(re.search(r"^puna_kv_pages_in_use (\S+)$", client.get("http://localhost/metrics").text, re.MULTILINE)[1])

@@ -26,7 +26,7 @@ from puna_server import PUNA, Server, serving, wait_until
 def path(tmp_path_factory):
     """A model of no weight, which never ends by itself."""
     path = tmp_path_factory.mktemp("tls") / "quick.gguf"
-    path.write_bytes(llama(llama__context_length=(U32, 8192)))
+    path.write_bytes(llama(llama__context_length=(U32, 1 << 17)))
     return path
 
 
@@ -47,7 +47,7 @@ def context(authority):
 
 @pytest.fixture(scope="module")
 def server(path, files, context):
-    with serving(*options(files), path, context=context) as s:
+    with serving(*options(files), "-c", 1 << 17, path, context=context) as s:
         yield s
 
 
@@ -61,7 +61,7 @@ def client_of(server, context):
 
 
 COMPLETION = {"model": "quick", "prompt": "xyzzy", "temperature": 0, "max_tokens": 40}
-LONG = COMPLETION | {"max_tokens": 8000, "stream": True}
+LONG = COMPLETION | {"max_tokens": 131000, "stream": True}  # never over before somebody looks
 
 
 # --- what is spoken
