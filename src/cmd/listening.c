@@ -2,6 +2,7 @@
 #include "cmd/listening.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void listening_init(struct listening *l)
 {
@@ -33,6 +34,15 @@ bool listening_set_mode(void *target, const char *value, struct error *e)
     return true;
 }
 
+static bool are_all_local(const struct listening *l)
+{
+    size_t n = 0;
+    while (n < l->n_hosts && strncmp(l->hosts[n], "unix:", 5) == 0) {
+        n++;
+    }
+    return n > 0 && n == l->n_hosts;
+}
+
 bool listening_choose(const struct listening *l, const int *given, size_t n_given,
                       struct http_options *out, struct error *e)
 {
@@ -46,6 +56,11 @@ bool listening_choose(const struct listening *l, const int *given, size_t n_give
         return error_set(e, ERROR_USAGE, "option --tls-%s needs --tls-%s beside it",
                          l->tls_cert != NULL ? "cert" : "key",
                          l->tls_cert != NULL ? "key" : "cert");
+    }
+    if (l->tls_cert != NULL && are_all_local(l)) {
+        return error_set(e, ERROR_USAGE,
+                         "option --tls-cert changes nothing: every --host is a local socket, and "
+                         "those speak no TLS");
     }
     if (l->n_hosts > 0 || n_given > 0) {
         out->hosts = l->hosts;

@@ -141,7 +141,16 @@ static bool make_name(const char *variable, char *out)
     return true;
 }
 
-/* Of an option that may be given many times: with commas between. */
+static char *trim(char *text)
+{
+    text += strspn(text, " \t");
+    for (size_t n = strlen(text); n > 0 && strchr(" \t", text[n - 1]) != NULL; n--) {
+        text[n - 1] = '\0';
+    }
+    return text;
+}
+
+/* Of an option that may be given many times: with commas between, and blanks beside them. */
 static bool set_each(const struct table *t, struct setting one, char *values, struct error *e)
 {
     for (char *value = values; value != NULL;) {
@@ -149,7 +158,7 @@ static bool set_each(const struct table *t, struct setting one, char *values, st
         if (comma != NULL) {
             *comma = '\0';
         }
-        one.value = value;
+        one.value = trim(value);
         if (!set(t, one, e)) {
             return false;
         }

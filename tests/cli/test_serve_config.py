@@ -70,7 +70,7 @@ def test_the_line_goes_before_the_environment_and_that_before_the_file(path, con
     file = config("port = 1\nparallel = 1\nqueue = 1\nalias = f1\nalias = f2\ncors-origin = https://f.example\nno-auth = true\n"
                   "batch-size = 1\n")
     found = printed("--config", file, "--port", 3, "--alias", "l", "-b", 3, path, PUNA_SERVE_PORT="2", PUNA_SERVE_PARALLEL="2",
-                    PUNA_SERVE_ALIAS="e1,e2", PUNA_SERVE_NO_AUTH="false", PUNA_SERVE_CORS_ORIGIN="https://a.example,https://b.example")
+                    PUNA_SERVE_ALIAS="e1, e2 ", PUNA_SERVE_NO_AUTH="false", PUNA_SERVE_CORS_ORIGIN="https://a.example,https://b.example")
     assert {name: found[name] for name in ("model", "port", "parallel", "queue", "alias", "cors-origin", "no-auth", "batch-size")} == {
         "model": [(str(path), "command line")], "port": [("3", "command line")], "parallel": [("2", "environment")],
         "queue": [("1", f"{file}, line 3")], "alias": [("l", "command line")], "batch-size": [("3", "command line")],

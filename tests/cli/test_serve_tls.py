@@ -341,6 +341,8 @@ def test_files_that_will_not_do_are_named(path, files, authority, tmp_path):
     _, other = authority.issue("other")
     for args, code, message in (
             (["--tls-cert", cert], 2, "option --tls-cert needs --tls-key beside it"),
+            (["--tls-cert", cert, "--tls-key", key, "--host", f"unix:{tmp_path}/s"], 2,
+             "option --tls-cert changes nothing: every --host is a local socket, and those speak no TLS"),
             (["--tls-key", key], 2, "option --tls-key needs --tls-cert beside it"),
             (["--tls-cert", "nosuch", "--tls-key", key], 4, "nosuch: No such file or directory"),
             (["--tls-cert", cert, "--tls-key", cert], 4, f"{cert}: there is none in PEM form"),
