@@ -180,7 +180,7 @@ asan: ## the program and all tests with address and undefined-behaviour sanitize
 CROSS ?= aarch64
 SYSROOT = build/sysroot-$(CROSS)
 cross-check: ## everything for aarch64, or with CROSS=powerpc64le for a CPU that has the kernel set `ref` alone
-	$(MAKE) MODE=cross B=build/$(CROSS) CC=$(CROSS)-linux-gnu-gcc PKG_CFLAGS=-I$(SYSROOT)/usr/include \
+	$(MAKE) MODE=cross B=build/$(CROSS) CC=$(CROSS)-linux-gnu-gcc PKG_CFLAGS="-I$(SYSROOT)/usr/include -I$(SYSROOT)/usr/include/$(CROSS)-linux-gnu" \
 	PKG_LIBS="-ljansson -ledit -levent_core -levent_openssl -lssl -lcrypto -lsqlite3 -lxxhash" LDFLAGS="-L$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu \
 	-Wl,-rpath-link,$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu:$(SYSROOT)/lib/$(CROSS)-linux-gnu" all tests
 
