@@ -71,6 +71,8 @@ void rate_print_time(double seconds, char out[RATE_TIME_BYTES])
         snprintf(out, RATE_TIME_BYTES, "%llum%llus", whole / 60, whole % 60);
     } else if (ms > 0 && ms < 1000) {
         snprintf(out, RATE_TIME_BYTES, "%llums", ms);
+    } else if (ms % 1000 == 0) { /* 0, too, which gcc makes -0.0 on its way through an integer */
+        snprintf(out, RATE_TIME_BYTES, "%llus", ms / 1000);
     } else {
         snprintf(out, RATE_TIME_BYTES, "%.10gs", (double)ms * 1e-3);
     }
