@@ -310,8 +310,8 @@ static void tell_oddity(const char *text)
     write_log((struct str){line, (size_t)n});
 }
 
-/* New connections get the new certificate; those there are keep theirs. A manager that waits for
- * the model, or for the end, must not take this READY for that. */
+/* New connections get the new certificate, those there keep theirs; keys count at once. A manager
+ * that waits for the model, or for the end, must not take this READY for that. */
 static void on_hangup(void *argument)
 {
     struct serve *s = argument;
@@ -328,6 +328,7 @@ static void on_hangup(void *argument)
                          ok ? "read the certificate again" : "the certificate stays: ", e.text);
         write_log((struct str){line, (size_t)n});
     }
+    serve_keys_reload(&s->keys);
     if (is_told) {
         service_manager_tell(&s->manager, "READY=1");
     }

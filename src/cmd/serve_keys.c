@@ -6,7 +6,6 @@
 #include "cmd/print.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,9 +81,11 @@ static void look(void *argument)
     http_timer_start(k->look, LOOK_MS);
 }
 
-static void on_hangup(void *argument)
+void serve_keys_reload(struct serve_keys *k)
 {
-    reload(argument, true);
+    if (k->auth != NULL) {
+        reload(k, true);
+    }
 }
 
 bool serve_keys_watch(struct serve_keys *k, struct http_server *server, struct error *e)
@@ -93,7 +94,7 @@ bool serve_keys_watch(struct serve_keys *k, struct http_server *server, struct e
         return true;
     }
     k->look = http_timer_create(server, look, k, e);
-    if (k->look == NULL || !http_server_on_signal(server, SIGHUP, on_hangup, k, e)) {
+    if (k->look == NULL) {
         return false;
     }
     http_timer_start(k->look, LOOK_MS);

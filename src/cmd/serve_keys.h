@@ -22,9 +22,12 @@ struct serve_keys {
 bool serve_keys_open(struct serve_keys *k, const struct cmd_env *env, bool no_auth,
                      struct error *e);
 
-/* From now on changes count within a second, and with SIGHUP at once. What cannot be read is a
- * warning, and changes nothing. */
+/* From now on changes count within a second. What cannot be read is a warning, and changes
+ * nothing. */
 bool serve_keys_watch(struct serve_keys *k, struct http_server *server, struct error *e);
+
+/* They count at once. */
+void serve_keys_reload(struct serve_keys *k);
 
 /* Before the server's end. */
 void serve_keys_unwatch(struct serve_keys *k);
