@@ -242,8 +242,10 @@ static bool check_verb(const struct keys *s, const struct verb *v, struct error 
 
 static bool run(struct keys *s, const struct verb *v, const char *path, struct error *e)
 {
-    const struct store_options options = {
-        .path = path, .creates = v->run == add, .patience_ms = PATIENCE_MS};
+    const struct store_options options = {.schema = &store_keys_schema,
+                                          .path = path,
+                                          .creates = v->run == add,
+                                          .patience_ms = PATIENCE_MS};
     s->now = (int64_t)time(NULL);
     s->store = store_open(&options, e);
     if (s->store == NULL && !(v->run == list && e->code == ERROR_NOT_FOUND)) {

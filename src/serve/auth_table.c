@@ -117,7 +117,8 @@ static bool take_row(void *argument, struct store_key *row, struct error *e)
 static bool read_rows(const struct auth *a, uint32_t patience_ms, struct reading *r,
                       struct error *e)
 {
-    struct store_options options = {.path = a->path, .patience_ms = patience_ms};
+    struct store_options options = {
+        .schema = &store_keys_schema, .path = a->path, .patience_ms = patience_ms};
     struct error why = {0};
     struct store *s = store_open(&options, &why);
     if (s == NULL && why.code == ERROR_NOT_FOUND) {

@@ -10,33 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    APPLICATION_ID = 0x50756E61, /* "Puna" */
-    YOUNG_S = 2                  /* more than a tick of any file system's clock */
-};
-
-/* Entry i makes a store of form i one of form i + 1. They are never changed, only added to. */
-static const char *const migrations[] = {
-    "CREATE TABLE keys ("
-    " id TEXT PRIMARY KEY NOT NULL CHECK (length(id) = 12),"
-    " name TEXT NOT NULL,"
-    " hash BLOB NOT NULL CHECK (length(hash) = 32)," /* SHA-256 of the secret */
-    " old_hash BLOB CHECK (length(old_hash) = 32),"  /* ... of the one before, until old_until */
-    " old_until INTEGER,"
-    " created INTEGER NOT NULL," /* times are seconds since 1970 */
-    " expires INTEGER,"
-    " revoked INTEGER,"
-    " scopes INTEGER NOT NULL,"   /* bits of enum store_scope */
-    " priority INTEGER NOT NULL," /* enum store_priority */
-    " requests_per_minute INTEGER,"
-    " tokens_per_minute INTEGER,"
-    " concurrent INTEGER,"
-    " models TEXT NOT NULL," /* one a line; empty: all */
-    " origins TEXT NOT NULL" /* one a line; empty: any */
-    ") STRICT, WITHOUT ROWID;",
-};
-
-enum { FORM = sizeof migrations / sizeof migrations[0] };
+enum { YOUNG_S = 2 }; /* more than a tick of any file system's clock */
 
 /* --- errors */
 
@@ -64,9 +38,9 @@ static const char *advice_on(int sqlite_code)
 {
     switch (sqlite_code & 0xFF) {
     case SQLITE_CORRUPT:
-        return "; put a copy from before in its place, or move it away and make new keys";
+        return "; put a copy from before in its place, or move it away and begin a new one";
     case SQLITE_NOTADB:
-        return "; name another file with --store";
+        return "; name another file with "; /* the option */
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return ": another program is writing to it; try again";
@@ -79,7 +53,8 @@ static const char *advice_on(int sqlite_code)
 
 static bool fail_with(const struct store *s, int code, const char *text, struct error *e)
 {
-    return error_set(e, code_of(code), "%s: %s%s", s->path, text, advice_on(code));
+    const char *option = (code & 0xFF) == SQLITE_NOTADB ? s->schema->option : "";
+    return error_set(e, code_of(code), "%s: %s%s%s", s->path, text, advice_on(code), option);
 }
 
 bool store_fail(struct store *s, struct error *e)
@@ -207,6 +182,7 @@ static bool read_number(struct store *s, const char *sql, int64_t *out, struct e
 /* *out_form: 0 of an empty file, which may become a store. */
 static bool read_form(struct store *s, int64_t *out_form, struct error *e)
 {
+    const struct store_schema *schema = s->schema;
     int64_t application, form, n_tables;
     if (!read_number(s, "PRAGMA application_id", &application, e) ||
         !read_number(s, "PRAGMA user_version", &form, e) ||
@@ -214,17 +190,18 @@ static bool read_form(struct store *s, int64_t *out_form, struct error *e)
         return false;
     }
     bool is_empty = application == 0 && form == 0 && n_tables == 0;
-    if (application != APPLICATION_ID && !is_empty) {
+    if (application != schema->application_id && !is_empty) {
         return error_set(e, ERROR_FORMAT,
-                         "%s: a database of another program (application id 0x%08llx, Puna's is "
-                         "0x%08x); name another file with --store",
-                         s->path, (unsigned long long)application & 0xFFFFFFFF, APPLICATION_ID);
+                         "%s: a database of another kind (application id 0x%08llx, not 0x%08x); "
+                         "name another file with %s",
+                         s->path, (unsigned long long)application & 0xFFFFFFFF,
+                         schema->application_id, schema->option);
     }
-    if (form < 0 || form > FORM) {
+    if (form < 0 || form > schema->n_forms) {
         return error_set(e, ERROR_UNSUPPORTED,
                          "%s: a store of form %lld, this program knows forms up to %d: a newer "
                          "puna has written it, which has to be used",
-                         s->path, (long long)form, FORM);
+                         s->path, (long long)form, schema->n_forms);
     }
     *out_form = form;
     return true;
@@ -233,13 +210,13 @@ static bool read_form(struct store *s, int64_t *out_form, struct error *e)
 static bool migrate_from(struct store *s, int64_t form, struct error *e)
 {
     char sql[96];
-    for (; form < FORM; form++) {
-        if (!store_run(s, migrations[form], e)) {
+    for (; form < s->schema->n_forms; form++) {
+        if (!store_run(s, s->schema->migrations[form], e)) {
             return false;
         }
     }
     snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
-             APPLICATION_ID, FORM);
+             (int)s->schema->application_id, s->schema->n_forms);
     return store_run(s, sql, e);
 }
 
@@ -253,8 +230,8 @@ static bool refuse_empty(const struct store *s, struct error *e)
                                 s->path)
                     : error_set(e, ERROR_FORMAT,
                                 "%s: is empty, no store; put a copy from before in its place, or "
-                                "have puna keys add make one of it",
-                                s->path);
+                                "have %s make one of it",
+                                s->path, s->schema->maker);
 }
 
 /* Somebody else may have done it meanwhile: what counts is what is there when nobody else
@@ -268,7 +245,7 @@ static bool migrate(struct store *s, bool creates, struct error *e)
     if (form == 0 && !creates) {
         return refuse_empty(s, e);
     }
-    if (form == FORM) {
+    if (form == s->schema->n_forms) {
         return true;
     }
     if (!store_begin(s, e)) {
@@ -366,6 +343,9 @@ struct store *store_open(const struct store_options *options, struct error *e)
         return NULL;
     }
     struct store *s = mem_alloc(1, sizeof *s, "store", e);
+    if (s != NULL) {
+        s->schema = options->schema;
+    }
     if (s == NULL || !copy_path(s, options->path, e) || !connect_to(s, options, e) ||
         !migrate(s, options->creates, e) || !choose_journal(s, e)) {
         store_close(s);

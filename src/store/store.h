@@ -1,8 +1,10 @@
-/* store.h - what is kept beside the models: one SQLite file, of keys for now (store_keys.h).
+/* store.h - what is kept beside the models: SQLite files, one of keys (store_keys.h) and one of
+ * what was used (store_usage.h). Two, as the server only reads the first, and is asked for nothing when
+ * the second is damaged or its disk full.
  *
- * Several processes use it at once: `puna keys` writes while `puna serve` reads. A change is in the
- * file as a whole or not at all, also when the machine stops in the middle. The file is for its
- * owner alone: whoever can write to it can let himself in.
+ * Several processes use one at once: `puna keys` writes while `puna serve` reads. A change is in
+ * the file as a whole or not at all, also when the machine stops in the middle. A file is for its
+ * owner alone: whoever can write to that of keys can let himself in.
  * Owner/threads: a store belongs to the thread that opened it. All calls block for as long as
  * others write, store_options.patience_ms at most: then ERROR_BUSY. */
 #ifndef STORE_STORE_H
@@ -15,7 +17,19 @@
 
 struct store;
 
+/* A kind of file. */
+struct store_schema {
+    uint32_t application_id; /* in the file, SQLite's own field for it */
+    const char *option;      /* that names another one, for messages: "--store" */
+    const char *maker;       /* what makes one: "puna keys add" */
+    /* (n_forms) entry i makes a file of form i one of form i + 1. They are never changed, only
+     * added to. */
+    const char *const *migrations;
+    int n_forms;
+};
+
 struct store_options {
+    const struct store_schema *schema;
     const char *path;
     bool creates;         /* the file and its folders where there are none, or fills an empty one */
     uint32_t patience_ms; /* that others who write are waited for */

@@ -9,6 +9,7 @@
 #include <sqlite3.h>
 
 struct store {
+    const struct store_schema *schema;
     sqlite3 *db;
     char *path;
 };

@@ -4,6 +4,34 @@
 #include "base/mem.h"
 #include "store/store_internal.h"
 
+/* --- the file */
+
+static const char *const migrations[] = {
+    "CREATE TABLE keys ("
+    " id TEXT PRIMARY KEY NOT NULL CHECK (length(id) = 12),"
+    " name TEXT NOT NULL,"
+    " hash BLOB NOT NULL CHECK (length(hash) = 32)," /* SHA-256 of the secret */
+    " old_hash BLOB CHECK (length(old_hash) = 32),"  /* ... of the one before, until old_until */
+    " old_until INTEGER,"
+    " created INTEGER NOT NULL," /* times are seconds since 1970 */
+    " expires INTEGER,"
+    " revoked INTEGER,"
+    " scopes INTEGER NOT NULL,"   /* bits of enum store_scope */
+    " priority INTEGER NOT NULL," /* enum store_priority */
+    " requests_per_minute INTEGER,"
+    " tokens_per_minute INTEGER,"
+    " concurrent INTEGER,"
+    " models TEXT NOT NULL," /* one a line; empty: all */
+    " origins TEXT NOT NULL" /* one a line; empty: any */
+    ") STRICT, WITHOUT ROWID;",
+};
+
+const struct store_schema store_keys_schema = {.application_id = 0x50756E61, /* "Puna" */
+                                               .option = "--store",
+                                               .maker = "puna keys add",
+                                               .migrations = migrations,
+                                               .n_forms = sizeof migrations / sizeof migrations[0]};
+
 /* --- names */
 
 static const struct {

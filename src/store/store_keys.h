@@ -7,6 +7,8 @@
 #include "store/secret.h"
 #include "store/store.h"
 
+extern const struct store_schema store_keys_schema;
+
 /* What a key is for; every key may also read which models there are and how to call them. */
 enum store_scope {
     STORE_SCOPE_CHAT = 1,       /* chats and completions */

@@ -45,7 +45,8 @@ static int remove_file(void **state)
 
 static struct store *open_store(void)
 {
-    struct store *s = store_open(&(struct store_options){.path = path, .creates = true}, NULL);
+    struct store *s = store_open(
+        &(struct store_options){.schema = &store_keys_schema, .path = path, .creates = true}, NULL);
     assert_non_null(s);
     return s;
 }

@@ -43,8 +43,10 @@ static int remove_folder(void **state)
 
 static struct store *open_it(bool creates, struct error *e)
 {
-    return store_open(&(struct store_options){.path = path, .creates = creates, .patience_ms = 0},
-                      e);
+    return store_open(
+        &(struct store_options){
+            .schema = &store_keys_schema, .path = path, .creates = creates, .patience_ms = 0},
+        e);
 }
 
 static struct store *open_well(void)
@@ -157,7 +159,8 @@ static void a_new_file_is_for_its_owner_alone(void **state)
     char deep[96];
     umask(0);
     snprintf(deep, sizeof deep, "%s/a/b/store.db", folder);
-    struct store *s = store_open(&(struct store_options){.path = deep, .creates = true}, NULL);
+    struct store *s = store_open(
+        &(struct store_options){.schema = &store_keys_schema, .path = deep, .creates = true}, NULL);
     assert_non_null(s);
     assert_string_equal(store_path(s), deep);
     store_close(s);
@@ -191,14 +194,16 @@ static void names_of_sqlite_are_files_here(void **state)
     char before[4096];
     assert_non_null(getcwd(before, sizeof before));
     assert_int_equal(chdir(folder), 0);
-    struct store *s =
-        store_open(&(struct store_options){.path = ":memory:", .creates = true}, NULL);
+    struct store *s = store_open(
+        &(struct store_options){.schema = &store_keys_schema, .path = ":memory:", .creates = true},
+        NULL);
     assert_non_null(s);
     store_close(s);
     assert_int_equal(unlink(":memory:"), 0);
     assert_int_equal(chdir(before), 0);
     struct error e = {0};
-    assert_null(store_open(&(struct store_options){.path = "", .creates = true}, &e));
+    assert_null(store_open(
+        &(struct store_options){.schema = &store_keys_schema, .path = "", .creates = true}, &e));
     assert_int_equal(e.code, ERROR_USAGE);
 }
 
@@ -211,9 +216,9 @@ static void what_is_no_store_is_said(void **state)
     assert_refused(ERROR_FORMAT, "not a database; name another file with --store");
     unlink(path);
     run_sql("CREATE TABLE notes (text TEXT)");
-    assert_refused(ERROR_FORMAT, "a database of another program (application id 0x00000000");
+    assert_refused(ERROR_FORMAT, "a database of another kind (application id 0x00000000");
     run_sql("PRAGMA application_id = 252006674");
-    assert_refused(ERROR_FORMAT, "a database of another program (application id 0x0f055112");
+    assert_refused(ERROR_FORMAT, "a database of another kind (application id 0x0f055112");
     unlink(path);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_refused(ERROR_FORMAT, "not a file");
@@ -289,11 +294,14 @@ static void what_cannot_be_reached_is_said(void **state)
     char below[80], *longer = NULL;
     store_close(open_well());
     snprintf(below, sizeof below, "%s/store.db", path);
-    assert_null(store_open(&(struct store_options){.path = below, .creates = true}, &e));
+    assert_null(store_open(
+        &(struct store_options){.schema = &store_keys_schema, .path = below, .creates = true}, &e));
     assert_int_equal(e.code, ERROR_IO);
     assert_non_null(strstr(e.text, ": Not a directory"));
     assert_true(asprintf(&longer, "%s/%0500d", folder, 0) > 0); /* than a name may be */
-    assert_null(store_open(&(struct store_options){.path = longer, .creates = true}, &e));
+    assert_null(store_open(
+        &(struct store_options){.schema = &store_keys_schema, .path = longer, .creates = true},
+        &e));
     assert_int_equal(e.code, ERROR_IO);
     free(longer);
 }
