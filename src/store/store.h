@@ -1,6 +1,6 @@
 /* store.h - what is kept beside the models: SQLite files, one of keys (store_keys.h) and one of
- * what was used (store_usage.h). Two, as the server only reads the first, and is asked for nothing when
- * the second is damaged or its disk full.
+ * what was used (store_usage.h). Two, as the server only reads the first, and does not need the
+ * second to let somebody in.
  *
  * Several processes use one at once: `puna keys` writes while `puna serve` reads. A change is in
  * the file as a whole or not at all, also when the machine stops in the middle. A file is for its
