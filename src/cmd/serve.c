@@ -602,6 +602,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     http_options_init(&s.options.http);
     listening_init(&s.options.listening);
     service_init(&s.service);
+    s.service.warn = print_warning;
     s.service.model.n_names = 1; /* the file's own comes first, when it is known */
     struct serve_options *o = &s.options;
     const struct option_spec specs[] = {
@@ -638,6 +639,10 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "a line for each request on standard error: text, json\nor none (default: text)", NULL},
         {OPTION_U32, "drain-timeout", 0, NULL, "SECONDS", &o->drain_s, 0, 86400,
          "that answers under way have to end after a signal\n(default: 30)", NULL},
+        {OPTION_U32, "stall-timeout", 0, NULL, "SECONDS", &s.service.stall_s, 1, 86400,
+         "without a layer of the model computed, after which the\nengine counts as stuck: /health "
+         "says so, and what it had\nbegun ends with an error (default: 120)",
+         NULL},
         {OPTION_TEXT, "kv-size", 0, NULL, "SIZE", &o->kv_size, 0, 0,
          "memory for keys and values, of the prefix cache too\n(default: a context for each "
          "sequence, at most half of\nwhat is free)",

@@ -436,12 +436,11 @@ void answers_keep_alive(struct answer_list *list)
     }
 }
 
-void answers_end(struct answer_list *list)
+void answers_end(struct answer_list *list, bool only_begun, const struct error *why)
 {
-    const struct error why = {ERROR_INTERRUPTED, "the server is shutting down"};
     for (struct answer *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL) {
-            fail(a, &why);
+        if (a->x != NULL && (!only_begun || worker_has_begun(list->worker, a->g))) {
+            fail(a, why);
         }
     }
 }

@@ -84,8 +84,9 @@ struct api_usage answer_usage(const struct answer *a);
 enum { ANSWER_TICK_MS = 1000, ANSWER_PATIENCE_S = 3 };
 void answers_keep_alive(struct answer_list *list);
 
-/* Ends all of them: the server is shutting down. */
-void answers_end(struct answer_list *list);
+/* Ends them with that error, each in its own form: all, or those alone that the engine has
+ * begun. */
+void answers_end(struct answer_list *list, bool only_begun, const struct error *why);
 
 /* After the worker's end: frees what is left; exchanges that still run stay without an owner. */
 void answers_finish(struct answer_list *list);

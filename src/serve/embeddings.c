@@ -265,12 +265,11 @@ uint64_t embeddings_n_tokens(const struct embeddings *a)
     return a->n_tokens;
 }
 
-void embeddings_end(struct embeddings_list *list)
+void embeddings_end(struct embeddings_list *list, bool only_begun, const struct error *why)
 {
-    const struct error why = {ERROR_INTERRUPTED, "the server is shutting down"};
     for (struct embeddings *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL && !a->is_open) {
-            fail(a, &why);
+        if (a->x != NULL && !a->is_open && (!only_begun || worker_has_begun(list->worker, a->g))) {
+            fail(a, why);
         }
     }
 }

@@ -45,8 +45,9 @@ bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
 /* Tokens of all inputs. */
 uint64_t embeddings_n_tokens(const struct embeddings *a);
 
-/* Ends all of them but those that are being written: the server is shutting down. */
-void embeddings_end(struct embeddings_list *list);
+/* Ends them with that error, but those that are being written: all, or those alone that the engine
+ * has begun. */
+void embeddings_end(struct embeddings_list *list, bool only_begun, const struct error *why);
 
 /* After the worker's end: frees what is left. */
 void embeddings_finish(struct embeddings_list *list);

@@ -10,10 +10,6 @@
 
 enum { MAX_JSON_BYTES = 1 << 20 };
 
-/* The longest that a layer is given. One of Llama 3.1 405B is 3.3e12 operations for a step of 512
- * tokens: half a minute for two slow cores, who would need an hour for the step. */
-enum { STALLED_S = 120 };
-
 static const char type_json[] = "application/json";
 
 void service_reply_json(struct http_exchange *x, const struct buf *body)
@@ -61,7 +57,7 @@ static bool is_healthy(const struct service *s, double *out_silent_s)
         worker_status(s->answers.worker, &status);
     }
     *out_silent_s = status.silent_seconds;
-    return status.silent_seconds <= STALLED_S;
+    return status.silent_seconds <= s->stall_s;
 }
 
 bool service_is_healthy(const struct service *s)
@@ -209,6 +205,9 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
         {"puna_kv_pages_in_use", "gauge", "KV pages held by sequences.", w.pages.in_use},
         {"puna_kv_pages_cached", "gauge", "KV pages held by the prefix cache alone.",
          w.pages.cached},
+        {"puna_engine_stuck", "gauge", "1 while the engine is stuck.", s->is_stuck},
+        {"puna_stalls_total", "counter", "Times that the engine was found stuck.",
+         (double)s->n_stalls},
         {"puna_log_lines_lost_total", "counter", "Lines of the log that nobody took in time.",
          (double)s->log.n_lost},
     };
@@ -252,14 +251,38 @@ void service_init(struct service *s)
                                      .n_routes = sizeof routes / sizeof routes[0],
                                      .prefixes = prefixes,
                                      .n_prefixes = sizeof prefixes / sizeof prefixes[0],
-                                     .context = s}};
+                                     .context = s},
+                          .stall_s = SERVICE_DEFAULT_STALL_S};
+}
+
+static void end_answers(struct service *s, bool only_begun, const struct error *why)
+{
+    answers_end(&s->answers, only_begun, why);
+    embeddings_end(&s->embeddings, only_begun, why);
+}
+
+/* A step that does not end takes its own requests along; what waits in the queue goes on when, and
+ * if, the engine does. */
+static void watch_engine(struct service *s)
+{
+    struct error why = {0};
+    double silent_s;
+    bool is_stuck = !is_healthy(s, &silent_s);
+    if (is_stuck && !s->is_stuck) {
+        s->n_stalls++;
+        error_set(&why, ERROR_INTERNAL, "the engine has been stuck for %.0f seconds", silent_s);
+        end_answers(s, true, &why);
+    }
+    if (is_stuck != s->is_stuck && s->warn != NULL) {
+        s->warn(is_stuck ? why.text : "the engine goes on");
+    }
+    s->is_stuck = is_stuck;
 }
 
 static void keep_alive(void *argument)
 {
     struct service *s = argument;
-    struct worker_status status;
-    worker_status(s->answers.worker, &status); /* sees whether it goes on: for answer_health */
+    watch_engine(s);
     answers_keep_alive(&s->answers);
     http_timer_start(s->alive, ANSWER_TICK_MS);
 }
@@ -380,6 +403,6 @@ void service_on_end(void *service, const struct http_exchange *x,
 
 void service_end_answers(struct service *s)
 {
-    answers_end(&s->answers);
-    embeddings_end(&s->embeddings);
+    const struct error why = {ERROR_INTERRUPTED, "the server is shutting down"};
+    end_answers(s, false, &why);
 }

@@ -12,7 +12,12 @@
 #include "serve/http_router.h"
 #include "serve/metrics.h"
 
-enum { SERVICE_MAX_NAMES = 65 };
+enum {
+    SERVICE_MAX_NAMES = 65,
+    /* A layer of Llama 3.1 405B is 3.3e12 operations for a step of 512 tokens: half a minute for
+     * two slow cores, who would need an hour for the step. */
+    SERVICE_DEFAULT_STALL_S = 120
+};
 
 /* The names that a request may call the model by: the file's own first, then the aliases. */
 struct service_model {
@@ -34,7 +39,9 @@ struct service {
     struct service_log log;
     struct metrics metrics;
     struct auth *auth; /* NULL: there are no keys */
-    bool ready;        /* the model is loaded; until then requests for it are 503 */
+    uint32_t stall_s;  /* that the engine may take for a layer of the model, or is stuck */
+    void (*warn)(const char *text); /* of the server's state; NULL: not wanted */
+    bool ready;                     /* the model is loaded; until then requests for it are 503 */
 
     /* what follows is set by service_start() */
     const struct chat_template *chat; /* NULL: the model has none that is known */
@@ -45,6 +52,8 @@ struct service {
     struct embeddings_list embeddings;
     struct rng seeds; /* for requests that name none */
     struct http_timer *alive;
+    bool is_stuck;
+    uint64_t n_stalls;
     char fingerprint[32];
 };
 

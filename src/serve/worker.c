@@ -95,6 +95,14 @@ void worker_rank(struct worker *w)
     pthread_mutex_unlock(&w->lock);
 }
 
+bool worker_has_begun(struct worker *w, const struct generation *g)
+{
+    pthread_mutex_lock(&w->lock);
+    bool has_begun = g->n_started > 0;
+    pthread_mutex_unlock(&w->lock);
+    return has_begun;
+}
+
 void worker_wake(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);

@@ -46,6 +46,10 @@ void worker_rank(struct worker *w);
 /* Makes the thread look again at cancelled and paused. */
 void worker_wake(struct worker *w);
 
+/* Whether the engine has anything to do with g yet, which is lent: it may be in the step that runs.
+ * The I/O thread. */
+bool worker_has_begun(struct worker *w, const struct generation *g);
+
 struct worker_status {
     uint32_t n_running, n_queued;    /* choices computed together; requests that wait */
     uint64_t n_prompt, n_cached;     /* tokens of prompts, and those of them that were cached */

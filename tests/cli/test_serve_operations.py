@@ -1,6 +1,7 @@
 """`puna serve` as whoever runs it meets it: metrics, the log, limits, health and the end."""
 import contextlib
 import ctypes
+import http.client
 import json
 import math
 import mmap
@@ -387,13 +388,27 @@ def stopped_threads(process):
         ptrace(PTRACE_DETACH, t)
 
 
-def test_a_server_whose_engine_is_stuck_is_not_healthy(tmp_path):
-    (tmp_path / "clock.c").write_text(CLOCK)
-    library, ahead = tmp_path / "clock.so", tmp_path / "ahead"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c"], check=True)
+def answer_of(s):
+    with s:
+        answer = http.client.HTTPResponse(s)
+        answer.begin()
+        return answer.status, answer.read().decode()
+
+
+@contextlib.contextmanager
+def server_with_clock(folder, *options):
+    """The server, and eight bytes that its monotonic clock is ahead by."""
+    (folder / "clock.c").write_text(CLOCK)
+    library, ahead = folder / "clock.so", folder / "ahead"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, folder / "clock.c"], check=True)
     ahead.write_bytes(bytes(8))
-    s = Server(env=os.environ | {"LD_PRELOAD": str(library), "CLOCK_AHEAD": str(ahead)})
-    with open(ahead, "r+b") as f, mmap.mmap(f.fileno(), 8) as seconds, start(s, LONG | {"stream": True}) as c:
+    s = Server(*options, env=os.environ | {"LD_PRELOAD": str(library), "CLOCK_AHEAD": str(ahead)})
+    with open(ahead, "r+b") as f, mmap.mmap(f.fileno(), 8) as seconds:
+        yield s, seconds
+
+
+def test_a_server_whose_engine_is_stuck_is_not_healthy(tmp_path):
+    with server_with_clock(tmp_path) as (s, seconds), start(s, LONG | {"stream": True}) as c:
         wait_until(lambda: s.metric("puna_generation_tokens_total") > 2)
 
         def health():
@@ -422,3 +437,33 @@ def test_a_server_whose_engine_is_stuck_is_not_healthy(tmp_path):
         seconds[:] = struct.pack("l", 200000)  # nothing to do is no reason, either
         assert health()[0] == 200
     assert s.stop() == (0, "")
+
+
+def test_a_stuck_step_ends_its_own_requests_and_no_others(tmp_path):
+    """Two are computed, one as a stream; one waits, and is answered when the engine goes on."""
+    short = LONG | {"max_tokens": 4, "seed": 1}
+    with server_with_clock(tmp_path, "--parallel", 2, "--stall-timeout", 600) as (s, seconds):
+        quiet = s.post("/v1/chat/completions", short)["choices"]
+        stream, whole = start(s, LONG | {"stream": True}), start(s, LONG)
+        wait_until(lambda: s.metric("puna_requests_running") == 2)
+        waits = start(s, short)
+        wait_until(lambda: s.metric("puna_requests_waiting") == 1)
+        for _ in range(20):
+            with stopped_threads(s.process):
+                try:
+                    assert s.ask("GET", "/metrics", timeout=5)[0] == 200
+                except TimeoutError:  # one was stopped within a lock
+                    continue
+                seconds[:] = struct.pack("l", 590)
+                assert s.ask("GET", "/health")[0] == 200
+                seconds[:] = struct.pack("l", 700)
+                ended, events = answer_of(whole), answer_of(stream)
+                break
+        status, text = answer_of(waits)
+        assert status == 200 and json.loads(text)["choices"] == quiet
+        assert ended[0] == 500 and "stuck for 70" in json.loads(ended[1])["error"]["message"]
+        assert events[0] == 200 and "stuck for 70" in events[1] and "[DONE]" not in events[1]
+        assert s.metric("puna_stalls_total") == 1
+        wait_until(lambda: s.is_idle() and s.metric("puna_engine_stuck") == 0)
+        code, log = s.stop()
+    assert code == 0 and re.findall(r"warning: ([a-z ]*?)(?: for \d+ seconds)?\n", log) == ["the engine has been stuck", "the engine goes on"]
