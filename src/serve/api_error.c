@@ -30,6 +30,7 @@ const struct api_error_meaning *api_error_meaning(enum api_error_kind kind)
         [API_ERROR_SERVER] = {500, "server_error", NULL},
         [API_ERROR_OVERLOADED] = {503, unavailable, "server_is_overloaded"},
         [API_ERROR_NOT_READY] = {503, unavailable, "server_not_ready"},
+        [API_ERROR_LEDGER] = {503, unavailable, "usage_not_recorded"},
         [API_ERROR_BAD_HTTP] = {400, invalid, NULL},
         [API_ERROR_ORIGIN] = {403, "permission_error", NULL},
         [API_ERROR_UNKNOWN_URL] = {404, invalid, "unknown_url"},

@@ -32,6 +32,7 @@ enum api_error_kind {
     API_ERROR_SERVER,                /* 500 */
     API_ERROR_OVERLOADED,            /* 503: no memory, or too many connections */
     API_ERROR_NOT_READY,             /* 503: starting or stopping */
+    API_ERROR_LEDGER,                /* 503: what is used cannot be written down */
     /* of HTTP */
     API_ERROR_BAD_HTTP,             /* 400: what came is no request */
     API_ERROR_ORIGIN,               /* 403: a web page that may not call */

@@ -1,0 +1,164 @@
+/* ledger_writer.c - the thread that writes rows: all that wait in one transaction, and what failed
+ * again and again. */
+#include "serve/ledger_internal.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <time.h>
+
+/* --- the file */
+
+/* A name may come to stand for another file, or none, while this thread writes to the old one, which
+ * nobody will read. */
+static bool is_in_place(const struct ledger *l)
+{
+    struct store_stamp now;
+    return store_look(l->options.path, &now, NULL) && now.device == l->place.device &&
+           now.inode == l->place.inode;
+}
+
+static void close_file(struct ledger *l)
+{
+    store_close(l->store);
+    l->store = NULL;
+}
+
+static bool open_file(struct ledger *l, struct error *e)
+{
+    l->store = store_open(&(struct store_options){.schema = &store_usage_schema,
+                                                  .path = l->options.path,
+                                                  .creates = true,
+                                                  .patience_ms = l->options.patience_ms / 2},
+                          e);
+    if (l->store != NULL && !store_look(l->options.path, &l->place, e)) {
+        close_file(l);
+    }
+    return l->store != NULL;
+}
+
+static void note(const struct ledger *l, const char *text)
+{
+    char line[ERROR_TEXT_BYTES + 160];
+    snprintf(line, sizeof line, "%s: %s", l->options.path, text);
+    l->options.note(line);
+}
+
+/* Writing a row twice makes one row: so what may have gone to a file that is not there any more is
+ * written to the one that is. */
+static bool write_rows(struct ledger *l, size_t n, struct error *e)
+{
+    enum { TRIES = 3 };
+    for (int i = 0; i < TRIES; i++) {
+        if (l->store != NULL && !is_in_place(l)) {
+            note(l, "was moved or removed; usage goes to a new file of that name");
+            close_file(l);
+        }
+        if ((l->store == NULL && !open_file(l, e)) || !store_usage_add(l->store, l->rows, n, e)) {
+            close_file(l);
+            return false;
+        }
+        if (is_in_place(l)) {
+            return true;
+        }
+    }
+    return error_set(e, ERROR_IO, "%s: is moved or removed again and again", l->options.path);
+}
+
+/* --- what came of it */
+
+/* The same trouble is noted once. */
+static void note_failure(struct ledger *l, const struct error *e)
+{
+    char line[ERROR_TEXT_BYTES + 160];
+    if (strcmp(l->why, e->text) == 0) {
+        return;
+    }
+    snprintf(l->why, sizeof l->why, "%s", e->text);
+    snprintf(line, sizeof line, "%s; until usage can be written, %s", e->text,
+             l->options.policy == LEDGER_REFUSES ? "requests are refused"
+                                                 : "it is kept in memory alone");
+    l->options.note(line);
+}
+
+static void note_recovery(struct ledger *l)
+{
+    if (l->why[0] != '\0') {
+        l->why[0] = '\0';
+        note(l, "usage is written again");
+    }
+}
+
+/* With the lock held, both. */
+static size_t take_batch(struct ledger *l)
+{
+    size_t n = 0;
+    for (struct ledger_entry *x = l->waiting.first; x != NULL && n < LEDGER_BATCH; x = x->next) {
+        x->is_being_written = true;
+        l->rows[n++] = &x->use;
+    }
+    return n;
+}
+
+static void end_batch(struct ledger *l, size_t n, bool ok)
+{
+    struct ledger_entry *x = l->waiting.first;
+    for (size_t i = 0; i < n; i++) {
+        if (ok) {
+            ledger_queue_add(&l->written, ledger_queue_take(&l->waiting));
+        } else {
+            x->is_being_written = false;
+            x = x->next;
+        }
+    }
+    l->status.is_failing = !ok;
+    l->status.n_failures += !ok;
+    l->status.n_written += ok ? n : 0;
+    l->status.n_waiting -= ok ? n : 0;
+    http_server_post(l->options.server, &l->task);
+}
+
+/* --- the loop */
+
+/* Until the next try, or the end comes. With the lock held. */
+static void pause_writing(struct ledger *l)
+{
+    uint64_t until_ns = clock_now_ns() + (uint64_t)l->options.patience_ms * 100000u;
+    bool was_stopping = l->stop_ns != 0;
+    struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};
+    while (clock_now_ns() < until_ns && was_stopping == (l->stop_ns != 0)) {
+        pthread_cond_timedwait(&l->changed, &l->lock, &until);
+    }
+}
+
+static bool goes_on(const struct ledger *l)
+{
+    uint64_t patience_ns = (uint64_t)l->options.patience_ms * 1000000u;
+    return l->stop_ns == 0 ||
+           (l->waiting.first != NULL && clock_now_ns() - l->stop_ns < patience_ns);
+}
+
+void *ledger_write(void *ledger)
+{
+    struct ledger *l = ledger;
+    pthread_mutex_lock(&l->lock);
+    while (goes_on(l)) {
+        if (l->waiting.first == NULL) {
+            pthread_cond_wait(&l->changed, &l->lock);
+            continue;
+        }
+        struct error e = {0};
+        size_t n = take_batch(l);
+        pthread_mutex_unlock(&l->lock);
+        bool ok = write_rows(l, n, &e);
+        ok ? note_recovery(l) : note_failure(l, &e);
+        pthread_mutex_lock(&l->lock);
+        end_batch(l, n, ok);
+        if (!ok) {
+            pause_writing(l);
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+    close_file(l);
+    return NULL;
+}
