@@ -115,6 +115,19 @@ bool cmd_find_store(const struct cmd_env *env, const char *option, char **out_pa
     return *out_path != NULL;
 }
 
+bool cmd_find_usage_store(const struct cmd_env *env, const char *store_option,
+                          const char *usage_option, char **out_path, struct error *e)
+{
+    char *store = NULL;
+    if (usage_option == NULL && !cmd_find_store(env, store_option, &store, e)) {
+        return false;
+    }
+    *out_path =
+        usage_option != NULL ? join(e, usage_option, "", "", "") : join(e, store, "-usage", "", "");
+    mem_free(store);
+    return *out_path != NULL;
+}
+
 bool cmd_check_origin(const char *value, struct error *e)
 {
     return http_cors_is_origin(str_from(value)) ||

@@ -55,6 +55,11 @@ bool cmd_find_model(const struct cmd_env *env, const char *model, char **out_pat
 bool cmd_find_store(const struct cmd_env *env, const char *option, char **out_path,
                     struct error *e);
 
+/* Path of the ledger of usage: usage_option's, where it is not NULL, else that of the store with
+ * "-usage" behind it. *out_path is freed with mem_free. */
+bool cmd_find_usage_store(const struct cmd_env *env, const char *store_option,
+                          const char *usage_option, char **out_path, struct error *e);
+
 /* Whether it is scheme, host and port as a browser writes them. */
 bool cmd_check_origin(const char *value, struct error *e);
 
