@@ -9,6 +9,7 @@
 #include "cmd/listening.h"
 #include "cmd/print.h"
 #include "cmd/serve_keys.h"
+#include "cmd/serve_usage.h"
 #include "cmd/service_manager.h"
 #include "cmd/session.h"
 #include "cmd/settings.h"
@@ -70,6 +71,7 @@ struct serve {
     struct serve_options options;
     struct service service;
     struct serve_keys keys;
+    struct serve_usage usage;
     struct http_server *server;
     char name[NAME_BYTES]; /* of the model: its file's, without ".gguf" */
 
@@ -450,12 +452,14 @@ static bool choose_limits(struct serve *s, struct error *e)
 static bool run(struct serve *s, struct error *e)
 {
     raise_file_limit();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of who writes it, no end */
     if (!choose_log(s, e) || !choose_limits(s, e) || !content_filter_open(&s->filter, e) ||
         !serve_keys_open(&s->keys, s->env, s->options.no_auth, e)) {
         return false;
     }
     s->service.auth = s->keys.auth;
-    if (!create_server(s, e)) {
+    if (!serve_usage_open(&s->usage, s->env, &s->keys, e) || !create_server(s, e) ||
+        !serve_usage_start(&s->usage, &s->service, s->server, tell_oddity, e)) {
         return false;
     }
     service_manager_tell(&s->manager, "STATUS=loading the model");
@@ -601,6 +605,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     api_init();
     http_options_init(&s.options.http);
     listening_init(&s.options.listening);
+    serve_usage_init(&s.usage);
     service_init(&s.service);
     s.service.warn = print_warning;
     s.service.model.n_names = 1; /* the file's own comes first, when it is known */
@@ -621,6 +626,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          NULL},
         {OPTION_FLAG, "no-auth", 0, NULL, NULL, &o->no_auth, 0, 0,
          "allow a host that other machines can reach, though\nthere are no keys", NULL},
+        OPTIONS_USAGE(s.usage),
         {OPTION_CALLS, "alias", 0, NULL, "NAME", &s.service.model, 0, 0,
          "a further name of the model; may be given many times", add_alias},
         {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
@@ -693,6 +699,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     serve_keys_unwatch(&s.keys);
     http_timer_destroy(s.watchdog);
     service_finish(&s.service);
+    serve_usage_close(&s.usage);
     http_server_destroy(s.server);
     serve_keys_close(&s.keys);
     if (s.has_chat) {

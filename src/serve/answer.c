@@ -42,6 +42,35 @@ struct api_usage answer_usage(const struct answer *a)
     return usage;
 }
 
+/* ---- its row in the ledger ---- */
+
+/* Of prompts that the engine never had nothing was computed. */
+static void fill_row(const struct answer *a, struct store_use *use)
+{
+    struct api_usage usage = answer_usage(a);
+    use->n_cached = usage.cached_tokens;
+    use->n_completion = usage.completion_tokens;
+    use->status = a->status;
+    for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
+        const struct generation_output *o = &a->taken.outputs[i];
+        bool is_first = i % a->g->n_per_prompt == 0;
+        use->n_prompt += is_first && o->began ? a->g->prompts[i / a->g->n_per_prompt].n : 0;
+        use->is_filtered = use->is_filtered || o->end == CHOICE_FILTERED;
+    }
+}
+
+/* Of one that ended before its end: nobody waits for it. */
+static void put_broken_row(struct answer *a)
+{
+    if (a->entry != NULL && a->taken.outputs[0].began) {
+        fill_row(a, &a->entry->use);
+        ledger_put(a->list->ledger, a->entry, NULL, NULL);
+    } else {
+        ledger_drop(a->list->ledger, a->entry);
+    }
+    a->entry = NULL;
+}
+
 /* ---- the end of an answer ---- */
 
 static void unlink_answer(struct answer *a)
@@ -78,26 +107,33 @@ static void client_left(void *argument)
 {
     struct answer *a = argument;
     a->x = NULL;
+    a->status = HTTP_CLIENT_LEFT;
     stop_engine(a);
 }
 
 /* Ends the exchange with an error, in the answer's own form. */
+static void tell_error(struct answer *a, const struct api_error *error)
+{
+    buf_clear(&a->out);
+    if (a->is_open) {
+        if (api_stream_error(error, &a->out, NULL)) {
+            http_stream_write(a->x, buf_str(&a->out));
+        }
+        http_stream_end(a->x);
+    } else {
+        http_reply_error(a->x, error);
+    }
+    a->x = NULL;
+}
+
 static void fail(struct answer *a, const struct error *why)
 {
     struct api_error error = {0};
     api_error_from(&error, why, NULL);
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
-    buf_clear(&a->out);
-    if (a->is_open) {
-        if (api_stream_error(&error, &a->out, NULL)) {
-            http_stream_write(a->x, buf_str(&a->out));
-        }
-        http_stream_end(a->x);
-    } else {
-        http_reply_error(a->x, &error);
-    }
-    a->x = NULL;
+    a->status = api_error_meaning(error.kind)->http_status;
+    tell_error(a, &error);
     stop_engine(a);
 }
 
@@ -196,50 +232,97 @@ static bool stream_outputs(struct answer *a, struct error *e)
             return false;
         }
     }
-    bool ends = answer_all_ended(a);
-    if (ends && a->request.generation.include_usage) {
-        struct api_usage usage = answer_usage(a);
-        if (!api_usage_event(&a->head, a->is_chat, &usage, &a->out, e)) {
-            return false;
-        }
-    }
     if (a->is_open) {
         write_events(a);
     }
-    if (ends) {
-        http_sse_done(a->x);
-        a->x = NULL;
+    if (answer_all_ended(a) && a->request.generation.include_usage) {
+        struct api_usage usage = answer_usage(a); /* told with the end */
+        return api_usage_event(&a->head, a->is_chat, &usage, &a->out, e);
     }
     return true;
 }
 
-/* ---- the way of an answer ---- */
+/* ---- the end is told when its row is written ---- */
 
-/* Passes on what was taken, and frees the answer when all is done. */
-static void deliver_taken(struct answer *a)
+/* The usage of a stream, or the whole answer, lies in a->out. */
+static void tell_end(struct answer *a)
 {
-    struct error e = {0};
-    bool ok = true;
-    if (a->x != NULL && a->taken.error.code != ERROR_NONE) {
-        e = a->taken.error;
-        ok = false;
+    if (a->is_stream) {
+        write_events(a);
+        http_sse_done(a->x);
+    } else {
+        http_reply(a->x, 200, "application/json", buf_str(&a->out));
     }
-    if (a->x != NULL && ok && a->is_stream && !a->is_open && a->taken.accepted) {
-        open_stream(a);
-    }
-    if (a->x != NULL && ok) {
-        ok = a->is_stream ? stream_outputs(a, &e) : answer_collect(a, &e);
-    }
-    if (a->x != NULL && ok && a->taken.done) {
-        ok = error_set(&e, ERROR_INTERRUPTED, "the server is shutting down");
-    }
-    if (a->x != NULL && !ok) {
-        fail(a, &e);
-    }
-    if (a->taken.done) {
+    a->x = NULL;
+}
+
+/* Frees it when both the engine and the ledger have let go of it. */
+static void release(struct answer *a)
+{
+    if (a->taken.done && !a->is_settling) {
+        put_broken_row(a);
         unlink_answer(a);
         destroy(a);
     }
+}
+
+/* The row is in the file, or will not be in time. */
+static void settled(void *argument, const struct api_error *error)
+{
+    struct answer *a = argument;
+    a->is_settling = false;
+    a->entry = NULL;
+    if (a->x != NULL && error == NULL) {
+        tell_end(a);
+    } else if (a->x != NULL) {
+        tell_error(a, error);
+    }
+    release(a);
+}
+
+/* All of it is there: its end is told when its row is written. */
+static void settle(struct answer *a)
+{
+    a->status = 200;
+    if (a->entry != NULL) {
+        fill_row(a, &a->entry->use);
+        a->is_settling = !ledger_put(a->list->ledger, a->entry, settled, a);
+    }
+    if (!a->is_settling) {
+        a->entry = NULL;
+        tell_end(a);
+    }
+}
+
+/* ---- the way of an answer ---- */
+
+/* Passes on what was taken; all_ended: it is complete. */
+static bool pass_on(struct answer *a, bool all_ended, struct error *e)
+{
+    if (a->taken.error.code != ERROR_NONE) {
+        *e = a->taken.error;
+        return false;
+    }
+    if (a->is_stream && !a->is_open && a->taken.accepted) {
+        open_stream(a);
+    }
+    return (a->is_stream ? stream_outputs(a, e) : answer_collect(a, e)) &&
+           (all_ended || !a->taken.done ||
+            error_set(e, ERROR_INTERRUPTED, "the server is shutting down"));
+}
+
+static void deliver_taken(struct answer *a)
+{
+    struct error e = {0};
+    bool all_ended = answer_all_ended(a);
+    if (a->x != NULL && !a->is_settling) {
+        if (!pass_on(a, all_ended, &e)) {
+            fail(a, &e);
+        } else if (all_ended) {
+            settle(a);
+        }
+    }
+    release(a);
 }
 
 static void deliver(void *argument)
@@ -258,10 +341,6 @@ static void outputs_wait(void *argument)
 
 static void set_head(struct answer *a)
 {
-    static uint64_t number;
-    const char *kind = a->is_chat ? "chatcmpl" : "cmpl";
-    snprintf(a->id, sizeof a->id, "%s-%llx%06llx", kind, (unsigned long long)clock_now_ns(),
-             (unsigned long long)(++number & 0xFFFFFF));
     a->head = (struct api_head){.id = str_from(a->id),
                                 .model = a->request.model,
                                 .fingerprint = a->list->fingerprint,
@@ -349,6 +428,7 @@ static void link_answer(struct answer *a)
 static void end_at_once(struct answer *a)
 {
     for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
+        a->taken.outputs[i].began = true; /* as far as it has to */
         a->taken.outputs[i].end = CHOICE_LENGTH;
     }
     a->taken.done = true;
@@ -370,23 +450,29 @@ bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answ
     if (a == NULL) {
         api_request_finish(&job->request);
         generation_destroy(job->g);
+        ledger_drop(list->ledger, job->entry);
         job->g = NULL;
+        job->entry = NULL;
         return false;
     }
     *a = (struct answer){.list = list,
                          .x = x,
                          .request = job->request,
                          .g = job->g,
+                         .entry = job->entry,
                          .truncated = job->truncated,
                          .is_chat = job->request.endpoint == API_CHAT,
                          .is_stream = job->request.generation.stream};
+    memcpy(a->id, job->id, sizeof a->id);
     job->request = (struct api_request){0};
     job->g = NULL;
+    job->entry = NULL;
     set_patience(a, job->patience_s);
     bool is_ready = prepare(a, job->max_tokens, e);
     bool computes = job->max_tokens > 0 || a->g->rows != ENGINE_NO_ROWS;
     if (!is_ready || (computes && !worker_submit(list->worker, a->g, e))) {
         job->retry_s = a->g->retry_s;
+        ledger_drop(list->ledger, a->entry);
         destroy(a);
         return false;
     }
@@ -439,7 +525,8 @@ void answers_keep_alive(struct answer_list *list)
 void answers_end(struct answer_list *list, bool only_begun, const struct error *why)
 {
     for (struct answer *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL && (!only_begun || worker_has_begun(list->worker, a->g))) {
+        if (a->x != NULL && !a->is_settling &&
+            (!only_begun || worker_has_begun(list->worker, a->g))) {
             fail(a, why);
         }
     }
@@ -454,8 +541,15 @@ void answers_finish(struct answer_list *list)
             http_on_close(a->x, NULL, NULL);
             http_on_drain(a->x, NULL, NULL);
             http_attach(a->x, NULL);
+            a->status = a->status != 0 ? a->status : HTTP_CLIENT_LEFT; /* its connection goes */
         }
-        unlink_answer(a);
-        destroy(a);
+        if (a->is_settling) {
+            ledger_forget(a->entry);
+            a->entry = NULL;
+            a->is_settling = false;
+        }
+        generation_take(a->g, &a->taken, NULL); /* of what nobody was told */
+        a->taken.done = true;
+        release(a);
     }
 }

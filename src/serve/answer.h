@@ -9,6 +9,7 @@
 #include "serve/api_answer.h"
 #include "serve/generation.h"
 #include "serve/http.h"
+#include "serve/ledger.h"
 #include "serve/worker.h"
 
 enum {
@@ -26,6 +27,7 @@ struct answer_list {
     size_t n_ends;
     struct str fingerprint;
     const struct guard *guard; /* NULL: no content filter */
+    struct ledger *ledger;     /* of the answers that have an entry */
     struct answer *first;
     uint32_t n;
 };
@@ -41,7 +43,9 @@ struct answer {
     struct generation_taken taken;
     struct http_task task; /* outputs wait */
     struct api_head head;
-    char id[48];
+    char id[API_ID_BYTES];
+    struct ledger_entry *entry; /* NULL: there will be no row of it, or it is not ours any more */
+    int status;                 /* of its row: 0 while nothing has ended it */
     struct api_truncated truncated;
     uint32_t ends[SAMPLER_MAX_ENDS]; /* the model's and stop_ids, that min_tokens holds back */
     uint64_t n_prompt;               /* tokens of all prompts */
@@ -53,23 +57,27 @@ struct answer {
     bool is_chat, is_stream;
     bool is_open; /* of a stream: its head is written */
     bool began;
+    bool is_settling; /* all is there but its row, which is waited for before its end is told */
 };
 
 /* What the service has made of a request. */
 struct answer_job {
     struct api_request request; /* a chat or a completion */
     struct generation *g;       /* with its prompts; the rest is filled in from the request */
+    char id[API_ID_BYTES];
+    struct ledger_entry *entry; /* NULL: no row of it is wanted */
     struct api_truncated truncated;
     uint32_t max_tokens;
     double patience_s; /* that the client waits from byte to byte; 0: it does not say */
     uint32_t retry_s;  /* out, with ERROR_BUSY: see generation.h */
 };
 
-/* Takes over job->request and job->g (both zeroed then), submits the work and begins the stream if
- * one was asked for: at once, unless its client has so little patience that it may be refused for
- * what it would wait; then when the engine thread has let it in, so that a refusal has its status.
- * On failure they are released, and x is the caller's to answer. ERROR_MEMORY, ERROR_BUSY. While it
- * runs the answer is what http_attached(x) gives. */
+/* Takes over job->request, job->g and job->entry (all zeroed then), submits the work and begins the
+ * stream if one was asked for: at once, unless its client has so little patience that it may be
+ * refused for what it would wait; then when the engine thread has let it in, so that a refusal has
+ * its status. Its end is told when its row is written (ledger.h). On failure they are released, and
+ * x is the caller's to answer. ERROR_MEMORY, ERROR_BUSY. While it runs the answer is what
+ * http_attached(x) gives. */
 bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answer_job *job,
                   struct error *e);
 
@@ -88,7 +96,8 @@ void answers_keep_alive(struct answer_list *list);
  * begun. */
 void answers_end(struct answer_list *list, bool only_begun, const struct error *why);
 
-/* After the worker's end: frees what is left; exchanges that still run stay without an owner. */
+/* After the worker's end: frees what is left, and hands over its rows; exchanges that still run
+ * stay without an owner. */
 void answers_finish(struct answer_list *list);
 
 #endif

@@ -41,7 +41,7 @@ bool answer_all_ended(const struct answer *a);
 
 /* ---- answer_whole.c */
 
-/* Keeps what was taken, and replies when that is all: a->x is NULL then. ERROR_MEMORY. */
+/* Keeps what was taken, and prints the answer to a->out when that is all. ERROR_MEMORY. */
 bool answer_collect(struct answer *a, struct error *e);
 
 #endif

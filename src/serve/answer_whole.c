@@ -77,7 +77,7 @@ static bool print_whole(struct answer *a, const uint32_t *chosen, uint32_t n,
                       : api_completion_print(&a->head, parts, n, &usage, &a->out, e);
 }
 
-static bool reply_whole(struct answer *a, struct error *e)
+static bool print_chosen(struct answer *a, struct error *e)
 {
     uint32_t n = a->request.generation.n, n_all = n * a->g->n_prompts;
     struct api_choice *parts = mem_alloc(n_all, sizeof *parts, "choices of an answer", e);
@@ -95,10 +95,6 @@ static bool reply_whole(struct answer *a, struct error *e)
     mem_free(tokens);
     mem_free(chosen);
     mem_free(parts);
-    if (ok) {
-        http_reply(a->x, 200, "application/json", buf_str(&a->out));
-        a->x = NULL;
-    }
     return ok;
 }
 
@@ -111,5 +107,5 @@ bool answer_collect(struct answer *a, struct error *e)
             return false;
         }
     }
-    return !answer_all_ended(a) || reply_whole(a, e);
+    return !answer_all_ended(a) || print_chosen(a, e);
 }

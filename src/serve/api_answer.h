@@ -59,6 +59,8 @@ struct api_usage {
     struct str miss_reason; /* why no more were cached; p NULL: usage has no "cache" object */
 };
 
+enum { API_ID_BYTES = 48 };
+
 /* What all events and the whole answer of one request say. */
 struct api_head {
     struct str id;    /* "chatcmpl-..." or "cmpl-..." */

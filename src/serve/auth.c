@@ -153,6 +153,16 @@ const char *auth_id(const struct auth_caller *c)
     return c->key->row.id;
 }
 
+const char *auth_owner_id(const struct auth_caller *c)
+{
+    return auth_owner_of(c->key)->row.id;
+}
+
+const char *auth_minutes_id(const struct auth_caller *c)
+{
+    return c->key->parent != NULL ? c->key->row.id : NULL;
+}
+
 /* --- how much of it */
 
 bool auth_refuse_for(struct api_error *error, double wait_s)

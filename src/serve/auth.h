@@ -79,6 +79,10 @@ uint32_t auth_max_tokens(const struct auth_caller *c);
 /* Different for each key of the store, > 0: for turns in the queue. */
 uint64_t auth_owner(const struct auth_caller *c);
 const char *auth_id(const struct auth_caller *c);
+/* Of the key of the store that it counts as. */
+const char *auth_owner_id(const struct auth_caller *c);
+/* Of its key of minutes; NULL: it came with one of the store. */
+const char *auth_minutes_id(const struct auth_caller *c);
 
 /* The fields x-ratelimit-..., as far as there are limits: calls add(to, name, value). */
 typedef void auth_header_fn(void *to, const char *name, const char *value);

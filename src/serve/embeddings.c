@@ -25,13 +25,16 @@ struct embeddings {
     struct api_request request;
     struct generation *g;
     struct generation_taken taken;
-    struct http_task task; /* outputs wait */
-    uint32_t n_done;       /* inputs whose vectors are there, as far as none before is missing */
-    uint32_t n_written;    /* inputs */
-    bool is_open;          /* the head of the answer is written */
-    uint64_t n_tokens;     /* of all inputs */
-    float *vectors;        /* (inputs, n_embd) */
-    uint64_t n_numbers;    /* of vectors, counted in the list's */
+    struct http_task task;      /* outputs wait */
+    struct ledger_entry *entry; /* NULL: there will be no row of it, or it is not ours any more */
+    int status;                 /* of its row: 0 while nothing has ended it */
+    bool is_settling;           /* all is there but its row, which is waited for */
+    uint32_t n_done;    /* inputs whose vectors are there, as far as none before is missing */
+    uint32_t n_written; /* inputs */
+    bool is_open;       /* the head of the answer is written */
+    uint64_t n_tokens;  /* of all inputs */
+    float *vectors;     /* (inputs, n_embd) */
+    uint64_t n_numbers; /* of vectors, counted in the list's */
 };
 
 static void destroy(struct embeddings *a)
@@ -44,8 +47,34 @@ static void destroy(struct embeddings *a)
     mem_free(a);
 }
 
-static void unlink_and_destroy(struct embeddings *a)
+/* Of inputs that the engine never had nothing was computed. */
+static void fill_row(const struct embeddings *a, struct store_use *use)
 {
+    use->status = a->status;
+    for (uint32_t i = 0; i < a->g->n_prompts; i++) {
+        use->n_prompt += a->taken.outputs[i].began ? a->g->prompts[i].n : 0;
+    }
+}
+
+/* Of one that ended before its end: nobody waits for it. */
+static void put_broken_row(struct embeddings *a)
+{
+    if (a->entry != NULL && a->taken.outputs[0].began) {
+        fill_row(a, &a->entry->use);
+        ledger_put(a->list->ledger, a->entry, NULL, NULL);
+    } else {
+        ledger_drop(a->list->ledger, a->entry);
+    }
+    a->entry = NULL;
+}
+
+/* When client, engine and ledger have let go of it. */
+static void release(struct embeddings *a)
+{
+    if (a->x != NULL || !a->taken.done || a->is_settling) {
+        return;
+    }
+    put_broken_row(a);
     *a->link = a->next;
     if (a->next != NULL) {
         a->next->link = a->link;
@@ -65,6 +94,7 @@ static void client_left(void *argument)
 {
     struct embeddings *a = argument;
     a->x = NULL;
+    a->status = HTTP_CLIENT_LEFT;
     stop_engine(a);
     if (a->taken.done) {
         http_server_post(a->list->server, &a->task);
@@ -107,8 +137,48 @@ static void reader_is_back(void *argument)
 {
     struct embeddings *a = argument;
     write_vectors(a);
-    if (a->x == NULL && a->taken.done) {
-        unlink_and_destroy(a);
+    release(a);
+}
+
+static void tell_error(struct embeddings *a, const struct api_error *error)
+{
+    http_reply_error(a->x, error);
+    a->x = NULL;
+}
+
+static void open_answer(struct embeddings *a)
+{
+    a->is_open = true;
+    http_on_drain(a->x, reader_is_back, a);
+    http_stream_begin(a->x, 200, "application/json");
+    write_vectors(a);
+}
+
+/* The row is in the file, or will not be in time. */
+static void settled(void *argument, const struct api_error *error)
+{
+    struct embeddings *a = argument;
+    a->is_settling = false;
+    a->entry = NULL;
+    if (a->x != NULL && error == NULL) {
+        open_answer(a);
+    } else if (a->x != NULL) {
+        tell_error(a, error);
+    }
+    release(a);
+}
+
+/* All of it is there: it is told when its row is written. */
+static void settle(struct embeddings *a)
+{
+    a->status = 200;
+    if (a->entry != NULL) {
+        fill_row(a, &a->entry->use);
+        a->is_settling = !ledger_put(a->list->ledger, a->entry, settled, a);
+    }
+    if (!a->is_settling) {
+        a->entry = NULL;
+        open_answer(a);
     }
 }
 
@@ -124,11 +194,8 @@ static void take_vectors(struct embeddings *a)
         prompt_rows_finish(rows);
         a->n_done++;
     }
-    if (a->n_done == a->g->n_prompts && !a->is_open) {
-        a->is_open = true;
-        http_on_drain(a->x, reader_is_back, a);
-        http_stream_begin(a->x, 200, "application/json");
-        write_vectors(a);
+    if (a->n_done == a->g->n_prompts && a->status == 0) {
+        settle(a);
     }
 }
 
@@ -138,8 +205,8 @@ static void fail(struct embeddings *a, const struct error *why)
     api_error_from(&error, why, NULL);
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
-    http_reply_error(a->x, &error);
-    a->x = NULL;
+    a->status = api_error_meaning(error.kind)->http_status;
+    tell_error(a, &error);
     stop_engine(a);
 }
 
@@ -155,15 +222,13 @@ static void deliver(void *argument)
     if (a->x != NULL && ok) {
         take_vectors(a);
     }
-    if (a->x != NULL && ok && a->taken.done && !a->is_open) {
+    if (a->x != NULL && ok && a->taken.done && a->status == 0) {
         ok = error_set(&e, ERROR_INTERRUPTED, "the server is shutting down");
     }
     if (a->x != NULL && !ok) {
         fail(a, &e);
     }
-    if (a->x == NULL && a->taken.done) {
-        unlink_and_destroy(a);
-    }
+    release(a);
 }
 
 /* On the engine thread. */
@@ -238,14 +303,19 @@ bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
     if (a == NULL) {
         api_request_finish(&job->request);
         generation_destroy(job->g);
+        ledger_drop(list->ledger, job->entry);
         job->g = NULL;
+        job->entry = NULL;
         return false;
     }
-    *a = (struct embeddings){.list = list, .x = x, .request = job->request, .g = job->g};
+    *a = (struct embeddings){
+        .list = list, .x = x, .request = job->request, .g = job->g, .entry = job->entry};
     job->request = (struct api_request){0};
     job->g = NULL;
+    job->entry = NULL;
     if (!prepare(a, e) || !worker_submit(list->worker, a->g, e)) {
         job->retry_s = a->g->retry_s;
+        ledger_drop(list->ledger, a->entry);
         destroy(a);
         return false;
     }
@@ -268,7 +338,8 @@ uint64_t embeddings_n_tokens(const struct embeddings *a)
 void embeddings_end(struct embeddings_list *list, bool only_begun, const struct error *why)
 {
     for (struct embeddings *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL && !a->is_open && (!only_begun || worker_has_begun(list->worker, a->g))) {
+        if (a->x != NULL && a->status == 0 &&
+            (!only_begun || worker_has_begun(list->worker, a->g))) {
             fail(a, why);
         }
     }
@@ -283,8 +354,17 @@ void embeddings_finish(struct embeddings_list *list)
             http_on_close(a->x, NULL, NULL);
             http_on_drain(a->x, NULL, NULL);
             http_attach(a->x, NULL);
+            a->status = a->status != 0 ? a->status : HTTP_CLIENT_LEFT; /* its connection goes */
+            a->x = NULL;
         }
-        unlink_and_destroy(a);
+        if (a->is_settling) {
+            ledger_forget(a->entry);
+            a->entry = NULL;
+            a->is_settling = false;
+        }
+        generation_take(a->g, &a->taken, NULL); /* of what nobody was told */
+        a->taken.done = true;
+        release(a);
     }
     buf_finish(&list->out);
 }

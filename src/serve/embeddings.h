@@ -9,6 +9,7 @@
 #include "serve/api_request.h"
 #include "serve/generation.h"
 #include "serve/http.h"
+#include "serve/ledger.h"
 #include "serve/worker.h"
 
 /* Numbers, that is inputs times n_embd: of an answer, and of all that wait, are computed or are
@@ -23,7 +24,8 @@ enum { EMBEDDINGS_MAX_VECTOR_BYTES = 64 << 20 }; /* as text */
 struct embeddings_list {
     struct http_server *server;
     struct worker *worker;
-    uint32_t n_embd; /* numbers of a vector */
+    uint32_t n_embd;       /* numbers of a vector */
+    struct ledger *ledger; /* of those that have an entry */
     struct embeddings *first;
     uint64_t n_numbers; /* of all of them */
     struct buf out;     /* the vector in hand; at most EMBEDDINGS_MAX_VECTOR_BYTES */
@@ -33,12 +35,13 @@ struct embeddings_job {
     struct api_request request;
     /* With inputs as its prompts, owner and the priority of one input; the rest is filled in. */
     struct generation *g;
-    uint32_t retry_s; /* out, with ERROR_BUSY: see generation.h */
+    struct ledger_entry *entry; /* NULL: no row of it is wanted */
+    uint32_t retry_s;           /* out, with ERROR_BUSY: see generation.h */
 };
 
-/* Takes over job->request and job->g (both zeroed then) and submits the work. On failure they are
- * released, and x is the caller's to answer. ERROR_MEMORY; ERROR_BUSY, also when there would be
- * more than EMBEDDINGS_ALL_NUMBERS. */
+/* Takes over job->request, job->g and job->entry (all zeroed then) and submits the work. The answer
+ * begins when its row is written. On failure they are released, and x is the caller's to answer.
+ * ERROR_MEMORY; ERROR_BUSY, also when there would be more than EMBEDDINGS_ALL_NUMBERS. */
 bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
                       struct embeddings_job *job, struct error *e);
 
@@ -49,7 +52,7 @@ uint64_t embeddings_n_tokens(const struct embeddings *a);
  * has begun. */
 void embeddings_end(struct embeddings_list *list, bool only_begun, const struct error *why);
 
-/* After the worker's end: frees what is left. */
+/* After the worker's end: frees what is left, and hands over its rows. */
 void embeddings_finish(struct embeddings_list *list);
 
 #endif

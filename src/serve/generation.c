@@ -81,6 +81,14 @@ void generation_accept(struct generation *g)
     unlock_and_notify(g);
 }
 
+/* Nobody need be told at once. */
+void generation_begin(struct generation *g, uint32_t i)
+{
+    pthread_mutex_lock(&g->lock);
+    g->outputs[i].began = true;
+    pthread_mutex_unlock(&g->lock);
+}
+
 void generation_start(struct generation *g, uint32_t i, uint32_t n_cached, enum prefix_end why)
 {
     pthread_mutex_lock(&g->lock);

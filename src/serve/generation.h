@@ -22,6 +22,7 @@ struct generation_output {
     uint32_t n_tokens;         /* sampled in all */
     uint32_t n_cached;         /* tokens of its prompt that were not computed for it */
     enum prefix_end cache_end; /* why not more of them */
+    bool began;                /* the engine has its prompt, of which it may compute */
     bool started;              /* the last two are known: its first token is there */
     enum choice_end end;       /* set once, with the last text */
     unsigned found;            /* categories (guard.h) that the content filter found, so far */
@@ -89,6 +90,7 @@ static inline uint32_t generation_n_choices(const struct generation *g)
 /* ---- the engine thread's side; g may be gone when generation_finish() returns ---- */
 
 void generation_accept(struct generation *g);
+void generation_begin(struct generation *g, uint32_t i);
 void generation_start(struct generation *g, uint32_t i, uint32_t n_cached, enum prefix_end why);
 
 struct generation_part {

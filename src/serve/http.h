@@ -32,9 +32,11 @@ struct http_exchange;
 
 typedef void http_handler_fn(void *context, struct http_exchange *x);
 
+enum { HTTP_CLIENT_LEFT = 499 }; /* the status of an exchange whose client left before its end */
+
 /* What became of an exchange. */
 struct http_outcome {
-    int status;          /* 499: the client left before it had the whole answer */
+    int status;          /* or HTTP_CLIENT_LEFT */
     uint64_t body_bytes; /* written of the answer's body */
     uint64_t ns;         /* from when the request was complete to now */
 };

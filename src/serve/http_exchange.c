@@ -26,9 +26,8 @@ struct http_exchange *http_exchange_create(struct http_connection *c)
 
 static void tell_end(const struct http_exchange *x)
 {
-    enum { CLIENT_LEFT = 499 };
     const struct http_options *o = &x->connection->server->options;
-    const struct http_outcome outcome = {.status = x->is_answered ? x->status : CLIENT_LEFT,
+    const struct http_outcome outcome = {.status = x->is_answered ? x->status : HTTP_CLIENT_LEFT,
                                          .body_bytes = x->body_bytes,
                                          .ns = clock_now_ns() - x->start_ns};
     if (o->on_end != NULL) {

@@ -1,6 +1,6 @@
-/* ledger.h - writes what requests used to the store (store_usage.h), a row a request, before whoever
- * asked is told the end of the answer: what a client knows of is in the file, whatever happens to
- * this program.
+/* ledger.h - what requests used goes to the store (store_usage.h), a row each, before whoever asked
+ * is told the end of the answer: what a client knows of is in the file, whatever happens to this
+ * program.
  *
  * An entry is a row to be. It is made when its request begins, so that its end cannot fail for lack
  * of memory, filled in at the end and handed over. One thread writes all that wait in one

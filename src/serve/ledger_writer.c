@@ -9,8 +9,8 @@
 
 /* --- the file */
 
-/* A name may come to stand for another file, or none, while this thread writes to the old one, which
- * nobody will read. */
+/* A name may come to stand for another file, or none, while this thread writes to the old one,
+ * which nobody will read. */
 static bool is_in_place(const struct ledger *l)
 {
     struct store_stamp now;

@@ -183,8 +183,12 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
     (void)parameter;
     const struct service *s = service;
     struct worker_status w = {0};
+    struct ledger_status usage = {0};
     if (s->ready) {
         worker_status(s->answers.worker, &w);
+    }
+    if (s->ledger != NULL) {
+        ledger_status(s->ledger, &usage);
     }
     const struct metrics_value values[] = {
         {"puna_ready", "gauge", "1 when the model is loaded.", s->ready},
@@ -210,6 +214,12 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
          (double)s->n_stalls},
         {"puna_log_lines_lost_total", "counter", "Lines of the log that nobody took in time.",
          (double)s->log.n_lost},
+        {"puna_usage_rows_total", "counter", "Rows written to the ledger of usage.",
+         (double)usage.n_written},
+        {"puna_usage_rows_waiting", "gauge", "Rows that are in memory alone.",
+         (double)usage.n_waiting},
+        {"puna_usage_failures_total", "counter", "Times that rows could not be written.",
+         (double)usage.n_failures},
     };
     struct error e = {0};
     struct buf body;
@@ -313,9 +323,12 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
                                       .worker = engine->worker,
                                       .tokenizer = engine->tokenizer,
                                       .fingerprint = str_from(s->fingerprint),
-                                      .guard = engine->guard};
-    s->embeddings = (struct embeddings_list){
-        .server = engine->server, .worker = engine->worker, .n_embd = s->api.n_embd};
+                                      .guard = engine->guard,
+                                      .ledger = s->ledger};
+    s->embeddings = (struct embeddings_list){.server = engine->server,
+                                             .worker = engine->worker,
+                                             .n_embd = s->api.n_embd,
+                                             .ledger = s->ledger};
     buf_init(&s->embeddings.out, EMBEDDINGS_MAX_VECTOR_BYTES);
     find_ends(&s->answers);
     s->alive = http_timer_create(engine->server, keep_alive, s, e);

@@ -10,6 +10,7 @@
 #include "serve/auth.h"
 #include "serve/embeddings.h"
 #include "serve/http_router.h"
+#include "serve/ledger.h"
 #include "serve/metrics.h"
 
 enum {
@@ -38,8 +39,10 @@ struct service {
     struct service_model model;
     struct service_log log;
     struct metrics metrics;
-    struct auth *auth; /* NULL: there are no keys */
-    uint32_t stall_s;  /* that the engine may take for a layer of the model, or is stuck */
+    struct auth *auth;              /* NULL: there are no keys */
+    struct ledger *ledger;          /* NULL: nobody keeps what requests used */
+    bool counts_all;                /* the ledger has requests also where no key is asked for */
+    uint32_t stall_s;               /* that the engine may take for a layer, or is stuck */
     void (*warn)(const char *text); /* of the server's state; NULL: not wanted */
     bool ready;                     /* the model is loaded; until then requests for it are 503 */
 

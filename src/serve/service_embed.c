@@ -95,12 +95,14 @@ void service_embeddings(void *service, struct http_exchange *x, struct str param
     struct embeddings_job job = {0};
     struct api_error error = {0};
     struct error e = {0};
+    char id[API_ID_BYTES];
     if (!service_check_ready(s, x)) {
         return;
     }
     bool ok = api_request_parse(API_EMBEDDING, http_body(x), &s->api, &job.request, &error) &&
               service_allow_model(s, x, job.request.model, &error) &&
-              make_job(s, x, &job, &error) && service_reserve_inputs(x, job.g, &error);
+              make_job(s, x, &job, &error) && service_reserve_inputs(x, job.g, &error) &&
+              service_begin_row(s, x, API_EMBEDDING, id, &job.entry, &error);
     if (ok && !embeddings_begin(&s->embeddings, x, &job, &e)) {
         ok = api_error_from(&error, &e, NULL);
         error.retry_s = job.retry_s;

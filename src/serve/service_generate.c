@@ -377,7 +377,8 @@ static void generate(struct service *s, struct http_exchange *x, enum api_endpoi
     struct api_options options = service_options(s, x);
     bool ok = api_request_parse(endpoint, http_body(x), &options, &job.request, &error) &&
               service_allow_model(s, x, job.request.model, &error) && make_job(s, &job, &error) &&
-              service_reserve(x, &job, &error);
+              service_reserve(x, &job, &error) &&
+              service_begin_row(s, x, endpoint, job.id, &job.entry, &error);
     job.patience_s = service_patience_of(x);
     if (ok && !answer_begin(&s->answers, x, &job, &e)) {
         ok = api_error_from(&error, &e, NULL);

@@ -23,6 +23,12 @@ http_route_fn service_ephemeral_key;
 /* service_text.c */
 http_route_fn service_tokenize, service_detokenize, service_apply_template;
 
+/* service_usage.c: the name of an answer to come, and its row in the ledger; NULL where none is
+ * wanted. False with *error, a 500 or 503, when there shall be one and cannot. */
+bool service_begin_row(const struct service *s, const struct http_exchange *x,
+                       enum api_endpoint endpoint, char out_id[API_ID_BYTES],
+                       struct ledger_entry **out, struct api_error *error);
+
 /* service_keys.c: what the key of an exchange, if it has one, allows */
 
 /* Lets it in, or answers 401, 403 or 429 and returns false. service_dismiss() is for its end, with

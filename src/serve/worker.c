@@ -184,7 +184,9 @@ static void start_choice(struct worker *w, struct generation *g, uint32_t index,
                          .max_waiting = a->max_waiting,
                          .opened_ns = clock_now_ns()};
     choice_init(&a->choice, &g->rules);
-    if (!open_choice(w, a, &e)) {
+    if (open_choice(w, a, &e)) {
+        generation_begin(g, index);
+    } else {
         fail(w, a, &e);
     }
 }

@@ -20,33 +20,32 @@ static bool is_hex(struct str s)
     return true;
 }
 
-/* out: n_digits and a NUL; n_digits is even. */
-static bool make_digits(char *out, size_t n_digits, struct error *e)
+bool secret_make_digits(char *out, size_t n, struct error *e)
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t random[SECRET_RANDOM_DIGITS / 2];
-    if (RAND_bytes(random, (int)(n_digits / 2)) != 1) {
+    if (RAND_bytes(random, (int)(n / 2)) != 1) {
         return error_set(e, ERROR_IO, "no random numbers");
     }
-    for (size_t i = 0; i < n_digits / 2; i++) {
+    for (size_t i = 0; i < n / 2; i++) {
         out[2 * i] = digits[random[i] >> 4];
         out[2 * i + 1] = digits[random[i] & 15];
     }
-    out[n_digits] = '\0';
+    out[n] = '\0';
     OPENSSL_cleanse(random, sizeof random);
     return true;
 }
 
 bool secret_make_id(char out[SECRET_ID_BYTES], struct error *e)
 {
-    return make_digits(out, SECRET_ID_DIGITS, e);
+    return secret_make_digits(out, SECRET_ID_DIGITS, e);
 }
 
 bool secret_make(enum secret_kind kind, const char id[SECRET_ID_BYTES], char out[SECRET_BYTES],
                  struct error *e)
 {
     int n = snprintf(out, SECRET_BYTES, "%s%s-", prefixes[kind], id);
-    return make_digits(out + n, SECRET_RANDOM_DIGITS, e);
+    return secret_make_digits(out + n, SECRET_RANDOM_DIGITS, e);
 }
 
 void secret_forget(char secret[SECRET_BYTES])

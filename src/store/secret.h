@@ -30,7 +30,11 @@ struct secret_hash {
     uint8_t bytes[SECRET_HASH_BYTES];
 };
 
-/* A new id. ERROR_IO when there are no random numbers. */
+/* Random digits, 4 bits each, and a NUL behind them; n is even and at most SECRET_RANDOM_DIGITS.
+ * ERROR_IO when there are no random numbers. */
+bool secret_make_digits(char *out, size_t n, struct error *e);
+
+/* A new id. ERROR_IO as above. */
 bool secret_make_id(char out[SECRET_ID_BYTES], struct error *e);
 
 /* A new secret of the key with that id. ERROR_IO as above. */

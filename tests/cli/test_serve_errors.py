@@ -403,7 +403,8 @@ def test_the_page_has_these_errors():
         (408, INVALID, "null"), (429, "rate_limit_exceeded", "rate_limit_exceeded"), (500, "server_error", "null")}
     of_keys = {(401, INVALID, "invalid_api_key"), (403, "permission_error", "missing_scope"),
                (403, INVALID, "model_not_found"), (429, "insufficient_quota", "insufficient_quota")}
-    assert told == expected | of_keys | {(501, INVALID, "null"), (505, INVALID, "null")}
+    of_usage = {(503, "service_unavailable_error", "usage_not_recorded")}
+    assert told == expected | of_keys | of_usage | {(501, INVALID, "null"), (505, INVALID, "null")}
     for _, e in BLAMED.values():
         (name,) = {row[-1] for row in rows if int(row[0]) == e.status}
         assert e.kind is getattr(openai, "APIStatusError" if name == "generic" else name)
