@@ -14,8 +14,8 @@
  * http_on_close(). None of these functions but http_server_destroy() calls a close callback: it
  * comes from the loop.
  * A client has left, too, when it closes its sending side alone (half_close: see http_options), or
- * sends more than about limits.head_bytes ahead of the answer: an end behind that cannot be
- * seen. */
+ * sends more than about 64 KiB or limits.head_bytes ahead of the answer: an end behind that cannot
+ * be seen. */
 #ifndef SERVE_HTTP_H
 #define SERVE_HTTP_H
 

@@ -5,7 +5,14 @@ enum { MAX_LINE = 256, MAX_TRAILER = 4096 };
 
 static bool refuse(struct http_problem *problem, enum api_error_kind kind, const char *text)
 {
-    *problem = (struct http_problem){kind, text};
+    *problem = (struct http_problem){.kind = kind, .text = text};
+    return false;
+}
+
+static bool refuse_size(struct http_problem *problem, const struct buf *body)
+{
+    *problem = (struct http_problem){API_ERROR_BODY_TOO_LARGE, "the body is too large", body->max,
+                                     "bytes"};
     return false;
 }
 
@@ -41,7 +48,7 @@ static bool begin_chunk(struct http_chunked *c, const struct buf *body,
         return refuse(problem, API_ERROR_BAD_HTTP, "a chunk without a size");
     }
     if (c->left > body->max - body->n) {
-        return refuse(problem, API_ERROR_BODY_TOO_LARGE, "the body is too large");
+        return refuse_size(problem, body);
     }
     c->state = c->left > 0 ? HTTP_CHUNK_DATA : HTTP_CHUNK_TRAILER;
     c->n_line = 0;
@@ -58,7 +65,7 @@ static bool feed_size(struct http_chunked *c, char byte, const struct buf *body,
     }
     if (!c->in_extension && !c->after_cr && digit >= 0) {
         if (c->left > SIZE_MAX >> 4) {
-            return refuse(problem, API_ERROR_BODY_TOO_LARGE, "the body is too large");
+            return refuse_size(problem, body);
         }
         c->left = c->left << 4 | (size_t)digit;
         c->has_digit = true;

@@ -16,6 +16,7 @@
 enum {
     LINGER_BYTES = 64 << 20,     /* of a request that was refused, still dropped */
     REFUSING_CONNECTIONS = 64,   /* beyond the limit, only to be told so */
+    READ_AT_ONCE = 64 << 10,     /* though heads are shorter */
     READ_AHEAD = 4096,           /* beyond a whole head */
     BODY_STRIDE = 256 << 10,     /* bytes of a body that have body_ms */
     PIPELINED_OUTPUT = 64 << 10, /* unread answers before another request is looked at */
@@ -178,7 +179,8 @@ static bool append_length_body(struct http_exchange *x, struct str *in,
     uint64_t left = x->head.content_length - x->body.n;
     size_t n = in->n < left ? in->n : (size_t)left;
     if (!buf_append(&x->body, (struct str){in->p, n}, NULL)) {
-        *problem = (struct http_problem){API_ERROR_OVERLOADED, "no memory for the body"};
+        *problem =
+            (struct http_problem){.kind = API_ERROR_OVERLOADED, .text = "no memory for the body"};
         return false;
     }
     *in = str_skip(*in, n);
@@ -203,9 +205,10 @@ static bool take_body(struct http_connection *c, struct http_problem *problem)
     evbuffer_drain(input, n - in.n);
     c->server->bodies_bytes += x->body.capacity - x->body_counted;
     x->body_counted = x->body.capacity;
-    if (ok && c->server->bodies_bytes > c->server->options.limits.all_bodies_bytes) {
-        *problem = (struct http_problem){API_ERROR_OVERLOADED,
-                                         "the bodies of all requests take too much memory"};
+    size_t most = c->server->options.limits.all_bodies_bytes;
+    if (ok && c->server->bodies_bytes > most) {
+        *problem = (struct http_problem){
+            API_ERROR_OVERLOADED, "the bodies of all requests take too much memory", most, "bytes"};
         return false;
     }
     return ok;
@@ -262,8 +265,8 @@ static void judge_head(struct http_connection *c)
     struct str coding = http_head_content_coding(&x->head);
     http_exchange_name(x);
     x->body_pending = x->head.has_body;
-    if (c->over_limit) {
-        refuse(c, (struct http_problem){API_ERROR_OVERLOADED, "too many connections"});
+    if (c->over_limit != NULL) {
+        refuse(c, (struct http_problem){API_ERROR_OVERLOADED, c->over_limit, c->most, "at once"});
     } else if (http_cors_is_preflight(&x->head)) {
         http_reply(x, 204, NULL, (struct str){NULL, 0});
     } else if (http_cors_is_refused(&(struct http_cors){o->origins, o->n_origins}, &x->head)) {
@@ -273,7 +276,8 @@ static void judge_head(struct http_connection *c)
     } else if (x->head.has_body && coding.p != NULL) {
         refuse_coding(x, coding);
     } else if (x->head.content_length > o->limits.body_bytes) {
-        refuse(c, (struct http_problem){API_ERROR_BODY_TOO_LARGE, "the body is too large"});
+        refuse(c, (struct http_problem){API_ERROR_BODY_TOO_LARGE, "the body is too large",
+                                        o->limits.body_bytes, "bytes"});
     } else {
         if (o->on_head != NULL) {
             o->on_head(o->context, x);
@@ -312,7 +316,8 @@ static void take_head(struct http_connection *c)
 static void skip_line(struct http_connection *c)
 {
     if (c->skipped_line) {
-        refuse(c, (struct http_problem){API_ERROR_BAD_HTTP, "empty lines in place of a request"});
+        refuse(c, (struct http_problem){.kind = API_ERROR_BAD_HTTP,
+                                        .text = "empty lines in place of a request"});
         return;
     }
     evbuffer_drain(bufferevent_get_input(c->bev), 2);
@@ -390,7 +395,8 @@ static void on_resume(evutil_socket_t fd, short what, void *argument)
 
 static size_t most_input(const struct http_connection *c)
 {
-    return c->server->options.limits.head_bytes + READ_AHEAD;
+    size_t head = c->server->options.limits.head_bytes;
+    return (head > READ_AT_ONCE ? head : READ_AT_ONCE) + READ_AHEAD;
 }
 
 static void on_readable(struct bufferevent *bev, void *argument)
@@ -456,8 +462,9 @@ static void refuse_plainly(struct http_connection *c)
     c->bev = plain;
     c->is_tls = c->is_shaking = false;
     listen_to_events(c);
-    refuse(c, (struct http_problem){API_ERROR_BAD_HTTP,
-                                    "this port speaks TLS: the address begins with https://"});
+    refuse(c,
+           (struct http_problem){.kind = API_ERROR_BAD_HTTP,
+                                 .text = "this port speaks TLS: the address begins with https://"});
 }
 
 static void on_event(struct bufferevent *bev, short what, void *argument)
@@ -486,23 +493,31 @@ static void listen_to_events(struct http_connection *c)
     bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
 
+static void refuse_late(struct http_connection *c, const char *text, uint32_t ms, const char *of)
+{
+    char unit[64];
+    bool is_whole = ms % 1000 == 0;
+    snprintf(unit, sizeof unit, "%s%s", is_whole ? "seconds" : "milliseconds", of);
+    refuse(c, (struct http_problem){API_ERROR_TIMEOUT, text, is_whole ? ms / 1000 : ms, unit});
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
     struct http_connection *c = argument;
+    const struct http_limits *limits = &c->server->options.limits;
     switch (c->state) {
     case HTTP_READING_HEAD:
         if (input_bytes(c) == 0) {
             http_connection_destroy(c);
         } else {
-            refuse(c, (struct http_problem){API_ERROR_TIMEOUT,
-                                            "the request's head did not come in time"});
+            refuse_late(c, "the request's head did not come in time", limits->head_ms, "");
         }
         break;
     case HTTP_READING_BODY:
-        refuse(c,
-               (struct http_problem){API_ERROR_TIMEOUT, "the request's body did not come in time"});
+        refuse_late(c, "the request's body did not come in time", limits->body_ms,
+                    " for every 256 KiB");
         break;
     case HTTP_LINGERING:
         http_connection_destroy(c);
@@ -546,14 +561,20 @@ static bool same_client(const struct sockaddr_storage *a, const struct sockaddr_
            ((const struct sockaddr_in *)b)->sin_addr.s_addr;
 }
 
-static bool is_over_limit(const struct http_connection *c)
+static void check_limits(struct http_connection *c)
 {
     const struct http_limits *limits = &c->server->options.limits;
     uint32_t n_same = 0;
     for (const struct http_connection *o = c->server->connections; o != NULL; o = o->next) {
         n_same += same_client(&c->address, &o->address);
     }
-    return c->server->n_connections >= limits->connections || n_same >= limits->per_address;
+    if (c->server->n_connections >= limits->connections) {
+        c->over_limit = "too many connections";
+        c->most = limits->connections;
+    } else if (n_same >= limits->per_address) {
+        c->over_limit = "too many connections from one address";
+        c->most = limits->per_address;
+    }
 }
 
 /* What cannot be set is left: these make things better, not right. */
@@ -613,7 +634,7 @@ void http_connection_create(struct http_server *s, evutil_socket_t fd,
         http_connection_destroy(c);
         return;
     }
-    c->over_limit = is_over_limit(c);
+    check_limits(c);
     link_connection(c);
     listen_to_events(c);
     begin_head(c);

@@ -332,7 +332,12 @@ void http_exchange_refuse(struct http_exchange *x, struct http_problem problem)
         http_exchange_name(x);
     }
     x->body_pending = true; /* whatever follows cannot be made sense of: closes */
-    api_error_set(&error, problem.kind, NULL, "%s", problem.text);
+    if (problem.unit != NULL) {
+        api_error_set(&error, problem.kind, NULL, "%s: %llu %s at most", problem.text,
+                      (unsigned long long)problem.most, problem.unit);
+    } else {
+        api_error_set(&error, problem.kind, NULL, "%s", problem.text);
+    }
     http_reply_error(x, &error);
 }
 

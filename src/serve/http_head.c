@@ -5,7 +5,7 @@
 
 static bool refuse(struct http_problem *problem, enum api_error_kind kind, const char *text)
 {
-    *problem = (struct http_problem){kind, text};
+    *problem = (struct http_problem){.kind = kind, .text = text};
     return false;
 }
 
@@ -53,12 +53,17 @@ bool http_is_token(struct str s)
 /* Room in the first line for what is not the target. */
 enum { AROUND_TARGET = 64 };
 
-static enum http_scan_result too_long(const struct http_scan *scan, struct http_problem *problem)
+static enum http_scan_result too_long(const struct http_scan *scan, size_t max_head,
+                                      size_t max_target, struct http_problem *problem)
 {
+    size_t max_line = max_target + AROUND_TARGET;
     if (scan->past_first_line) {
-        refuse(problem, API_ERROR_HEAD_TOO_LARGE, "the header fields are too large");
+        *problem =
+            (struct http_problem){API_ERROR_HEAD_TOO_LARGE, "the header fields are too large",
+                                  max_head, "bytes of request line and fields"};
     } else {
-        refuse(problem, API_ERROR_URL_TOO_LONG, "the request line is too long");
+        *problem = (struct http_problem){API_ERROR_URL_TOO_LONG, "the request line is too long",
+                                         max_line < max_head ? max_line : max_head, "bytes"};
     }
     return HTTP_SCAN_BAD;
 }
@@ -70,7 +75,7 @@ enum http_scan_result http_head_scan(struct http_scan *scan, struct str bytes, s
         unsigned char c = (unsigned char)bytes.p[scan->at];
         if (scan->at >= max_head ||
             (!scan->past_first_line && scan->at >= max_target + AROUND_TARGET)) {
-            return too_long(scan, problem);
+            return too_long(scan, max_head, max_target, problem);
         }
         if (c == '\r') {
             if (scan->at + 1 == bytes.n) {
@@ -80,6 +85,9 @@ enum http_scan_result http_head_scan(struct http_scan *scan, struct str bytes, s
                 refuse(problem, API_ERROR_BAD_HTTP,
                        "a carriage return without a line feed after it");
                 return HTTP_SCAN_BAD;
+            }
+            if (scan->at + 1 >= max_head) {
+                return too_long(scan, max_head, max_target, problem);
             }
             bool is_empty = scan->at == scan->line_start;
             scan->at++; /* on the line feed */
@@ -223,7 +231,9 @@ static bool parse_request_line(char *line, size_t n, size_t max_target, struct h
         return false;
     }
     if ((size_t)(version - target - 1) > max_target) {
-        return refuse(problem, API_ERROR_URL_TOO_LONG, "the request target is too long");
+        *problem = (struct http_problem){API_ERROR_URL_TOO_LONG, "the request target is too long",
+                                         max_target, "bytes"};
+        return false;
     }
     return parse_target(target + 1, version, out, problem);
 }

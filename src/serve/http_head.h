@@ -7,10 +7,13 @@
 
 enum { HTTP_MAX_FIELDS = 100 };
 
-/* Why a request is refused: what kind of error, and one sentence, a literal. */
+/* Why a request is refused: what kind of error, and one sentence, a literal. Where a limit is met,
+ * `most` of `unit` is what is allowed: "the body is too large: 1024 bytes at most". */
 struct http_problem {
     enum api_error_kind kind;
     const char *text;
+    uint64_t most;
+    const char *unit; /* NULL: no limit was met */
 };
 
 struct http_field {

@@ -87,11 +87,12 @@ struct http_connection {
     struct http_scan scan;
     struct sockaddr_storage address;
     char peer[HTTP_PEER_BYTES];
+    const char *over_limit;   /* accepted only to be told this; NULL: within the limits */
+    uint32_t most;            /* that may be connected, with over_limit */
     uint64_t n_next_deadline; /* bytes of the body at which its time starts anew */
     size_t n_lingered;
     bool is_tls;
     bool is_shaking;   /* hands: the handshake of TLS is under way */
-    bool over_limit;   /* accepted only to be told that there are too many */
     bool eof;          /* the client closed its sending side */
     bool skipped_line; /* the one empty line that may come before a request */
     bool half_written; /* pending was above HTTP_STREAM_LOW: http_on_drain is due */

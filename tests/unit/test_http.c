@@ -447,13 +447,17 @@ static void what_passes_a_limit_is_refused_with_its_status(void **state)
     };
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(ask(&t, too_large[i], text, sizeof text), 413);
-        assert_non_null(strstr(text, "{\"error\":{\"message\":\"the body is too large\",\"type\":"
-                                     "\"invalid_request_error\",\"param\":null,\"code\":null}}"));
+        assert_non_null(
+            strstr(text, "{\"error\":{\"message\":\"the body is too large: 10 bytes at most\","
+                         "\"type\":"
+                         "\"invalid_request_error\",\"param\":null,\"code\":null}}"));
     }
     snprintf(request, sizeof request, "GET /%0*d HTTP/1.1\r\nHost: a\r\n\r\n", 100, 0);
     assert_int_equal(ask(&t, request, text, sizeof text), 414);
+    assert_non_null(strstr(text, "the request target is too long: 100 bytes at most"));
     snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: a\r\nX: %0*d\r\n\r\n", 1000, 0);
     assert_int_equal(ask(&t, request, text, sizeof text), 431);
+    assert_non_null(strstr(text, "too large: 1000 bytes of request line and fields at most"));
     stop(&t);
     assert_int_equal(t.n_handled, 0);
 }
@@ -499,7 +503,8 @@ static void connections_are_counted(void **state)
         send_text(second, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
         receive(second, text, sizeof text, "\r\n\r\n", 1);
         assert_int_equal(ask(&t, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", text, sizeof text), 503);
-        assert_non_null(strstr(text, "too many connections"));
+        assert_non_null(strstr(text, each ? "too many connections from one address: 2 at once"
+                                          : "too many connections: 2 at once at most"));
         assert_non_null(strstr(text, "Retry-After: 1\r\n"));
         close(first);
         bool again = false; /* the server sees the end of the first a little later */
@@ -521,6 +526,7 @@ static void what_does_not_come_in_time_is_refused(void **state)
     o.limits.head_ms = o.limits.body_ms = o.limits.idle_ms = 100;
     start(&t, &o);
     assert_int_equal(ask(&t, "GET / HT", text, sizeof text), 408);
+    assert_non_null(strstr(text, "head did not come in time: 100 milliseconds at most"));
     assert_int_equal(
         ask(&t, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx", text, sizeof text),
         408);

@@ -254,6 +254,13 @@ static void what_is_too_long_has_a_status_of_its_own(void **state)
     n = snprintf(bytes, sizeof bytes, G "X: %0*d\r\n\r\n", MAX_HEAD, 0);
     assert_int_equal(read_head((struct str){bytes, (size_t)n}, &block, &head), 431);
     free(block);
+    for (int more = 0; more < 2; more++) { /* to the byte */
+        int n_digits = MAX_HEAD - (int)strlen(G "X: \r\n\r\n") + more;
+        n = snprintf(bytes, sizeof bytes, G "X: %0*d\r\n\r\n", n_digits, 0);
+        assert_int_equal(n, MAX_HEAD + more);
+        assert_int_equal(read_head((struct str){bytes, (size_t)n}, &block, &head), more ? 431 : 0);
+        free(block);
+    }
     n = snprintf(bytes, sizeof bytes, G);
     for (int i = 0; i < HTTP_MAX_FIELDS; i++) {
         n += snprintf(bytes + n, sizeof bytes - (size_t)n, "X: %d\r\n", i);
