@@ -87,13 +87,31 @@ bool queue_check_patience(struct generation *g, double turn_s, double prompt_s, 
                      turn_s, prompt_s, g->patience_s);
 }
 
+static bool check_room(const struct queue *q, struct generation *g,
+                       const struct estimate_load *load, struct error *e)
+{
+    uint32_t n_own = 0;
+    for (const struct generation *o = q->first; g->owner != 0 && o != NULL; o = o->next) {
+        n_own += o->owner == g->owner;
+    }
+    bool is_owners = n_own > 0 && n_own >= q->max_per_owner;
+    if (q->n < q->max && !is_owners) {
+        return true;
+    }
+    g->retry_s = estimate_retry_s(estimate_wait_s(load, 0));
+    return is_owners
+               ? error_set(e, ERROR_BUSY,
+                           "%u requests of this key are waiting already, the most that may", n_own)
+               : error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may",
+                           q->n);
+}
+
 bool queue_add(struct queue *q, struct generation *g, const struct estimate_load *load,
                struct error *e)
 {
     struct queue_ahead ahead = {0};
-    if (q->n == q->max) {
-        g->retry_s = estimate_retry_s(estimate_wait_s(load, 0));
-        return error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may", q->n);
+    if (!check_room(q, g, load, e)) {
+        return false;
     }
     const struct generation *behind = *find_place(q, g);
     for (const struct generation *o = q->first; o != behind; o = o->next) {

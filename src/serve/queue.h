@@ -17,13 +17,15 @@
 struct queue {
     struct generation *first;
     uint32_t n, max;
+    uint32_t max_per_owner; /* of those that have one */
 };
 
 /* Choices of g that have no place yet. */
 uint32_t queue_n_choices(const struct generation *g);
 
 /* Puts g where its turn is. ERROR_BUSY, with g->retry_s set and the queue as it was,
- * when max requests wait or when g's turn alone comes too late for it. */
+ * when max requests wait, max_per_owner of g's owner, or when g's turn alone comes too late for
+ * it. */
 bool queue_add(struct queue *q, struct generation *g, const struct estimate_load *load,
                struct error *e);
 

@@ -621,6 +621,8 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     w->model = m;
     w->metrics = options->metrics;
     w->queue.max = options->max_queue > 0 ? options->max_queue : WORKER_DEFAULT_QUEUE;
+    w->queue.max_per_owner =
+        options->max_per_owner > 0 ? options->max_per_owner : (w->queue.max + 1) / 2;
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);

@@ -18,6 +18,7 @@ struct worker;
 struct worker_options {
     struct engine_options engine;
     uint32_t max_queue;      /* requests that may wait; 0: WORKER_DEFAULT_QUEUE */
+    uint32_t max_per_owner;  /* of them, of one owner; 0: half of them */
     struct metrics *metrics; /* what is observed goes here; must outlive the worker */
 };
 
@@ -33,10 +34,10 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
 void worker_destroy(struct worker *w);
 
 /* Puts g into the queue and lends it to the engine thread until it is `done`. False, with g still
- * the caller's, when the queue is full (ERROR_BUSY, naming the number that wait), or when the wait
- * for its turn alone is estimated (estimate.h) to be longer than g->patience_s (ERROR_BUSY, naming
- * both); g->retry_s is set then. One whose turn and prompt together would take too long fails in
- * the same way later, before anything of it is computed. */
+ * the caller's, when the queue is full, or its owner's part of it (ERROR_BUSY, naming the number
+ * that wait), or when the wait for its turn alone is estimated (estimate.h) to be longer than
+ * g->patience_s (ERROR_BUSY, naming both); g->retry_s is set then. One whose turn and prompt
+ * together would take too long fails in the same way later, before anything of it is computed. */
 bool worker_submit(struct worker *w, struct generation *g, struct error *e);
 
 /* Sets position and turn_s of all that wait; does not touch those that do not. Costs a walk along

@@ -30,7 +30,7 @@ static struct generation *come(struct world *w, char name, uint32_t n_choices, i
     assert_true(g != NULL && w->n < MOST);
     g->priority = priority;
     g->owner = next_owner;
-    w->queue.max = MOST;
+    w->queue.max = w->queue.max_per_owner = MOST;
     assert_true(queue_add(&w->queue, g, &load, NULL));
     w->all[w->n] = g;
     w->name[w->n++] = name;
@@ -232,6 +232,34 @@ static void a_hundred_requests_delay_another_owners_only_one_by_one(void **state
     leave(&w);
 }
 
+static void an_owner_has_its_part_of_the_queue_and_others_have_the_rest(void **state)
+{
+    (void)state;
+    const struct estimate_load load = {.n_places = 1, .n_held = 1, .hold_s = 10.0};
+    struct world w = {0};
+    struct error e = {0};
+    come_of(&w, 'A', 3); /* one request, whatever its choices */
+    come_of(&w, 'A', 1);
+    struct generation *third = generation_create(1, 1, NULL);
+    assert_non_null(third);
+    third->owner = 'A';
+    w.queue.max_per_owner = 2;
+    assert_false(queue_add(&w.queue, third, &load, &e));
+    assert_int_equal(e.code, ERROR_BUSY);
+    assert_string_equal(e.text, "2 requests of this key are waiting already, the most that may");
+    assert_int_equal(third->retry_s, 10);
+    third->owner = 'B';
+    assert_true(queue_add(&w.queue, third, &load, &e));
+    queue_remove(&w.queue, third);
+    third->owner = 0; /* without a key: nobody's part */
+    w.queue.max_per_owner = 1;
+    assert_true(queue_add(&w.queue, third, &load, &e));
+    queue_remove(&w.queue, third);
+    generation_destroy(third);
+    assert_string_equal(give(&w, 99), "AAAA");
+    leave(&w);
+}
+
 static void owners_take_turns_and_within_an_owner_its_requests(void **state)
 {
     (void)state;
@@ -352,6 +380,7 @@ int main(void)
         cmocka_unit_test(estimates_are_what_comes),
         cmocka_unit_test(a_full_queue_and_a_short_patience_change_nothing),
         cmocka_unit_test(a_hundred_requests_delay_another_owners_only_one_by_one),
+        cmocka_unit_test(an_owner_has_its_part_of_the_queue_and_others_have_the_rest),
         cmocka_unit_test(owners_take_turns_and_within_an_owner_its_requests),
         cmocka_unit_test(the_round_of_who_leaves_is_for_who_comes),
         cmocka_unit_test(nobody_waits_for_more_of_another_than_of_his_own_and_two),
