@@ -22,6 +22,7 @@ void buf_finish(struct buf *b)
 bool buf_reserve(struct buf *b, size_t n_more, struct error *e)
 {
     if (n_more > b->max || b->n > b->max - n_more) {
+        b->is_full = true;
         return error_set(e, ERROR_MEMORY,
                          "buffer of at most %zu bytes would need %zu more than its %zu", b->max,
                          n_more, b->n);

@@ -11,6 +11,7 @@ struct buf {
     size_t n;
     size_t capacity;
     size_t max;
+    bool is_full; /* something was not appended for max, and not for lack of memory */
 };
 
 /* Empty buffer; allocates nothing yet. */

@@ -11,6 +11,7 @@
 #include "cmd/serve_keys.h"
 #include "cmd/serve_usage.h"
 #include "cmd/service_manager.h"
+#include "cmd/serving_limits.h"
 #include "cmd/session.h"
 #include "cmd/settings.h"
 #include "engine/spill.h"
@@ -37,24 +38,19 @@ enum {
     DEFAULT_BATCH = 512,
     DEFAULT_DRAIN_S = 30,
     LAST_WORDS_MS = 2000, /* for clients to take the errors that end their answers */
-    MOST_FILES = 65536,
+    MOST_FILES = SERVING_MOST_CONNECTIONS,
     NAME_BYTES = 256,
     MOST_ORIGINS = 64
 };
-
-/* Below that not even a question with a model's name of some length would fit. */
-static const uint64_t least_body_bytes = 1024;
-static const uint64_t most_body_bytes = (uint64_t)4 << 30;
 
 struct serve_options {
     struct options_model model;
     struct http_options http;
     struct listening listening;
+    struct serving_limits limits;
     uint32_t parallel;        /* sequences at once */
-    uint32_t queue;           /* requests that wait */
     uint32_t draft_max;       /* guesses of a step */
     uint32_t drain_s;         /* that answers under way have after a signal */
-    const char *max_body;     /* size; NULL: the default */
     const char *log;          /* "text", "json" or "none" */
     const char *kv_size;      /* of the memory for keys and values; NULL: see kv_bytes() */
     const char *prefix_dir;   /* where prefixes are kept on disk; NULL: nowhere */
@@ -202,7 +198,8 @@ static bool start_worker(struct serve *s, struct error *e)
                    .kv_type = session->kv_type,
                    .prefix_pages = s->options.no_prefix_cache ? 0 : UINT32_MAX,
                    .spill = s->spill.folder != NULL ? &s->spill : NULL},
-        .max_queue = s->options.queue,
+        .max_queue = s->options.limits.queue,
+        .max_per_owner = s->options.limits.queue_per_key,
         .metrics = &s->service.metrics};
     if (!choose_kv_bytes(s, &options.engine.kv_bytes, e)) {
         return false;
@@ -219,6 +216,7 @@ static bool start_service(struct serve *s, struct error *e)
                                     .tokenizer = s->session.tokenizer,
                                     .guard = s->filter.is_on ? &s->filter.guard : NULL,
                                     .n_ctx = s->session.n_ctx,
+                                    .limits = s->options.limits.service,
                                     .pooling = s->options.pooling,
                                     .digest = digest(s)};
     s->has_chat =
@@ -430,30 +428,13 @@ static bool create_server(struct serve *s, struct error *e)
            http_server_on_signal(s->server, SIGTERM, on_signal, s, e);
 }
 
-/* Of all bodies together as many bytes as of 16 may come, and half of the connections from one
- * address. */
-static bool choose_limits(struct serve *s, struct error *e)
-{
-    struct http_limits *limits = &s->options.http.limits;
-    uint64_t bytes = limits->body_bytes;
-    if (s->options.max_body != NULL && (!options_parse_size(s->options.max_body, &bytes, e) ||
-                                        bytes < least_body_bytes || bytes > most_body_bytes)) {
-        return e->code != ERROR_NONE
-                   ? error_prefix(e, "option --max-body")
-                   : error_set(e, ERROR_USAGE, "option --max-body: '%s' is not from 1K to 4G",
-                               s->options.max_body);
-    }
-    limits->body_bytes = (size_t)bytes;
-    limits->all_bodies_bytes = (size_t)bytes * 16;
-    limits->per_address = (limits->connections + 1) / 2;
-    return true;
-}
-
 static bool run(struct serve *s, struct error *e)
 {
     raise_file_limit();
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of who writes it, no end */
-    if (!choose_log(s, e) || !choose_limits(s, e) || !content_filter_open(&s->filter, e) ||
+    if (!choose_log(s, e) ||
+        !serving_limits_choose(&s->options.limits, &s->options.http.limits, e) ||
+        !content_filter_open(&s->filter, e) ||
         !serve_keys_open(&s->keys, s->env, s->options.no_auth, e)) {
         return false;
     }
@@ -598,7 +579,6 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
                        .options.model.batch = DEFAULT_BATCH,
                        .options.model.stop = &s.stop,
                        .options.parallel = 8,
-                       .options.queue = WORKER_DEFAULT_QUEUE,
                        .options.drain_s = DEFAULT_DRAIN_S,
                        .options.log = "text",
                        .options.draft_max = ENGINE_DEFAULT_GUESSES};
@@ -606,6 +586,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     http_options_init(&s.options.http);
     listening_init(&s.options.listening);
     serve_usage_init(&s.usage);
+    serving_limits_init(&s.options.limits, &s.options.http.limits);
     service_init(&s.service);
     s.service.warn = print_warning;
     s.service.model.n_names = 1; /* the file's own comes first, when it is known */
@@ -631,12 +612,6 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "a further name of the model; may be given many times", add_alias},
         {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
          "sequences computed together (default: 8)", NULL},
-        {OPTION_U32, "queue", 0, NULL, "N", &o->queue, 1, 1 << 20,
-         "requests that may wait; more are refused (default: 64)", NULL},
-        {OPTION_U32, "max-connections", 0, NULL, "N", &o->http.limits.connections, 1, MOST_FILES,
-         "clients at once, half of them from one address\n(default: 4096)", NULL},
-        {OPTION_TEXT, "max-body", 0, NULL, "SIZE", &o->max_body, 0, 0,
-         "bytes of a request's body, 1K to 4G (default: 16M)", NULL},
         {OPTION_CALLS, "cors-origin", 0, NULL, "ORIGIN", o, 0, 0,
          "pages of this origin may call, and no others; may be given\nmany times (default: all "
          "pages may)",
@@ -676,6 +651,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "what the vector of a text is, if a request for embeddings\ndoes not say: 'mean' of its "
          "tokens' hidden states or the\n'last' one (default: mean)",
          set_pooling},
+        OPTIONS_SERVING_LIMITS(o->limits),
         OPTIONS_MODEL(o->model, "512"),
         OPTIONS_CACHE(o->model),
     };

@@ -395,10 +395,11 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
 static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
 {
     uint32_t n = generation_n_choices(a->g);
-    buf_init(&a->out, ANSWER_MAX_BYTES);
+    size_t max_bytes = a->is_stream ? ANSWER_MAX_DELIVERY : a->list->max_bytes;
+    buf_init(&a->out, max_bytes);
     a->choices = mem_alloc(n, sizeof *a->choices, "choices of an answer", e);
     for (uint32_t i = 0; a->choices != NULL && i < n; i++) {
-        buf_init(&a->choices[i].text, ANSWER_MAX_BYTES);
+        buf_init(&a->choices[i].text, max_bytes);
     }
     for (uint32_t i = 0; i < a->g->n_prompts; i++) {
         a->n_prompt += a->g->prompts[i].n;

@@ -13,10 +13,11 @@
 #include "serve/worker.h"
 
 enum {
-    ANSWER_MAX_ENDS = 64,       /* of a model */
-    ANSWER_MAX_BYTES = 64 << 20 /* of an answer that is sent as a whole, and of one delivery */
+    ANSWER_MAX_ENDS = 64,          /* of a model */
+    ANSWER_MAX_DELIVERY = 64 << 20 /* bytes that a stream gets at once */
 };
 _Static_assert(ANSWER_MAX_ENDS + API_MAX_STOP_IDS <= SAMPLER_MAX_ENDS, "all are held back at once");
+_Static_assert((int)API_MAX_STOPS <= (int)STOP_MAX_STRINGS, "all are looked for at once");
 
 /* What all answers of a server have in common; must outlive them. */
 struct answer_list {
@@ -25,6 +26,7 @@ struct answer_list {
     const struct tokenizer *tokenizer;
     uint32_t ends[ANSWER_MAX_ENDS]; /* (n_ends) tokens that end a turn */
     size_t n_ends;
+    size_t max_bytes; /* of an answer that is sent as a whole */
     struct str fingerprint;
     const struct guard *guard; /* NULL: no content filter */
     struct ledger *ledger;     /* of the answers that have an entry */
@@ -67,6 +69,7 @@ struct answer_job {
     char id[API_ID_BYTES];
     struct ledger_entry *entry; /* NULL: no row of it is wanted */
     struct api_truncated truncated;
+    uint32_t most_tokens; /* of an answer whose length the request leaves open */
     uint32_t max_tokens;
     double patience_s; /* that the client waits from byte to byte; 0: it does not say */
     uint32_t retry_s;  /* out, with ERROR_BUSY: see generation.h */

@@ -98,14 +98,26 @@ static bool print_chosen(struct answer *a, struct error *e)
     return ok;
 }
 
+/* That it would be so long was not foreseen, and it is no lack of memory. */
+static bool fail_length(const struct answer *a, struct error *e)
+{
+    bool is_full = a->out.is_full;
+    for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
+        is_full = is_full || a->choices[i].text.is_full;
+    }
+    return is_full && error_set(e, ERROR_USAGE,
+                                "the answer takes more than %zu bytes, the most without stream",
+                                a->list->max_bytes);
+}
+
 bool answer_collect(struct answer *a, struct error *e)
 {
     for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
         const struct generation_output *o = &a->taken.outputs[i];
         if (!buf_append(&a->choices[i].text, buf_str(&o->text), e) ||
             !keep_logprobs(&a->choices[i], o, e)) {
-            return false;
+            return fail_length(a, e);
         }
     }
-    return !answer_all_ended(a) || print_chosen(a, e);
+    return !answer_all_ended(a) || print_chosen(a, e) || fail_length(a, e);
 }

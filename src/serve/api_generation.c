@@ -3,6 +3,18 @@
 
 #include <math.h>
 
+void api_limits_default(struct api_limits *out)
+{
+    *out = (struct api_limits){.depth = 64,
+                               .containers = 65536,
+                               .values = 1 << 20,
+                               .messages = 4096,
+                               .tokens = API_TO_CONTEXT_END,
+                               .stops = 4,
+                               .logit_bias = SAMPLER_MAX_BIASES,
+                               .n = 16};
+}
+
 void api_options_default(struct api_options *out)
 {
     *out = (struct api_options){
@@ -14,11 +26,11 @@ void api_options_default(struct api_options *out)
                     .answer_only = true},
         .chat_max_tokens = API_TO_CONTEXT_END,
         .completion_max_tokens = 16,
-        .max_n = 16,
         .max_prompts = 128,
         .least_priority = INT32_MIN,
         .most_tokens = API_TO_CONTEXT_END,
     };
+    api_limits_default(&out->limits);
 }
 
 void api_generation_default(struct api_generation *g, const struct api_options *o)
@@ -68,7 +80,7 @@ static bool read_seed(struct api_reader *r, const json_t *v)
 static bool read_n(struct api_reader *r, const json_t *v)
 {
     int64_t n = 0;
-    if (!api_read_int(r, v, 1, r->options->max_n, &n)) {
+    if (!api_read_int(r, v, 1, r->options->limits.n, &n)) {
         return false;
     }
     generation(r)->n = (uint32_t)n;
@@ -117,9 +129,9 @@ static bool read_logit_bias(struct api_reader *r, const json_t *v)
         return false;
     }
     size_t n = json_object_size(v);
-    if (n > API_MAX_BIASES) {
-        return api_fail(r, API_ERROR_INVALID_VALUE, "has %zu entries, expected at most %d", n,
-                        (int)API_MAX_BIASES);
+    if (n > r->options->limits.logit_bias) {
+        return api_fail(r, API_ERROR_INVALID_VALUE, "has %zu entries, expected at most %u", n,
+                        r->options->limits.logit_bias);
     }
     struct sampler_bias *biases = api_alloc(r, n, sizeof *biases);
     if (biases == NULL) {
@@ -158,12 +170,13 @@ static bool read_stop(struct api_reader *r, const json_t *v)
 {
     if (!json_is_string(v) && !json_is_array(v)) {
         return api_fail(r, API_ERROR_INVALID_TYPE,
-                        "is neither a string nor an array of at most %d strings", API_MAX_STOPS);
+                        "is neither a string nor an array of at most %u strings",
+                        r->options->limits.stops);
     }
     if (json_is_string(v)) {
         return read_stop_text(r, v);
     }
-    if (!api_want_array(r, v, 0, API_MAX_STOPS)) {
+    if (!api_want_array(r, v, 0, r->options->limits.stops)) {
         return false;
     }
     for (size_t i = 0; i < json_array_size(v); i++) {
@@ -257,21 +270,27 @@ static bool check_penalties(struct api_reader *r)
     return true;
 }
 
-/* What a key allows. */
+/* What the server and the key allow. */
 static bool check_allowed(struct api_reader *r)
 {
     const struct api_generation *g = generation(r);
     const struct api_options *o = r->options;
+    uint32_t most = api_most_tokens(o);
     bool is_newer = api_member(r->root, "max_completion_tokens") != NULL;
     if (g->priority < o->least_priority) {
         api_enter_key(r, "priority");
         return api_fail(r, API_ERROR_INVALID_VALUE, "is %d, this key may ask for %d and above",
                         g->priority, o->least_priority);
     }
-    if (o->most_tokens != API_TO_CONTEXT_END && g->max_tokens > o->most_tokens) {
+    if (g->max_tokens != API_TO_CONTEXT_END && g->max_tokens > most) {
         api_enter_key(r, is_newer ? "max_completion_tokens" : "max_tokens");
-        return api_fail(r, API_ERROR_INVALID_VALUE, "is %u, this key may ask for %u at most",
-                        g->max_tokens, o->most_tokens);
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is %u, this %s %u at most", g->max_tokens,
+                        o->most_tokens == most ? "key may ask for" : "server allows", most);
+    }
+    if (g->min_tokens > most) {
+        api_enter_key(r, "min_tokens");
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is %u, answers have %u tokens at most",
+                        g->min_tokens, most);
     }
     return true;
 }
@@ -302,7 +321,7 @@ static bool read_prompt(struct api_reader *r, const json_t *v)
 static bool read_best_of(struct api_reader *r, const json_t *v)
 {
     int64_t n = 0;
-    if (!api_read_int(r, v, 1, r->options->max_n, &n)) {
+    if (!api_read_int(r, v, 1, r->options->limits.n, &n)) {
         return false;
     }
     generation(r)->best_of = (uint32_t)n;

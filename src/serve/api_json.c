@@ -2,7 +2,6 @@
 #include "serve/api_json.h"
 
 #include "base/mem.h"
-#include "serve/api_request.h"
 
 /* --- the block that the thread's parser takes its memory from; nothing is given back before all */
 
@@ -80,22 +79,22 @@ static void scan_body(struct str body, struct scan *s)
     }
 }
 
-static bool check_bounds(const struct scan *s, struct api_error *e)
+static bool check_bounds(const struct scan *s, const struct api_limits *limits, struct api_error *e)
 {
-    if (s->deepest > API_MAX_DEPTH) {
+    if (s->deepest > limits->depth) {
         return api_error_set(e, API_ERROR_BAD_JSON, NULL,
-                             "the body nests %zu arrays and objects, at most %d are read",
-                             s->deepest, API_MAX_DEPTH);
+                             "the body nests %zu arrays and objects, at most %u are read",
+                             s->deepest, limits->depth);
     }
-    if (s->n_containers > API_MAX_CONTAINERS) {
+    if (s->n_containers > limits->containers) {
         return api_error_set(e, API_ERROR_BAD_JSON, NULL,
-                             "the body has %zu arrays and objects, at most %d are read",
-                             s->n_containers, API_MAX_CONTAINERS);
+                             "the body has %zu arrays and objects, at most %u are read",
+                             s->n_containers, limits->containers);
     }
-    if (s->n_values > API_MAX_VALUES) {
+    if (s->n_values > limits->values) {
         return api_error_set(e, API_ERROR_BAD_JSON, NULL,
-                             "the body has %zu values, at most %d are read", s->n_values,
-                             API_MAX_VALUES);
+                             "the body has %zu values, at most %u are read", s->n_values,
+                             limits->values);
     }
     return true;
 }
@@ -119,12 +118,13 @@ static bool fail_memory(struct api_error *e)
                          "the server has no memory for this request now");
 }
 
-bool api_json_parse(struct api_json *out, struct str body, struct api_error *e)
+bool api_json_parse(struct api_json *out, struct str body, const struct api_limits *limits,
+                    struct api_error *e)
 {
     struct scan s = {0};
     size_t n_bytes = 0;
     scan_body(body, &s);
-    if (!check_bounds(&s, e)) {
+    if (!check_bounds(&s, limits, e)) {
         return false;
     }
     struct api_json made = {0};

@@ -7,7 +7,7 @@
 #ifndef SERVE_API_JSON_H
 #define SERVE_API_JSON_H
 
-#include "serve/api_error.h"
+#include "serve/api_request.h"
 
 #include <jansson.h>
 
@@ -16,10 +16,11 @@ struct api_json {
     void *block;
 };
 
-/* Needs api_init(). API_ERROR_BAD_JSON: no JSON, a name twice, or more than API_MAX_DEPTH,
- * API_MAX_CONTAINERS or API_MAX_VALUES allow; API_ERROR_INVALID_TYPE: no object;
- * API_ERROR_OVERLOADED: no memory. One tree of a thread at a time. */
-bool api_json_parse(struct api_json *out, struct str body, struct api_error *e);
+/* Needs api_init(). API_ERROR_BAD_JSON: no JSON, a name twice, or more than the first three limits
+ * allow; API_ERROR_INVALID_TYPE: no object; API_ERROR_OVERLOADED: no memory. One tree of a thread
+ * at a time. */
+bool api_json_parse(struct api_json *out, struct str body, const struct api_limits *limits,
+                    struct api_error *e);
 void api_json_finish(struct api_json *json);
 
 #endif

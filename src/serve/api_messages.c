@@ -264,7 +264,7 @@ static bool read_message(struct api_reader *r, const json_t *v, struct chat_mess
 
 bool api_read_messages(struct api_reader *r, const json_t *v)
 {
-    if (!api_want_array(r, v, 1, API_MAX_MESSAGES)) {
+    if (!api_want_array(r, v, 1, r->options->limits.messages)) {
         return false;
     }
     size_t n = json_array_size(v);

@@ -343,7 +343,7 @@ bool api_read_id(struct api_reader *r, const json_t *v, uint32_t *out)
 bool api_read_ids(struct api_reader *r, const json_t *v, size_t min, const uint32_t **out,
                   size_t *out_n)
 {
-    if (!api_want_array(r, v, min, API_MAX_VALUES)) {
+    if (!api_want_array(r, v, min, r->options->limits.values)) {
         return false;
     }
     size_t n = json_array_size(v);

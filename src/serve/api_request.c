@@ -205,6 +205,7 @@ static bool check_names(struct api_reader *r, const struct form *f)
 
 static void set_defaults(struct api_request *q, const struct api_options *o)
 {
+    uint32_t most = api_most_tokens(o);
     switch (q->endpoint) {
     case API_CHAT:
     case API_APPLY_TEMPLATE:
@@ -213,7 +214,8 @@ static void set_defaults(struct api_request *q, const struct api_options *o)
         break;
     case API_COMPLETION:
         api_generation_default(&q->generation, o);
-        q->generation.max_tokens = o->completion_max_tokens;
+        q->generation.max_tokens =
+            o->completion_max_tokens < most ? o->completion_max_tokens : most;
         break;
     case API_EMBEDDING:
         q->embedding.pooling = o->pooling;
@@ -265,7 +267,7 @@ bool api_request_parse(enum api_endpoint endpoint, struct str body,
     struct api_error ignored = {0};
     struct api_reader r = {.request = out, .options = options, .error = e != NULL ? e : &ignored};
     struct api_json json;
-    if (!api_json_parse(&json, body, r.error)) {
+    if (!api_json_parse(&json, body, &options->limits, r.error)) {
         *out = (struct api_request){0};
         return false;
     }

@@ -7,9 +7,9 @@
  *
  * Ownership: a parsed request owns all that it points to in one list of memory blocks, and nothing
  * of the body. It may move between threads; parsing is pure and thread-safe.
- * Bounds: a body is looked through before it becomes a tree (API_MAX_DEPTH and the two next to it);
- * the tree takes less than 350 MB for the worst body and 8 bytes a byte for a long text, and is
- * gone when the function returns. */
+ * Bounds: a body is looked through before it becomes a tree (struct api_limits); that takes 320
+ * bytes a value and 256 a container, 350 MB for the worst body within the defaults, and 8 bytes a
+ * byte of text, and is gone when the function returns. */
 #ifndef SERVE_API_REQUEST_H
 #define SERVE_API_REQUEST_H
 
@@ -18,15 +18,10 @@
 #include "serve/api_error.h"
 
 enum {
-    API_MAX_DEPTH = 64,         /* nested arrays and objects of a body */
-    API_MAX_CONTAINERS = 65536, /* arrays and objects of a body, all together */
-    API_MAX_VALUES = 1 << 20,   /* elements and members, all together: also token ids */
-    API_MAX_MESSAGES = 4096,    /* of a chat */
     API_MAX_PARTS = 1024,       /* of one message's content */
-    API_MAX_STOPS = 4,          /* stop strings */
+    API_MAX_STOPS = 16,         /* stop strings, whatever the limits say */
     API_MAX_STOP_BYTES = 1024,  /* of one stop string */
     API_MAX_STOP_IDS = 64,      /* stop_token_ids */
-    API_MAX_BIASES = SAMPLER_MAX_BIASES,
     API_MAX_TOOLS = 128,        /* of a chat */
     API_MAX_TOP_LOGPROBS = 20,  /* of chats */
     API_MAX_LOGPROBS = 5,       /* of completions */
@@ -42,6 +37,21 @@ enum {
 
 /* "as many tokens as the context has room for" */
 #define API_TO_CONTEXT_END UINT32_MAX
+
+/* What the owner of a server lets a request have. */
+struct api_limits {
+    uint32_t depth;      /* nested arrays and objects of a body; the tree's 2048 at most */
+    uint32_t containers; /* arrays and objects of a body, all together */
+    uint32_t values;     /* elements and members, all together: also token ids */
+    uint32_t messages;   /* of a chat */
+    uint32_t tokens;     /* of an answer; API_TO_CONTEXT_END: no fewer than there is room for */
+    uint32_t stops;      /* stop strings, API_MAX_STOPS at most */
+    uint32_t logit_bias; /* entries, SAMPLER_MAX_BIASES at most */
+    uint32_t n;          /* highest n and best_of */
+};
+
+/* Safe on a small machine: a body's tree takes less than 350 MB, see below. */
+void api_limits_default(struct api_limits *out);
 
 /* Once in a process, before any other thread exists: jansson's memory comes from base/mem.h
  * then. */
@@ -65,14 +75,20 @@ struct api_options {
     struct sampler_params sampler;  /* no logit_bias here */
     uint32_t chat_max_tokens;       /* API_TO_CONTEXT_END, or a number */
     uint32_t completion_max_tokens; /* 16 */
-    uint32_t max_n;                 /* highest n and best_of */
-    uint32_t max_prompts;           /* of one completions request */
-    uint32_t n_vocab;               /* ids of requests are below; 0: not checked */
-    uint32_t n_embd;                /* the one value of `dimensions`; 0: not checked */
+    struct api_limits limits;
+    uint32_t max_prompts; /* of one completions request */
+    uint32_t n_vocab;     /* ids of requests are below; 0: not checked */
+    uint32_t n_embd;      /* the one value of `dimensions`; 0: not checked */
     enum api_pooling pooling;
     int32_t priority, least_priority; /* where the request is silent; the lowest it may ask for */
-    uint32_t most_tokens;             /* max_tokens may be; API_TO_CONTEXT_END: any number */
+    uint32_t most_tokens; /* the key allows for max_tokens; API_TO_CONTEXT_END: any number */
 };
+
+/* What max_tokens may be, by the server and by the key. */
+static inline uint32_t api_most_tokens(const struct api_options *o)
+{
+    return o->most_tokens < o->limits.tokens ? o->most_tokens : o->limits.tokens;
+}
 
 /* OpenAI's: temperature 1, top_p 1 and every other filter off, penalties over the whole context. */
 void api_options_default(struct api_options *out);

@@ -312,7 +312,9 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     s->chat = engine->chat;
     s->no_chat = engine->no_chat;
     s->n_ctx = engine->n_ctx;
+    s->limits = engine->limits;
     api_options_default(&s->api);
+    s->api.limits = engine->limits.api;
     s->api.n_vocab = tokenizer_info(engine->tokenizer)->n_tokens;
     s->api.n_embd = engine->model->config.n_embd;
     s->api.pooling = engine->pooling;
@@ -322,6 +324,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     s->answers = (struct answer_list){.server = engine->server,
                                       .worker = engine->worker,
                                       .tokenizer = engine->tokenizer,
+                                      .max_bytes = engine->limits.answer_bytes,
                                       .fingerprint = str_from(s->fingerprint),
                                       .guard = engine->guard,
                                       .ledger = s->ledger};

@@ -27,6 +27,14 @@ struct service_model {
     int64_t created; /* seconds since 1970 */
 };
 
+/* What requests may have, and what is kept in memory of an answer to one. */
+struct service_limits {
+    struct api_limits api;
+    size_t body_bytes;   /* told, not held against anybody: http.h does that */
+    size_t answer_bytes; /* of one that is sent as a whole */
+    size_t stream_bytes; /* unread of a stream: as http_limits.output_bytes */
+};
+
 /* Where a line of every exchange that ends goes. */
 struct service_log {
     bool (*write)(struct str line); /* NULL: nowhere; must not block; false: it is lost */
@@ -51,6 +59,7 @@ struct service {
     struct error no_chat;             /* why chat is NULL */
     uint32_t n_ctx;
     struct api_options api;
+    struct service_limits limits;
     struct answer_list answers;
     struct embeddings_list embeddings;
     struct rng seeds; /* for requests that name none */
@@ -70,6 +79,7 @@ struct service_engine {
     struct error no_chat;
     const struct guard *guard; /* NULL: no content filter */
     uint32_t n_ctx;
+    struct service_limits limits;
     enum api_pooling pooling; /* of embeddings, where the request is silent */
     uint64_t seed;            /* of the seeds that requests get */
     uint64_t

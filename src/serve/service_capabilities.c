@@ -43,16 +43,28 @@ static void write_judges(struct api_writer *w, const struct guard *g)
 
 static void write_limits(struct api_writer *w, const struct service *s)
 {
+    uint32_t most = s->api.limits.tokens;
     const struct {
         const char *name;
         int64_t value;
     } limits[] = {
-        {"context_length", s->n_ctx},    {"n", s->api.max_n},
-        {"prompts", s->api.max_prompts}, {"messages", API_MAX_MESSAGES},
-        {"stop", API_MAX_STOPS},         {"stop_bytes", API_MAX_STOP_BYTES},
-        {"logit_bias", API_MAX_BIASES},  {"top_logprobs", API_MAX_TOP_LOGPROBS},
-        {"logprobs", API_MAX_LOGPROBS},  {"inputs", service_max_inputs(s)},
+        {"context_length", s->n_ctx},
+        {"max_tokens", most < s->n_ctx ? most : s->n_ctx},
+        {"n", s->api.limits.n},
+        {"prompts", s->api.max_prompts},
+        {"messages", s->api.limits.messages},
+        {"stop", s->api.limits.stops},
+        {"stop_bytes", API_MAX_STOP_BYTES},
+        {"logit_bias", s->api.limits.logit_bias},
+        {"top_logprobs", API_MAX_TOP_LOGPROBS},
+        {"logprobs", API_MAX_LOGPROBS},
+        {"inputs", service_max_inputs(s)},
         {"dimensions", s->api.n_embd},
+        {"body_bytes", (int64_t)s->limits.body_bytes},
+        {"answer_bytes", (int64_t)s->limits.answer_bytes},
+        {"json_depth", s->api.limits.depth},
+        {"json_objects", s->api.limits.containers},
+        {"json_values", s->api.limits.values},
     };
     api_write_raw(w, "\"limits\":{");
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {

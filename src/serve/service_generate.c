@@ -224,7 +224,10 @@ static bool check_context(const struct service *s, struct answer_job *job, struc
         }
         longest = n > longest ? (uint32_t)n : longest;
     }
-    job->max_tokens = r->max_tokens == API_TO_CONTEXT_END ? n_ctx - longest : r->max_tokens;
+    uint32_t room = n_ctx - longest;
+    job->max_tokens = r->max_tokens != API_TO_CONTEXT_END ? r->max_tokens
+                      : room < job->most_tokens           ? room
+                                                          : job->most_tokens;
     return true;
 }
 
@@ -273,13 +276,45 @@ static uint64_t bytes_per_token(const struct api_request *request, uint64_t text
     return text + (r->logprobs ? entry * (1 + r->top_logprobs) : 0);
 }
 
+/* Bytes of s within a JSON text. */
+static size_t json_bytes(struct str s)
+{
+    size_t n = s.n;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        n += c < 0x20 ? 5 : c == '"' || c == '\\';
+    }
+    return n;
+}
+
+/* Prompts come at once, before the client can have read anything: they must not be what it is
+ * dropped for. */
+static bool check_stream(const struct service *s, const struct answer_job *job,
+                         struct api_error *error)
+{
+    enum { AROUND_ECHO = 1024 };
+    const struct api_generation *r = &job->request.generation;
+    uint64_t n = 0, most = s->limits.stream_bytes;
+    for (size_t i = 0; r->stream && r->echo && i < r->n_prompts; i++) {
+        const struct api_prompt *given = &r->prompts[i];
+        uint64_t entries =
+            r->logprobs ? job->g->prompts[i].n * bytes_per_token(&job->request, 0) : 0;
+        uint64_t text = given->is_ids ? text_bytes(s, given) : json_bytes(given->text);
+        n += r->best_of * (text + entries + AROUND_ECHO);
+    }
+    return n <= most || api_error_set(error, API_ERROR_INVALID_VALUE, "echo",
+                                      "echo repeats about %llu bytes in all choices together, at "
+                                      "most %llu are kept of a stream until they are read",
+                                      (unsigned long long)n, (unsigned long long)most);
+}
+
 /* An answer that is sent as a whole must fit its buffer, which is better known before it was
  * computed. Where the request leaves the length to the server, that is cut instead. */
-static bool check_answer(struct answer_job *job, struct api_error *error)
+static bool check_answer(const struct service *s, struct answer_job *job, struct api_error *error)
 {
     const struct api_generation *r = &job->request.generation;
     uint64_t per_token = bytes_per_token(&job->request, 16), n_echo = 0;
-    uint64_t n_choices = (uint64_t)r->n * job->g->n_prompts, most = ANSWER_MAX_BYTES;
+    uint64_t n_choices = (uint64_t)r->n * job->g->n_prompts, most = s->limits.answer_bytes;
     for (uint32_t i = 0; r->echo && r->logprobs && i < job->g->n_prompts; i++) {
         n_echo += job->g->prompts[i].n * (uint64_t)r->n * bytes_per_token(&job->request, 0);
     }
@@ -331,7 +366,8 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
     }
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);
-    return check_context(s, job, error) && check_echo(s, job, error) && check_answer(job, error) &&
+    return check_context(s, job, error) && check_echo(s, job, error) &&
+           check_stream(s, job, error) && check_answer(s, job, error) &&
            warn_dropped(job, param, error);
 }
 
@@ -375,6 +411,7 @@ static void generate(struct service *s, struct http_exchange *x, enum api_endpoi
         return;
     }
     struct api_options options = service_options(s, x);
+    job.most_tokens = api_most_tokens(&options);
     bool ok = api_request_parse(endpoint, http_body(x), &options, &job.request, &error) &&
               service_allow_model(s, x, job.request.model, &error) && make_job(s, &job, &error) &&
               service_reserve(x, &job, &error) &&

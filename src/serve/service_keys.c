@@ -82,11 +82,8 @@ struct api_options service_options(const struct service *s, const struct http_ex
     if (caller == NULL) {
         return o;
     }
-    uint32_t most = auth_max_tokens(caller);
     o.priority = o.least_priority = auth_priority(caller);
-    o.most_tokens = most;
-    o.chat_max_tokens = o.chat_max_tokens < most ? o.chat_max_tokens : most;
-    o.completion_max_tokens = o.completion_max_tokens < most ? o.completion_max_tokens : most;
+    o.most_tokens = auth_max_tokens(caller);
     return o;
 }
 

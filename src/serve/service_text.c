@@ -2,12 +2,16 @@
  * needed. */
 #include "serve/service_internal.h"
 
-enum { MAX_JSON_BYTES = 256 << 20 };
-
 /* Ends the exchange with out, or with the error. */
 static void reply(struct http_exchange *x, bool ok, const struct buf *out,
                   const struct api_error *error)
 {
+    struct api_error too_long;
+    if (out->is_full) {
+        api_error_set(&too_long, API_ERROR_INVALID_VALUE, error->param,
+                      "the answer takes more than %zu bytes, the most that one may", out->max);
+        error = &too_long;
+    }
     if (ok) {
         service_reply_json(x, out);
     } else {
@@ -56,7 +60,7 @@ void service_tokenize(void *service, struct http_exchange *x, struct str paramet
     if (!service_check_ready(s, x)) {
         return;
     }
-    buf_init(&out, MAX_JSON_BYTES);
+    buf_init(&out, s->limits.answer_bytes);
     bool ok = parse(s, API_TOKENIZE, x, &request, &error);
     if (ok && !tokenize_pieces(s, &request.tokenize, &ids, &e)) {
         ok = api_error_from(&error, &e, "content");
@@ -84,14 +88,15 @@ void service_detokenize(void *service, struct http_exchange *x, struct str param
     if (!service_check_ready(s, x)) {
         return;
     }
-    buf_init(&text, MAX_JSON_BYTES);
-    buf_init(&out, MAX_JSON_BYTES);
+    buf_init(&text, s->limits.answer_bytes);
+    buf_init(&out, s->limits.answer_bytes);
     bool ok = parse(s, API_DETOKENIZE, x, &request, &error);
     if (ok && (!tokenizer_decode(s->answers.tokenizer, request.detokenize.ids,
                                  request.detokenize.n_ids, true, &text, &e) ||
                !api_detokenize_print(buf_str(&text), &out, &e))) {
         ok = api_error_from(&error, &e, "tokens");
     }
+    out.is_full = out.is_full || text.is_full;
     reply(x, ok, &out, &error);
     buf_finish(&out);
     buf_finish(&text);
@@ -110,8 +115,8 @@ void service_apply_template(void *service, struct http_exchange *x, struct str p
     if (!service_check_ready(s, x)) {
         return;
     }
-    buf_init(&text, MAX_JSON_BYTES);
-    buf_init(&out, MAX_JSON_BYTES);
+    buf_init(&text, s->limits.answer_bytes);
+    buf_init(&out, s->limits.answer_bytes);
     bool ok = parse(s, API_APPLY_TEMPLATE, x, &request, &error);
     if (ok && (!service_render(s, &request.generation, 0, 0, &ids, &e) ||
                !tokenizer_decode(s->answers.tokenizer, ids.ids, ids.n, true, &text, &e))) {
@@ -122,6 +127,7 @@ void service_apply_template(void *service, struct http_exchange *x, struct str p
     if (ok && !api_apply_template_print(&head, buf_str(&text), ids.ids, ids.n, &out, &e)) {
         ok = api_error_from(&error, &e, "messages");
     }
+    out.is_full = out.is_full || text.is_full;
     reply(x, ok, &out, &error);
     buf_finish(&out);
     buf_finish(&text);

@@ -97,16 +97,16 @@ static void limits_hold_at_their_edge(void **state)
     static const char more[] = "{\"role\":\"user\",\"content\":\"\"},";
     char tail[64];
     snprintf(tail, sizeof tail, "%s]}", one);
-    expect_long(head, more, API_MAX_MESSAGES - 1, tail, API_ERROR_NONE);
-    expect_long(head, more, API_MAX_MESSAGES, tail, API_ERROR_INVALID_VALUE);
+    expect_long(head, more, options.limits.messages - 1, tail, API_ERROR_NONE);
+    expect_long(head, more, options.limits.messages, tail, API_ERROR_INVALID_VALUE);
     /* depth: the body's own object is one level, and `stop` is refused by type when it fits */
     static const char deep[] =
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\"}]"
         ",\"logit_bias\":";
-    expect_long(deep, "[", API_MAX_DEPTH, "", API_ERROR_BAD_JSON);
+    expect_long(deep, "[", options.limits.depth, "", API_ERROR_BAD_JSON);
     expect_long(deep, "[", 1000000, "", API_ERROR_BAD_JSON);
-    expect_long("{\"a\":[", "{},", API_MAX_CONTAINERS, "1]}", API_ERROR_BAD_JSON);
-    expect_long("{\"a\":[", "1,", API_MAX_VALUES, "1]}", API_ERROR_BAD_JSON);
+    expect_long("{\"a\":[", "{},", options.limits.containers, "1]}", API_ERROR_BAD_JSON);
+    expect_long("{\"a\":[", "1,", options.limits.values, "1]}", API_ERROR_BAD_JSON);
     /* brackets inside strings do not count */
     expect_long("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\\\"", "[{,",
                 400000, "\"}]}", API_ERROR_NONE);
@@ -122,7 +122,7 @@ static void depth_is_told_with_both_numbers(void **state)
 {
     (void)state;
     char body[256] = "{\"a\":";
-    for (int i = 0; i < API_MAX_DEPTH; i++) {
+    for (uint32_t i = 0; i < options.limits.depth; i++) {
         body[5 + i] = '[';
     }
     struct api_request q;

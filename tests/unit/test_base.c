@@ -184,9 +184,11 @@ static void a_buffer_grows_to_its_maximum_and_no_further(void **state)
         assert_true(buf_append_byte(&b, (char)i, &e));
         assert_true(b.capacity <= 1000);
     }
+    assert_false(b.is_full);
     assert_false(buf_append_byte(&b, 'x', &e));
     assert_int_equal(e.code, ERROR_MEMORY);
     assert_non_null(strstr(e.text, "1000"));
+    assert_true(b.is_full);
     assert_int_equal(b.n, 1000);
     assert_false(buf_reserve(&b, SIZE_MAX, &e));
     assert_true(buf_append(&b, (struct str){NULL, 0}, &e));
