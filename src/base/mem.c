@@ -1,6 +1,7 @@
 /* mem.c - checked allocation, a hook that fails the n-th call, and what the machine has left. */
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +156,14 @@ void mem_free_pages(void *p, size_t n_bytes)
     if (p != NULL && round_to_huge_pages(n_bytes, &bytes)) {
         munmap(p, bytes);
     }
+}
+
+/* Whole huge pages: none is taken apart. */
+bool mem_seal_pages(void *p, size_t n_bytes, const char *what, struct error *e)
+{
+    size_t bytes = 0;
+    return (round_to_huge_pages(n_bytes, &bytes) && mprotect(p, bytes, PROT_READ) == 0) ||
+           error_set(e, ERROR_MEMORY, "%s cannot be made read-only: %s", what, strerror(errno));
 }
 
 void mem_fail_nth(size_t n)

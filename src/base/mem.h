@@ -38,6 +38,10 @@ size_t mem_available(void);
 void *mem_alloc_pages(size_t n_bytes, const char *what, struct error *e);
 void mem_free_pages(void *p, size_t n_bytes);
 
+/* From now on whoever writes to them ends the process by SIGSEGV. Their contents, the size of their
+ * pages and how they are freed stay. ERROR_MEMORY, with nothing changed, where it cannot be. */
+bool mem_seal_pages(void *p, size_t n_bytes, const char *what, struct error *e);
+
 /* Test hook: the allocation number n from now (1 = the next) fails once; 0 switches it off.
  * mem_count() is the number of allocations since the last mem_fail_nth. */
 void mem_fail_nth(size_t n);

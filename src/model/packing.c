@@ -267,5 +267,5 @@ bool packing_run(const struct packing *p, struct error *e)
         return false;
     }
     fill(p);
-    return true;
+    return mem_seal_pages(w->packed, total, "packed weights", e);
 }

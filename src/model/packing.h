@@ -15,7 +15,8 @@ struct packing {
 
 /* Allocates weights->packed and fills it on all threads of the pool: reads what an earlier process
  * kept, or packs every matrix, and sets weights->cache when that is to be kept. The file's pages
- * are given back matrix by matrix, so that memory peaks at the model and one tensor.
+ * are given back matrix by matrix, so that memory peaks at the model and one tensor. Then the
+ * packed weights are read-only: a stray write ends the process before a weight changes.
  * ERROR_MEMORY, or ERROR_FORMAT when the sizes do not fit the address space. */
 bool packing_run(const struct packing *p, struct error *e);
 

@@ -4,10 +4,13 @@
 #include "base/mem.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -304,6 +307,34 @@ static void memory_is_zeroed_and_pages_are_aligned(void **state)
     mem_free(nothing);
 }
 
+/* The child's last act; the parent's memory is a copy of its own. */
+static void who_writes_to_sealed_pages_dies(void **state)
+{
+    (void)state;
+    const size_t n_bytes = (2 << 20) + 1;
+    volatile uint8_t *p = mem_alloc_pages(n_bytes, "pages", NULL);
+    assert_non_null(p);
+    p[0] = 7;
+    p[n_bytes - 1] = 8;
+    assert_true(mem_seal_pages((void *)p, n_bytes, "pages", NULL));
+    for (size_t i = 0; i < n_bytes; i += n_bytes - 1) {
+        int status = 0;
+        pid_t child = fork();
+        if (child == 0) {
+            signal(SIGSEGV, SIG_DFL); /* a sanitizer's would say more than is wanted */
+            p[i] = 1;
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    }
+    assert_true(p[0] == 7 && p[n_bytes - 1] == 8);
+    mem_free_pages((void *)p, n_bytes);
+    struct error e = {0};
+    assert_false(mem_seal_pages((void *)p, SIZE_MAX, "pages", &e));
+    assert_int_equal(e.code, ERROR_MEMORY);
+}
+
 static void the_nth_allocation_fails_once(void **state)
 {
     (void)state;
@@ -370,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_memory_runs_out),
         cmocka_unit_test(products_and_sums_that_overflow_are_refused),
         cmocka_unit_test(memory_is_zeroed_and_pages_are_aligned),
+        cmocka_unit_test(who_writes_to_sealed_pages_dies),
         cmocka_unit_test(the_nth_allocation_fails_once),
         cmocka_unit_test(more_pages_than_the_machine_holds_are_an_error_with_the_numbers),
         cmocka_unit_test(a_digest_is_that_of_xxhsum),

@@ -6,6 +6,7 @@
 #include "model_file.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -225,6 +226,32 @@ static void the_second_load_reads_what_the_first_one_packed(void **state)
     assert_true(stat(folder, &s) == 0 && (s.st_mode & 0777) == 0700);
     start_as_usual(true, NULL);
     only_file(path);
+}
+
+/* Packed here, or read from the cache. The kernel does not write there either, and needs no process
+ * to die for saying so. */
+static void packed_weights_are_read_only(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    for (int i = 0; i < 2; i++) {
+        struct packed_cache_options o = options();
+        struct loaded l;
+        assert_true(load(&l, &o, NULL));
+        const struct model_weights *w = &l.model.weights;
+        const size_t places[] = {0, w->packed_bytes / 2, w->packed_bytes - 1};
+        for (size_t k = 0; k < sizeof places / sizeof places[0]; k++) {
+            assert_int_equal(read(ends[0], w->packed + places[k], 1), -1);
+            assert_int_equal(errno, EFAULT);
+        }
+        assert_int_equal(w->from_cache, i == 1);
+        packing_store(&l.model.weights, pool);
+        unload(&l);
+    }
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void a_model_is_read_again_only_when_its_file_may_have_changed(void **state)
@@ -535,7 +562,10 @@ static void a_file_that_is_replaced_while_it_is_read_keeps_its_own_identity(void
     start_as_usual(false, NULL);
     struct digest content = c.file.head.content;
     packed_cache_confirm(&c, &content);
-    assert_true(packed_cache_read(&c, l.model.weights.packed, pool)); /* of the old file */
+    uint8_t *read_back = mem_alloc(l.model.weights.packed_bytes, 1, "weights", NULL);
+    assert_true(packed_cache_read(&c, read_back, pool)); /* of the old file */
+    assert_memory_equal(read_back, l.model.weights.packed, l.model.weights.packed_bytes);
+    mem_free(read_back);
     packed_cache_close(&c);
     gguf_destroy(g);
     unload(&l);
@@ -594,6 +624,7 @@ int main(void)
 #define CACHE_TEST(test) cmocka_unit_test_setup(test, empty_folder)
     const struct CMUnitTest tests[] = {
         CACHE_TEST(the_second_load_reads_what_the_first_one_packed),
+        CACHE_TEST(packed_weights_are_read_only),
         CACHE_TEST(a_model_is_read_again_only_when_its_file_may_have_changed),
         CACHE_TEST(a_changed_model_is_packed_again),
         CACHE_TEST(a_model_of_other_sizes_is_packed_again),
