@@ -2,14 +2,17 @@
 #include "cmd/cmd.h"
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "cmd/print.h"
 #include "serve/http_cors.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -126,6 +129,26 @@ bool cmd_find_usage_store(const struct cmd_env *env, const char *store_option,
         usage_option != NULL ? join(e, usage_option, "", "", "") : join(e, store, "-usage", "", "");
     mem_free(store);
     return *out_path != NULL;
+}
+
+bool cmd_digest_program(struct digest *out, struct error *e)
+{
+    static const char path[] = "/proc/self/exe";
+    void *data = MAP_FAILED;
+    uint64_t n_bytes = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && file_size(fd, &n_bytes, NULL)) {
+        data = mmap(NULL, n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (data == MAP_FAILED) {
+        return error_set(e, ERROR_IO, "%s cannot be read: %s", path, strerror(errno));
+    }
+    *out = digest_of(data, n_bytes);
+    munmap(data, n_bytes);
+    return true;
 }
 
 bool cmd_check_origin(const char *value, struct error *e)

@@ -3,6 +3,7 @@
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 
+#include "base/digest.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -59,6 +60,9 @@ bool cmd_find_store(const struct cmd_env *env, const char *option, char **out_pa
  * "-usage" behind it. *out_path is freed with mem_free. */
 bool cmd_find_usage_store(const struct cmd_env *env, const char *store_option,
                           const char *usage_option, char **out_path, struct error *e);
+
+/* Of this program's file: other code may compute other keys and values. */
+bool cmd_digest_program(struct digest *out, struct error *e);
 
 /* Whether it is scheme, host and port as a browser writes them. */
 bool cmd_check_origin(const char *value, struct error *e);

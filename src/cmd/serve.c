@@ -2,7 +2,6 @@
  * loads the model. */
 #include "base/clock.h"
 #include "base/digest.h"
-#include "base/file.h"
 #include "base/keep.h"
 #include "base/mem.h"
 #include "cmd/content_filter.h"
@@ -18,7 +17,6 @@
 #include "serve/service.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <poll.h>
@@ -26,7 +24,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -92,32 +89,11 @@ struct serve {
 
 /* --- loading */
 
-/* A digest of this program: other code may compute other keys and values. */
-static bool digest_program(struct digest *out, struct error *e)
-{
-    static const char path[] = "/proc/self/exe";
-    void *data = MAP_FAILED;
-    uint64_t n_bytes = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && file_size(fd, &n_bytes, NULL)) {
-        data = mmap(NULL, n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (data == MAP_FAILED) {
-        return error_set(e, ERROR_IO, "%s cannot be read: %s", path, strerror(errno));
-    }
-    *out = digest_of(data, n_bytes);
-    munmap(data, n_bytes);
-    return true;
-}
-
 /* What prefixes on disk are of. */
 static bool digest_maker(struct serve *s, struct error *e)
 {
     struct digest parts[2] = {s->weights};
-    if (!digest_program(&parts[1], e)) {
+    if (!cmd_digest_program(&parts[1], e)) {
         return error_prefix(e, "option --prefix-dir");
     }
     s->spill.maker = digest_of(parts, sizeof parts);
