@@ -5,7 +5,7 @@ B := build/$(MODE)
 PREFIX ?= /usr/local
 
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
-PACKAGES := jansson libedit libevent_core libevent_openssl openssl sqlite3 libxxhash
+PACKAGES := jansson libedit libevent_core libevent_openssl openssl sqlite3 libxxhash libseccomp
 OPT_release := -O3
 OPT_debug := -O0
 OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -181,7 +181,7 @@ CROSS ?= aarch64
 SYSROOT = build/sysroot-$(CROSS)
 cross-check: ## everything for aarch64, or with CROSS=powerpc64le for a CPU that has the kernel set `ref` alone
 	$(MAKE) MODE=cross B=build/$(CROSS) CC=$(CROSS)-linux-gnu-gcc PKG_CFLAGS="-I$(SYSROOT)/usr/include -I$(SYSROOT)/usr/include/$(CROSS)-linux-gnu" \
-	PKG_LIBS="-ljansson -ledit -levent_core -levent_openssl -lssl -lcrypto -lsqlite3 -lxxhash" LDFLAGS="-L$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu \
+	PKG_LIBS="-ljansson -ledit -levent_core -levent_openssl -lssl -lcrypto -lsqlite3 -lxxhash -lseccomp" LDFLAGS="-L$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu \
 	-Wl,-rpath-link,$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu:$(SYSROOT)/lib/$(CROSS)-linux-gnu" all tests
 
 .PHONY: lint syntax report

@@ -8,6 +8,7 @@
 #include "cmd/listening.h"
 #include "cmd/print.h"
 #include "cmd/serve_keys.h"
+#include "cmd/serve_sandbox.h"
 #include "cmd/serve_usage.h"
 #include "cmd/service_manager.h"
 #include "cmd/serving_limits.h"
@@ -61,6 +62,8 @@ struct serve {
     const struct cmd_env *env;
     struct settings settings;
     const char *model; /* as it was named */
+    char *model_path;  /* where it was found */
+    struct serve_sandbox sandbox;
     struct serve_options options;
     struct service service;
     struct serve_keys keys;
@@ -68,7 +71,11 @@ struct serve {
     struct http_server *server;
     char name[NAME_BYTES]; /* of the model: its file's, without ".gguf" */
 
-    pthread_t loader; /* owns session, failed and error until `loaded` is posted; then it stores */
+    /* Finds the files until `found` is posted; another one owns session, failed and error until
+     * `loaded` is posted; then that stores. */
+    pthread_t loader;
+    bool has_loader; /* it was not joined */
+    struct http_task found;
     struct http_task loaded;
     struct session session;
     struct digest weights;
@@ -103,7 +110,7 @@ static bool digest_maker(struct serve *s, struct error *e)
 static void *load(void *argument)
 {
     struct serve *s = argument;
-    s->failed = !session_open(&s->session, s->env, s->model, &s->options.model, &s->error) ||
+    s->failed = !session_open(&s->session, s->env, s->model_path, &s->options.model, &s->error) ||
                 !model_digest(&s->session.model, s->session.pool, &s->weights, &s->error) ||
                 (s->spill.folder != NULL && !digest_maker(s, &s->error));
     struct pool *own = s->failed ? NULL : pool_create(1, NULL); /* the engine has the session's */
@@ -116,6 +123,45 @@ static void *load(void *argument)
     pool_destroy(own);
     return NULL;
 }
+
+/* --- before that: files are found, and then rights are given up */
+
+static bool start_loader(struct serve *s, void *(*fn)(void *), struct error *e)
+{
+    int code = pthread_create(&s->loader, NULL, fn, s);
+    s->has_loader = code == 0;
+    return code == 0 || error_set(e, ERROR_IO, "no thread to load the model: %s", strerror(code));
+}
+
+/* Bringing the default model takes another program, and with that its time. */
+static void *find(void *argument)
+{
+    struct serve *s = argument;
+    s->failed = !session_check(&s->options.model, &s->error) ||
+                !cmd_find_model(s->env, s->model, &s->model_path, &s->error);
+    http_server_post(s->server, &s->found);
+    return NULL;
+}
+
+/* The sandbox is for threads to come, so that the one that found the files has to be gone. */
+static void on_found(void *argument)
+{
+    struct serve *s = argument;
+    const struct serve_sandbox_files files = {.model = s->model_path,
+                                              .stores = {s->keys.path},
+                                              .prefix_folder = s->spill.folder,
+                                              .listening = &s->options.listening,
+                                              .options = &s->options.model};
+    pthread_join(s->loader, NULL);
+    s->has_loader = false;
+    s->failed = s->failed || !serve_sandbox_enter(&s->sandbox, s->env, &files, &s->error) ||
+                !start_loader(s, load, &s->error);
+    if (s->failed) {
+        http_server_stop(s->server);
+    }
+}
+
+/* --- after it */
 
 static void take_name(struct serve *s)
 {
@@ -219,6 +265,7 @@ static void on_loaded(void *argument)
     for (size_t i = 0; (url = http_server_url(s->server, i)) != NULL; i++) {
         printf("listening on %s\n", url);
     }
+    serve_sandbox_print(&s->sandbox);
     fflush(stdout);
     service_manager_tell(&s->manager, "READY=1\nSTATUS=serving");
 }
@@ -339,7 +386,9 @@ static void wait_for_loader(struct serve *s)
     if (!atomic_load(&s->is_storing) && s->is_ending) {
         _exit(cmd_finish_output("serve", 0));
     }
-    pthread_join(s->loader, NULL);
+    if (s->has_loader) {
+        pthread_join(s->loader, NULL);
+    }
 }
 
 /* --- the log */
@@ -421,9 +470,9 @@ static bool run(struct serve *s, struct error *e)
     }
     service_manager_tell(&s->manager, "STATUS=loading the model");
     s->loaded = (struct http_task){.run = on_loaded, .argument = s};
-    int code = pthread_create(&s->loader, NULL, load, s);
-    if (code != 0) {
-        return error_set(e, ERROR_IO, "no thread to load the model: %s", strerror(code));
+    s->found = (struct http_task){.run = on_found, .argument = s};
+    if (!start_loader(s, find, e)) {
+        return false;
     }
     bool ok = http_server_run(s->server, e);
     wait_for_loader(s);
@@ -576,6 +625,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         {OPTION_FLAG, "print-config", 0, NULL, NULL, &s.settings.print, 0, 0,
          "print all options, and where they are set, as such a file;\nthen leave", NULL},
         OPTIONS_LISTENING(o->listening),
+        OPTION_SANDBOX(s.sandbox),
         {OPTION_TEXT, "store", 0, NULL, "FILE", &s.keys.option, 0, 0,
          "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else "
          "puna/store.db "
@@ -643,8 +693,8 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         settings_finish(&s.settings);
         return result == OPTIONS_BAD ? cmd_fail("serve", &e) : cmd_finish_output("serve", 0);
     }
-    bool ok = service_manager_open(&s.manager, env, &e) && choose_spill(&s, &e) &&
-              make_prefix_folder(&s, &e) && run(&s, &e);
+    bool ok = serve_sandbox_open(&s.sandbox, &e) && service_manager_open(&s.manager, env, &e) &&
+              choose_spill(&s, &e) && make_prefix_folder(&s, &e) && run(&s, &e);
     leave_to_signals();
     worker_destroy(s.worker);
     http_timer_destroy(s.drain);
@@ -660,6 +710,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     session_close(&s.session);
     content_filter_close(&s.filter);
     service_manager_close(&s.manager);
+    mem_free(s.model_path);
     settings_finish(&s.settings);
     return ok ? cmd_finish_output("serve", 0) : cmd_fail("serve", &e);
 }

@@ -85,6 +85,11 @@ static bool find_manager(struct service_manager *m, const struct cmd_env *env, s
     if (m->fd < 0) {
         return error_set(e, ERROR_IO, "no socket to the service manager: %s", strerror(errno));
     }
+    /* To a name without a file the sandbox lets a message through only where the socket was
+     * connected before; one with a file may be made anew. */
+    if (path[0] == '@') {
+        connect(m->fd, (const struct sockaddr *)a, m->address_bytes);
+    }
     const struct timeval patience = {1, 0};
     setsockopt(m->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     m->is_told = true;

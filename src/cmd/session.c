@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BAR_WIDTH = 40 };
@@ -115,6 +116,16 @@ static bool choose_cache(const struct options_model *options, struct packed_cach
     return parse_size("cache-limit", limit != NULL ? limit : default_cache_limit, &out->limit_bytes,
                       e) &&
            parse_size("cache-min", min != NULL ? min : default_cache_min, &out->min_bytes, e);
+}
+
+/* No format of blocks grows to four times its bytes when it is packed. The weights are not read
+ * yet, so the size of the file has to do. */
+bool session_may_keep(const char *path, const struct options_model *options)
+{
+    struct packed_cache_options cache;
+    struct stat file;
+    return !options->no_cache && !options->exact && stat(path, &file) == 0 &&
+           choose_cache(options, &cache, NULL) && (uint64_t)file.st_size >= cache.min_bytes / 4;
 }
 
 /* Reads the configuration alone, so that a context that cannot be is said before the weights are
@@ -232,6 +243,15 @@ static bool load(struct session *s, struct loading *l, struct error *e)
     l->pool = s->pool = create_pool(l->options->threads, e);
     return s->pool != NULL && load_weights(s, l, s->cache_folder, e) &&
            (s->draft == NULL || load_weights(s->draft, l, s->cache_folder, e));
+}
+
+bool session_check(const struct options_model *options, struct error *e)
+{
+    const struct kern_table *kern;
+    struct packed_cache_options cache;
+    struct session s;
+    return choose_kernels(options, &kern, e) && choose_cache_type(&s, options, e) &&
+           choose_cache(options, &cache, e);
 }
 
 bool session_open(struct session *s, const struct cmd_env *env, const char *model,

@@ -36,6 +36,13 @@ struct session {
 /* The type that --cache-type names; name NULL: q16. ERROR_USAGE for any other word. */
 bool session_cache_type(const char *name, enum kern_kv *out, struct error *e);
 
+/* Whether the packed weights of a model's file may be kept for the next start: false when it is too
+ * small for that. */
+bool session_may_keep(const char *path, const struct options_model *options);
+
+/* What session_open() would say of the options before it looks for a model. */
+bool session_check(const struct options_model *options, struct error *e);
+
 /* Checks the options, then finds (see cmd_find_model, which may fetch) and loads a model; a
  * progress bar goes to stderr when that is a terminal. Errors of the model begin with its path (a
  * context longer than it was made for, or a draft of another vocabulary, ERROR_USAGE, too), those
