@@ -324,7 +324,7 @@ def test_a_server_that_loads_says_so(tmp_path):
 
 # --- the document
 
-FORMS = {".py": r"^def {}\(", ".c": r"^        cmocka_unit_test\w*\({}[,)]", ".mjs": r'^test\("{}",'}
+FORMS = {".py": r"^def {}\(", ".c": r"^        (?:cmocka_unit_test\w*|CACHE_TEST)\({}[,)]", ".mjs": r'^test\("{}",'}
 
 
 def named_tests(row):
