@@ -94,6 +94,29 @@ struct serve {
     struct service_manager manager;
 };
 
+/* --- the log */
+
+/* A reader that does not read costs lines, not time: a pipe that can be written to takes a whole
+ * line. */
+static bool write_log(struct str line)
+{
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0 &&
+           write(STDERR_FILENO, line.p, line.n) == (ssize_t)line.n;
+}
+
+/* As print_warning(), of what can be found while clients are served, too. */
+static void tell_oddity(const char *text)
+{
+    struct buf line;
+    buf_init(&line, PIPE_BUF);
+    if (buf_append(&line, STR("puna: warning: "), NULL) &&
+        buf_append(&line, str_from(text), NULL) && buf_append(&line, STR("\n"), NULL)) {
+        write_log(buf_str(&line));
+    }
+    buf_finish(&line);
+}
+
 /* --- loading */
 
 /* What prefixes on disk are of. */
@@ -143,18 +166,20 @@ static void *find(void *argument)
     return NULL;
 }
 
-/* The sandbox is for threads to come, so that the one that found the files has to be gone. */
+/* The sandbox is for threads to come, so that the one that found the files has to be gone, and that
+ * of the ledger begins behind it. */
 static void on_found(void *argument)
 {
     struct serve *s = argument;
     const struct serve_sandbox_files files = {.model = s->model_path,
-                                              .stores = {s->keys.path},
+                                              .stores = {s->keys.path, s->usage.path},
                                               .prefix_folder = s->spill.folder,
                                               .listening = &s->options.listening,
                                               .options = &s->options.model};
     pthread_join(s->loader, NULL);
     s->has_loader = false;
     s->failed = s->failed || !serve_sandbox_enter(&s->sandbox, s->env, &files, &s->error) ||
+                !serve_usage_start(&s->usage, &s->service, s->server, tell_oddity, &s->error) ||
                 !start_loader(s, load, &s->error);
     if (s->failed) {
         http_server_stop(s->server);
@@ -272,15 +297,6 @@ static void on_loaded(void *argument)
 
 /* --- the end */
 
-/* A reader that does not read costs lines, not time: a pipe that can be written to takes a whole
- * line. */
-static bool write_log(struct str line)
-{
-    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
-    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0 &&
-           write(STDERR_FILENO, line.p, line.n) == (ssize_t)line.n;
-}
-
 static void tell_drain(uint32_t n_clients, uint32_t seconds)
 {
     char line[160];
@@ -324,14 +340,6 @@ static void on_signal(void *argument)
 }
 
 /* --- beside it */
-
-/* As print_warning(), of what can be found while clients are served, too. */
-static void tell_oddity(const char *text)
-{
-    char line[ERROR_TEXT_BYTES + 64];
-    int n = snprintf(line, sizeof line, "puna: warning: %s\n", text);
-    write_log((struct str){line, (size_t)n});
-}
 
 /* New connections get the new certificate, those there keep theirs; keys count at once. A manager
  * that waits for the model, or for the end, must not take this READY for that. */
@@ -464,8 +472,7 @@ static bool run(struct serve *s, struct error *e)
         return false;
     }
     s->service.auth = s->keys.auth;
-    if (!serve_usage_open(&s->usage, s->env, &s->keys, e) || !create_server(s, e) ||
-        !serve_usage_start(&s->usage, &s->service, s->server, tell_oddity, e)) {
+    if (!serve_usage_open(&s->usage, s->env, &s->keys, e) || !create_server(s, e)) {
         return false;
     }
     service_manager_tell(&s->manager, "STATUS=loading the model");
@@ -613,7 +620,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     serve_usage_init(&s.usage);
     serving_limits_init(&s.options.limits, &s.options.http.limits);
     service_init(&s.service);
-    s.service.warn = print_warning;
+    s.service.warn = tell_oddity;
     s.service.model.n_names = 1; /* the file's own comes first, when it is known */
     struct serve_options *o = &s.options;
     const struct option_spec specs[] = {
