@@ -3,16 +3,7 @@
  * is written, and the text of a message adds no control token to it. */
 #include "chat/template.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
+#include "require.h"
 
 /* Control tokens of a chat with that message; SIZE_MAX when there is no memory for it. */
 static size_t count_control(const struct chat_template *t, struct str text)

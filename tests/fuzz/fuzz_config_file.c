@@ -3,16 +3,7 @@
 #include "base/buf.h"
 #include "base/config_file.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
+#include "require.h"
 
 static void check_line(struct str text, const struct config_file_line *line)
 {

@@ -2,16 +2,7 @@
  * again, and what is refused leaves the conversation as it was. */
 #include "chat/conversation.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
+#include "require.h"
 
 static void require_same(const struct conversation *a, const struct conversation *b)
 {

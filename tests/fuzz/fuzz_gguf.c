@@ -2,18 +2,9 @@
 #include "format/gguf.h"
 #include "quant/quant.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+#include "require.h"
 
 static volatile uint64_t sink; /* keeps the reads */
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
 
 static void touch(const void *p, size_t n)
 {

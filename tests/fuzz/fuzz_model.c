@@ -6,18 +6,11 @@
 #include "base/mem.h"
 #include "token/token.h"
 
+#include "require.h"
+
 #include <stdlib.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
 enum { CTX = 8, ALIGNMENT = 64, MAX_LOGITS = 1 << 16 };
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
 
 static void check_config(const struct model_config *c)
 {

@@ -4,23 +4,15 @@
 #include "base/mem.h"
 #include "model/packed_file.h"
 
-#include <stdlib.h>
+#include "require.h"
+
 #include <sys/mman.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
 enum { SIZE_AT = 16, CHECKSUM_AT = 56, IDENTITY_AT = 72, MAX_WEIGHTS = 1 << 22 };
 
 static struct pool *pool;
 static const struct model_watch nobody;
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
 
 static int new_file(const uint8_t *data, size_t n_bytes)
 {

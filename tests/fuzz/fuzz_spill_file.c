@@ -4,20 +4,12 @@
 #include "base/mem.h"
 #include "engine/spill_file.h"
 
-#include <stdlib.h>
+#include "require.h"
+
 #include <sys/mman.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
 enum { CHECKSUM_AT = 56, PAGE_BYTES = 96, MAX_TOKENS = 64 };
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
 
 static int new_file(const uint8_t *data, size_t n_bytes)
 {

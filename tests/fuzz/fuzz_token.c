@@ -4,16 +4,7 @@
 
 #include "base/mem.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
+#include "require.h"
 
 /* Ids are in range and, with flags that do not parse them, none is a control token but BOS and EOS.
  */

@@ -3,19 +3,11 @@
  * nothing; in ASCII a plain search for each line finds the same. */
 #include "guard/words.h"
 
-#include <ctype.h>
-#include <stdlib.h>
+#include "require.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+#include <ctype.h>
 
 enum { MOST_HELD = 8 * WORDS_MAX_CHARS + 8 };
-
-static void require(bool condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
 
 struct result {
     struct buf text;
