@@ -224,7 +224,7 @@ static bool must_close(const struct http_exchange *x)
 
 static bool is_head_request(const struct http_exchange *x)
 {
-    return x->has_head && str_eq(x->head.method, STR("HEAD"));
+    return str_eq(x->head.method, STR("HEAD"));
 }
 
 /* framing: the field that says how long the body is, "" for none */

@@ -135,8 +135,7 @@ static bool decode_path(char *p, size_t n, struct str *out, struct http_problem 
         }
         p[n_out++] = c;
     }
-    *out = (struct str){p, n_out};
-    for (struct str rest = *out; rest.n > 0;) {
+    for (struct str rest = {p, n_out}; rest.n > 0;) {
         uint32_t code_point;
         size_t step = str_decode_utf8(rest, &code_point);
         if (step == 0) {
@@ -144,6 +143,7 @@ static bool decode_path(char *p, size_t n, struct str *out, struct http_problem 
         }
         rest = str_skip(rest, step);
     }
+    *out = (struct str){p, n_out};
     return true;
 }
 
@@ -189,10 +189,11 @@ static bool parse_target(char *p, char *end, struct http_head *out, struct http_
     char *query = memchr(p, '?', (size_t)(end - p));
     char *path_end = query != NULL ? query : end;
     if (query != NULL) {
-        out->query = (struct str){query + 1, (size_t)(end - query - 1)};
-        if (memmem(out->query.p, out->query.n, "%00", 3) != NULL) {
+        struct str given = {query + 1, (size_t)(end - query - 1)};
+        if (memmem(given.p, given.n, "%00", 3) != NULL) {
             return refuse(problem, API_ERROR_BAD_HTTP, "a NUL in the query");
         }
+        out->query = given;
     }
     if (p == path_end) {
         out->path = STR("/");
@@ -223,10 +224,11 @@ static bool parse_request_line(char *line, size_t n, size_t max_target, struct h
     if (version == NULL || version == target + 1) {
         return refuse(problem, API_ERROR_BAD_HTTP, "the first line is no 'METHOD TARGET HTTP/1.1'");
     }
-    out->method = (struct str){line, (size_t)(target - line)};
-    if (!http_is_token(out->method) || out->method.n > 32) {
+    struct str method = {line, (size_t)(target - line)};
+    if (!http_is_token(method) || method.n > 32) {
         return refuse(problem, API_ERROR_BAD_HTTP, "the method is no name");
     }
+    out->method = method;
     if (!parse_version((struct str){version + 1, (size_t)(end - version - 1)}, out, problem)) {
         return false;
     }

@@ -52,7 +52,8 @@ enum http_scan_result http_head_scan(struct http_scan *scan, struct str bytes, s
                                      size_t max_target, struct http_problem *problem);
 
 /* Parses a head that http_head_scan() found, n bytes with the empty line; %XX of the path are
- * decoded in place. False with *problem set, *out then undefined. */
+ * decoded in place. False with *problem set: then *out, zeroed before, has what could be read: all
+ * fields in front of a bad one, and of the first line what is as it should be. */
 bool http_head_parse(char *block, size_t n, size_t max_target, struct http_head *out,
                      struct http_problem *problem);
 

@@ -132,6 +132,26 @@ static void heads_are_taken_or_refused_as_the_table_says(void **state)
     }
 }
 
+/* It is logged and counted as others are. */
+static void what_is_refused_has_no_part_that_is_not_as_it_should_be(void **state)
+{
+    (void)state;
+    static const struct str bytes[] = {STR("GET /a%FFb HTTP/1.1\r\nHost: a\r\n\r\n"),
+                                       STR("G\xFFT /a HTTP/1.1\r\nHost: a\r\n\r\n"),
+                                       STR("GET /a?b=%00 HTTP/1.1\r\nHost: a\r\n\r\n"),
+                                       STR("HEAD /a HTTP/2.0\r\nHost: a\r\n\r\n")};
+    static const char *const methods[] = {"GET", "", "GET", "HEAD"};
+    struct http_head head;
+    for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+        char *block;
+        assert_true(read_head(bytes[i], &block, &head) >= 400);
+        assert_true(str_eq(head.method, str_from(methods[i])));
+        assert_true(head.path.n == 0 && head.query.n == 0);
+        assert_true(str_eq(http_head_field(&head, "host"), STR("a")));
+        free(block);
+    }
+}
+
 /* However the bytes come, the scan says the same at the same byte. */
 static void a_scan_goes_on_where_it_stopped(void **state)
 {
@@ -386,6 +406,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_are_taken_or_refused_as_the_table_says),
+        cmocka_unit_test(what_is_refused_has_no_part_that_is_not_as_it_should_be),
         cmocka_unit_test(a_scan_goes_on_where_it_stopped),
         cmocka_unit_test(a_head_is_read_into_its_parts),
         cmocka_unit_test(a_coding_of_the_body_is_found),
