@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/fuzz/corpus/api: bodies of requests, good and bent (see fuzz_api.c)."""
+"""Writes tests/fuzz/corpus/api_chat, api_completion and api_other: bodies of requests, good and bent (see
+api_target.h)."""
 import json
 import pathlib
 
-OUT = pathlib.Path(__file__).resolve().parent / "corpus/api"
+OUT = pathlib.Path(__file__).resolve().parent / "corpus"
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 USER = {"role": "user", "content": "Hi"}
 SAMPLING = {
     "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "typical_p": 0.9, "seed": -1, "n": 2,
@@ -28,54 +30,85 @@ def messages(*items):
     return {"model": "m", "messages": list(items)}
 
 
+CHATS = {
+    "all": CHAT | SAMPLING,
+    "strict": CHAT | {"strict": True},
+    "image": messages({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}),
+    "audio": messages({"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x"}}]}),
+    "tool": messages(USER, {"role": "tool", "tool_call_id": "c", "content": "a"}),
+    "tool-calls": messages({"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}),
+    "function-role": messages(USER, {"role": "function", "name": "f", "content": "a"}),
+    "tools": messages(USER) | {"tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
+                               "tool_choice": {"type": "function", "function": {"name": "f"}},
+                               "parallel_tool_calls": False},
+    "functions": messages(USER) | {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
+    "schema": messages(USER) | {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}},
+    "json": messages(USER) | {"response_format": {"type": "json_object"}},
+    "edges": messages(USER) | {"temperature": 2, "top_p": 0, "seed": 2**63 - 1, "top_k": -1, "n": 16.0},
+    "past-edges": messages(USER) | {"temperature": 2.1},
+    "unknown": messages(USER) | {"temprature": 1},
+    "nulls": messages(USER) | {"stop": None, "seed": None, "tools": None, "n": None},
+    "unicode": messages({"role": "user", "name": "a_b", "content": "\u0000\U0001f999\u2028\\\""}),
+    "refusal": messages(USER, {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}, USER),
+    "continue": messages(USER, {"role": "assistant", "content": "a"}) | {"continue_final_message": True,
+                                                                       "add_generation_prompt": False},
+    "samplers": messages(USER) | {"xtc_probability": 0.1, "dry_multiplier": 1, "mirostat": 2, "repeat_penalty": 1.1,
+                                  "grammar": "a", "guided_json": {}, "structured_outputs": {}, "bad_words": ["a"],
+                                  "prompt_logprobs": 1, "use_beam_search": True, "truncate_prompt_tokens": 5},
+    "later": messages(USER) | {"audio": {}, "web_search_options": {}, "moderation": {}, "prediction": None,
+                               "chat_template": "x", "chat_template_kwargs": {}},
+}
+COMPLETIONS = {
+    "all": {"model": "m", "prompt": [[1, 2], [3]], "echo": True, "logprobs": 5, "best_of": 2, "max_tokens": 16} | SAMPLING,
+    "texts": {"model": "m", "prompt": ["a", "b"]},
+    "ids": {"model": "m", "prompt": [1, 999, 1000]},
+    "mixed": {"model": "m", "prompt": ["a", 1, [2]]},
+    "score": {"model": "m", "prompt": [[1, 2, 3], [4]], "max_tokens": 1, "temperature": 0, "logprobs": 1,
+              "echo": True, "seed": 1234},
+    "score-text": {"model": "m", "prompt": "", "max_tokens": 0, "logprobs": 0, "echo": True},
+    "suffix": {"model": "m", "prompt": "a", "suffix": "b", "logprobs": 6},
+    "stream-best": {"model": "m", "prompt": "a", "stream": True, "best_of": 3, "n": 2},
+}
+OTHERS = {
+    "embeddings": {"model": "m", "input": ["a"], "encoding_format": "base64", "pooling": "last"},
+    "embeddings-ids": {"model": "m", "input": [[1, 2], [999]], "encoding_format": "float", "user": "u",
+                       "dimensions": 64, "pooling": "mean"},
+    "embeddings-one": {"model": "m", "input": [5, 1000]},
+    "embeddings-mixed": {"model": "m", "input": ["a", 5, [1], None, ""]},
+    "embeddings-many": {"model": "m", "input": ["a"] * 2049},
+    "tokenize": {"content": ["a", 5, ""], "add_special": True, "with_pieces": True, "parse_special": False},
+    "tokenize-text": {"content": "a", "model": "m"},
+    "detokenize": {"tokens": [1, 999, 1000]},
+    "detokenize-one": {"tokens": [1]},
+    "apply-template": {"messages": [USER], "add_generation_prompt": False},
+    "ephemeral-key": {"model": "m", "origin": "https://a.example:444", "max_tokens": 5, "budget_tokens": 100,
+                      "expires_after": {"anchor": "created_at", "seconds": 60}},
+    "ephemeral-bad": {"model": "m", "origin": "https://a.example/b", "max_tokens": 5, "budget_tokens": 0,
+                      "expires_after": {"anchor": "now", "seconds": 601}},
+}
+RAW = {
+    "deep": b'{"a":' + b"[" * 3000,
+    "many": b'{"a":[' + b"{}," * 3000,
+    "twice": b'{"model":"a","model":"b"}',
+    "half-surrogate": b'{"model":"\\ud83e"}',
+    "not-utf8": b'{"model":"\xff"}',
+    "huge-number": b'{"n":1e999}',
+    "huge-integer": b'{"n":99999999999999999999}',
+    "open-string": b'{"model":"\\',
+    "cut": json.dumps(CHAT).encode()[:-20],
+    "array": b"[]",
+    "nothing": b"",
+}
+
+
 def main():
-    OUT.mkdir(parents=True, exist_ok=True)
-    files = {
-        "chat": CHAT | SAMPLING,
-        "completion": {"model": "m", "prompt": [[1, 2], [3]], "echo": True, "logprobs": 5, "best_of": 2,
-                       "max_tokens": 16} | SAMPLING,
-        "texts": {"model": "m", "prompt": ["a", "b"]},
-        "embeddings": {"model": "m", "input": ["a"], "encoding_format": "base64", "pooling": "last"},
-        "embeddings-ids": {"model": "m", "input": [[1, 2], [999]], "encoding_format": "float", "user": "u",
-                           "dimensions": 64, "pooling": "mean"},
-        "embeddings-one": {"model": "m", "input": [5, 1000]},
-        "embeddings-mixed": {"model": "m", "input": ["a", 5, [1], None, ""]},
-        "embeddings-many": {"model": "m", "input": ["a"] * 2049},
-        "score": {"model": "m", "prompt": [[1, 2, 3], [4]], "max_tokens": 1, "temperature": 0, "logprobs": 1,
-                  "echo": True, "seed": 1234},
-        "score-text": {"model": "m", "prompt": "", "max_tokens": 0, "logprobs": 0, "echo": True},
-        "tokenize": {"content": ["a", 5, ""], "add_special": True, "with_pieces": True},
-        "detokenize": {"tokens": [1, 999, 1000]},
-        "apply-template": {"messages": [USER], "add_generation_prompt": False},
-        "strict": CHAT | {"strict": True},
-        "image": messages({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}),
-        "tool": messages(USER, {"role": "tool", "tool_call_id": "c", "content": "a"}),
-        "tool-calls": messages({"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}),
-        "tools": messages(USER) | {"tools": [{"type": "function", "function": {"name": "f"}}]},
-        "schema": messages(USER) | {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
-        "edges": messages(USER) | {"temperature": 2, "top_p": 0, "seed": 2**63 - 1, "top_k": -1, "n": 16.0},
-        "past-edges": messages(USER) | {"temperature": 2.1},
-        "unknown": messages(USER) | {"temprature": 1},
-        "nulls": messages(USER) | {"stop": None, "seed": None, "tools": None, "n": None},
-        "unicode": messages({"role": "user", "content": "\u0000\U0001f999\u2028\\\""}),
-    }
-    for name, body in files.items():
-        (OUT / f"{name}.json").write_text(json.dumps(body))
-    raw = {
-        "deep": b'{"a":' + b"[" * 3000,
-        "many": b'{"a":[' + b"{}," * 3000,
-        "twice": b'{"model":"a","model":"b"}',
-        "half-surrogate": b'{"model":"\\ud83e"}',
-        "not-utf8": b'{"model":"\xff"}',
-        "huge-number": b'{"n":1e999}',
-        "huge-integer": b'{"n":99999999999999999999}',
-        "open-string": b'{"model":"\\',
-        "cut": json.dumps(CHAT).encode()[:-20],
-        "array": b"[]",
-        "nothing": b"",
-    }
-    for name, data in raw.items():
-        (OUT / f"{name}.json").write_bytes(data)
+    cases = {"api_chat": CHATS, "api_completion": COMPLETIONS, "api_other": OTHERS}
+    for folder, bodies in cases.items():
+        (OUT / folder).mkdir(parents=True, exist_ok=True)
+        for name, body in bodies.items():
+            (OUT / folder / f"{name}.json").write_text(json.dumps(body))
+    for name, data in RAW.items():
+        (OUT / "api_chat" / f"{name}.json").write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,102 @@
+/* api_target.h - a body of a request from any bytes, at one endpoint. What is refused says why in
+ * valid JSON and owns nothing; what is taken is within the ranges of the engine, and its strings
+ * are UTF-8. */
+#ifndef TESTS_FUZZ_API_TARGET_H
+#define TESTS_FUZZ_API_TARGET_H
+
+#include "base/mem.h"
+#include "serve/api_request.h"
+#include "serve/api_write.h"
+
+#include "require.h"
+
+#include <jansson.h>
+
+enum { N_VOCAB = 1000 };
+
+static void check_prompts(const struct api_prompt *prompts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        require(prompts[i].is_ids ? prompts[i].n_ids > 0 : api_is_utf8(prompts[i].text));
+        for (size_t k = 0; k < prompts[i].n_ids; k++) {
+            require(prompts[i].ids[k] < N_VOCAB);
+        }
+    }
+}
+
+static void check_generation(const struct api_generation *g)
+{
+    require(sampler_params_check(&g->sampler, N_VOCAB, NULL));
+    require(g->n >= 1 && g->best_of >= g->n && g->n_stop <= API_MAX_STOPS);
+    require((g->n_messages > 0) != (g->n_prompts > 0) && g->min_tokens <= g->max_tokens);
+    require(g->stream || !g->include_usage);
+    for (size_t i = 0; i < g->n_stop; i++) {
+        require(g->stop[i].n > 0 && api_is_utf8(g->stop[i]));
+    }
+    for (size_t i = 0; i < g->n_messages; i++) {
+        require(g->messages[i].role < CHAT_ROLE_COUNT && api_is_utf8(g->messages[i].content));
+    }
+    check_prompts(g->prompts, g->n_prompts);
+}
+
+static void check_request(const struct api_request *q)
+{
+    require(!q->strict || q->n_warnings == 0);
+    for (size_t i = 0; i < q->n_warnings; i++) {
+        require(q->warnings[i].param.n > 0 && q->warnings[i].message.n > 0);
+    }
+    switch (q->endpoint) {
+    case API_EMBEDDING:
+        require(q->embedding.n_inputs > 0);
+        check_prompts(q->embedding.inputs, q->embedding.n_inputs);
+        break;
+    case API_TOKENIZE:
+        check_prompts(q->tokenize.pieces, q->tokenize.n_pieces);
+        break;
+    case API_DETOKENIZE:
+        break;
+    case API_EPHEMERAL_KEY:
+        require(q->model.n > 0 && q->ephemeral_key.origin.n > 0);
+        require(q->ephemeral_key.max_tokens > 0 && q->ephemeral_key.budget_tokens > 0);
+        require(q->ephemeral_key.seconds > 0);
+        break;
+    default:
+        check_generation(&q->generation);
+        break;
+    }
+}
+
+static void check_error(const struct api_error *e)
+{
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    require(api_error_meaning(e->kind)->http_status == 400 && e->message[0] != '\0');
+    require(api_error_print(e, &b, NULL));
+    json_t *root = json_loadb(b.data, b.n, 0, NULL);
+    require(root != NULL);
+    json_decref(root);
+    buf_finish(&b);
+}
+
+static inline void check_body(enum api_endpoint endpoint, const uint8_t *data, size_t n_bytes)
+{
+    struct api_options options;
+    struct api_request q;
+    struct api_error e = {0};
+    api_init();
+    api_options_default(&options);
+    options.n_vocab = N_VOCAB;
+    mem_fail_nth(SIZE_MAX);
+    if (api_request_parse(endpoint, (struct str){(const char *)data, n_bytes}, &options, &q, &e)) {
+        check_request(&q);
+    } else {
+        /* the tree stayed in its one block */
+        require(e.kind != API_ERROR_BAD_JSON || mem_count() <= 1);
+        require(q.blocks == NULL);
+        check_error(&e);
+    }
+    api_request_finish(&q);
+    mem_fail_nth(0);
+}
+
+#endif
