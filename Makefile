@@ -11,6 +11,7 @@ OPT_debug := -O0
 OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 OPT_tsan := -O1 -fsanitize=thread
 OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+OPT_coverage := -O1 -fprofile-instr-generate -fcoverage-mapping
 OPT_cross := -O2
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Werror
@@ -75,25 +76,35 @@ $(B)/tests/check: $(wildcard tests/check/*.[ch]) $(B)/libpuna.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(B)/libpuna.a $(PKG_LIBS) -lm
 
-# A fuzz target linked with replay.c runs every file of its corpus once.
-$(B)/tests/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(B)/libpuna.a
+# A fuzz target linked with replay.c runs every file of its corpus once. Targets may include each
+# other's headers and the makers of files of tests/unit, and call what is behind the command line.
+FUZZ_PARTS := $(B)/cmd.a $(B)/libpuna.a
+FUZZ_HEADERS := $(wildcard tests/fuzz/*.h tests/unit/*.h)
+$(B)/cmd.a: $(filter-out $(B)/src/main.o,$(CMD_OBJ))
+	rm -f $@ && $(AR) rcs $@ $^
+$(B)/tests/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_PARTS) $(FUZZ_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(B)/libpuna.a $(PKG_LIBS) -lm
+	$(CC) $(ALL_CFLAGS) -Itests/unit $(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS) -lm
 
-# `make fuzz FUZZ_SECONDS=60`: libFuzzer (clang) on every target, each so long; its finds go to build/fuzz.
-FUZZ_SECONDS ?= 60
-LIBFUZZER := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/libfuzzer_%,$(wildcard tests/fuzz/fuzz_*.c))
-$(B)/tests/libfuzzer_%: tests/fuzz/fuzz_%.c $(B)/libpuna.a
+# `make fuzz`: libFuzzer (clang) on FUZZ_TARGETS, FUZZ_JOBS of them at once, FUZZ_SECONDS each; its
+# finds go to build/fuzz, its totals to build/fuzz/totals.txt, from where tests/fuzz/totals.py takes
+# them to docs/TESTING.md.
+FUZZ_TARGETS ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 3600
+FUZZ_JOBS ?= 1
+$(B)/tests/libfuzzer_%: tests/fuzz/fuzz_%.c $(FUZZ_PARTS) $(FUZZ_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libpuna.a $(PKG_LIBS) -lm
+	$(CC) $(ALL_CFLAGS) -Itests/unit $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter-out %.h,$^) $(PKG_LIBS) -lm
 
-.PHONY: fuzz fuzz-run fuzz-replay
-fuzz:
+.PHONY: fuzz fuzz-run fuzz-replay fuzz-coverage fuzz-coverage-run
+fuzz: ## libFuzzer on every parser, an hour each; FUZZ_TARGETS="gguf http" FUZZ_SECONDS=60 for less
 	$(MAKE) CC=clang-14 MODE=fuzz B=build/fuzz fuzz-run
-fuzz-run: $(LIBFUZZER)
-	@for t in $(LIBFUZZER:$(B)/tests/libfuzzer_%=%); do mkdir -p $(B)/corpus/$$t; \
-	$(B)/tests/libfuzzer_$$t -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=1024 \
-	-artifact_prefix=$(B)/ $(B)/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+fuzz-run: $(FUZZ_TARGETS:%=$(B)/tests/libfuzzer_%)
+	tests/fuzz/run $(B) $(FUZZ_SECONDS) $(FUZZ_JOBS) $(FUZZ_TARGETS)
+fuzz-coverage: ## lines of each parser that the corpus of its target runs
+	$(MAKE) CC=clang-14 MODE=coverage B=build/coverage fuzz-coverage-run
+fuzz-coverage-run: $(FUZZ_TARGETS:%=$(B)/tests/fuzz_%)
+	tests/fuzz/coverage $(B) $(FUZZ_TARGETS)
 fuzz-replay: $(FUZZ)
 	@for t in $(FUZZ:$(B)/tests/fuzz_%=%); do $(B)/tests/fuzz_$$t tests/fuzz/corpus/$$t || exit 1; done
 

@@ -1,5 +1,5 @@
-/* fuzz_api_other.c - bodies of requests from any bytes, at every endpoint that has one but chats and
- * completions: embeddings, tokenize, detokenize, apply-template, keys/ephemeral. */
+/* fuzz_api_other.c - bodies of requests from any bytes, at every endpoint that has one but chats
+ * and completions: embeddings, tokenize, detokenize, apply-template, keys/ephemeral. */
 #include "api_target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)

@@ -1,5 +1,5 @@
-/* fuzz_http.c - what a client sends, to the real server: its sockets, its loop, its connections. The
- * first byte says how the rest is cut into pieces, the second how server and client behave; the
+/* fuzz_http.c - what a client sends, to the real server: its sockets, its loop, its connections.
+ * The first byte says how the rest is cut into pieces, the second how server and client behave; the
  * rest is sent, as a whole and then in pieces. Whatever it is, what comes back is one well-formed
  * answer for each exchange that the server has told of, and the cuts change nothing.
  *

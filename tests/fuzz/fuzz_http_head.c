@@ -1,5 +1,5 @@
-/* fuzz_http_head.c - the head of a request and a chunked body from any bytes. They must not depend on
- * where the bytes are cut, and what is taken must be what the RFC allows. */
+/* fuzz_http_head.c - the head of a request and a chunked body from any bytes. They must not depend
+ * on where the bytes are cut, and what is taken must be what the RFC allows. */
 #include "base/mem.h"
 #include "serve/auth.h"
 #include "serve/http_chunked.h"

@@ -8,7 +8,7 @@ HALF_CLOSE, ORIGINS, SMALL, HURRY, GONE = 1, 2, 4, 8, 16
 
 
 def get(path, *fields, method="GET", version="1.1"):
-    return f"{method} {path} HTTP/{version}\r\nHost: a\r\n{''.join(f + chr(13) + chr(10) for f in fields)}\r\n".encode()
+    return f"{method} {path} HTTP/{version}\r\nHost: a.example\r\n{''.join(f + chr(13) + chr(10) for f in fields)}\r\n".encode()
 
 
 def post(path, body, *fields):
@@ -39,7 +39,7 @@ CASES = {
     "preflight": (ORIGINS << 8, get("/e", "Origin: https://a.example", "Access-Control-Request-Method: POST",
                                     "Access-Control-Request-Headers: x-a, authorization", method="OPTIONS")),
     "page": (ORIGINS << 8, get("/e", "Origin: https://a.example") + get("/e", "Origin: https://b.example")),
-    "own-page": (ORIGINS << 8, get("/e", "Origin: http://a") + get("/e", "Sec-Fetch-Site: same-origin", "Origin: null")),
+    "own-page": (ORIGINS << 8, get("/e", "Origin: http://a.example") + get("/e", "Sec-Fetch-Site: same-origin", "Origin: null")),
     "named": (7, get("/e", "X-Request-Id: a.b:c") + get("/e", "X-Request-Id: a b")),
     "coding": (8, post("/e", b"x", "Content-Encoding: gzip")),
     "many-lines": (1, b"\r\n" + get("/e") + b"\r\n\r\n" + get("/e")),
