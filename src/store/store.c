@@ -234,6 +234,18 @@ static bool refuse_empty(const struct store *s, struct error *e)
                                 s->path, s->schema->maker);
 }
 
+static bool check_whole(struct store *s, struct error *e)
+{
+    struct store_query q;
+    store_query_begin(&q, s, "PRAGMA integrity_check(1)", e);
+    struct str found = store_query_next(&q) ? store_column_text(&q, 0) : STR("ok");
+    if (found.n > 0 && !str_eq(found, STR("ok"))) {
+        const char *headed = strrchr(found.p, '\n'); /* behind a line that names the database */
+        q.ok = fail_with(s, SQLITE_CORRUPT, headed != NULL ? headed + 1 : found.p, e);
+    }
+    return store_query_end(&q);
+}
+
 /* Somebody else may have done it meanwhile: what counts is what is there when nobody else
  * writes. */
 static bool migrate(struct store *s, bool creates, struct error *e)
@@ -347,7 +359,8 @@ struct store *store_open(const struct store_options *options, struct error *e)
         s->schema = options->schema;
     }
     if (s == NULL || !copy_path(s, options->path, e) || !connect_to(s, options, e) ||
-        !migrate(s, options->creates, e) || !choose_journal(s, e)) {
+        !migrate(s, options->creates, e) || (s->schema->is_checked && !check_whole(s, e)) ||
+        !choose_journal(s, e)) {
         store_close(s);
         return NULL;
     }

@@ -26,6 +26,10 @@ struct store_schema {
      * added to. */
     const char *const *migrations;
     int n_forms;
+    /* All of it is looked through when it is opened, which takes as long as reading it: for files
+     * that are small. In one that is damaged, rows out of order above all, a change may find
+     * another row than those who read. */
+    bool is_checked;
 };
 
 struct store_options {

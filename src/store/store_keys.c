@@ -30,7 +30,8 @@ const struct store_schema store_keys_schema = {.application_id = 0x50756E61, /* 
                                                .option = "--store",
                                                .maker = "puna keys add",
                                                .migrations = migrations,
-                                               .n_forms = sizeof migrations / sizeof migrations[0]};
+                                               .n_forms = sizeof migrations / sizeof migrations[0],
+                                               .is_checked = true};
 
 /* --- names */
 

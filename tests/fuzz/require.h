@@ -4,14 +4,18 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Called by libFuzzer, or by replay.c, for each input. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
-static inline void require(bool condition)
+#define require(condition) require_true((condition), #condition, __FILE__, __LINE__)
+
+static inline void require_true(bool is_so, const char *what, const char *file, int line)
 {
-    if (!condition) {
+    if (!is_so) {
+        fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
         abort();
     }
 }
