@@ -188,13 +188,21 @@ static const struct verb verbs[] = {
     {"rotate", do_rotate, KEYS_GRACE | KEYS_JSON, true},
 };
 
-/* What is no id may be a secret, or part of one: no error repeats it. */
-static bool check_operand(const char *text, struct error *e)
+/* A secret among the words, or within one: no error may repeat it, and no name of a key be one. */
+static bool check_words(int argc, char **argv, struct error *e)
 {
     enum secret_kind kind;
     char id[SECRET_ID_BYTES];
-    return text == NULL || !secret_read(str_from(text), &kind, id) ||
-           error_set(e, ERROR_USAGE, "a secret is no argument, its key's id is: %s", id);
+    for (int i = 1; i < argc; i++) {
+        struct str rest = str_from(argv[i]);
+        for (; rest.n >= SECRET_CHARS; rest = str_skip(rest, 1)) {
+            if (secret_read((struct str){rest.p, SECRET_CHARS}, &kind, id)) {
+                return error_set(e, ERROR_USAGE, "a secret is no argument, its key's id is: %s",
+                                 id);
+            }
+        }
+    }
+    return true;
 }
 
 static const struct verb *find_verb(const char *name, struct error *e)
@@ -256,7 +264,7 @@ static bool run(struct keys *s, const struct verb *v, const char *path, struct e
     return ok;
 }
 
-int cmd_keys(const struct cmd_env *env, int argc, char **argv)
+static int run_line(struct keys *s, const struct cmd_env *env, int argc, char **argv)
 {
     static const struct options_usage usage = {
         .command = "keys",
@@ -265,15 +273,14 @@ int cmd_keys(const struct cmd_env *env, int argc, char **argv)
                  "secret, once: only its digest is kept. A server that runs counts a change\n"
                  "within a second. As soon as there is a key, all who ask need one.",
     };
-    struct keys s = {0};
-    struct keys_change *c = &s.change;
+    struct keys_change *c = &s->change;
     const char *store = NULL, *operands[2];
     const struct option_spec specs[] = {
         {OPTION_TEXT, "store", 0, NULL, "FILE", &store, 0, 0,
          "where the keys are kept (default: $PUNA_STORE, else\npuna/store.db in $XDG_DATA_HOME or "
          "~/.local/share)",
          NULL},
-        {OPTION_FLAG, "json", 0, NULL, NULL, &s.json, 0, 0, "print JSON", NULL},
+        {OPTION_FLAG, "json", 0, NULL, NULL, &s->json, 0, 0, "print JSON", NULL},
         {OPTION_HEADING, .help = "What a key may do (add, limit)"},
         {OPTION_TEXT, "name", 0, NULL, "TEXT", &c->name, 0, 0, "whose it is, or what for", NULL},
         {OPTION_CALLS, "scope", 0, NULL, "NAME", c, 0, 0,
@@ -301,16 +308,25 @@ int cmd_keys(const struct cmd_env *env, int argc, char **argv)
         {OPTION_TEXT, "grace", 0, NULL, "TIME", &c->grace, 0, 0,
          "the old one still counts for so long (default: not at all)", NULL},
     };
-    OPTIONS_OR_RETURN(&usage, specs, argc, argv, operands, 2);
     struct error e = {0};
+    if (!check_words(argc, argv, &e)) {
+        return cmd_fail("keys", &e);
+    }
+    OPTIONS_OR_RETURN(&usage, specs, argc, argv, operands, 2);
     char *path = NULL;
-    s.id = operands[1];
-    bool is_told = check_operand(operands[0], &e) && check_operand(operands[1], &e);
-    const struct verb *v = is_told ? find_verb(operands[0], &e) : NULL;
-    bool ok = v != NULL && check_verb(&s, v, &e) && cmd_find_store(env, store, &path, &e) &&
-              run(&s, v, path, &e);
-    buf_finish(&c->models);
-    buf_finish(&c->origins);
+    s->id = operands[1];
+    const struct verb *v = find_verb(operands[0], &e);
+    bool ok = v != NULL && check_verb(s, v, &e) && cmd_find_store(env, store, &path, &e) &&
+              run(s, v, path, &e);
     mem_free(path);
     return ok ? cmd_finish_output("keys", 0) : cmd_fail("keys", &e);
+}
+
+int cmd_keys(const struct cmd_env *env, int argc, char **argv)
+{
+    struct keys s = {0};
+    int code = run_line(&s, env, argc, argv);
+    buf_finish(&s.change.models);
+    buf_finish(&s.change.origins);
+    return code;
 }

@@ -277,7 +277,8 @@ def test_a_secret_for_an_id_is_not_repeated(store, part):
             assert line == (f"what {verb} was given is no id, which is 12 hexadecimal digits (puna keys list shows all)")
     assert shown(store, key)["revoked"] is None
     if words == secret:
-        for args in ([secret], ["list", secret], ["add", secret]):
+        for args in ([secret], ["list", secret], ["add", secret], ["limit", key, secret], ["add", f"--name=a{secret}b"],
+                     ["limit", key, "--rpm", secret], ["show", key, f"--{secret}"]):
             assert refused(store, *args) == (2, f"a secret is no argument, its key's id is: {key}")
 
 
