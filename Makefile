@@ -209,7 +209,7 @@ lint: ## warnings of both compilers, format, include directions, banned function
 SYNTAX_NEON = $(ALL_CFLAGS) $(NEON) -fsyntax-only $(filter %_neon.c,$(ARM_SRC))
 SYNTAX_I8MM = $(ALL_CFLAGS) $(I8MM) -fsyntax-only $(filter %_i8mm.c,$(ARM_SRC))
 syntax:
-	$(CC) $(ALL_CFLAGS) -fsyntax-only $(PLAIN_C)
+	$(CC) $(ALL_CFLAGS) -Itests/unit -fsyntax-only $(PLAIN_C)
 ifeq ($(ARCH),x86_64)
 	$(if $(filter %_avx2.c,$(X86_SRC)),$(CC) $(ALL_CFLAGS) $(AVX2) -fsyntax-only $(filter %_avx2.c,$(X86_SRC)))
 	$(CC) $(ALL_CFLAGS) $(AVXVNNI) -fsyntax-only $(filter %_avxvnni.c,$(X86_SRC))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/fuzz/corpus/api_chat, api_completion and api_other: bodies of requests, good and bent (see
-api_target.h)."""
+api_target.h); and api_service: such as a small model can answer (see fuzz_api_service.c)."""
 import json
 import pathlib
 
@@ -99,6 +99,34 @@ RAW = {
     "array": b"[]",
     "nothing": b"",
 }
+CHAT_AT, COMPLETION_AT, EMBEDDINGS_AT, TOKENIZE_AT, DETOKENIZE_AT, TEMPLATE_AT, KEY_AT = range(7)
+SHORT = {"model": "m", "max_tokens": 5, "seed": 1}
+SERVED = {
+    "chat": (CHAT_AT, 0, SHORT | messages(USER)),
+    "chat-stream": (CHAT_AT, 0, SHORT | messages(USER) | {"stream": True, "stream_options": {"include_usage": True}, "n": 2}),
+    "chat-logprobs": (CHAT_AT, 0, SHORT | messages(USER) | {"logprobs": True, "top_logprobs": 3, "n": 2}),
+    "chat-stream-logprobs": (CHAT_AT, 0, SHORT | messages(USER) | {"logprobs": True, "stream": True}),
+    "chat-left": (CHAT_AT, 200, SHORT | messages(USER) | {"stream": True, "max_tokens": 100, "ignore_eos": True}),
+    "chat-to-the-end": (CHAT_AT, 0, {"model": "m", "seed": 3, "ignore_eos": True} | messages(USER)),
+    "chat-too-long": (CHAT_AT, 0, SHORT | messages(USER | {"content": "a b " * 60})),
+    "chat-truncated": (CHAT_AT, 0, SHORT | messages(USER, {"role": "assistant", "content": "a" * 90}, USER)
+                       | {"truncation": "auto"}),
+    "chat-ends": (CHAT_AT, 0, SHORT | messages(USER) | {"stop": ["a", "b"], "stop_token_ids": [9], "min_tokens": 2}),
+    "chat-sampled": (CHAT_AT, 0, SHORT | messages(USER) | {"temperature": 2, "top_p": 0.5, "top_k": 5, "min_p": 0.1,
+                                                          "logit_bias": {"262": 100}, "frequency_penalty": 1}),
+    "completion": (COMPLETION_AT, 0, SHORT | {"prompt": ["a", "ab a"], "best_of": 2}),
+    "completion-ids": (COMPLETION_AT, 0, SHORT | {"prompt": [[5, 6], [262]], "echo": True, "logprobs": 2}),
+    "completion-score": (COMPLETION_AT, 0, SHORT | {"prompt": "ab", "echo": True, "logprobs": 1, "max_tokens": 0}),
+    "completion-stream": (COMPLETION_AT, 0, SHORT | {"prompt": ["a", ""], "stream": True, "echo": True, "logprobs": 0}),
+    "completion-filtered": (COMPLETION_AT, 0, SHORT | {"prompt": "bad word", "logit_bias": {"264": 100}}),
+    "embeddings": (EMBEDDINGS_AT, 0, {"model": "m", "input": ["a", "b"]}),
+    "embeddings-base64": (EMBEDDINGS_AT, 0, {"input": [5, 6], "model": "m", "encoding_format": "base64", "pooling": "last"}),
+    "tokenize": (TOKENIZE_AT, 0, {"content": ["ab <|im_end|>", 5], "with_pieces": True, "add_special": True}),
+    "detokenize": (DETOKENIZE_AT, 0, {"tokens": [4, 5, 200, 262]}),
+    "template": (TEMPLATE_AT, 0, {"messages": [USER, {"role": "assistant", "content": "<|im_end|>"}]}),
+    "key": (KEY_AT, 0, OTHERS["ephemeral-key"]),
+    "no-model": (CHAT_AT, 0, SHORT | messages(USER) | {"model": "other"}),
+}
 
 
 def main():
@@ -107,6 +135,9 @@ def main():
         (OUT / folder).mkdir(parents=True, exist_ok=True)
         for name, body in bodies.items():
             (OUT / folder / f"{name}.json").write_text(json.dumps(body))
+    (OUT / "api_service").mkdir(parents=True, exist_ok=True)
+    for name, (address, left_after, body) in SERVED.items():
+        (OUT / "api_service" / name).write_bytes(bytes([address, left_after]) + json.dumps(body).encode())
     for name, data in RAW.items():
         (OUT / "api_chat" / f"{name}.json").write_bytes(data)
 
