@@ -43,21 +43,21 @@ struct scan {
     size_t depth, deepest, n_containers, n_values;
 };
 
-static const char *skip_string(const char *p, const char *end)
+/* From the quote in front to the one behind, or past the end. */
+static size_t skip_string(struct str body, size_t i)
 {
-    for (p++; p < end && *p != '"'; p++) {
-        p += *p == '\\';
+    for (i++; i < body.n && body.p[i] != '"'; i++) {
+        i += body.p[i] == '\\';
     }
-    return p;
+    return i;
 }
 
 static void scan_body(struct str body, struct scan *s)
 {
-    const char *end = body.p + body.n;
-    for (const char *p = body.p; p < end; p++) {
-        switch (*p) {
+    for (size_t i = 0; i < body.n; i++) {
+        switch (body.p[i]) {
         case '"':
-            p = skip_string(p, end);
+            i = skip_string(body, i);
             break;
         case '[':
         case '{':
