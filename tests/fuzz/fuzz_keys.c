@@ -1,64 +1,26 @@
 /* fuzz_keys.c - command lines of `puna keys`, a line each, on one store. Words are separated by one
  * blank; byte 1 stands for the id of the key made last, byte 2 for its secret. Whatever was said, a
  * failure is one line that tells no secret, JSON is JSON, and a server can read what is kept. */
-#include "cmd/cmd.h"
 #include "serve/auth.h"
 
+#include "captured.h"
 #include "scratch.h"
 
 #include <jansson.h>
 
 enum { MOST_LINES = 12, MOST_WORDS = 24, WORD_BYTES = 1024 };
 
-struct printed {
-    char *text;
-    size_t n;
-    FILE *file;
-};
-
 struct shell {
     char store[SCRATCH_PATH_BYTES];
     char id[SECRET_ID_BYTES], secret[SECRET_BYTES];
-    struct printed out, err;
     size_t n_added;
 };
 
-/* --- one command */
-
-static void open_printed(struct printed *p, FILE **stream)
-{
-    p->file = open_memstream(&p->text, &p->n);
-    require(p->file != NULL);
-    *stream = p->file;
-}
-
-static void close_printed(struct printed *p)
-{
-    fclose(p->file);
-    p->file = NULL;
-}
-
-/* The code with which the program would have ended. */
-static int run(struct shell *s, int argc, char **argv)
+static void run(const struct shell *s, int argc, char **argv, struct captured *out)
 {
     static char none[] = "";
     const struct cmd_env env = {.home = none, .store = s->store};
-    FILE *own_out = stdout, *own_err = stderr;
-    open_printed(&s->out, &stdout);
-    open_printed(&s->err, &stderr);
-    int code = cmd_keys(&env, argc, argv);
-    stdout = own_out;
-    stderr = own_err;
-    close_printed(&s->out);
-    close_printed(&s->err);
-    return code;
-}
-
-static void forget(struct shell *s)
-{
-    free(s->out.text);
-    free(s->err.text);
-    s->out.text = s->err.text = NULL;
+    captured_run(out, cmd_keys, &env, argc, argv);
 }
 
 /* --- what it printed */
@@ -68,16 +30,12 @@ static bool has_text(struct str text, const char *what)
     return what[0] != '\0' && text.n > 0 && memmem(text.p, text.n, what, strlen(what)) != NULL;
 }
 
-static void check_failure(const struct shell *s)
+static void check_failure(const struct shell *s, const struct captured *c)
 {
-    struct str err = {s->err.text, s->err.n};
-    const char *random =
-        s->secret[0] != '\0' ? s->secret + SECRET_CHARS - SECRET_RANDOM_DIGITS : "";
-    require(str_starts_with(err, STR("puna keys: ")) && err.p[err.n - 1] == '\n');
-    for (size_t i = 0; i + 1 < err.n; i++) {
-        require((unsigned char)err.p[i] >= 0x20 && err.p[i] != 0x7F);
-    }
-    require(!has_text(err, random));
+    struct str err = {c->err, c->n_err};
+    captured_check_failure(c);
+    require(!has_text(err,
+                      s->secret[0] != '\0' ? s->secret + SECRET_CHARS - SECRET_RANDOM_DIGITS : ""));
 }
 
 /* Takes the secret that was shown, if one was; nobody else's id is in it. */
@@ -150,12 +108,11 @@ static void play(struct shell *s, struct str line)
     int argc = split(s, line, storage, argv);
     bool is_json = has_word(argc, argv, "--json") && !has_word(argc, argv, "--help") &&
                    !has_word(argc, argv, "-h");
-    int code = run(s, argc, argv);
-    struct str out = {s->out.text, s->out.n};
-    require(code >= 0 && code < 10);
-    if (code != 0) {
-        check_failure(s);
-        require(out.n == 0);
+    struct captured c;
+    run(s, argc, argv, &c);
+    struct str out = {c.out, c.n_out};
+    if (c.code != 0) {
+        check_failure(s, &c);
     } else {
         char before[SECRET_BYTES];
         memcpy(before, s->secret, sizeof before);
@@ -165,7 +122,7 @@ static void play(struct shell *s, struct str line)
             check_json(out);
         }
     }
-    forget(s);
+    captured_finish(&c);
 }
 
 /* All that was added is there, for those who list it and for the server. */
@@ -173,9 +130,11 @@ static void check_store(struct shell *s)
 {
     char words[3][16] = {"keys", "list", "--json"};
     char *argv[] = {words[0], words[1], words[2], NULL};
-    require(run(s, 3, argv) == 0);
-    check_json((struct str){s->out.text, s->out.n});
-    forget(s);
+    struct captured c;
+    run(s, 3, argv, &c);
+    require(c.code == 0);
+    check_json((struct str){c.out, c.n_out});
+    captured_finish(&c);
     struct auth *auth = auth_create(s->store, NULL);
     require(auth != NULL && auth_reload(auth, true, 0, 1, NULL));
     require(auth_n_keys(auth) == s->n_added);
