@@ -1,7 +1,7 @@
-/* fuzz_auth.c - requests with keys, one after the other, against the keys of a real store. The input
- * is a script, a line each (see play()); headers are any bytes, and who they let in is worked out
- * again here, plainly: a key's own secret, in time, for what it may, at its rate. No error tells a
- * secret. */
+/* fuzz_auth.c - requests with keys, one after the other, against the keys of a real store. The
+ * input is a script, a line each (see play()); headers are any bytes, and who they let in is worked
+ * out again here, plainly: a key's own secret, in time, for what it may, at its rate. No error
+ * tells a secret. */
 #include "serve/auth.h"
 
 #include "scratch.h"
@@ -184,8 +184,8 @@ static void check_error(const struct world *w, const struct api_error *error)
 
 /* --- steps of a script */
 
-/* Bytes 1..7 stand for secrets: of the keys of the store, the old one of the last, and of the newest
- * key of minutes. */
+/* Bytes 1..7 stand for secrets: of the keys of the store, the old one of the last, and of the
+ * newest key of minutes. */
 static size_t fill_in(const struct world *w, struct str text, char *out, size_t capacity)
 {
     size_t n = 0;

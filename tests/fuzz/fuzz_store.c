@@ -1,6 +1,6 @@
-/* fuzz_store.c - a store of keys of any bytes. The first byte says whether it may be made or filled,
- * the rest is the file. Whatever opens has keys that are as they should be, which can be changed and
- * read again as changed; whatever does not says which file, and why. */
+/* fuzz_store.c - a store of keys of any bytes. The first byte says whether it may be made or
+ * filled, the rest is the file. Whatever opens has keys that are as they should be, which can be
+ * changed and read again as changed; whatever does not says which file, and why. */
 #include "store/store_keys.h"
 
 #include "scratch.h"
