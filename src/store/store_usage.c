@@ -1,9 +1,8 @@
 /* store_usage.c - rows of the ledger, and their sums. */
 #include "store/store_usage.h"
 
+#include "base/buf.h"
 #include "store/store_internal.h"
-
-#include <stdio.h>
 
 /* Times are milliseconds since 1970. The index has all that sums are made of but the rest of the
  * row, so that they read no more than the rows of their time. */
@@ -71,4 +70,123 @@ bool store_usage_add(struct store *s, const struct store_use *const *rows, size_
         }
     }
     return store_commit(s, e);
+}
+
+/* --- sums */
+
+enum { MAX_SQL_BYTES = 4096 };
+
+static bool append_names(struct buf *sql, const char *column, size_t n, struct error *e)
+{
+    bool ok = n == 0 || buf_printf(sql, e, " AND %s IN (?", column);
+    for (size_t i = 1; ok && i < n; i++) {
+        ok = buf_append(sql, STR(", ?"), e);
+    }
+    return ok && (n == 0 || buf_append_byte(sql, ')', e));
+}
+
+/* What is grouped by is a column's name or nothing: columns are the same in all forms. */
+static bool write_walk(const struct store_usage_range *r, struct buf *sql, struct error *e)
+{
+    static const char *const kinds[] = {
+        [STORE_USAGE_ALL] = "",
+        [STORE_USAGE_TEXTS] = " AND endpoint <> '" STORE_USAGE_VECTORS_ENDPOINT "'",
+        [STORE_USAGE_VECTORS] = " AND endpoint = '" STORE_USAGE_VECTORS_ENDPOINT "'",
+    };
+    static const char *const groups[] = {"", " GROUP BY key ORDER BY key",
+                                         " GROUP BY model ORDER BY model",
+                                         " GROUP BY key, model ORDER BY key, model"};
+    return buf_printf(sql, e,
+                      "SELECT %s, %s, count(*), sum(n_prompt), sum(n_cached), sum(n_completion), "
+                      "sum(is_filtered <> 0), sum(status >= 400 AND status <> 499)  "
+                      "FROM usage WHERE ended >= ? AND ended < ?%s",
+                      r->by_key ? "key" : "''", r->by_model ? "model" : "''", kinds[r->kind]) &&
+           append_names(sql, "key", r->n_keys, e) && append_names(sql, "model", r->n_models, e) &&
+           buf_append(sql, str_from(groups[r->by_key + 2 * r->by_model]), e) &&
+           buf_append_byte(sql, '\0', e);
+}
+
+static bool read_sum(const struct store_query *q, struct store_usage_sum *out)
+{
+    uint64_t *const numbers[] = {&out->n_requests,   &out->n_prompt,   &out->n_cached,
+                                 &out->n_completion, &out->n_filtered, &out->n_failed};
+    out->key = store_column_text(q, 0);
+    out->model = store_column_text(q, 1);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        int64_t value = store_column_int(q, (int)i + 2, 0);
+        if (value < 0) {
+            return error_set(q->e, ERROR_FORMAT, "%s: a sum of %lld, below 0", store_path(q->store),
+                             (long long)value);
+        }
+        *numbers[i] = (uint64_t)value;
+    }
+    return true;
+}
+
+bool store_usage_walk(struct store *s, const struct store_usage_range *range, store_usage_fn *fn,
+                      void *argument, struct error *e)
+{
+    struct store_query q;
+    struct buf sql;
+    buf_init(&sql, MAX_SQL_BYTES);
+    if (!write_walk(range, &sql, e)) {
+        buf_finish(&sql);
+        return false;
+    }
+    store_query_begin(&q, s, sql.data, e);
+    store_bind_int(&q, range->from_ms);
+    store_bind_int(&q, range->until_ms);
+    for (size_t i = 0; i < range->n_keys; i++) {
+        store_bind_text(&q, range->keys[i]);
+    }
+    for (size_t i = 0; i < range->n_models; i++) {
+        store_bind_text(&q, range->models[i]);
+    }
+    while (store_query_next(&q)) {
+        struct store_usage_sum sum;
+        q.ok = read_sum(&q, &sum) && (sum.n_requests == 0 || fn(argument, &sum, e));
+    }
+    buf_finish(&sql);
+    return store_query_end(&q);
+}
+
+bool store_usage_find_first(struct store *s, int64_t from_ms, int64_t *out_ms, struct error *e)
+{
+    struct store_query q;
+    int64_t first = INT64_MAX;
+    store_query_begin(&q, s, "SELECT min(ended) FROM usage WHERE ended >= ?", e);
+    store_bind_int(&q, from_ms);
+    if (store_query_next(&q)) {
+        first = store_column_int(&q, 0, INT64_MAX);
+    }
+    if (!store_query_end(&q)) {
+        return false;
+    }
+    *out_ms = first;
+    return true;
+}
+
+/* --- retention */
+
+bool store_usage_forget(struct store *s, int64_t before_ms, uint64_t n_most, uint64_t *out_n,
+                        struct error *e)
+{
+    struct store_query q;
+    store_query_begin(&q, s,
+                      "DELETE FROM usage WHERE rowid IN "
+                      "(SELECT rowid FROM usage WHERE ended < ? ORDER BY ended LIMIT ?)",
+                      e);
+    store_bind_int(&q, before_ms);
+    store_bind_int(&q, n_most < INT64_MAX ? (int64_t)n_most : INT64_MAX);
+    store_query_next(&q);
+    if (!store_query_end(&q)) {
+        return false;
+    }
+    *out_n = (uint64_t)sqlite3_changes64(s->db);
+    return true;
+}
+
+bool store_usage_vacuum(struct store *s, struct error *e)
+{
+    return store_run(s, "VACUUM", e);
 }

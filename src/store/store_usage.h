@@ -31,24 +31,32 @@ struct store_use {
 bool store_usage_add(struct store *s, const struct store_use *const *rows, size_t n,
                      struct error *e);
 
+/* Of what requests: texts, or vectors, which are the rows of this endpoint. */
+enum store_usage_kind { STORE_USAGE_ALL, STORE_USAGE_TEXTS, STORE_USAGE_VECTORS };
+#define STORE_USAGE_VECTORS_ENDPOINT "embeddings"
+
 /* Of requests that ended at from_ms or later, and before until_ms. */
 struct store_usage_range {
     int64_t from_ms, until_ms;
-    bool by_key, by_model;  /* a sum for each, in this order, by bytes; else of all */
-    const struct str *keys; /* (n_keys) of these alone; none: of all */
-    size_t n_keys;
+    enum store_usage_kind kind;
+    bool by_key, by_model;    /* a sum for each, in this order, by bytes; else of all */
+    const struct str *keys;   /* (n_keys) of these alone; none: of all; an empty one: without key */
+    size_t n_keys;            /* at most STORE_USAGE_MAX_NAMES, as n_models */
     const struct str *models; /* (n_models) */
     size_t n_models;
 };
+enum { STORE_USAGE_MAX_NAMES = 256 };
 
-/* Texts live until the callback returns; empty where the sum is of all. */
+/* Texts live until the callback returns; empty where the sum is of all. No number is above
+ * INT64_MAX. */
 struct store_usage_sum {
     struct str key, model;
     uint64_t n_requests, n_prompt, n_cached, n_completion;
     uint64_t n_filtered, n_failed; /* requests; failed: status 400 or more, but 499 */
 };
 
-/* Calls fn for every sum of at least one request; fn's false ends it, with *e set by fn. */
+/* Calls fn for every sum of at least one request; fn's false ends it, with *e set by fn.
+ * ERROR_FORMAT for numbers that nobody counts so far. */
 typedef bool store_usage_fn(void *argument, const struct store_usage_sum *sum, struct error *e);
 bool store_usage_walk(struct store *s, const struct store_usage_range *range, store_usage_fn *fn,
                       void *argument, struct error *e);
