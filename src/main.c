@@ -19,6 +19,7 @@ static const struct {
     {"score", cmd_score, "log-probability of each token of a text, perplexity"},
     {"serve", cmd_serve, "serve a model to programs, over OpenAI's HTTP API"},
     {"keys", cmd_keys, "make, show, limit and revoke keys of programs"},
+    {"usage", cmd_usage, "tokens that keys and models took, by day"},
     {"bench", cmd_bench, "speed of a model and its share of the machine's limit"},
     {"version", cmd_version, "print version, compiler and kernel sets"},
 };

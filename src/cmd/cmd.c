@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -149,6 +150,26 @@ bool cmd_digest_program(struct digest *out, struct error *e)
     *out = digest_of(data, n_bytes);
     munmap(data, n_bytes);
     return true;
+}
+
+bool cmd_parse_duration(const char *text, int64_t *out, struct error *e)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    const int64_t most = (int64_t)100 * 365 * 86400;
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (*text >= '0' && *text <= '9' && errno == 0 && n > 0 && end[0] == units[i].unit &&
+            end[1] == '\0' && n <= (unsigned long long)(most / units[i].seconds)) {
+            *out = (int64_t)n * units[i].seconds;
+            return true;
+        }
+    }
+    return error_set(e, ERROR_USAGE, "'%s' is not a time like 90s, 15m, 12h, 30d or 2w", text);
 }
 
 bool cmd_check_origin(const char *value, struct error *e)

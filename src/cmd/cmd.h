@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define PUNA_VERSION "0.1.0"
 
@@ -30,7 +31,7 @@ struct cmd_env {
 typedef int cmd_fn(const struct cmd_env *env, int argc, char **argv);
 
 cmd_fn cmd_run, cmd_inspect, cmd_tokenize, cmd_detokenize, cmd_score, cmd_bench, cmd_serve,
-    cmd_keys, cmd_version;
+    cmd_keys, cmd_usage, cmd_version;
 
 /* Prints "puna COMMAND: TEXT" on stderr, one line whatever file or person the text quotes (see
  * print_escaped), and returns the code's exit status (error.h). */
@@ -63,6 +64,8 @@ bool cmd_find_usage_store(const struct cmd_env *env, const char *store_option,
 
 /* Of this program's file: other code may compute other keys and values. */
 bool cmd_digest_program(struct digest *out, struct error *e);
+/* "30d" as seconds: s, m, h, d or w behind a number above 0; 100 years at most. ERROR_USAGE. */
+bool cmd_parse_duration(const char *text, int64_t *out, struct error *e);
 
 /* Whether it is scheme, host and port as a browser writes them. */
 bool cmd_check_origin(const char *value, struct error *e);

@@ -121,7 +121,7 @@ static bool rotate(struct keys *s, struct store_key *k, char secret[SECRET_BYTES
     if (k->revoked != STORE_NEVER) {
         return error_set(e, ERROR_USAGE, "key '%s' is revoked: add a new one", k->id);
     }
-    if (s->change.grace != NULL && !keys_parse_duration(s->change.grace, &grace_s, e)) {
+    if (s->change.grace != NULL && !cmd_parse_duration(s->change.grace, &grace_s, e)) {
         return error_prefix(e, "option --grace");
     }
     k->old_hash = k->hash;

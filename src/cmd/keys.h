@@ -41,9 +41,6 @@ bool keys_add_origin(void *target, const char *value, struct error *e);
 bool keys_change_apply(const struct keys_change *c, int64_t now, struct store_key *k,
                        struct error *e);
 
-/* "30d" as seconds. */
-bool keys_parse_duration(const char *text, int64_t *out, struct error *e);
-
 /* A table of all, all of one, and both as JSON; secret: NULL, or what is shown once. */
 bool keys_print_list(struct store *s, bool json, int64_t now, struct error *e);
 void keys_print_text(const struct store_key *k, int64_t now);

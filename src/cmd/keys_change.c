@@ -99,26 +99,6 @@ bool keys_add_origin(void *target, const char *value, struct error *e)
     return true;
 }
 
-bool keys_parse_duration(const char *text, int64_t *out, struct error *e)
-{
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
-    const int64_t most = (int64_t)100 * 365 * 86400;
-    char *end;
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 10);
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (*text >= '0' && *text <= '9' && errno == 0 && n > 0 && end[0] == units[i].unit &&
-            end[1] == '\0' && n <= (unsigned long long)(most / units[i].seconds)) {
-            *out = (int64_t)n * units[i].seconds;
-            return true;
-        }
-    }
-    return error_set(e, ERROR_USAGE, "'%s' is not a time like 90s, 15m, 12h, 30d or 2w", text);
-}
-
 static bool parse_limit(const char *name, const char *text, uint32_t *out, struct error *e)
 {
     char *end;
@@ -161,7 +141,7 @@ static bool apply_expiry(const struct keys_change *c, int64_t now, struct store_
         k->expires = STORE_NEVER;
         return true;
     }
-    if (!keys_parse_duration(c->expires, &seconds, e)) {
+    if (!cmd_parse_duration(c->expires, &seconds, e)) {
         return error_prefix(e, "option --expires");
     }
     k->expires = now + seconds;

@@ -1,11 +1,11 @@
 /* test_store_usage.c - rows of the ledger, their sums, and what is forgotten. */
-#include "store/store_internal.h"
+#include "store/usage_sums.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "store/usage_sums.h"
 
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
