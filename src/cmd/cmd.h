@@ -64,6 +64,7 @@ bool cmd_find_usage_store(const struct cmd_env *env, const char *store_option,
 
 /* Of this program's file: other code may compute other keys and values. */
 bool cmd_digest_program(struct digest *out, struct error *e);
+
 /* "30d" as seconds: s, m, h, d or w behind a number above 0; 100 years at most. ERROR_USAGE. */
 bool cmd_parse_duration(const char *text, int64_t *out, struct error *e);
 

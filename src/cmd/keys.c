@@ -224,8 +224,9 @@ static const struct verb *find_verb(const char *name, struct error *e)
 /* Nothing that was said is without effect. */
 static bool check_verb(const struct keys *s, const struct verb *v, struct error *e)
 {
-    static const char *const names[] = {"name", "scope", "expires",    "model",    "origin",
-                                        "rpm",  "tpm",   "concurrent", "priority", "grace"};
+    static const char *const names[] = {
+        "name", "scope",      "expires",  "model",          "origin",           "rpm",
+        "tpm",  "concurrent", "priority", "tokens-per-day", "tokens-per-month", "grace"};
     unsigned given = keys_change_given(&s->change) & ~v->options;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if ((given >> i & 1) != 0) {
@@ -285,7 +286,8 @@ static int run_line(struct keys *s, const struct cmd_env *env, int argc, char **
         {OPTION_TEXT, "name", 0, NULL, "TEXT", &c->name, 0, 0, "whose it is, or what for", NULL},
         {OPTION_CALLS, "scope", 0, NULL, "NAME", c, 0, 0,
          "chat, embeddings, tokenize; inference: these three\n(default); metrics; keys: makes "
-         "ephemeral ones for what\nelse it may do; all; may be given many times",
+         "ephemeral ones for what\nelse it may do; usage: reads what all keys used; all; may\nbe "
+         "given many times",
          keys_add_scope},
         {OPTION_TEXT, "expires", 0, NULL, "TIME", &c->expires, 0, 0,
          "counts no more after 90s, 15m, 12h, 30d, 2w ... from now\n(default: none)", NULL},
@@ -300,6 +302,10 @@ static int run_line(struct keys *s, const struct cmd_env *env, int argc, char **
          NULL},
         {OPTION_TEXT, "tpm", 0, NULL, "N", &c->tpm, 0, 0,
          "tokens a minute, of prompts and answers (default: none)", NULL},
+        {OPTION_TEXT, "tokens-per-day", 0, NULL, "N", &c->day, 0, 0,
+         "the same a day, which begins at midnight in UTC (default:\nnone)", NULL},
+        {OPTION_TEXT, "tokens-per-month", 0, NULL, "N", &c->month, 0, 0,
+         "the same a month of UTC (default: none)", NULL},
         {OPTION_TEXT, "concurrent", 0, NULL, "N", &c->concurrent, 0, 0,
          "requests at once (default: none)", NULL},
         {OPTION_TEXT, "priority", 0, NULL, "CLASS", &c->priority, 0, 0,

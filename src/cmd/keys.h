@@ -9,6 +9,7 @@
 struct keys_change {
     const char *name, *expires, *priority;
     const char *rpm, *tpm, *concurrent; /* a number or "none" */
+    const char *day, *month;            /* as these: tokens */
     const char *grace;
     struct buf models, origins; /* lines */
     unsigned scopes;
@@ -26,9 +27,11 @@ enum {
     KEYS_TPM = 64,
     KEYS_CONCURRENT = 128,
     KEYS_PRIORITY = 256,
-    KEYS_GRACE = 512,
-    KEYS_JSON = 1024,
-    KEYS_LIMITS = 511
+    KEYS_DAY = 512,
+    KEYS_MONTH = 1024,
+    KEYS_GRACE = 2048,
+    KEYS_JSON = 4096,
+    KEYS_LIMITS = 2047
 };
 unsigned keys_change_given(const struct keys_change *c);
 

@@ -15,7 +15,8 @@ unsigned keys_change_given(const struct keys_change *c)
            (c->origins.n > 0 || c->no_origins ? KEYS_ORIGIN : 0u) |
            (c->rpm != NULL ? KEYS_RPM : 0u) | (c->tpm != NULL ? KEYS_TPM : 0u) |
            (c->concurrent != NULL ? KEYS_CONCURRENT : 0u) |
-           (c->priority != NULL ? KEYS_PRIORITY : 0u) | (c->grace != NULL ? KEYS_GRACE : 0u);
+           (c->priority != NULL ? KEYS_PRIORITY : 0u) | (c->day != NULL ? KEYS_DAY : 0u) |
+           (c->month != NULL ? KEYS_MONTH : 0u) | (c->grace != NULL ? KEYS_GRACE : 0u);
 }
 
 /* --- words */
@@ -48,9 +49,11 @@ bool keys_add_scope(void *target, const char *value, struct error *e)
     struct keys_change *c = target;
     unsigned bits = store_scope_of(value);
     if (bits == 0) {
-        return error_set(e, ERROR_USAGE,
-                         "'%s' is not chat, embeddings, tokenize, metrics, keys, inference or all",
-                         value);
+        return error_set(
+            e, ERROR_USAGE,
+            "'%s' is not chat, embeddings, tokenize, metrics, keys, usage, inference or "
+            "all",
+            value);
     }
     c->scopes |= bits;
     return true;
@@ -99,22 +102,46 @@ bool keys_add_origin(void *target, const char *value, struct error *e)
     return true;
 }
 
-static bool parse_limit(const char *name, const char *text, uint32_t *out, struct error *e)
+/* A number from 1 to most, or `none`. */
+struct limit_words {
+    const char *option, *text; /* NULL: not given */
+    uint64_t most, none;
+};
+
+static bool parse_limit(const struct limit_words *w, uint64_t *out, struct error *e)
 {
     char *end;
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 10);
-    if (is_none(text)) {
-        *out = STORE_NO_LIMIT;
+    if (w->text == NULL) {
         return true;
     }
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n == 0 || n >= STORE_NO_LIMIT) {
-        return error_set(e, ERROR_USAGE,
-                         "option --%s: '%s' is not a whole number from 1 to %u, or none", name,
-                         text, STORE_NO_LIMIT - 1);
+    if (is_none(w->text)) {
+        *out = w->none;
+        return true;
     }
-    *out = (uint32_t)n;
+    errno = 0;
+    unsigned long long n = strtoull(w->text, &end, 10);
+    if (*w->text < '0' || *w->text > '9' || *end != '\0' || errno != 0 || n == 0 || n > w->most) {
+        return error_set(e, ERROR_USAGE,
+                         "option --%s: '%s' is not a whole number from 1 to %llu, or none",
+                         w->option, w->text, (unsigned long long)w->most);
+    }
+    *out = n;
     return true;
+}
+
+static bool parse_rate(const char *option, const char *text, uint32_t *out, struct error *e)
+{
+    uint64_t n = *out;
+    bool ok =
+        parse_limit(&(struct limit_words){option, text, STORE_NO_LIMIT - 1, STORE_NO_LIMIT}, &n, e);
+    *out = (uint32_t)n;
+    return ok;
+}
+
+static bool parse_budget(const char *option, const char *text, uint64_t *out, struct error *e)
+{
+    return parse_limit(&(struct limit_words){option, text, STORE_MOST_BUDGET, STORE_NO_BUDGET}, out,
+                       e);
 }
 
 /* --- the key */
@@ -125,9 +152,11 @@ static bool apply_limits(const struct keys_change *c, struct store_key *k, struc
         return error_set(e, ERROR_USAGE, "option --priority: '%s' is not high, normal or low",
                          c->priority);
     }
-    return (c->rpm == NULL || parse_limit("rpm", c->rpm, &k->requests_per_minute, e)) &&
-           (c->tpm == NULL || parse_limit("tpm", c->tpm, &k->tokens_per_minute, e)) &&
-           (c->concurrent == NULL || parse_limit("concurrent", c->concurrent, &k->concurrent, e));
+    return parse_rate("rpm", c->rpm, &k->requests_per_minute, e) &&
+           parse_rate("tpm", c->tpm, &k->tokens_per_minute, e) &&
+           parse_rate("concurrent", c->concurrent, &k->concurrent, e) &&
+           parse_budget("tokens-per-day", c->day, &k->tokens_per_day, e) &&
+           parse_budget("tokens-per-month", c->month, &k->tokens_per_month, e);
 }
 
 static bool apply_expiry(const struct keys_change *c, int64_t now, struct store_key *k,

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { TIME_BYTES = 32, SCOPES_BYTES = 80, MAX_LIMITS_BYTES = 256 };
+enum { TIME_BYTES = 32, SCOPES_BYTES = 96, MAX_LIMITS_BYTES = 256 };
 
 static const char *state_of(const struct store_key *k, int64_t now)
 {
@@ -72,6 +72,8 @@ static bool list_limits(const struct store_key *k, struct buf *out, struct error
     } limits[] = {
         {"rpm", k->requests_per_minute, STORE_NO_LIMIT},
         {"tpm", k->tokens_per_minute, STORE_NO_LIMIT},
+        {"day", k->tokens_per_day, STORE_NO_BUDGET},
+        {"month", k->tokens_per_month, STORE_NO_BUDGET},
         {"concurrent", k->concurrent, STORE_NO_LIMIT},
         {"models", count_items(k->models), 0},
         {"origins", count_items(k->origins), 0},
@@ -102,12 +104,12 @@ static void print_items(const char *title, const char *list, const char *none)
     }
 }
 
-static void print_number(const char *title, uint32_t value)
+static void print_number(const char *title, uint64_t value, uint64_t none)
 {
-    if (value == STORE_NO_LIMIT) {
+    if (value == none) {
         printf("%sno limit\n", title);
     } else {
-        printf("%s%" PRIu32 "\n", title, value);
+        printf("%s%" PRIu64 "\n", title, value);
     }
 }
 
@@ -125,9 +127,11 @@ void keys_print_text(const struct store_key *k, int64_t now)
     printf("\nstate                %s\ncreated              %s\nexpires              %s\n"
            "revoked              %s\nscopes               %s\npriority             %s\n",
            state_of(k, now), created, expires, revoked, scopes, store_priority_name(k->priority));
-    print_number("requests a minute    ", k->requests_per_minute);
-    print_number("tokens a minute      ", k->tokens_per_minute);
-    print_number("requests at once     ", k->concurrent);
+    print_number("requests a minute    ", k->requests_per_minute, STORE_NO_LIMIT);
+    print_number("tokens a minute      ", k->tokens_per_minute, STORE_NO_LIMIT);
+    print_number("tokens a day         ", k->tokens_per_day, STORE_NO_BUDGET);
+    print_number("tokens a month       ", k->tokens_per_month, STORE_NO_BUDGET);
+    print_number("requests at once     ", k->concurrent, STORE_NO_LIMIT);
     print_items("models               ", k->models, "all");
     print_items("origins              ", k->origins, "any, or none");
     if (k->old_until > now) {
@@ -142,9 +146,9 @@ static json_t *json_time(int64_t seconds)
     return seconds == STORE_NEVER ? json_null() : json_integer(seconds);
 }
 
-static json_t *json_limit(uint32_t value)
+static json_t *json_limit(uint64_t value, uint64_t none)
 {
-    return value == STORE_NO_LIMIT ? json_null() : json_integer(value);
+    return value == none ? json_null() : json_integer((json_int_t)value);
 }
 
 static json_t *json_items(const char *list)
@@ -190,9 +194,11 @@ static json_t *json_of(const struct store_key *k, const char *secret)
         {"revoked", json_time(k->revoked)},
         {"scopes", json_scopes(k->scopes)},
         {"priority", json_string(store_priority_name(k->priority))},
-        {"requests_per_minute", json_limit(k->requests_per_minute)},
-        {"tokens_per_minute", json_limit(k->tokens_per_minute)},
-        {"concurrent", json_limit(k->concurrent)},
+        {"requests_per_minute", json_limit(k->requests_per_minute, STORE_NO_LIMIT)},
+        {"tokens_per_minute", json_limit(k->tokens_per_minute, STORE_NO_LIMIT)},
+        {"tokens_per_day", json_limit(k->tokens_per_day, STORE_NO_BUDGET)},
+        {"tokens_per_month", json_limit(k->tokens_per_month, STORE_NO_BUDGET)},
+        {"concurrent", json_limit(k->concurrent, STORE_NO_LIMIT)},
         {"models", json_items(k->models)},
         {"origins", json_items(k->origins)},
         {"old_secret_until", k->old_until > 0 ? json_integer(k->old_until) : json_null()},

@@ -472,7 +472,8 @@ static bool run(struct serve *s, struct error *e)
         return false;
     }
     s->service.auth = s->keys.auth;
-    if (!serve_usage_open(&s->usage, s->env, &s->keys, e) || !create_server(s, e)) {
+    if (!serve_usage_open(&s->usage, s->env, &s->keys, e) ||
+        !serve_keys_count(&s->keys, s->usage.path, e) || !create_server(s, e)) {
         return false;
     }
     service_manager_tell(&s->manager, "STATUS=loading the model");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum { LOOK_MS = 500, START_PATIENCE_MS = 5000 };
 
@@ -59,12 +60,56 @@ bool serve_keys_open(struct serve_keys *k, const struct cmd_env *env, bool no_au
                      k->path, n, n > 1 ? "s" : "");
 }
 
+bool serve_keys_count(struct serve_keys *k, const char *ledger_path, struct error *e)
+{
+    char text[ERROR_TEXT_BYTES + 96];
+    struct error why = {0};
+    int64_t now_s = (int64_t)time(NULL);
+    k->has_ledger = ledger_path != NULL;
+    const char *id = k->auth != NULL ? auth_find_budget(k->auth, now_s) : NULL;
+    if (id != NULL && !k->has_ledger) {
+        return error_set(e, ERROR_USAGE,
+                         "key %s has a limit of tokens a day or month, which the ledger of usage "
+                         "keeps over a restart: leave --usage=off out",
+                         id);
+    }
+    if (k->auth == NULL || !k->has_ledger ||
+        auth_count_used(k->auth, ledger_path, now_s, START_PATIENCE_MS, &why)) {
+        return true;
+    }
+    if (id != NULL) {
+        return error_set(e, why.code, "%s", why.text);
+    }
+    snprintf(text, sizeof text, "%s; limits of a day or month to come begin with nothing used",
+             why.text);
+    print_warning(text);
+    return true;
+}
+
+/* Counted in this memory alone. */
+static void tell_budget(struct serve_keys *k)
+{
+    char text[160];
+    const char *id = auth_find_budget(k->auth, (int64_t)time(NULL));
+    if (id != NULL && !k->has_ledger && !k->told_budget) {
+        k->told_budget = true;
+        snprintf(text, sizeof text,
+                 "key %s has a limit of tokens a day or month; without a ledger (--usage=off) the "
+                 "end of this server forgets what was used",
+                 id);
+        print_warning(text);
+    }
+}
+
 /* Who writes just now is done before the next look. The same trouble is told once. */
 static void reload(struct serve_keys *k, bool always)
 {
     struct error e = {0};
     char text[ERROR_TEXT_BYTES + 64];
     bool ok = auth_reload(k->auth, always, 0, clock_now_ns(), &e);
+    if (ok) {
+        tell_budget(k);
+    }
     if (ok || e.code == ERROR_BUSY || strcmp(e.text, k->told) == 0) {
         k->told[0] = ok ? '\0' : k->told[0];
         return;

@@ -14,6 +14,7 @@ struct serve_keys {
     struct auth *auth; /* NULL: there is no place for a store */
     struct http_timer *look;
     char told[ERROR_TEXT_BYTES]; /* the last warning */
+    bool has_ledger, told_budget;
 };
 
 /* Reads the store; one that is there has to be readable, and one that is named has to be there:
@@ -21,6 +22,12 @@ struct serve_keys {
  * there are keys. */
 bool serve_keys_open(struct serve_keys *k, const struct cmd_env *env, bool no_auth,
                      struct error *e);
+
+/* Counts what the ledger at that path has of limits of a day and a month; NULL: nobody keeps one.
+ * After serve_keys_open(), before anybody is let in. ERROR_USAGE where a key has such a limit and
+ * there is no ledger, which would forget it at the end; the ledger's own errors where one has,
+ * which are warnings otherwise. */
+bool serve_keys_count(struct serve_keys *k, const char *ledger_path, struct error *e);
 
 /* From now on changes count within a second. What cannot be read is a warning, and changes
  * nothing. */

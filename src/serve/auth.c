@@ -226,11 +226,13 @@ bool auth_enter(struct auth *a, const struct auth_request *r, struct auth_caller
     return true;
 }
 
-void auth_leave(struct auth_caller *c, uint64_t n_used, uint64_t now_ns)
+void auth_leave(struct auth_caller *c, uint64_t n_used, int64_t now_s, uint64_t now_ns)
 {
     struct auth_key *k = c->key, *owner = auth_owner_of(k);
     uint64_t n_unused = n_used < c->n_reserved ? c->n_reserved - n_used : 0;
     rate_give_back(&owner->tokens, n_unused, now_ns);
+    auth_budget_use(owner, n_used, now_s);
+    owner->n_reserved -= c->n_reserved;
     k->n_left += n_unused;
     owner->n_running -= c->counts;
     k->n_callers--;
@@ -288,22 +290,28 @@ static void fit_open(struct auth_work *w, uint64_t n)
     }
 }
 
-bool auth_reserve(struct auth_caller *c, struct auth_work *w, uint64_t now_ns,
+bool auth_reserve(struct auth_caller *c, struct auth_work *w, int64_t now_s, uint64_t now_ns,
                   struct api_error *error)
 {
     struct auth_key *k = c->key, *owner = auth_owner_of(k);
     bool has_budget = k->parent != NULL;
     if (w->is_open) {
-        fit_open(w, rate_left(&owner->tokens, now_ns));
+        uint64_t of_minute = rate_left(&owner->tokens, now_ns);
+        uint64_t of_budget = auth_budget_left(owner, now_s);
+        fit_open(w, of_minute < of_budget ? of_minute : of_budget);
     }
     uint64_t n = needed(w, w->max_tokens);
     if (has_budget && n > k->n_left) {
         return refuse_budget(k, n, error);
     }
+    if (!auth_budget_check(owner, n, now_s, error)) {
+        return false;
+    }
     if (!rate_take(&owner->tokens, n, now_ns)) {
         return refuse_tokens(owner, n, now_ns, error);
     }
     c->n_reserved = n;
+    owner->n_reserved += n;
     k->n_left -= has_budget ? n : 0;
     return true;
 }

@@ -25,6 +25,15 @@ void auth_destroy(struct auth *a);
 bool auth_reload(struct auth *a, bool always, uint32_t patience_ms, uint64_t now_ns,
                  struct error *e);
 
+/* Adds up what the ledger at that path has of this day and this month of UTC, for every key that is
+ * there: once, before anybody is let in, so that budgets survive a restart. No file: nothing was
+ * used. False with *e naming the file. It takes as long as the month has rows. */
+bool auth_count_used(struct auth *a, const char *ledger_path, int64_t now_s, uint32_t patience_ms,
+                     struct error *e);
+
+/* Id of a key that counts and has a limit of a day or month, which needs a ledger; NULL: none. */
+const char *auth_find_budget(const struct auth *a, int64_t now_s);
+
 /* Whether who asks needs a key: from the first key on, for ever. */
 bool auth_is_on(const struct auth *a);
 size_t auth_n_keys(const struct auth *a);
@@ -55,21 +64,21 @@ bool auth_enter(struct auth *a, const struct auth_request *r, struct auth_caller
                 struct api_error *error);
 
 /* n_used: tokens that were computed; what was reserved beyond is given back. Frees it. */
-void auth_leave(struct auth_caller *c, uint64_t n_used, uint64_t now_ns);
+void auth_leave(struct auth_caller *c, uint64_t n_used, int64_t now_s, uint64_t now_ns);
 
 /* Whether it may ask for that name of a model; 403 and false otherwise. */
 bool auth_check_model(const struct auth_caller *c, struct str name, struct api_error *error);
 
 /* Before the work begins: n_prompt tokens, and n_choices answers of *max_tokens at most, which is
- * lowered to what is left of the minute where the request did not say it (is_open); the budget of a
- * key of minutes lowers nothing. 429 and false when there are not so many; final when there never
- * will be. Once a caller. */
+ * lowered to what is left of minute, day and month where the request did not say it (is_open); the
+ * budget of a key of minutes lowers nothing. 429 and false when there are not so many; final when
+ * there will not be for long. Once a caller. */
 struct auth_work {
     uint64_t n_prompt, n_choices;
     uint32_t max_tokens;
     bool is_open;
 };
-bool auth_reserve(struct auth_caller *c, struct auth_work *w, uint64_t now_ns,
+bool auth_reserve(struct auth_caller *c, struct auth_work *w, int64_t now_s, uint64_t now_ns,
                   struct api_error *error);
 
 /* Lower goes first: where the request does not say, and the lowest it may ask for. */

@@ -4,6 +4,15 @@
 
 #include "serve/auth.h"
 
+/* What was used in a day or month, and in the one that was counted before it: a clock that is set
+ * back finds what it left, so nothing is handed out twice; set forth and back it closes nothing. */
+struct auth_budget {
+    struct {
+        int64_t number; /* of the day or month, since 1970 */
+        uint64_t n_used;
+    } now, before;
+};
+
 struct auth_key {
     struct store_key row;
     bool is_gone;       /* not in the store any more; it stays, as callers may point to it */
@@ -11,7 +20,9 @@ struct auth_key {
     uint32_t n_callers; /* that point to it, refused ones too */
     uint32_t n_running; /* of the callers those that count at once, the children's too */
     struct rate requests, tokens;
-    uint32_t n_children; /* keys of minutes that are its own */
+    struct auth_budget day, month; /* tokens, counted with or without a limit */
+    uint64_t n_reserved;           /* tokens that those who run may take */
+    uint32_t n_children;           /* keys of minutes that are its own */
     /* of a key of minutes */
     struct auth_key *parent; /* NULL: of the store */
     uint32_t max_tokens;
@@ -46,5 +57,14 @@ bool auth_refuse_for(struct api_error *error, double wait_s);
 /* Fills *error, a 403, and returns false when one of the bits is missing. */
 bool auth_check_scope(const struct auth_key *k, unsigned scope, struct api_error *error);
 bool auth_check_origin(const struct auth_key *k, struct str origin, struct api_error *error);
+
+/* auth_budget.c; k is of the store */
+
+/* Most that may be reserved now, of day and month; UINT64_MAX without limits. */
+uint64_t auth_budget_left(struct auth_key *k, int64_t now_s);
+/* Whether n may be reserved; 429 and false otherwise. */
+bool auth_budget_check(struct auth_key *k, uint64_t n, int64_t now_s, struct api_error *error);
+/* n were used. */
+void auth_budget_use(struct auth_key *k, uint64_t n, int64_t now_s);
 
 #endif

@@ -49,7 +49,7 @@ void service_dismiss(const struct http_exchange *x, uint64_t n_tokens)
 {
     struct auth_caller *caller = caller_of(x);
     if (caller != NULL) {
-        auth_leave(caller, n_tokens, clock_now_ns());
+        auth_leave(caller, n_tokens, (int64_t)time(NULL), clock_now_ns());
     }
 }
 
@@ -138,7 +138,7 @@ bool service_reserve(const struct http_exchange *x, struct answer_job *job, stru
                           .max_tokens = job->max_tokens,
                           .is_open = job->request.generation.max_tokens == API_TO_CONTEXT_END};
     job->g->owner = auth_owner(caller);
-    if (!auth_reserve(caller, &w, clock_now_ns(), error)) {
+    if (!auth_reserve(caller, &w, (int64_t)time(NULL), clock_now_ns(), error)) {
         return false;
     }
     bool is_cut = w.max_tokens < job->max_tokens;
@@ -156,7 +156,7 @@ bool service_reserve_inputs(const struct http_exchange *x, struct generation *g,
     struct auth_work w = {.n_prompt = count_prompts(g)};
     g->owner = auth_owner(caller);
     g->priority = auth_priority(caller);
-    return auth_reserve(caller, &w, clock_now_ns(), error);
+    return auth_reserve(caller, &w, (int64_t)time(NULL), clock_now_ns(), error);
 }
 
 /* --- keys of minutes */

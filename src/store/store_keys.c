@@ -24,6 +24,8 @@ static const char *const migrations[] = {
     " models TEXT NOT NULL," /* one a line; empty: all */
     " origins TEXT NOT NULL" /* one a line; empty: any */
     ") STRICT, WITHOUT ROWID;",
+    "ALTER TABLE keys ADD COLUMN tokens_per_day INTEGER;"
+    "ALTER TABLE keys ADD COLUMN tokens_per_month INTEGER;",
 };
 
 const struct store_schema store_keys_schema = {.application_id = 0x50756E61, /* "Puna" */
@@ -39,10 +41,10 @@ static const struct {
     const char *name;
     unsigned bits;
 } scopes[] = {
-    {"chat", STORE_SCOPE_CHAT},         {"embeddings", STORE_SCOPE_EMBEDDINGS},
-    {"tokenize", STORE_SCOPE_TOKENIZE}, {"metrics", STORE_SCOPE_METRICS},
-    {"keys", STORE_SCOPE_KEYS},         {"inference", STORE_SCOPE_INFERENCE},
-    {"all", STORE_SCOPE_ALL},
+    {"chat", STORE_SCOPE_CHAT},           {"embeddings", STORE_SCOPE_EMBEDDINGS},
+    {"tokenize", STORE_SCOPE_TOKENIZE},   {"metrics", STORE_SCOPE_METRICS},
+    {"keys", STORE_SCOPE_KEYS},           {"usage", STORE_SCOPE_USAGE},
+    {"inference", STORE_SCOPE_INFERENCE}, {"all", STORE_SCOPE_ALL},
 };
 
 static const char *const priorities[] = {[STORE_PRIORITY_HIGH] = "high",
@@ -96,7 +98,9 @@ void store_key_init(struct store_key *k)
                             .priority = STORE_PRIORITY_NORMAL,
                             .requests_per_minute = STORE_NO_LIMIT,
                             .tokens_per_minute = STORE_NO_LIMIT,
-                            .concurrent = STORE_NO_LIMIT};
+                            .concurrent = STORE_NO_LIMIT,
+                            .tokens_per_day = STORE_NO_BUDGET,
+                            .tokens_per_month = STORE_NO_BUDGET};
 }
 
 void store_key_finish(struct store_key *k)
@@ -161,11 +165,14 @@ enum {
     COLUMN_TOKENS,
     COLUMN_CONCURRENT,
     COLUMN_MODELS,
-    COLUMN_ORIGINS
+    COLUMN_ORIGINS,
+    COLUMN_DAY,
+    COLUMN_MONTH
 };
 #define COLUMNS                                                                                    \
     "id, name, hash, old_hash, old_until, created, expires, revoked, scopes, priority, "           \
-    "requests_per_minute, tokens_per_minute, concurrent, models, origins"
+    "requests_per_minute, tokens_per_minute, concurrent, models, origins, tokens_per_day, "        \
+    "tokens_per_month"
 
 static bool read_hash(const struct store_query *q, int i, struct secret_hash *out)
 {
@@ -181,6 +188,14 @@ static bool read_limit(const struct store_query *q, int i, uint32_t *out)
     int64_t value = store_column_int(q, i, STORE_NO_LIMIT);
     *out = (uint32_t)value;
     return value > 0 && value <= STORE_NO_LIMIT;
+}
+
+static bool read_budget(const struct store_query *q, int i, uint64_t *out)
+{
+    int64_t value = store_column_int(q, i, -1);
+    bool is_none = sqlite3_column_type(q->statement, i) == SQLITE_NULL;
+    *out = is_none ? STORE_NO_BUDGET : (uint64_t)value;
+    return is_none || (value > 0 && value <= (int64_t)STORE_MOST_BUDGET);
 }
 
 static bool read_scopes(const struct store_query *q, unsigned *out)
@@ -235,6 +250,9 @@ static bool read_numbers(const struct store_query *q, struct store_key *k)
                !read_limit(q, COLUMN_TOKENS, &k->tokens_per_minute) ||
                !read_limit(q, COLUMN_CONCURRENT, &k->concurrent)) {
         fault = "limit";
+    } else if (!read_budget(q, COLUMN_DAY, &k->tokens_per_day) ||
+               !read_budget(q, COLUMN_MONTH, &k->tokens_per_month)) {
+        fault = "budget";
     }
     return fault == NULL || error_set(q->e, ERROR_FORMAT, "bad %s", fault);
 }
@@ -254,6 +272,11 @@ static bool read_row(const struct store_query *q, struct store_key *k)
                                                STR_ARG(str_shown(id))));
 }
 
+static void bind_budget(struct store_query *q, uint64_t value)
+{
+    store_bind_int_or_null(q, value <= STORE_MOST_BUDGET ? (int64_t)value : -1, -1);
+}
+
 /* Everything behind id and created, in the order of both statements below. */
 static void bind_rest(struct store_query *q, const struct store_key *k)
 {
@@ -270,6 +293,8 @@ static void bind_rest(struct store_query *q, const struct store_key *k)
     store_bind_int_or_null(q, k->concurrent, STORE_NO_LIMIT);
     store_bind_text(q, str_from(k->models));
     store_bind_text(q, str_from(k->origins));
+    bind_budget(q, k->tokens_per_day);
+    bind_budget(q, k->tokens_per_month);
 }
 
 bool store_key_add(struct store *s, const struct store_key *k, struct error *e)
@@ -279,8 +304,8 @@ bool store_key_add(struct store *s, const struct store_key *k, struct error *e)
         &q, s,
         "INSERT INTO keys (name, hash, old_hash, old_until, expires, revoked, scopes, "
         "priority, requests_per_minute, tokens_per_minute, concurrent, models, "
-        "origins, id, created) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "origins, tokens_per_day, tokens_per_month, id, created) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         e);
     bind_rest(&q, k);
     store_bind_text(&q, str_from(k->id));
@@ -296,7 +321,8 @@ bool store_key_update(struct store *s, const struct store_key *k, struct error *
                       "UPDATE keys SET name = ?, hash = ?, old_hash = ?, old_until = ?, "
                       "expires = ?, revoked = ?, scopes = ?, priority = ?, "
                       "requests_per_minute = ?, tokens_per_minute = ?, concurrent = ?, "
-                      "models = ?, origins = ? WHERE id = ?",
+                      "models = ?, origins = ?, tokens_per_day = ?, tokens_per_month = ? "
+                      "WHERE id = ?",
                       e);
     bind_rest(&q, k);
     store_bind_text(&q, str_from(k->id));

@@ -16,8 +16,10 @@ enum store_scope {
     STORE_SCOPE_TOKENIZE = 4,   /* tokenize, detokenize, apply-template */
     STORE_SCOPE_METRICS = 8,    /* /metrics */
     STORE_SCOPE_KEYS = 16,      /* keys of minutes for others: /v1/keys/ephemeral */
+    STORE_SCOPE_USAGE = 32,     /* what all keys used: /v1/organization/usage */
     STORE_SCOPE_INFERENCE = STORE_SCOPE_CHAT | STORE_SCOPE_EMBEDDINGS | STORE_SCOPE_TOKENIZE,
-    STORE_SCOPE_ALL = STORE_SCOPE_INFERENCE | STORE_SCOPE_METRICS | STORE_SCOPE_KEYS
+    STORE_SCOPE_ALL =
+        STORE_SCOPE_INFERENCE | STORE_SCOPE_METRICS | STORE_SCOPE_KEYS | STORE_SCOPE_USAGE
 };
 
 /* The i-th name, "chat"..., and its bits; NULL behind the last. Those of several bits come last. */
@@ -37,8 +39,10 @@ enum {
 };
 
 /* Limits that are not there, and times that never come. */
-#define STORE_NO_LIMIT UINT32_MAX
-#define STORE_NEVER    INT64_MAX
+#define STORE_NO_LIMIT    UINT32_MAX
+#define STORE_NO_BUDGET   UINT64_MAX
+#define STORE_NEVER       INT64_MAX
+#define STORE_MOST_BUDGET 1000000000000000u /* tokens; every reader of JSON has integers so large */
 
 /* Owns its texts. Lists are lines, each with its end; "" is all models, any origin. */
 struct store_key {
@@ -49,6 +53,7 @@ struct store_key {
     unsigned scopes;
     enum store_priority priority;
     uint32_t requests_per_minute, tokens_per_minute, concurrent;
+    uint64_t tokens_per_day, tokens_per_month; /* of UTC */
     char *name, *models, *origins;
 };
 

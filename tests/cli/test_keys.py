@@ -79,15 +79,17 @@ def test_a_key_is_for_inference_unless_it_is_said(store):
     assert document == {
         "id": key, "name": "", "expires": None, "revoked": None, "scopes": ["chat", "embeddings", "tokenize"],
         "priority": "normal", "requests_per_minute": None, "tokens_per_minute": None, "concurrent": None,
-        "models": [], "origins": [], "old_secret_until": None}
+        "tokens_per_day": None, "tokens_per_month": None, "models": [], "origins": [], "old_secret_until": None}
 
 
 EVERYTHING = ["--name", "Änna €", "--scope", "chat", "--scope", "metrics", "--expires", "2d", "--model", "a/b:c",
               "--model", "b c", "--origin", "https://App.example", "--origin", "http://localhost:3000",
-              "--rpm", "60", "--tpm", "4294967294", "--concurrent", "2", "--priority", "low"]
+              "--rpm", "60", "--tpm", "4294967294", "--concurrent", "2", "--priority", "low",
+              "--tokens-per-day", "5000000000", "--tokens-per-month", "1000000000000000"]
 AS_JSON = {"name": "Änna €", "scopes": ["chat", "metrics"], "models": ["a/b:c", "b c"],
            "origins": ["https://app.example", "http://localhost:3000"], "requests_per_minute": 60,
-           "tokens_per_minute": 4294967294, "concurrent": 2, "priority": "low"}
+           "tokens_per_minute": 4294967294, "concurrent": 2, "priority": "low", "tokens_per_day": 5000000000,
+           "tokens_per_month": 1000000000000000}
 
 
 def test_all_that_is_asked_for_is_in_it(store):
@@ -102,7 +104,7 @@ def test_all_that_is_asked_for_is_in_it(store):
         assert part in text or part == "chat,metrics" and "metrics,chat" in text
     line = well(store, "list").splitlines()[1]
     assert line.startswith(document["id"]) and line.endswith("Änna €")
-    assert "rpm 60, tpm 4294967294, concurrent 2, models 2, origins 2, low priority" in line
+    assert "rpm 60, tpm 4294967294, day 5000000000, month 1000000000000000, concurrent 2, models 2, origins 2, low priority" in line
 
 
 def test_limits_come_and_go(store):
@@ -112,11 +114,13 @@ def test_limits_come_and_go(store):
     assert shown(store, key)["expires"] - time.time() == pytest.approx(2 * DAY, abs=60)
     well(store, "limit", key, "--rpm", "5")
     assert shown(store, key).items() >= (AS_JSON | {"requests_per_minute": 5}).items()
-    nothing = [w for name in ("expires", "model", "origin", "rpm", "tpm", "concurrent") for w in (f"--{name}", "none")]
+    nothing = [w for name in ("expires", "model", "origin", "rpm", "tpm", "concurrent", "tokens-per-day",
+                                      "tokens-per-month") for w in (f"--{name}", "none")]
     document = json.loads(well(store, "limit", key, *nothing, "--json"))
     assert document == shown(store, key)
     assert [document[n] for n in ("expires", "models", "origins", "requests_per_minute", "tokens_per_minute",
-                                  "concurrent")] == [None, [], [], None, None, None]
+                                  "concurrent", "tokens_per_day", "tokens_per_month")] == [
+                                      None, [], [], None, None, None, None, None]
     assert document["name"] == "Änna €"
 
 
@@ -155,7 +159,7 @@ def test_a_thousand_keys_are_listed_in_their_order(store):
     with sqlite3.connect(store) as db:
         for i in range(1000):
             db.execute("INSERT INTO keys SELECT printf('%012x', ?), 'n' || ?, hash, NULL, NULL, created + ?, expires, "
-                       "revoked, scopes, priority, 1, 2, 3, '', '' FROM keys WHERE id = ?", (i, i, i + 1, keys[0]))
+                       "revoked, scopes, priority, 1, 2, 3, '', '', 4, 5 FROM keys WHERE id = ?", (i, i, i + 1, keys[0]))
     listed = json.loads(well(store, "list", "--json"))
     assert [k["id"] for k in listed] == keys + [f"{i:012x}" for i in range(1000)]
     assert len(well(store, "list").splitlines()) == 1002
@@ -227,10 +231,15 @@ def test_who_writes_is_waited_for(store):
     (["limit", "ID"], "limit changes nothing without an option"),
     (["add", "--rpm", "0"], "option --rpm: '0' is not a whole number from 1 to 4294967294, or none"),
     (["add", "--tpm", "4294967295"], "option --tpm: '4294967295' is not a whole number from 1 to 4294967294, or none"),
+    (["add", "--tokens-per-day", "0"],
+     "option --tokens-per-day: '0' is not a whole number from 1 to 1000000000000000, or none"),
+    (["limit", "ID", "--tokens-per-month", "1000000000000001"],
+     "option --tokens-per-month: '1000000000000001' is not a whole number from 1 to 1000000000000000, or none"),
+    (["revoke", "ID", "--tokens-per-month", "1"], "option --tokens-per-month changes nothing with revoke"),
     (["add", "--concurrent", "1.5"], "option --concurrent: '1.5' is not a whole number from 1 to 4294967294, or none"),
     (["add", "--priority", "top"], "option --priority: 'top' is not high, normal or low"),
     (["add", "--scope", "admin"],
-     "option --scope: 'admin' is not chat, embeddings, tokenize, metrics, keys, inference or all"),
+     "option --scope: 'admin' is not chat, embeddings, tokenize, metrics, keys, usage, inference or all"),
     (["add", "--expires", "30"], "option --expires: '30' is not a time like 90s, 15m, 12h, 30d or 2w"),
     (["add", "--expires", "0d"], "option --expires: '0d' is not a time like 90s, 15m, 12h, 30d or 2w"),
     (["add", "--expires", "36501d"], "option --expires: '36501d' is not a time like 90s, 15m, 12h, 30d or 2w"),

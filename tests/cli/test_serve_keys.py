@@ -566,7 +566,7 @@ def test_ten_thousand_keys_are_no_burden(keys):
     key = keys.add()
     with sqlite3.connect(keys.path) as db:
         db.executemany("INSERT INTO keys SELECT printf('%012x', ?), name, randomblob(32), NULL, NULL, created, expires, "
-                       "revoked, scopes, priority, 60, 1000, 3, '', '' FROM keys WHERE id = ?",
+                       "revoked, scopes, priority, 60, 1000, 3, '', '', NULL, NULL FROM keys WHERE id = ?",
                        [(i, id_of(key)) for i in range(10000)])
     with guarded(keys) as server:
         assert status_of(server, key) == 200

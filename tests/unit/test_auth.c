@@ -1,140 +1,6 @@
 /* test_auth.c - who is let in, for how much, and how keys follow their store. */
+#include "auth_keys.h"
 #include "serve/auth_internal.h"
-
-#include "base/mem.h"
-
-#include <setjmp.h>
-#include <sqlite3.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#define SECOND 1000000000u
-
-static char folder[] = "/tmp/test_auth_XXXXXX";
-static char path[64];
-static int64_t now_s = 1000000;
-static uint64_t now_ns = 1000 * (uint64_t)SECOND;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(path, sizeof path, "%s/store.db", mkdtemp(folder));
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return rmdir(folder);
-}
-
-static int remove_file(void **state)
-{
-    (void)state;
-    char journal[80];
-    snprintf(journal, sizeof journal, "%s-journal", path);
-    unlink(journal);
-    unlink(path);
-    return 0;
-}
-
-static struct store *open_store(void)
-{
-    struct store *s = store_open(
-        &(struct store_options){.schema = &store_keys_schema, .path = path, .creates = true}, NULL);
-    assert_non_null(s);
-    return s;
-}
-
-/* A key in the store, changed by `change` where that is not NULL; its secret. */
-typedef void change_fn(struct store_key *k);
-static const char *add(char digit, change_fn *change)
-{
-    static char secrets[16][SECRET_BYTES];
-    char *secret = secrets[digit & 15];
-    struct store_key k;
-    struct store *s = open_store();
-    store_key_init(&k);
-    memset(k.id, digit, SECRET_ID_DIGITS);
-    k.created = 1;
-    assert_true(secret_make(SECRET_OF_STORE, k.id, secret, NULL));
-    assert_true(secret_digest(str_from(secret), &k.hash));
-    assert_true(store_key_set_text(&k.name, STR(""), NULL));
-    assert_true(store_key_set_text(&k.models, STR(""), NULL));
-    assert_true(store_key_set_text(&k.origins, STR(""), NULL));
-    if (change != NULL) {
-        change(&k);
-    }
-    assert_true(store_key_add(s, &k, NULL));
-    store_key_finish(&k);
-    store_close(s);
-    return secret;
-}
-
-static void update(char digit, change_fn *change)
-{
-    char id[SECRET_ID_BYTES] = "";
-    struct store_key k;
-    struct store *s = open_store();
-    memset(id, digit, SECRET_ID_DIGITS);
-    assert_true(store_key_get(s, id, &k, NULL));
-    change(&k);
-    assert_true(store_key_update(s, &k, NULL));
-    store_key_finish(&k);
-    store_close(s);
-}
-
-static struct auth *read_keys(void)
-{
-    struct error e = {0};
-    struct auth *a = auth_create(path, &e);
-    assert_non_null(a);
-    if (!auth_reload(a, true, 0, now_ns, &e)) {
-        fail_msg("%s", e.text);
-    }
-    return a;
-}
-
-/* NULL, and nothing to let go of, when it may not. */
-static struct auth_caller *let_in(struct auth *a, const struct auth_request *r,
-                                  struct api_error *error)
-{
-    struct auth_caller *c;
-    *error = (struct api_error){0};
-    bool ok = auth_enter(a, r, &c, error);
-    assert_true(ok == (error->kind == API_ERROR_NONE) && (c != NULL || !ok));
-    if (!ok && c != NULL) {
-        assert_int_equal(strlen(auth_id(c)), SECRET_ID_DIGITS);
-        auth_leave(c, 0, now_ns);
-        c = NULL;
-    }
-    return c;
-}
-
-static struct auth_caller *enter(struct auth *a, const char *secret, unsigned scope,
-                                 struct api_error *error)
-{
-    char field[128];
-    snprintf(field, sizeof field, "Bearer %s", secret);
-    struct auth_request r = {
-        .authorization = str_from(field), .scope = scope, .now_s = now_s, .now_ns = now_ns};
-    return let_in(a, &r, error);
-}
-
-static void assert_let_in(struct auth *a, const char *secret, unsigned scope)
-{
-    struct api_error error;
-    struct auth_caller *c = enter(a, secret, scope, &error);
-    if (c == NULL) {
-        fail_msg("%s", error.message);
-    }
-    auth_leave(c, 0, now_ns);
-}
 
 static void assert_kept_out(struct auth *a, const char *secret, unsigned scope,
                             enum api_error_kind kind, const char *why)
@@ -309,7 +175,7 @@ static void a_key_opens_what_it_is_for(void **state)
     assert_true(auth_check_model(c, STR("a"), &error) && auth_check_model(c, STR("b c"), &error));
     assert_false(auth_check_model(c, STR("b"), &error));
     assert_int_equal(error.kind, API_ERROR_MODEL_FORBIDDEN);
-    auth_leave(c, 0, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     assert_kept_out(a, page, 0, API_ERROR_ORIGIN, "has no Origin header");
     char field[128];
     snprintf(field, sizeof field, "Bearer %s", page);
@@ -319,7 +185,7 @@ static void a_key_opens_what_it_is_for(void **state)
     r.origin = STR("https://a.example");
     c = let_in(a, &r, &error);
     assert_non_null(c);
-    auth_leave(c, 0, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     auth_destroy(a);
 }
 
@@ -386,7 +252,7 @@ static void requests_are_counted(void **state)
     }
     assert_kept_out(a, secret, STORE_SCOPE_CHAT, API_ERROR_RATE_LIMIT, "at once: limit 2");
     assert_let_in(a, secret, STORE_SCOPE_METRICS); /* no work for the model */
-    auth_leave(c[0], 0, now_ns);
+    auth_leave(c[0], 0, now_s, now_ns);
     auth_list_limits(c[1], now_ns, note, text);
     assert_string_equal(text, "limit-requests=3 remaining-requests=1 reset-requests=40s "
                               "limit-tokens=1000 remaining-tokens=1000 reset-tokens=0s ");
@@ -398,7 +264,7 @@ static void requests_are_counted(void **state)
     now_ns += 20 * (uint64_t)SECOND;
     assert_let_in(a, secret, STORE_SCOPE_CHAT);
     assert_int_equal(auth_priority(c[1]), 100);
-    auth_leave(c[1], 0, now_ns);
+    auth_leave(c[1], 0, now_s, now_ns);
     for (int i = 0; i < 100; i++) {
         assert_let_in(a, free, STORE_SCOPE_CHAT);
     }
@@ -406,7 +272,7 @@ static void requests_are_counted(void **state)
     text[0] = '\0';
     auth_list_limits(c[0], now_ns, note, text);
     assert_string_equal(text, "");
-    auth_leave(c[0], 0, now_ns);
+    auth_leave(c[0], 0, now_s, now_ns);
     auth_destroy(a);
 }
 
@@ -418,29 +284,29 @@ static void tokens_are_taken_before_and_given_back_after(void **state)
     struct api_error error;
     struct auth_caller *c = enter(a, secret, 0, &error), *d = enter(a, secret, 0, &error);
     struct auth_work w = {.n_prompt = 100, .n_choices = 2, .max_tokens = 300};
-    assert_true(auth_reserve(c, &w, now_ns, &error));
-    assert_false(auth_reserve(d, &w, now_ns, &error)); /* 300 are left */
+    assert_true(auth_reserve(c, &w, now_s, now_ns, &error));
+    assert_false(auth_reserve(d, &w, now_s, now_ns, &error)); /* 300 are left */
     assert_int_equal(error.kind, API_ERROR_RATE_LIMIT);
     assert_non_null(strstr(error.message, "limit 1000, left 300, requested 700. Please try again "
                                           "in 24s."));
     assert_true(error.retry_s == 24 && !error.is_final);
     w.max_tokens = 451;
-    assert_false(auth_reserve(d, &w, now_ns, &error));
+    assert_false(auth_reserve(d, &w, now_s, now_ns, &error));
     assert_non_null(strstr(error.message, "too large for key 111111111111"));
     assert_true(error.is_final);
     w = (struct auth_work){.n_prompt = 20, .n_choices = 2, .max_tokens = 8000, .is_open = true};
-    assert_true(auth_reserve(d, &w, now_ns, &error)); /* has what is left */
+    assert_true(auth_reserve(d, &w, now_s, now_ns, &error)); /* has what is left */
     assert_int_equal(w.max_tokens, 140);
-    auth_leave(d, 300, now_ns);
+    auth_leave(d, 300, now_s, now_ns);
     d = enter(a, secret, 0, &error);
     w.max_tokens = 8000;
-    assert_false(auth_reserve(d, &w, now_ns, &error)); /* not even 64 for each */
+    assert_false(auth_reserve(d, &w, now_s, now_ns, &error)); /* not even 64 for each */
     assert_int_equal(w.max_tokens, 64);
-    auth_leave(c, 110, now_ns); /* used so many: 590 come back */
+    auth_leave(c, 110, now_s, now_ns); /* used so many: 590 come back */
     w.max_tokens = 8000;
-    assert_true(auth_reserve(d, &w, now_ns, &error));
+    assert_true(auth_reserve(d, &w, now_s, now_ns, &error));
     assert_int_equal(w.max_tokens, 285);
-    auth_leave(d, UINT64_MAX, now_ns); /* more than it had cannot be, and harms nobody */
+    auth_leave(d, UINT64_MAX, now_s, now_ns); /* more than it had cannot be, and harms nobody */
     auth_destroy(a);
 }
 
@@ -474,7 +340,7 @@ static void keys_follow_the_store(void **state)
     assert_true(auth_reload(a, false, 0, now_ns, &e) && auth_is_on(a));
     assert_kept_out(a, first, 0, API_ERROR_KEY, "revoked");
     assert_string_equal(auth_id(c), "555555555555"); /* who is in stays in */
-    auth_leave(c, 0, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     unlink(path);
     assert_true(auth_reload(a, false, 0, now_ns, &e) && auth_is_on(a));
     assert_kept_out(a, second, 0, API_ERROR_KEY, "does not know it");
@@ -569,25 +435,25 @@ static void a_key_of_minutes_is_good_for_little(void **state)
     assert_true(auth_check_model(page, STR("m"), &error));
     assert_false(auth_check_model(page, STR("n"), &error));
     struct auth_work w = {.n_prompt = 120, .n_choices = 1, .max_tokens = 50};
-    assert_true(auth_reserve(page, &w, now_ns, &error));
-    auth_leave(page, 130, now_ns); /* 70 are left */
+    assert_true(auth_reserve(page, &w, now_s, now_ns, &error));
+    auth_leave(page, 130, now_s, now_ns); /* 70 are left */
     page = enter_page(a, secret, &error);
-    assert_false(auth_reserve(page, &w, now_ns, &error));
+    assert_false(auth_reserve(page, &w, now_s, now_ns, &error));
     assert_int_equal(error.kind, API_ERROR_QUOTA);
     assert_true(error.is_final);
     w.n_prompt = 20;
-    assert_true(auth_reserve(page, &w, now_ns, &error));
+    assert_true(auth_reserve(page, &w, now_s, now_ns, &error));
     char text[256] = "";
     auth_list_limits(page, now_ns, note, text); /* its parent's */
     assert_non_null(strstr(text, "remaining-requests=1 "));
     assert_non_null(strstr(text, "remaining-tokens=800 "));
-    auth_leave(page, 70, now_ns);
+    auth_leave(page, 70, now_s, now_ns);
     now_s += 60; /* the second in which it was made was not a whole one */
-    auth_leave(enter_page(a, secret, &error), 0, now_ns);
+    auth_leave(enter_page(a, secret, &error), 0, now_s, now_ns);
     now_s++;
     assert_null(enter_page(a, secret, &error));
     assert_non_null(strstr(error.message, "expired"));
-    auth_leave(c, 0, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     auth_destroy(a);
 }
 
@@ -600,13 +466,13 @@ static void a_key_of_minutes_ends_with_its_parent(void **state)
     char id[SECRET_ID_BYTES], secret[SECRET_BYTES];
     struct auth_caller *c = enter(a, parent, STORE_SCOPE_KEYS, &error);
     assert_true(auth_offer(c, &offer, now_s, id, secret, &error));
-    auth_leave(enter_page(a, secret, &error), 0, now_ns);
+    auth_leave(enter_page(a, secret, &error), 0, now_s, now_ns);
     assert_kept_out(a, secret, STORE_SCOPE_KEYS, API_ERROR_SCOPE, "no scope 'keys'");
     update('1', end_key);
     assert_true(auth_reload(a, true, 0, now_ns, NULL));
     assert_null(enter_page(a, secret, &error));
     assert_non_null(strstr(error.message, "revoked"));
-    auth_leave(c, 0, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     auth_destroy(a);
 }
 
@@ -620,13 +486,13 @@ static void nobody_gives_away_what_he_may_not_do(void **state)
     struct auth_caller *c = enter(a, chat, 0, &error);
     assert_false(auth_offer(c, &offer, now_s, id, secret, &error)); /* model m */
     assert_int_equal(error.kind, API_ERROR_MODEL_FORBIDDEN);
-    auth_leave(c, 0, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     struct auth_offer elsewhere = offer;
     elsewhere.origin = STR("https://b.example");
     c = enter_page(a, page, &error);
     assert_false(auth_offer(c, &elsewhere, now_s, id, secret, &error));
     assert_int_equal(error.kind, API_ERROR_ORIGIN);
-    auth_leave(c, 0, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     auth_destroy(a);
 }
 
@@ -648,15 +514,15 @@ static void keys_of_minutes_are_bounded(void **state)
         }
         assert_false(auth_offer(c, &offer, now_s, id, secret, &error));
         assert_int_equal(error.kind, API_ERROR_RATE_LIMIT);
-        auth_leave(c, 0, now_ns);
+        auth_leave(c, 0, now_s, now_ns);
     }
     struct auth_caller *page = enter_page(a, secret, &error);
     now_s += 61; /* all but the one in use are gone */
     struct auth_caller *c = enter(a, secrets[3], 0, &error);
     assert_true(auth_offer(c, &offer, now_s, id, secret, &error));
     assert_int_equal(a->n_minutes, 2);
-    auth_leave(page, 0, now_ns);
-    auth_leave(c, 0, now_ns);
+    auth_leave(page, 0, now_s, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     auth_destroy(a);
 }
 
@@ -691,15 +557,15 @@ static void a_key_of_minutes_stays_for_its_callers(void **state)
     assert_int_equal(a->n_minutes, 2);
     assert_string_equal(auth_id(let), id);
     auth_list_limits(let, now_ns, ignore, NULL);
-    auth_leave(let, 0, now_ns);
+    auth_leave(let, 0, now_s, now_ns);
     assert_true(auth_offer(c, &offer, now_s, next, other, &error));
     assert_int_equal(a->n_minutes, 3); /* the one of who was refused, and two new ones */
     assert_string_equal(auth_id(refused), id);
     auth_list_limits(refused, now_ns, ignore, NULL);
-    auth_leave(refused, 0, now_ns);
+    auth_leave(refused, 0, now_s, now_ns);
     assert_true(auth_offer(c, &offer, now_s, next, other, &error));
     assert_int_equal(a->n_minutes, 3);
-    auth_leave(c, 0, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
     auth_destroy(a);
 }
 
@@ -717,7 +583,7 @@ static bool use_all(const char *secret)
     ok = c != NULL && auth_offer(c, &offer, now_s, id, minutes, &error);
     assert_true(ok || e.code == ERROR_MEMORY || error.kind == API_ERROR_OVERLOADED);
     if (c != NULL) {
-        auth_leave(c, 0, now_ns);
+        auth_leave(c, 0, now_s, now_ns);
     }
     auth_destroy(a);
     return ok;

@@ -230,7 +230,41 @@ static void a_newer_form_is_left_alone(void **state)
     (void)state;
     store_close(open_well());
     run_sql("PRAGMA user_version = 1000");
-    assert_refused(ERROR_UNSUPPORTED, "form 1000, this program knows forms up to 1");
+    assert_refused(ERROR_UNSUPPORTED, "form 1000, this program knows forms up to 2");
+}
+
+/* What the program of form 1 made: not to be changed with today's. */
+static void an_older_form_keeps_its_keys(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    run_sql("PRAGMA journal_mode = TRUNCATE; PRAGMA application_id = 0x50756E61;"
+            "CREATE TABLE keys (id TEXT PRIMARY KEY NOT NULL CHECK (length(id) = 12),"
+            " name TEXT NOT NULL, hash BLOB NOT NULL CHECK (length(hash) = 32),"
+            " old_hash BLOB CHECK (length(old_hash) = 32), old_until INTEGER,"
+            " created INTEGER NOT NULL, expires INTEGER, revoked INTEGER, scopes INTEGER NOT NULL,"
+            " priority INTEGER NOT NULL, requests_per_minute INTEGER, tokens_per_minute INTEGER,"
+            " concurrent INTEGER, models TEXT NOT NULL, origins TEXT NOT NULL"
+            ") STRICT, WITHOUT ROWID; PRAGMA user_version = 1;"
+            "INSERT INTO keys VALUES ('0123456789ab', 'Anna', zeroblob(32), NULL, NULL, 1000,"
+            " 2000, NULL, 31, 2, 60, NULL, 3, 'a' || char(10), '')");
+    for (int i = 0; i < 2; i++) { /* and that of today stays as it is */
+        struct store *s = open_it(false, &e);
+        struct store_key k;
+        assert_non_null(s);
+        assert_true(store_key_get(s, "0123456789ab", &k, &e));
+        assert_string_equal(k.name, "Anna");
+        assert_string_equal(k.models, "a\n");
+        assert_true(k.created == 1000 && k.expires == 2000 && k.revoked == STORE_NEVER);
+        assert_true(k.scopes == 31 && k.priority == STORE_PRIORITY_LOW && k.concurrent == 3);
+        assert_true(k.requests_per_minute == 60 && k.tokens_per_minute == STORE_NO_LIMIT);
+        assert_true(k.tokens_per_day == (i == 0 ? STORE_NO_BUDGET : 7));
+        assert_true(k.tokens_per_month == STORE_NO_BUDGET);
+        k.tokens_per_day = 7;
+        assert_true(store_key_update(s, &k, &e));
+        store_key_finish(&k);
+        store_close(s);
+    }
 }
 
 static void an_empty_file_becomes_a_store(void **state)
@@ -379,6 +413,8 @@ static void assert_same(const struct store_key *a, const struct store_key *b)
     assert_int_equal(a->requests_per_minute, b->requests_per_minute);
     assert_int_equal(a->tokens_per_minute, b->tokens_per_minute);
     assert_int_equal(a->concurrent, b->concurrent);
+    assert_int_equal(a->tokens_per_day, b->tokens_per_day);
+    assert_int_equal(a->tokens_per_month, b->tokens_per_month);
     assert_string_equal(a->name, b->name);
     assert_string_equal(a->models, b->models);
     assert_string_equal(a->origins, b->origins);
@@ -403,6 +439,8 @@ static void a_key_is_what_was_put_in(void **state)
     k.requests_per_minute = 1;
     k.tokens_per_minute = UINT32_MAX - 1;
     k.concurrent = 3;
+    k.tokens_per_day = 1;
+    k.tokens_per_month = STORE_MOST_BUDGET;
     assert_true(store_key_set_text(&k.models, STR("a/b\nc d\n"), NULL));
     assert_true(store_key_set_text(&k.origins, STR("https://app.example\n"), NULL));
     assert_true(store_key_update(s, &k, &e));
@@ -483,13 +521,16 @@ static void a_row_that_is_no_key_is_said(void **state)
         {"old_hash = x'00', old_until = 5", "bad hash"},
         {"old_until = 5", "bad hash"},
         {"scopes = 0", "bad scopes"},
-        {"scopes = 32", "bad scopes"},
+        {"scopes = 64", "bad scopes"},
         {"scopes = -1", "bad scopes"},
         {"priority = 3", "bad priority"},
         {"priority = -1", "bad priority"},
         {"requests_per_minute = 0", "bad limit"},
         {"tokens_per_minute = -5", "bad limit"},
         {"concurrent = 4294967296", "bad limit"},
+        {"tokens_per_day = 0", "bad budget"},
+        {"tokens_per_month = -1", "bad budget"},
+        {"tokens_per_month = 1000000000000001", "bad budget"},
         {"models = 'a'", "a line without end"},
         {"models = char(10)", "an empty line"},
         {"origins = 'a' || char(10, 10)", "an empty line"},
@@ -568,6 +609,7 @@ int main(void)
         cmocka_unit_test(names_of_sqlite_are_files_here),
         cmocka_unit_test_teardown(what_is_no_store_is_said, remove_file),
         cmocka_unit_test_teardown(a_newer_form_is_left_alone, remove_file),
+        cmocka_unit_test_teardown(an_older_form_keeps_its_keys, remove_file),
         cmocka_unit_test_teardown(an_empty_file_becomes_a_store, remove_file),
         cmocka_unit_test_teardown(who_only_reads_makes_nothing_of_an_empty_file, remove_file),
         cmocka_unit_test_teardown(damage_is_said, remove_file),
