@@ -81,6 +81,7 @@ bool serve_usage_start(struct serve_usage *u, struct service *service, struct ht
                                                        .note = note},
                               e);
     service->ledger = u->ledger;
+    service->ledger_path = u->path;
     service->counts_all = strcmp(u->mode, "on") == 0;
     return u->ledger != NULL;
 }

@@ -115,7 +115,7 @@ static void answer_without_handler(const struct http_router *r, struct http_exch
     }
 }
 
-/* Nothing is ignored: no handler reads a query. */
+/* Nothing is ignored: few handlers read a query. */
 static bool check_query(struct http_exchange *x)
 {
     struct api_error error = {0};
@@ -124,7 +124,7 @@ static bool check_query(struct http_exchange *x)
         return true;
     }
     api_error_set(&error, API_ERROR_UNKNOWN_PARAMETER, name,
-                  "'%s' is no known query parameter: no address of this server takes any", name);
+                  "'%s' is no known query parameter: this address takes none", name);
     http_reply_error(x, &error);
     return false;
 }
@@ -138,7 +138,7 @@ static const struct http_route *find_or_refuse(const struct http_router *r, stru
         answer_without_handler(r, x);
         return NULL;
     }
-    return check_query(x) ? route : NULL;
+    return route->takes_query || check_query(x) ? route : NULL;
 }
 
 bool http_router_check(const struct http_router *r, struct http_exchange *x)

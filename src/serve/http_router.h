@@ -13,8 +13,9 @@ struct http_route {
      * whatever comes, '/' too. The first pattern that fits counts. */
     const char *pattern;
     http_route_fn *handler;
-    bool bare;     /* exists as it stands */
-    bool prefixed; /* exists below each prefix */
+    bool bare;        /* exists as it stands */
+    bool prefixed;    /* exists below each prefix */
+    bool takes_query; /* the handler reads it; else there may be none */
     /* The owner's: the router does not look at them. */
     bool is_open;   /* to everybody */
     unsigned scope; /* what a caller needs otherwise; 0: nothing special */
@@ -32,7 +33,8 @@ struct http_router {
 const struct http_route *http_router_find(const struct http_router *r,
                                           const struct http_exchange *x);
 
-/* Ends the exchange (404, 405 with Allow, 204 for OPTIONS, 400 for a query, which no handler reads)
+/* Ends the exchange (404, 405 with Allow, 204 for OPTIONS, 400 for a query that the handler would
+ * not read)
  * when no handler would take it, and returns false: to be called before the body is read. */
 bool http_router_check(const struct http_router *r, struct http_exchange *x);
 

@@ -39,6 +39,8 @@ static void answer_root(void *service, struct http_exchange *x, struct str param
                    "POST /v1/embeddings         vectors of texts\n"
                    "GET  /v1/models             the names of the model\n"
                    "POST /v1/keys/ephemeral     a key of minutes, for a page in a browser\n"
+                   "GET  /v1/organization/usage/completions, /v1/organization/usage/embeddings\n"
+                   "                            what was used, by time, key and model\n"
                    "POST /v1/tokenize           also /v1/detokenize, /v1/apply-template\n"
                    "GET  /v1/capabilities       what this server offers\n"
                    "GET  /openapi.json          all of this, for programs\n"
@@ -234,6 +236,7 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
 }
 
 #define TOKENS .bare = true, .prefixed = true, .scope = STORE_SCOPE_TOKENIZE
+#define USAGE  .prefixed = true, .takes_query = true, .scope = STORE_SCOPE_USAGE
 /* Behind a key, where there are keys, but for those that are open. */
 static const struct http_route routes[] = {
     {"GET", "/", answer_root, .bare = true, .is_open = true},
@@ -248,6 +251,8 @@ static const struct http_route routes[] = {
     {"POST", "/completions", service_completion, .prefixed = true, .scope = STORE_SCOPE_CHAT},
     {"POST", "/embeddings", service_embeddings, .prefixed = true, .scope = STORE_SCOPE_EMBEDDINGS},
     {"POST", "/keys/ephemeral", service_ephemeral_key, .prefixed = true, .scope = STORE_SCOPE_KEYS},
+    {"GET", "/organization/usage/completions", service_usage_completions, USAGE},
+    {"GET", "/organization/usage/embeddings", service_usage_embeddings, USAGE},
     {"POST", "/tokenize", service_tokenize, TOKENS},
     {"POST", "/detokenize", service_detokenize, TOKENS},
     {"POST", "/apply-template", service_apply_template, TOKENS},
@@ -338,6 +343,12 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     if (s->alive == NULL) {
         return false;
     }
+    if (s->ledger_path != NULL) {
+        s->reporter = usage_reporter_create(engine->server, s->ledger_path, e);
+        if (s->reporter == NULL) {
+            return false;
+        }
+    }
     http_timer_start(s->alive, ANSWER_TICK_MS);
     s->ready = true;
     return true;
@@ -349,6 +360,8 @@ void service_finish(struct service *s)
     s->alive = NULL;
     answers_finish(&s->answers);
     embeddings_finish(&s->embeddings);
+    usage_reporter_destroy(s->reporter);
+    s->reporter = NULL;
 }
 
 void service_on_head(void *service, struct http_exchange *x)
@@ -421,4 +434,5 @@ void service_end_answers(struct service *s)
 {
     const struct error why = {ERROR_INTERRUPTED, "the server is shutting down"};
     end_answers(s, false, &why);
+    usage_reports_end(s->reporter);
 }

@@ -12,6 +12,7 @@
 #include "serve/http_router.h"
 #include "serve/ledger.h"
 #include "serve/metrics.h"
+#include "serve/usage_report.h"
 
 enum {
     SERVICE_MAX_NAMES = 65,
@@ -52,6 +53,7 @@ struct service {
     bool counts_all;                /* the ledger has requests also where no key is asked for */
     uint32_t stall_s;               /* that the engine may take for a layer, or is stuck */
     void (*warn)(const char *text); /* of the server's state; NULL: not wanted */
+    const char *ledger_path;        /* what was used is read from there; NULL: nowhere */
     bool ready;                     /* the model is loaded; until then requests for it are 503 */
 
     /* what follows is set by service_start() */
@@ -62,7 +64,8 @@ struct service {
     struct service_limits limits;
     struct answer_list answers;
     struct embeddings_list embeddings;
-    struct rng seeds; /* for requests that name none */
+    struct usage_reporter *reporter; /* NULL without a ledger */
+    struct rng seeds;                /* for requests that name none */
     struct http_timer *alive;
     bool is_stuck;
     uint64_t n_stalls;

@@ -20,6 +20,9 @@ http_route_fn service_capabilities;
 /* service_keys.c */
 http_route_fn service_ephemeral_key;
 
+/* service_organization.c */
+http_route_fn service_usage_completions, service_usage_embeddings;
+
 /* service_text.c */
 http_route_fn service_tokenize, service_detokenize, service_apply_template;
 

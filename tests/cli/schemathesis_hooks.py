@@ -37,8 +37,23 @@ def with_open_objects_empty(value):
     return {k: {} if k in OPEN and isinstance(v, dict) else with_open_objects_empty(v) for k, v in value.items()}
 
 
+def with_page_that_can_be(query):
+    """Buckets of a usage query: a beginning before its end, as many as every width has, and its first page."""
+    start, end, limit = (int(v) if v.isascii() and v.isdigit() else -1 for v in
+                         (str(query.get(name)) for name in ("start_time", "end_time", "limit")))
+    if 1 <= end <= start < 10**12:
+        query["start_time"] = type(query["start_time"])(0)
+    if 31 < limit <= 1440:
+        query["limit"] = type(query["limit"])(31)
+    page = str(query.get("page"))
+    if page.startswith("page_") and page[5:].isascii() and page[5:].isdigit():
+        del query["page"]
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
+    if isinstance(case.query, dict):
+        with_page_that_can_be(case.query)
     if not isinstance(case.body, dict):
         return
     body = with_open_objects_empty(case.body)

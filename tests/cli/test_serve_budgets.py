@@ -108,3 +108,37 @@ def test_a_ledger_that_cannot_be_read_stops_a_start_where_there_are_budgets(ledg
     ledger.path.write_bytes(b"this is no database" * 100)
     code, text = start_refused(ledger)
     assert code == 5 and str(ledger.path) in text and text.count("\n") == 1
+
+
+def test_budgets_need_the_ledger(ledger):
+    key = keys(ledger, "add", "--tokens-per-day", 1000)
+    code, text = start_refused(ledger, "--usage", "off")
+    assert code == 2 and f"key {id_of(key)} has a limit of tokens a day or month" in text and "--usage=off" in text
+    keys(ledger, "limit", id_of(key), "--tokens-per-day", "none")
+    with serving("--store", ledger.store, "--usage", "off", TINY) as server:
+        keys(ledger, "limit", id_of(key), "--tokens-per-month", 1000)
+        line = server.process.stderr.readline()
+        assert line.startswith(f"puna: warning: key {id_of(key)} has a limit") and "forgets what was used" in line
+        admin = keys(ledger, "add", "--scope", "usage")
+        wait_until(lambda: server.ask("GET", "/v1/models", key=admin)[0] == 200)
+        with pytest.raises(openai.NotFoundError, match="keeps no ledger of usage"):
+            openai.OpenAI(base_url=server.url + "/v1", admin_api_key=admin, max_retries=0).admin.organization.usage.completions(
+                start_time=0)
+
+
+def test_what_a_server_gave_out_the_next_one_knows(ledger):
+    ledger.path.unlink()  # the server makes its own
+    key = keys(ledger, "add", "--tokens-per-day", 1000, "--tokens-per-month", 1200)
+    with serving("--store", ledger.store, TINY) as server:
+        used = sum(complete(server, key, max_tokens=5) for _ in range(3))
+        before = refusal(server, key, max_tokens=999).message
+        assert f"has each day {1000 - used} are left" in before
+    with serving("--store", ledger.store, TINY) as server:
+        assert refusal(server, key, max_tokens=999).message == before
+        server.process.kill()  # at once
+        server.process.wait()
+        with serving("--store", ledger.store, TINY) as another:
+            assert refusal(another, key, max_tokens=999).message == before
+            used += complete(another, key, max_tokens=5)
+            assert f"has each day {1000 - used} are left" in refusal(another, key, max_tokens=999).message
+        server.stop = lambda: (0, "")  # it has ended

@@ -140,7 +140,7 @@ def test_a_query_is_refused_by_its_name(server, query, name):
                          ("POST", "/tokenize")):
         answer = ask(server, method, f"{path}?{query}")
         assert answer.status == 400
-        assert answer.error == {"message": f"'{name or ''}' is no known query parameter: no address of this server takes any",
+        assert answer.error == {"message": f"'{name or ''}' is no known query parameter: this address takes none",
                                 "type": "invalid_request_error", "param": name, "code": "unknown_parameter"}
     head = ask(server, "HEAD", f"/health?{query}")
     assert (head.status, head.body) == (400, b"")
