@@ -187,8 +187,10 @@ static bool receive(int fd, size_t most, struct buf *out)
 
 static void check_json(struct str text)
 {
-    json_t *root = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    require(root != NULL && json_is_object(root));
+    json_error_t why;
+    json_t *root = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    require(root != NULL ? json_is_object(root)
+                         : json_error_code(&why) == json_error_null_byte_in_key); /* not ours */
     json_decref(root);
 }
 
