@@ -209,7 +209,7 @@ static void leave(struct world *w, struct caller *at, uint64_t n_used)
     struct known *owner = &w->keys[at->key];
     owner = owner->parent >= 0 ? &w->keys[owner->parent] : owner;
     owner->n_running -= at->counts;
-    auth_leave(at->c, n_used < at->n_reserved ? n_used : at->n_reserved, w->now_ns);
+    auth_leave(at->c, n_used < at->n_reserved ? n_used : at->n_reserved, w->now_s, w->now_ns);
     at->c = NULL;
 }
 
@@ -230,7 +230,7 @@ static void enter(struct world *w, struct caller *at, const struct auth_request 
         if (c != NULL) {
             require(key >= 0 && strcmp(auth_id(c), w->keys[key].row.id) == 0);
             auth_list_limits(c, w->now_ns, note_field, NULL);
-            auth_leave(c, 0, w->now_ns);
+            auth_leave(c, 0, w->now_s, w->now_ns);
         }
         return;
     }
@@ -291,7 +291,7 @@ static void reserve(struct world *w, struct caller *at, struct str rest)
     if (at->n_reserved > 0) {
         return; /* once a caller */
     }
-    if (!auth_reserve(at->c, &work, w->now_ns, &error)) {
+    if (!auth_reserve(at->c, &work, w->now_s, w->now_ns, &error)) {
         check_error(w, &error);
         return;
     }
