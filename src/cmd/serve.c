@@ -178,10 +178,11 @@ static void on_found(void *argument)
                                               .options = &s->options.model};
     pthread_join(s->loader, NULL);
     s->has_loader = false;
-    s->failed = s->failed || !serve_sandbox_enter(&s->sandbox, s->env, &files, &s->error) ||
-                !serve_usage_start(&s->usage, &s->service, s->server, tell_oddity, &s->error) ||
-                !start_loader(s, load, &s->error);
-    if (s->failed) {
+    bool ok = !s->failed && serve_sandbox_enter(&s->sandbox, s->env, &files, &s->error) &&
+              serve_usage_start(&s->usage, &s->service, s->server, tell_oddity, &s->error) &&
+              start_loader(s, load, &s->error);
+    if (!ok) { /* else `failed` is the loader's by now */
+        s->failed = true;
         http_server_stop(s->server);
     }
 }
