@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "serve/http_cors.h"
+#include "serve/http_library.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 
 enum {
     LINGER_BYTES = 64 << 20,     /* of a request that was refused, still dropped */
-    REFUSING_CONNECTIONS = 64,   /* beyond the limit, only to be told so */
     READ_AT_ONCE = 64 << 10,     /* though heads are shorter */
     READ_AHEAD = 4096,           /* beyond a whole head */
     BODY_STRIDE = 256 << 10,     /* bytes of a body that have body_ms */
@@ -343,6 +343,10 @@ static void read_head(struct http_connection *c)
         start_head_timer(c);
     }
     struct str bytes = {(const char *)evbuffer_pullup(input, -1), n};
+    if (n > 0 && bytes.p == NULL) {
+        http_connection_doom(c); /* no memory for all of it in one piece */
+        return;
+    }
     switch (http_head_scan(&c->scan, bytes, limits->head_bytes, limits->target_bytes, &problem)) {
     case HTTP_SCAN_BAD:
         refuse(c, problem);
@@ -443,7 +447,7 @@ static void on_eof(struct http_connection *c)
     }
 }
 
-static void listen_to_events(struct http_connection *c);
+static bool listen_to_events(struct http_connection *c);
 
 /* A client that speaks HTTP where TLS is spoken is told so in HTTP. */
 static void refuse_plainly(struct http_connection *c)
@@ -461,7 +465,10 @@ static void refuse_plainly(struct http_connection *c)
     bufferevent_free(c->bev);
     c->bev = plain;
     c->is_tls = c->is_shaking = false;
-    listen_to_events(c);
+    if (!listen_to_events(c)) {
+        http_connection_doom(c);
+        return;
+    }
     refuse(c,
            (struct http_problem){.kind = API_ERROR_BAD_HTTP,
                                  .text = "this port speaks TLS: the address begins with https://"});
@@ -482,7 +489,7 @@ static void on_event(struct bufferevent *bev, short what, void *argument)
     }
 }
 
-static void listen_to_events(struct http_connection *c)
+static bool listen_to_events(struct http_connection *c)
 {
     const struct http_limits *limits = &c->server->options.limits;
     struct timeval stall = {limits->stall_ms / 1000, (suseconds_t)(limits->stall_ms % 1000) * 1000};
@@ -490,7 +497,7 @@ static void listen_to_events(struct http_connection *c)
     bufferevent_setwatermark(c->bev, EV_READ, 0, most_input(c));
     bufferevent_setwatermark(c->bev, EV_WRITE, HTTP_STREAM_LOW, 0);
     bufferevent_set_timeouts(c->bev, NULL, &stall);
-    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+    return bufferevent_enable(c->bev, EV_READ | EV_WRITE) == 0;
 }
 
 static void refuse_late(struct http_connection *c, const char *text, uint32_t ms, const char *of)
@@ -611,7 +618,8 @@ void http_connection_create(struct http_server *s, evutil_socket_t fd,
                             const struct sockaddr *address, socklen_t n)
 {
     struct http_connection *c = NULL;
-    if (s->n_connections < s->options.limits.connections + REFUSING_CONNECTIONS) {
+    if (s->n_connections < s->options.limits.connections + HTTP_REFUSING_CONNECTIONS &&
+        http_library_has_reserve()) {
         c = mem_alloc(1, sizeof *c, "connection", NULL);
     }
     if (c == NULL) {
@@ -636,6 +644,9 @@ void http_connection_create(struct http_server *s, evutil_socket_t fd,
     }
     check_limits(c);
     link_connection(c);
-    listen_to_events(c);
+    if (!listen_to_events(c)) {
+        http_connection_destroy(c);
+        return;
+    }
     begin_head(c);
 }

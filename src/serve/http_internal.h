@@ -19,6 +19,7 @@
 enum {
     HTTP_MAX_LISTENERS = 16,
     HTTP_MAX_SIGNALS = 4,
+    HTTP_REFUSING_CONNECTIONS = 64, /* beyond the limit, only to be told so */
     HTTP_PEER_BYTES = 64,
     HTTP_ID_BYTES = 129,
     HTTP_URL_BYTES = 320

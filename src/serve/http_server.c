@@ -1,8 +1,10 @@
 /* http_server.c - life of the server, and work from other threads. */
 #include "base/mem.h"
 #include "serve/http_internal.h"
+#include "serve/http_library.h"
 
 #include <errno.h>
+#include <event2/event_struct.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -173,8 +175,8 @@ bool http_server_on_signal(struct http_server *s, int number, void (*run)(void *
         return error_set(e, ERROR_MEMORY, "no memory for a signal");
     }
     s->n_signals++;
-    event_add(signal->event, NULL);
-    return true;
+    return event_add(signal->event, NULL) == 0 ||
+           error_set(e, ERROR_MEMORY, "no memory for a signal");
 }
 
 /* --- draining */
@@ -230,8 +232,33 @@ static bool create_events(struct http_server *s, struct error *e)
     return true;
 }
 
+/* So that event_add() never fails for a timer: what libevent keeps them in grows to its largest
+ * here, and never shrinks. One that were lost would leave a connection, or the whole server, as it
+ * is for ever. */
+static bool reserve_timers(struct http_server *s, struct error *e)
+{
+    enum { OF_SERVER = 16, OF_CONNECTION = 2 };
+    static const struct timeval never = {3600, 0};
+    uint32_t n_connections = s->options.limits.connections + HTTP_REFUSING_CONNECTIONS;
+    size_t n = OF_SERVER + (size_t)OF_CONNECTION * n_connections, n_added = 0;
+    struct event *timers = mem_alloc(n, sizeof *timers, "timers", e);
+    if (timers == NULL) {
+        return false;
+    }
+    while (n_added < n && event_assign(&timers[n_added], s->base, -1, 0, on_drain_end, s) == 0 &&
+           event_add(&timers[n_added], &never) == 0) {
+        n_added++;
+    }
+    for (size_t i = 0; i < n_added; i++) {
+        event_del(&timers[i]);
+    }
+    mem_free(timers);
+    return n_added == n || error_set(e, ERROR_MEMORY, "no memory for %zu timers", n);
+}
+
 struct http_server *http_server_create(const struct http_options *o, struct error *e)
 {
+    http_library_install();
     struct http_server *s = mem_alloc(1, sizeof *s, "server", e);
     if (s == NULL) {
         return NULL;
@@ -243,7 +270,7 @@ struct http_server *http_server_create(const struct http_options *o, struct erro
     s->wake_fd = -1;
     s->reserve_fd = -1;
     if ((o->tls_cert != NULL && !http_server_reload_tls(s, e)) || !create_events(s, e) ||
-        !http_listen_on_all(s, e)) {
+        !reserve_timers(s, e) || !http_listen_on_all(s, e)) {
         http_server_destroy(s);
         return NULL;
     }

@@ -669,16 +669,19 @@ static void creating_fails_cleanly_at_every_allocation(void **state)
     o.hosts = hosts;
     o.n_hosts = 2;
     struct http_server *s = NULL;
-    size_t n = 0;
-    while (s == NULL) {
+    size_t n = 0, n_needed = 0, n_failed = 0;
+    do { /* some of libevent's has a reserve */
         struct error e = {0};
+        http_server_destroy(s);
         mem_fail_nth(++n);
         s = http_server_create(&o, &e);
+        n_needed = mem_count();
         mem_fail_nth(0);
-        assert_true(s != NULL || e.code == ERROR_MEMORY);
+        assert_true(s != NULL || e.code == ERROR_MEMORY || e.code == ERROR_IO);
         assert_int_equal(access(local + 5, F_OK) == 0, s != NULL);
-    }
-    assert_true(n > 2);
+        n_failed += s == NULL;
+    } while (n <= n_needed);
+    assert_true(n_failed > 2);
     http_server_destroy(s);
     assert_int_not_equal(access(local + 5, F_OK), 0);
 }
