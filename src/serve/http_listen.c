@@ -316,8 +316,14 @@ static bool listen_locally(struct http_server *s, const char *host, struct error
     if (fd < 0) {
         return error_set(e, ERROR_IO, "cannot listen on %s: %s", host, strerror(errno));
     }
-    return add_listener(s, fd, e) &&
-           remember_file(&s->listeners[s->n_listeners - 1], host + sizeof local_prefix - 1, e);
+    const char *path = host + sizeof local_prefix - 1;
+    if (!add_listener(s, fd, e)) {
+        if (path[0] != '@') {
+            unlink(path);
+        }
+        return false;
+    }
+    return remember_file(&s->listeners[s->n_listeners - 1], path, e);
 }
 
 /* --- that somebody else opened */
