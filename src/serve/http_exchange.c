@@ -309,11 +309,13 @@ void http_reply_error(struct http_exchange *x, const struct api_error *error)
 {
     static const char fallback[] = "{\"error\":{\"message\":\"out of memory\",\"type\":"
                                    "\"server_error\",\"param\":null,\"code\":null}}";
-    int status = api_error_meaning(error->kind)->http_status;
+    static const struct api_error no_memory = {.kind = API_ERROR_OVERLOADED};
     struct buf body;
     buf_init(&body, MAX_ERROR_BODY);
-    add_retry(x, error, status);
     bool ok = api_error_print(error, &body, NULL);
+    error = ok ? error : &no_memory;
+    int status = api_error_meaning(error->kind)->http_status;
+    add_retry(x, error, status);
     http_reply(x, status, "application/json", ok ? buf_str(&body) : str_from(fallback));
     buf_finish(&body);
 }
