@@ -158,6 +158,10 @@ static bool set_up(SSL_CTX *ctx)
 SSL_CTX *http_tls_load(const char *certificate, const char *key, void (*note)(const char *text),
                        struct error *e)
 {
+    if (OSSL_LIB_CTX_get0_global_default() == NULL) { /* see secret_digest() */
+        error_set(e, ERROR_MEMORY, "no TLS: no memory");
+        return NULL;
+    }
     ERR_clear_error();
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     bool ok = ctx != NULL && set_up(ctx);

@@ -1,11 +1,11 @@
-/* secret.c - random digits, and OpenSSL's digest of them. */
+/* secret.c - random digits of the kernel, and OpenSSL's digest of them. */
 #include "store/secret.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 
 #include <stdio.h>
+#include <sys/random.h>
 
 static const char *const prefixes[SECRET_KIND_COUNT] = {
     [SECRET_OF_STORE] = "sk-puna-", [SECRET_OF_MINUTES] = "ek-puna-"};
@@ -20,11 +20,13 @@ static bool is_hex(struct str s)
     return true;
 }
 
+/* RAND_bytes() would be no better, and OpenSSL 3.0 ends the program there when it began without
+ * memory. */
 bool secret_make_digits(char *out, size_t n, struct error *e)
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t random[SECRET_RANDOM_DIGITS / 2];
-    if (RAND_bytes(random, (int)(n / 2)) != 1) {
+    if (getrandom(random, n / 2, 0) != (ssize_t)(n / 2)) {
         return error_set(e, ERROR_IO, "no random numbers");
     }
     for (size_t i = 0; i < n / 2; i++) {
@@ -78,9 +80,11 @@ bool secret_read(struct str text, enum secret_kind *out_kind, char out_id[SECRET
     return true;
 }
 
+/* OpenSSL 3.0 whose first call found no memory calls through null pointers in the next ones. */
 bool secret_digest(struct str text, struct secret_hash *out)
 {
-    return EVP_Digest(text.p, text.n, out->bytes, NULL, EVP_sha256(), NULL) == 1;
+    return OSSL_LIB_CTX_get0_global_default() != NULL &&
+           EVP_Digest(text.p, text.n, out->bytes, NULL, EVP_sha256(), NULL) == 1;
 }
 
 bool secret_hash_eq(const struct secret_hash *a, const struct secret_hash *b)
