@@ -158,6 +158,13 @@ bool store_commit(struct store *s, struct error *e)
     if (store_run(s, "COMMIT", e)) {
         return true;
     }
+    /* The journal is cut to nothing, and then that is forced to the disk: a failure of the first
+     * is none of the change, one of the second is none of the file as it is now. */
+    if ((sqlite3_extended_errcode(s->db) & 0xFF) == SQLITE_IOERR) {
+        error_set(e, ERROR_IO,
+                  "%s: %s; the change may have been made all the same: look before you try again",
+                  s->path, sqlite3_errmsg(s->db));
+    }
     store_rollback(s);
     return false;
 }

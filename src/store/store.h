@@ -52,6 +52,7 @@ const char *store_path(const struct store *s);
 
 /* What is read and written between the two belongs together: nobody else writes meanwhile. */
 bool store_begin(struct store *s, struct error *e);
+/* A disk that fails at its very end leaves it open whether that was made: then the text says so. */
 bool store_commit(struct store *s, struct error *e);
 void store_rollback(struct store *s);
 
