@@ -40,6 +40,17 @@ static void pause_listening(struct http_server *s)
     event_add(s->pause_event, &pause);
 }
 
+/* The kernel may have no memory to watch them; it may soon. */
+void http_listen_begin(struct http_server *s)
+{
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        if (evconnlistener_enable(s->listeners[i].event) != 0) {
+            pause_listening(s);
+            return;
+        }
+    }
+}
+
 /* Nothing is accepted before there is a reserve again, or it would be missing next time. */
 static void on_pause_end(evutil_socket_t fd, short what, void *argument)
 {
@@ -49,10 +60,8 @@ static void on_pause_end(evutil_socket_t fd, short what, void *argument)
     s->reserve_fd = s->reserve_fd < 0 ? open_reserve() : s->reserve_fd;
     if (s->reserve_fd < 0) {
         pause_listening(s);
-        return;
-    }
-    for (size_t i = 0; i < s->n_listeners; i++) {
-        evconnlistener_enable(s->listeners[i].event);
+    } else {
+        http_listen_begin(s);
     }
 }
 
@@ -404,13 +413,6 @@ bool http_listen_on_all(struct http_server *s, struct error *e)
         }
     }
     return true;
-}
-
-void http_listen_begin(struct http_server *s)
-{
-    for (size_t i = 0; i < s->n_listeners; i++) {
-        evconnlistener_enable(s->listeners[i].event);
-    }
 }
 
 /* Another server may have put its own in the place of the file. */
