@@ -6,16 +6,17 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 
-enum { N_SLOTS = 64, SLOT_BYTES = 128, OF_CONNECTION = 16 };
+enum { N_SLOTS = 64, SLOT_BYTES = 960, OF_CONNECTION = 16 };
 
 static _Alignas(16) uint8_t slots[N_SLOTS][SLOT_BYTES];
 static _Atomic uint64_t taken; /* a bit for each slot */
 
 static bool is_slot(const void *p)
 {
-    return (const uint8_t *)p >= slots[0] && (const uint8_t *)p < slots[N_SLOTS];
+    return (uintptr_t)p - (uintptr_t)slots < sizeof slots;
 }
 
 static void *take_slot(size_t n)

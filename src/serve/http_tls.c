@@ -201,7 +201,9 @@ struct bufferevent *http_tls_accept(SSL_CTX *ctx, struct event_base *base, evuti
 {
     ERR_clear_error();
     SSL *ssl = SSL_new(ctx);
-    if (ssl == NULL) {
+    /* libevent 2.1 would not look whether it can do that, and never close the socket. */
+    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1) {
+        SSL_free(ssl);
         ERR_clear_error();
         return NULL;
     }
