@@ -89,6 +89,8 @@ struct serve {
     _Atomic bool is_storing; /* `loader` is past loading */
     _Atomic bool stop;       /* it shall not store any more */
     bool is_ending;          /* one signal came */
+    bool reload_waits;       /* for `reload` */
+    struct http_timer *reload;
     struct http_timer *drain;
     struct http_timer *watchdog; /* NULL: nobody waits for signs of life */
     struct service_manager manager;
@@ -344,9 +346,10 @@ static void on_signal(void *argument)
 
 /* New connections get the new certificate, those there keep theirs; keys count at once. A manager
  * that waits for the model, or for the end, must not take this READY for that. */
-static void on_hangup(void *argument)
+static void reload(void *argument)
 {
     struct serve *s = argument;
+    s->reload_waits = false;
     struct error e = {0};
     char line[ERROR_TEXT_BYTES + 64];
     bool is_told = s->service.ready && !s->is_ending;
@@ -363,6 +366,16 @@ static void on_hangup(void *argument)
     serve_keys_reload(&s->keys);
     if (is_told) {
         service_manager_tell(&s->manager, "READY=1");
+    }
+}
+
+/* Thousands at once are one: each comes here, one after the other, and clients wait meanwhile. */
+static void on_hangup(void *argument)
+{
+    struct serve *s = argument;
+    if (!s->reload_waits) {
+        s->reload_waits = true;
+        http_timer_start(s->reload, 0);
     }
 }
 
@@ -456,7 +469,8 @@ static bool create_server(struct serve *s, struct error *e)
         return false;
     }
     s->drain = http_timer_create(s->server, end_answers, s, e);
-    return s->drain != NULL && serve_keys_watch(&s->keys, s->server, e) &&
+    s->reload = s->drain == NULL ? NULL : http_timer_create(s->server, reload, s, e);
+    return s->drain != NULL && s->reload != NULL && serve_keys_watch(&s->keys, s->server, e) &&
            http_server_on_signal(s->server, SIGHUP, on_hangup, s, e) && start_watchdog(s, e) &&
            http_server_on_signal(s->server, SIGINT, on_signal, s, e) &&
            http_server_on_signal(s->server, SIGTERM, on_signal, s, e);
@@ -707,6 +721,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     leave_to_signals();
     worker_destroy(s.worker);
     http_timer_destroy(s.drain);
+    http_timer_destroy(s.reload);
     serve_keys_unwatch(&s.keys);
     http_timer_destroy(s.watchdog);
     service_finish(&s.service);
