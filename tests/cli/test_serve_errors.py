@@ -258,7 +258,7 @@ def test_a_body_that_does_not_come_in_time_is_408(path, told, tmp_path):
 def held(s, client):
     """A stream that runs, for as long as the context; all its places are taken."""
     stream = client.completions.create(**LONG, stream=True)
-    wait_until(lambda: s.metric("puna_generation_tokens_total") > 0)
+    wait_until(lambda: s.metric("puna_generation_tokens_total") > 0 and s.metric("puna_requests_waiting") == 0)
     return stream
 
 
