@@ -81,6 +81,12 @@ $(B)/tests/jinja_render: tests/oracle/jinja_render.c $(B)/libpuna.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(B)/libpuna.a $(PKG_LIBS) -lm
 
+# What the fault campaign has loaded before the C library: without sanitizers, for programs with and
+# without them. Their first calls of malloc come before a thread's variables could be made.
+build/release/tests/libfaults.so: tests/soak/faults.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -D_GNU_SOURCE -O2 -g -fno-omit-frame-pointer $(WARN) -fPIC -fno-builtin -ftls-model=initial-exec -shared -o $@ $<
+
 # A fuzz target linked with replay.c runs every file of its corpus once. Targets may include each
 # other's headers and the makers of files of tests/unit, and call what is behind the command line.
 FUZZ_PARTS := $(B)/cmd.a $(B)/libpuna.a
@@ -182,12 +188,38 @@ test: ## the whole suite: both compilers, sanitizers, oracles, other architectur
 	tools/fetch-default-model
 	build/venv/bin/python tests/run
 
+# docs/TESTING.md says what these do.
+.PHONY: soak soak-run tsan-api valgrind
+SOAK_SECONDS ?= 120
+SOAK ?=
+soak: ## clients, calls and a machine that fail: SOAK_SECONDS of it for each build, SOAK=WORD for one of its parts
+	tools/setup test
+	$(MAKE) -s all soak-run
+	$(MAKE) -s MODE=asan all soak-run
+soak-run: build/release/tests/libfaults.so build/tiny.gguf
+	PUNA=$(B)/puna build/venv/bin/python tests/soak/soak.py --seconds $(SOAK_SECONDS) $(SOAK)
+
+# Thread sanitizer: what two threads do to the same memory without a lock ends the server, and the
+# test. One test is about the size of the server's memory, of which it has several times as much.
+TSAN_TESTS ?= $(wildcard tests/cli/test_serve_*.py)
+tsan-api: ## the API's tests with the thread sanitizer, TSAN_TESTS=FILE for some of them
+	tools/setup test
+	tools/fetch-default-model
+	$(MAKE) -s MODE=tsan all build/tsan/tests/tiny.gguf
+	TSAN_OPTIONS="halt_on_error=1 exitcode=66" PUNA=build/tsan/puna \
+	build/venv/bin/python -m pytest -q -p no:cacheprovider $(TSAN_TESTS) \
+	--deselect tests/cli/test_serve_embeddings.py::test_the_numbers_of_all_answers_together_are_bounded
+
+valgrind: all build/tiny.gguf ## start, requests and end of a server, with memcheck
+	tools/setup test
+	build/venv/bin/python tests/soak/memcheck.py
+
 oracle: ## the comparisons that take long or need torch
 	tools/setup oracle
 	tools/fetch-default-model
 	build/venv/bin/python tests/run --oracle
 
-tests: $(UNIT) $(TINY) $(B)/tests/check $(FUZZ) $(B)/tests/jinja_render $(B)/gen_gguf ## build every test program
+tests: $(UNIT) $(TINY) $(B)/tests/check $(FUZZ) $(B)/tests/jinja_render $(B)/gen_gguf build/release/tests/libfaults.so ## build every test program
 
 asan: ## the program and all tests with address and undefined-behaviour sanitizers
 	$(MAKE) MODE=asan all tests
