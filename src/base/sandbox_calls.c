@@ -4,6 +4,7 @@
 
 #include <asm/termbits.h> /* the kernel's struct termios, of which TCGETS has the size */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -27,7 +28,7 @@ static const int allowed[] = {
     CALL(stat), CALL(lstat), CALL(fstat), CALL(newfstatat), CALL(fstatat64), CALL(statx),
     CALL(statfs), CALL(fstatfs), CALL(access), CALL(faccessat), CALL(faccessat2), CALL(readlink),
     CALL(readlinkat), CALL(getcwd), CALL(getdents64), CALL(ftruncate), CALL(fallocate), CALL(fsync),
-    CALL(fdatasync), CALL(fadvise64), CALL(flock), CALL(fcntl), CALL(rename), CALL(renameat),
+    CALL(fdatasync), CALL(fadvise64), CALL(flock), CALL(rename), CALL(renameat),
     CALL(renameat2), CALL(unlink), CALL(unlinkat), CALL(mkdir), CALL(mkdirat), CALL(fchmod),
     CALL(fchown), CALL(utimensat),
     /* connections that are there or come in */
@@ -76,7 +77,8 @@ struct rule {
 
 /* What is allowed with some arguments. Nothing gets to be code; threads, no processes; prctl names
  * threads, and cannot make memory visible again; limits can be read; no connection begins with a
- * message (MSG_FASTOPEN); terminals are asked for their form, and not typed into. */
+ * message (MSG_FASTOPEN); files are locked, and signal nobody (F_SETOWN, O_ASYNC); terminals are
+ * asked for their form, and not typed into. */
 static bool add_conditions(scmp_filter_ctx filter)
 {
     const struct rule rules[] = {
@@ -88,6 +90,13 @@ static bool add_conditions(scmp_filter_ctx filter)
         {CALL(tgkill), EQUALS(0, (scmp_datum_t)getpid())},
         {CALL(prlimit64), EQUALS(2, 0)},
         {CALL(sendto), EQUALS(3, MSG_NOSIGNAL)},
+        {CALL(fcntl), EQUALS(1, F_GETFD)},
+        {CALL(fcntl), EQUALS(1, F_SETFD)},
+        {CALL(fcntl), EQUALS(1, F_GETFL)},
+        {CALL(fcntl), EQUALS(1, F_DUPFD_CLOEXEC)},
+        {CALL(fcntl), EQUALS(1, F_GETLK)},
+        {CALL(fcntl), EQUALS(1, F_SETLK)},
+        {CALL(fcntl), EQUALS(1, F_SETLKW)},
         {CALL(ioctl), EQUALS(1, FIONREAD)},
         {CALL(ioctl), EQUALS(1, FIONBIO)},
         {CALL(ioctl), EQUALS(1, TCGETS)},
@@ -97,6 +106,10 @@ static bool add_conditions(scmp_filter_ctx filter)
             0) {
             return false;
         }
+    }
+    const struct scmp_arg_cmp set_flags[] = {EQUALS(1, F_SETFL), HAS_BITS(2, O_ASYNC, 0)};
+    if (seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, CALL(fcntl), 2, set_flags) != 0) {
+        return false;
     }
     /* Its flags lie in memory, where no rule sees them: the C library then takes clone(). */
     return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), CALL(clone3), 0) == 0;

@@ -224,6 +224,22 @@ static bool signal_parent(void)
     return kill(watched_pid, 0) == 0;
 }
 
+/* The kernel would send it when a byte comes. */
+static bool have_a_socket_signal(void)
+{
+    return fcntl(datagrams[0], F_SETOWN, watched_pid) == 0;
+}
+
+static bool have_it_sent(void)
+{
+    return fcntl(datagrams[0], F_SETFL, fcntl(datagrams[0], F_GETFL) | O_ASYNC) == 0;
+}
+
+static bool wait_for_nobody(void)
+{
+    return fcntl(datagrams[0], F_SETFL, fcntl(datagrams[0], F_GETFL) | O_NONBLOCK) == 0;
+}
+
 static bool map_code(void)
 {
     return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
@@ -297,6 +313,9 @@ static const struct act {
     {"trace", trace, DEADLY, NO_SANITIZER},
     {"look into the parent", look_into_parent, DEADLY, NO_SANITIZER},
     {"signal the parent", signal_parent, REFUSED, NO_SANITIZER},
+    {"have a socket signal the parent", have_a_socket_signal, REFUSED, SECCOMP},
+    {"have that signal sent", have_it_sent, REFUSED, SECCOMP},
+    {"wait for nobody", wait_for_nobody, DONE, ANY},
     {"map code", map_code, REFUSED, NO_SANITIZER},
     {"turn memory into code", turn_into_code, REFUSED, NO_SANITIZER},
     {"protect memory", protect_memory, DONE, ANY},
