@@ -257,12 +257,35 @@ static void refuse_coding(struct http_exchange *x, struct str coding)
     http_reply_error(x, &error);
 }
 
+/* Who may not ask at all is told that first. */
+static void judge_request(struct http_connection *c)
+{
+    const struct http_options *o = &c->server->options;
+    struct http_exchange *x = c->x;
+    struct str coding = http_head_content_coding(&x->head);
+    if (o->on_head != NULL) {
+        o->on_head(o->context, x);
+    }
+    if (c->x == NULL || c->state == HTTP_DOOMED) {
+        return; /* it answered */
+    }
+    if (x->head.has_body && coding.p != NULL) {
+        refuse_coding(x, coding);
+    } else if (x->head.content_length > o->limits.body_bytes) {
+        refuse(c, (struct http_problem){API_ERROR_BODY_TOO_LARGE, "the body is too large",
+                                        o->limits.body_bytes, "bytes"});
+    } else if (x->head.has_body) {
+        begin_body(c);
+    } else {
+        hand_over(c);
+    }
+}
+
 /* The head is there, the body is not. */
 static void judge_head(struct http_connection *c)
 {
     const struct http_options *o = &c->server->options;
     struct http_exchange *x = c->x;
-    struct str coding = http_head_content_coding(&x->head);
     http_exchange_name(x);
     x->body_pending = x->head.has_body;
     if (c->over_limit != NULL) {
@@ -273,23 +296,8 @@ static void judge_head(struct http_connection *c)
         struct api_error error = {0};
         api_error_set(&error, API_ERROR_ORIGIN, NULL, "pages of this origin may not call");
         http_reply_error(x, &error);
-    } else if (x->head.has_body && coding.p != NULL) {
-        refuse_coding(x, coding);
-    } else if (x->head.content_length > o->limits.body_bytes) {
-        refuse(c, (struct http_problem){API_ERROR_BODY_TOO_LARGE, "the body is too large",
-                                        o->limits.body_bytes, "bytes"});
     } else {
-        if (o->on_head != NULL) {
-            o->on_head(o->context, x);
-        }
-        if (c->x == NULL || c->state == HTTP_DOOMED) {
-            return; /* it answered */
-        }
-        if (x->head.has_body) {
-            begin_body(c);
-        } else {
-            hand_over(c);
-        }
+        judge_request(c);
     }
 }
 
