@@ -344,7 +344,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
         return false;
     }
     if (s->ledger_path != NULL) {
-        s->reporter = usage_reporter_create(engine->server, s->ledger_path, e);
+        s->reporter = usage_reporter_create(engine->server, s->ledger_path, s->warn, e);
         if (s->reporter == NULL) {
             return false;
         }

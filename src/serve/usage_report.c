@@ -24,6 +24,7 @@ struct report {
 struct usage_reporter {
     struct http_server *server;
     const char *path;
+    void (*note)(const char *text);
     struct report *all;
     size_t n;
     pthread_t thread;
@@ -127,7 +128,7 @@ static void *reporter_main(void *argument)
 }
 
 struct usage_reporter *usage_reporter_create(struct http_server *server, const char *path,
-                                             struct error *e)
+                                             void (*note)(const char *text), struct error *e)
 {
     struct usage_reporter *r = mem_alloc(1, sizeof *r, "reports of usage", e);
     if (r == NULL) {
@@ -135,6 +136,7 @@ struct usage_reporter *usage_reporter_create(struct http_server *server, const c
     }
     r->server = server;
     r->path = path;
+    r->note = note;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);
     if (pthread_create(&r->thread, NULL, reporter_main, r) != 0) {
@@ -169,13 +171,32 @@ static void client_left(void *argument)
     atomic_store(&report->cancelled, true);
 }
 
+/* Where the ledger lies, and what ails it, is none of a client's business. */
+static void tell_failure(const struct usage_reporter *r, struct http_exchange *x,
+                         const struct error *e)
+{
+    struct api_error error = {0};
+    if (e->code == ERROR_INTERRUPTED || e->code == ERROR_MEMORY) {
+        api_error_from(&error, e, NULL);
+    } else if (e->code == ERROR_BUSY) {
+        api_error_set(&error, API_ERROR_OVERLOADED, NULL,
+                      "the ledger of usage is locked by another program");
+    } else {
+        api_error_set(&error, API_ERROR_SERVER, NULL, "the ledger of usage cannot be read");
+        if (r->note != NULL) {
+            r->note(e->text);
+        }
+    }
+    http_reply_error(x, &error);
+}
+
 static void finish(void *argument)
 {
     struct report *report = argument;
     if (report->x != NULL && report->ok) {
         http_reply(report->x, 200, "application/json", buf_str(&report->out));
     } else if (report->x != NULL) {
-        http_reply_failure(report->x, &report->error);
+        tell_failure(report->owner, report->x, &report->error);
     }
     destroy(report);
 }

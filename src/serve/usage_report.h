@@ -17,10 +17,10 @@ enum {
 
 struct usage_reporter;
 
-/* path: of the ledger, which need not be there; must outlive it, as must the server. Starts the
- * thread. ERROR_MEMORY. */
+/* path: of the ledger, which need not be there; must outlive it, as must the server. note: told
+ * why it cannot be read, on the I/O thread; NULL: not wanted. Starts the thread. ERROR_MEMORY. */
 struct usage_reporter *usage_reporter_create(struct http_server *server, const char *path,
-                                             struct error *e);
+                                             void (*note)(const char *text), struct error *e);
 
 /* Before the server's end. Waits for a read of an hour's rows at most. Takes NULL. */
 void usage_reporter_destroy(struct usage_reporter *r);
