@@ -162,6 +162,10 @@ bool store_usage_find_first(struct store *s, int64_t from_ms, int64_t *out_ms, s
     if (!store_query_end(&q)) {
         return false;
     }
+    if (first != INT64_MAX && (first < 0 || first > STORE_USAGE_LAST_MS)) {
+        return error_set(e, ERROR_FORMAT, "%s: a request that ended at %lld ms, which is no time",
+                         store_path(s), (long long)first);
+    }
     *out_ms = first;
     return true;
 }

@@ -61,7 +61,9 @@ typedef bool store_usage_fn(void *argument, const struct store_usage_sum *sum, s
 bool store_usage_walk(struct store *s, const struct store_usage_range *range, store_usage_fn *fn,
                       void *argument, struct error *e);
 
-/* The time of the first request that ended at from_ms or later; INT64_MAX: there is none. */
+/* The time of the first request that ended at from_ms or later; INT64_MAX: there is none.
+ * ERROR_FORMAT when that is not from 1970 to the year 9999. */
+#define STORE_USAGE_LAST_MS INT64_C(253402300799999)
 bool store_usage_find_first(struct store *s, int64_t from_ms, int64_t *out_ms, struct error *e);
 
 /* Forgets those that ended before, at most n_most of them: as many as others can wait for. */
