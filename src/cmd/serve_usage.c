@@ -4,7 +4,12 @@
 #include "base/mem.h"
 #include "cmd/print.h"
 
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { START_PATIENCE_MS = 5000 };
 
@@ -51,6 +56,16 @@ static bool try_file(const struct serve_usage *u, struct error *e)
     return true;
 }
 
+/* A name that is mistyped would hand out budgets again. */
+static bool check_folder(const struct serve_usage *u, struct error *e)
+{
+    char copy[PATH_MAX];
+    struct stat folder;
+    snprintf(copy, sizeof copy, "%s", u->path);
+    return u->option == NULL || stat(dirname(copy), &folder) == 0 ||
+           error_set(e, ERROR_NOT_FOUND, "option --usage-store: %s: %s", copy, strerror(errno));
+}
+
 bool serve_usage_open(struct serve_usage *u, const struct cmd_env *env,
                       const struct serve_keys *keys, struct error *e)
 {
@@ -64,7 +79,7 @@ bool serve_usage_open(struct serve_usage *u, const struct cmd_env *env,
                error_set(e, why.code, "%s", why.text);
     }
     bool is_asked = keys->auth != NULL && auth_is_on(keys->auth);
-    return is_off || !(is_on || is_asked) || try_file(u, e);
+    return is_off || !(is_on || is_asked) || (check_folder(u, e) && try_file(u, e));
 }
 
 bool serve_usage_start(struct serve_usage *u, struct service *service, struct http_server *server,

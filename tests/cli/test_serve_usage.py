@@ -257,6 +257,14 @@ def test_options_that_make_no_sense_are_refused(args, why):
     assert done.returncode == 2 and why in done.stderr
 
 
+def test_a_folder_that_is_mistyped_is_not_made(tmp_path):
+    """As another ledger would begin every budget at nothing."""
+    done = subprocess.run([PUNA, "serve", "--usage", "on", "--usage-store", tmp_path / "typo/usage.db", TINY],
+                          capture_output=True, text=True, env=os.environ | NO_STORE)
+    assert done.returncode == 3 and f"option --usage-store: {tmp_path}/typo: No such file" in done.stderr
+    assert not (tmp_path / "typo").exists()
+
+
 # --- a file that cannot be opened at the start
 
 def damage(path):
