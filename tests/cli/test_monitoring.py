@@ -97,6 +97,7 @@ FIRING = {  # the alert: what is measured at minutes 0, 1 ..., and the minute at
     "PunaSlowFirstToken": ({FIRST + '{instance="a", le="30"}': "0+9x60", FIRST + '{instance="a", le="60"}': "0+10x60",
                             FIRST + '{instance="a", le="+Inf"}': "0+10x60"}, 25),
     "PunaPreempts": ({'puna_preemptions_total{instance="a"}': "0+60x60"}, 25),
+    "PunaUsageNotWritten": ({'puna_usage_rows_waiting{instance="a"}': "3x30", 'puna_usage_failures_total{instance="a"}': "0+9x30"}, 6),
     "PunaLogLost": ({'puna_log_lines_lost_total{instance="a"}': "0+1x30"}, 11),
 }
 QUIET = {  # just not
@@ -107,6 +108,7 @@ QUIET = {  # just not
     "PunaSlowFirstToken": {FIRST + '{instance="a", le="30"}': "0+20x60", FIRST + '{instance="a", le="60"}': "0+21x60",
                            FIRST + '{instance="a", le="+Inf"}': "0+21x60"},
     "PunaPreempts": {'puna_preemptions_total{instance="a"}': "0+5x60"},
+    "PunaUsageNotWritten": {'puna_usage_rows_waiting{instance="a"}': "3x30", 'puna_usage_failures_total{instance="a"}': "9x30"},
     "PunaLogLost": {'puna_log_lines_lost_total{instance="a"}': "9x30"},
 }
 
