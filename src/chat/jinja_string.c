@@ -601,8 +601,7 @@ static bool pad(struct jinja_eval *ev, const struct jinja_call *c, int sides,
     if (fill.u.string->n_chars != 1) {
         return jinja_fail(ev, "%s: the fill is one character", c->callee->name);
     }
-    int64_t missing = width - (int64_t)self_of(c)->n_chars;
-    missing = width < 0 || missing < 0 ? 0 : missing;
+    int64_t n_chars = (int64_t)self_of(c)->n_chars, missing = width > n_chars ? width - n_chars : 0;
     /* both sides: Python puts the odd one left when the width is odd */
     int64_t left = sides == 3 ? missing / 2 + (missing & width & 1) : sides == 1 ? missing : 0;
     struct jinja_text t = jinja_text_of(ev);
