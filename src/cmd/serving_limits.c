@@ -34,18 +34,18 @@ static void name_bytes(uint64_t n, char out[static 24])
     snprintf(out, 24, "%llu%c", (unsigned long long)n, units[i]);
 }
 
-static bool choose_size(const char *option, struct serving_size *s, struct error *e)
+bool serving_set_size(void *target, const char *value, struct error *e)
 {
-    uint64_t bytes = s->bytes;
+    struct serving_size *s = target;
+    uint64_t bytes;
     char least[24], most[24];
-    if (s->text != NULL && !options_parse_size(s->text, &bytes, e)) {
-        return error_prefix(e, "option --%s", option);
+    if (!options_parse_size(value, &bytes, e)) {
+        return false;
     }
     if (bytes < s->least || bytes > s->most) {
         name_bytes(s->least, least);
         name_bytes(s->most, most);
-        return error_set(e, ERROR_USAGE, "option --%s: '%s' is not from %s to %s", option, s->text,
-                         least, most);
+        return error_set(e, ERROR_USAGE, "'%s' is not from %s to %s", value, least, most);
     }
     s->bytes = (size_t)bytes;
     return true;
@@ -66,9 +66,7 @@ static uint32_t half(uint32_t n)
 
 bool serving_limits_choose(struct serving_limits *l, struct http_limits *out, struct error *e)
 {
-    if (!choose_size("max-header", &l->head, e) || !choose_size("max-body", &l->body, e) ||
-        !choose_size("max-output", &l->output, e) || !choose_size("max-answer", &l->answer, e) ||
-        !check_part("max-connections-per-address", l->per_address, "max-connections",
+    if (!check_part("max-connections-per-address", l->per_address, "max-connections",
                     l->connections, e) ||
         !check_part("queue-per-key", l->queue_per_key, "queue", l->queue, e)) {
         return false;

@@ -11,8 +11,7 @@ enum { SERVING_MOST_CONNECTIONS = 65536, SERVING_MOST_N = 128 };
 
 /* A number of bytes as an option gives it. */
 struct serving_size {
-    const char *text; /* in argv or a file; NULL: not given */
-    size_t bytes;     /* the default, and the text's from serving_limits_choose() on */
+    size_t bytes; /* the default, or what was given */
     uint64_t least, most;
 };
 
@@ -27,7 +26,7 @@ struct serving_limits {
 
 /* clang-format off */
 #define OPTION_SERVING_SIZE(name, target, help)                                                    \
-    {OPTION_TEXT, name, 0, NULL, "SIZE", &(target).text, 0, 0, help, NULL}
+    {OPTION_CALL, name, 0, NULL, "SIZE", &(target), 0, 0, help, serving_set_size}
 
 #define OPTIONS_SERVING_LIMITS(l)                                                                  \
     {OPTION_HEADING, .help = "Limits of clients and their requests"},                              \
@@ -76,6 +75,9 @@ struct serving_limits {
     {OPTION_U32, "max-n", 0, NULL, "N", &(l).service.api.n, 1, SERVING_MOST_N,                     \
      "answers to a prompt, n and best_of, up to 128 (default: 16)", NULL}
 /* clang-format on */
+
+/* For the table of options: target is a struct serving_size. */
+bool serving_set_size(void *target, const char *value, struct error *e);
 
 /* What is there when no option is given: http's, and the others' own. */
 void serving_limits_init(struct serving_limits *l, const struct http_limits *http);
