@@ -79,6 +79,7 @@ static void release(struct embeddings *a)
     if (a->next != NULL) {
         a->next->link = a->link;
     }
+    http_server_unpost(a->list->server, &a->task); /* client_left()'s, if the row was in first */
     destroy(a);
 }
 
