@@ -50,18 +50,27 @@ static void tell(struct ledger_entry *entry, const struct api_error *error)
 static struct ledger_entry *find_due(struct ledger *l)
 {
     uint64_t now = clock_now_ns();
-    bool refuses = l->options.policy == LEDGER_REFUSES;
     pthread_mutex_lock(&l->lock);
     struct ledger_entry *x = l->waiting.first;
-    bool at_once = !refuses && l->status.is_failing;
+    bool at_once = l->options.policy == LEDGER_SERVES && l->status.is_failing;
     while (x != NULL && (x->told == NULL || (!at_once && now - x->put_ns < patience_ns(l)))) {
         x = x->next;
     }
-    if (x != NULL && refuses && !x->is_being_written) {
-        x->use.status = api_error_meaning(API_ERROR_LEDGER)->http_status;
-    }
     pthread_mutex_unlock(&l->lock);
     return x;
+}
+
+/* Tells one whose row is not written. */
+static void tell_early(struct ledger *l, struct ledger_entry *x)
+{
+    struct api_error error = {0};
+    bool serves = l->options.policy == LEDGER_SERVES || refuse(&error);
+    if (!serves) {
+        pthread_mutex_lock(&l->lock);
+        x->told_status = api_error_meaning(error.kind)->http_status;
+        pthread_mutex_unlock(&l->lock);
+    }
+    tell(x, serves ? NULL : &error);
 }
 
 /* An entry that was found stays: only this thread frees. */
@@ -69,9 +78,7 @@ static void tell_due(struct ledger *l)
 {
     struct ledger_entry *x;
     while ((x = find_due(l)) != NULL) {
-        struct api_error error = {0};
-        bool serves = l->options.policy == LEDGER_SERVES || refuse(&error);
-        tell(x, serves ? NULL : &error);
+        tell_early(l, x);
     }
 }
 

@@ -51,7 +51,7 @@ struct ledger_entry {
     ledger_told_fn *told; /* the I/O thread's alone, as is its argument; NULL: nobody waits */
     void *argument;
     uint64_t put_ns;
-    bool is_being_written;
+    int told_status; /* what was told in place of use.status; 0: nothing else */
 };
 
 /* Texts of *use are copied, began_ms is now. NULL with *error, a 503, when requests are refused or
@@ -64,7 +64,8 @@ void ledger_drop(struct ledger *l, struct ledger_entry *entry);
 
 /* Hands it over; ended_ms is now. True when nobody needs to wait (told is not called then): told is
  * NULL, or the row cannot be written and that is no reason to wait. The status of a row that was
- * waited for in vain becomes that of the error, unless it is being written at that moment. */
+ * waited for in vain becomes that of the error, unless it is being written at that moment and that
+ * try is the one that succeeds. */
 bool ledger_put(struct ledger *l, struct ledger_entry *entry, ledger_told_fn *told, void *argument);
 
 /* Who waits for it does not any more. */

@@ -89,12 +89,12 @@ static void note_recovery(struct ledger *l)
     }
 }
 
-/* With the lock held, both. */
+/* With the lock held, both. What was told since the last try goes into the rows of this one. */
 static size_t take_batch(struct ledger *l)
 {
     size_t n = 0;
     for (struct ledger_entry *x = l->waiting.first; x != NULL && n < LEDGER_BATCH; x = x->next) {
-        x->is_being_written = true;
+        x->use.status = x->told_status != 0 ? x->told_status : x->use.status;
         l->rows[n++] = &x->use;
     }
     return n;
@@ -102,14 +102,8 @@ static size_t take_batch(struct ledger *l)
 
 static void end_batch(struct ledger *l, size_t n, bool ok)
 {
-    struct ledger_entry *x = l->waiting.first;
-    for (size_t i = 0; i < n; i++) {
-        if (ok) {
-            ledger_queue_add(&l->written, ledger_queue_take(&l->waiting));
-        } else {
-            x->is_being_written = false;
-            x = x->next;
-        }
+    for (size_t i = 0; ok && i < n; i++) {
+        ledger_queue_add(&l->written, ledger_queue_take(&l->waiting));
     }
     l->status.is_failing = !ok;
     l->status.n_failures += !ok;
