@@ -545,7 +545,7 @@ void answers_finish(struct answer_list *list)
             a->status = a->status != 0 ? a->status : HTTP_CLIENT_LEFT; /* its connection goes */
         }
         if (a->is_settling) {
-            ledger_forget(a->entry);
+            ledger_forget(a->list->ledger, a->entry);
             a->entry = NULL;
             a->is_settling = false;
         }

@@ -359,7 +359,7 @@ void embeddings_finish(struct embeddings_list *list)
             a->x = NULL;
         }
         if (a->is_settling) {
-            ledger_forget(a->entry);
+            ledger_forget(a->list->ledger, a->entry);
             a->entry = NULL;
             a->is_settling = false;
         }

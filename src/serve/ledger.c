@@ -37,10 +37,10 @@ static void free_entry(struct ledger *l, struct ledger_entry *entry)
 
 /* --- telling */
 
-static void tell(struct ledger_entry *entry, const struct api_error *error)
+static void tell(struct ledger *l, struct ledger_entry *entry, const struct api_error *error)
 {
     ledger_told_fn *told = entry->told;
-    entry->told = NULL;
+    ledger_forget(l, entry);
     if (told != NULL) {
         told(entry->argument, error);
     }
@@ -70,14 +70,15 @@ static void tell_early(struct ledger *l, struct ledger_entry *x)
         x->told_status = api_error_meaning(error.kind)->http_status;
         pthread_mutex_unlock(&l->lock);
     }
-    tell(x, serves ? NULL : &error);
+    tell(l, x, serves ? NULL : &error);
 }
 
-/* An entry that was found stays: only this thread frees. */
+/* An entry that was found stays: only this thread frees. Where nobody waits none is looked for:
+ * rows that are in memory alone may be many. */
 static void tell_due(struct ledger *l)
 {
     struct ledger_entry *x;
-    while ((x = find_due(l)) != NULL) {
+    while (l->n_told > 0 && (x = find_due(l)) != NULL) {
         tell_early(l, x);
     }
 }
@@ -91,7 +92,7 @@ static void tell_written(void *ledger)
         x = ledger_queue_take(&l->written);
         pthread_mutex_unlock(&l->lock);
         if (x != NULL) {
-            tell(x, NULL);
+            tell(l, x, NULL);
             free_entry(l, x);
         }
     } while (x != NULL);
@@ -124,9 +125,9 @@ static bool is_stuck(struct ledger *l)
     pthread_mutex_lock(&l->lock);
     bool is_late =
         l->waiting.first != NULL && clock_now_ns() - l->waiting.first->put_ns >= patience_ns(l);
-    bool is_stuck = l->status.is_failing || is_late;
+    bool is_failing = l->status.is_failing;
     pthread_mutex_unlock(&l->lock);
-    return is_stuck;
+    return is_failing || is_late;
 }
 
 static struct str copy_text(char **at, struct str text)
@@ -178,6 +179,7 @@ bool ledger_put(struct ledger *l, struct ledger_entry *entry, ledger_told_fn *to
     pthread_mutex_lock(&l->lock);
     bool waits = told != NULL && (l->options.policy == LEDGER_REFUSES || !l->status.is_failing);
     entry->told = waits ? told : NULL;
+    l->n_told += waits;
     entry->argument = argument;
     ledger_queue_add(&l->waiting, entry);
     l->status.n_waiting++;
@@ -189,8 +191,9 @@ bool ledger_put(struct ledger *l, struct ledger_entry *entry, ledger_told_fn *to
     return !waits;
 }
 
-void ledger_forget(struct ledger_entry *entry)
+void ledger_forget(struct ledger *l, struct ledger_entry *entry)
 {
+    l->n_told -= entry->told != NULL;
     entry->told = NULL;
 }
 

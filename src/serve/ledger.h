@@ -69,7 +69,7 @@ void ledger_drop(struct ledger *l, struct ledger_entry *entry);
 bool ledger_put(struct ledger *l, struct ledger_entry *entry, ledger_told_fn *told, void *argument);
 
 /* Who waits for it does not any more. */
-void ledger_forget(struct ledger_entry *entry);
+void ledger_forget(struct ledger *l, struct ledger_entry *entry);
 
 struct ledger_status {
     uint64_t n_written, n_failures; /* rows; tries that failed */

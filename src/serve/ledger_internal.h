@@ -18,6 +18,7 @@ struct ledger {
     bool has_thread;
     /* the I/O thread's */
     size_t n_entries; /* that are not freed */
+    size_t n_told;    /* of them: those that somebody waits for */
     struct http_timer *timer;
     bool is_ticking;
 

@@ -517,7 +517,7 @@ static void forget_and_destroy(void *argument)
 {
     struct request *r = argument;
     whole(r);
-    ledger_forget(r->entry);
+    ledger_forget(ledger, r->entry);
     ledger_destroy(ledger);
 }
 
