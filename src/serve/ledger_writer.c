@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <time.h>
 
+enum { TRIES = 3 }; /* of a file that does not stay where it is */
+
 /* --- the file */
 
 /* A name may come to stand for another file, or none, while this thread writes to the old one,
@@ -14,8 +16,13 @@
 static bool is_in_place(const struct ledger *l)
 {
     struct store_stamp now;
-    return store_look(l->options.path, &now, NULL) && now.device == l->place.device &&
-           now.inode == l->place.inode;
+    return store_look(l->options.path, &now, NULL) && now.inode != 0 &&
+           now.device == l->place.device && now.inode == l->place.inode;
+}
+
+static bool fail_to_stay(const struct ledger *l, struct error *e)
+{
+    return error_set(e, ERROR_IO, "%s: is moved or removed again and again", l->options.path);
 }
 
 static void close_file(struct ledger *l)
@@ -24,17 +31,22 @@ static void close_file(struct ledger *l)
     l->store = NULL;
 }
 
+/* What stands there before it is opened and after is what was opened: else another may have taken
+ * its place in between, or it was made, and it is opened once more. */
 static bool open_file(struct ledger *l, struct error *e)
 {
-    l->store = store_open(&(struct store_options){.schema = &store_usage_schema,
-                                                  .path = l->options.path,
-                                                  .creates = true,
-                                                  .patience_ms = l->options.patience_ms / 2},
-                          e);
-    if (l->store != NULL && !store_look(l->options.path, &l->place, e)) {
+    const struct store_options options = {.schema = &store_usage_schema,
+                                          .path = l->options.path,
+                                          .creates = true,
+                                          .patience_ms = l->options.patience_ms / 2};
+    for (int i = 0; i < TRIES; i++) {
+        l->store = store_look(l->options.path, &l->place, e) ? store_open(&options, e) : NULL;
+        if (l->store == NULL || is_in_place(l)) {
+            return l->store != NULL;
+        }
         close_file(l);
     }
-    return l->store != NULL;
+    return fail_to_stay(l, e);
 }
 
 static void note(const struct ledger *l, const char *text)
@@ -48,7 +60,6 @@ static void note(const struct ledger *l, const char *text)
  * written to the one that is. */
 static bool write_rows(struct ledger *l, size_t n, struct error *e)
 {
-    enum { TRIES = 3 };
     for (int i = 0; i < TRIES; i++) {
         if (l->store != NULL && !is_in_place(l)) {
             note(l, "was moved or removed; usage goes to a new file of that name");
@@ -62,7 +73,7 @@ static bool write_rows(struct ledger *l, size_t n, struct error *e)
             return true;
         }
     }
-    return error_set(e, ERROR_IO, "%s: is moved or removed again and again", l->options.path);
+    return fail_to_stay(l, e);
 }
 
 /* --- what came of it */
