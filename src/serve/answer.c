@@ -525,9 +525,13 @@ void answers_keep_alive(struct answer_list *list)
 
 void answers_end(struct answer_list *list, bool only_begun, const struct error *why)
 {
-    for (struct answer *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL && !a->is_settling &&
-            (!only_begun || worker_has_begun(list->worker, a->g))) {
+    struct answer *next;
+    for (struct answer *a = list->first; a != NULL; a = next) {
+        next = a->next; /* who is told may be gone */
+        if (a->x != NULL && a->is_settling && !only_begun) {
+            ledger_hurry(list->ledger, a->entry);
+        } else if (a->x != NULL && !a->is_settling &&
+                   (!only_begun || worker_has_begun(list->worker, a->g))) {
             fail(a, why);
         }
     }

@@ -95,8 +95,8 @@ struct api_usage answer_usage(const struct answer *a);
 enum { ANSWER_TICK_MS = 1000, ANSWER_PATIENCE_S = 3 };
 void answers_keep_alive(struct answer_list *list);
 
-/* Ends them with that error, each in its own form: all, or those alone that the engine has
- * begun. */
+/* Ends them with that error, each in its own form: all, or those alone that the engine has begun.
+ * Where all end, those that wait for their rows alone end as if their patience did. */
 void answers_end(struct answer_list *list, bool only_begun, const struct error *why);
 
 /* After the worker's end: frees what is left, and hands over its rows; exchanges that still run

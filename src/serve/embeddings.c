@@ -338,9 +338,13 @@ uint64_t embeddings_n_tokens(const struct embeddings *a)
 
 void embeddings_end(struct embeddings_list *list, bool only_begun, const struct error *why)
 {
-    for (struct embeddings *a = list->first; a != NULL; a = a->next) {
-        if (a->x != NULL && a->status == 0 &&
-            (!only_begun || worker_has_begun(list->worker, a->g))) {
+    struct embeddings *next;
+    for (struct embeddings *a = list->first; a != NULL; a = next) {
+        next = a->next; /* who is told may be gone */
+        if (a->x != NULL && a->is_settling && !only_begun) {
+            ledger_hurry(list->ledger, a->entry);
+        } else if (a->x != NULL && a->status == 0 &&
+                   (!only_begun || worker_has_begun(list->worker, a->g))) {
             fail(a, why);
         }
     }

@@ -49,7 +49,7 @@ bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
 uint64_t embeddings_n_tokens(const struct embeddings *a);
 
 /* Ends them with that error, but those that are being written: all, or those alone that the engine
- * has begun. */
+ * has begun. Where all end, those that wait for their rows alone end as if their patience did. */
 void embeddings_end(struct embeddings_list *list, bool only_begun, const struct error *why);
 
 /* After the worker's end: frees what is left, and hands over its rows. */

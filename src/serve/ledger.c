@@ -60,17 +60,16 @@ static struct ledger_entry *find_due(struct ledger *l)
     return x;
 }
 
-/* Tells one whose row is not written. */
-static void tell_early(struct ledger *l, struct ledger_entry *x)
+void ledger_hurry(struct ledger *l, struct ledger_entry *entry)
 {
     struct api_error error = {0};
     bool serves = l->options.policy == LEDGER_SERVES || refuse(&error);
     if (!serves) {
         pthread_mutex_lock(&l->lock);
-        x->told_status = api_error_meaning(error.kind)->http_status;
+        entry->told_status = api_error_meaning(error.kind)->http_status;
         pthread_mutex_unlock(&l->lock);
     }
-    tell(l, x, serves ? NULL : &error);
+    tell(l, entry, serves ? NULL : &error);
 }
 
 /* An entry that was found stays: only this thread frees. Where nobody waits none is looked for:
@@ -79,7 +78,7 @@ static void tell_due(struct ledger *l)
 {
     struct ledger_entry *x;
     while (l->n_told > 0 && (x = find_due(l)) != NULL) {
-        tell_early(l, x);
+        ledger_hurry(l, x);
     }
 }
 

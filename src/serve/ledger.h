@@ -68,6 +68,9 @@ void ledger_drop(struct ledger *l, struct ledger_entry *entry);
  * try is the one that succeeds. */
 bool ledger_put(struct ledger *l, struct ledger_entry *entry, ledger_told_fn *told, void *argument);
 
+/* Tells who waits for it at once what he would be told at the end of his patience. */
+void ledger_hurry(struct ledger *l, struct ledger_entry *entry);
+
 /* Who waits for it does not any more. */
 void ledger_forget(struct ledger *l, struct ledger_entry *entry);
 

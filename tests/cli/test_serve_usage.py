@@ -418,6 +418,27 @@ def test_an_end_that_cannot_be_written_in_time_becomes_an_error(path):
         assert {r.status for r in rows(path).values()} <= {200, 503}
 
 
+@pytest.mark.parametrize("what", ["completions", "embeddings"])
+def test_who_waits_for_his_row_at_the_end_of_the_server_is_told(path, what):
+    server = Server("--usage", "on", "--usage-store", path, "--drain-timeout", 0, TINY)
+    try:
+        first = server.post("/v1/completions", TEXT)["id"]
+        body = TEXT if what == "completions" else {"model": "tiny", "input": "one"}
+        with locked(path):
+            thread, answers = in_background(lambda: server.ask("POST", "/v1/" + what, body))
+            wait_until(lambda: server.metric("puna_usage_rows_waiting") == 1)
+            server.process.terminate()
+            thread.join()
+            (status, document), = answers
+            assert (status, document["error"]["type"], document["error"]["code"]) == REFUSED
+        server.process.communicate(timeout=60)
+        (row,) = (r for r in rows(path).values() if r.id != first)
+        assert row.status in (200, 503)  # by whether it was being written when that was told
+    finally:
+        server.process.kill()
+        server.process.communicate()
+
+
 def test_who_leaves_while_his_row_waits_keeps_it(path):
     with complaining(path) as (server, said):
         first = server.post("/v1/completions", TEXT)["id"]
