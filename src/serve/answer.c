@@ -42,20 +42,28 @@ struct api_usage answer_usage(const struct answer *a)
     return usage;
 }
 
-/* ---- its row in the ledger ---- */
-
-/* Of prompts that the engine never had nothing was computed. */
-static void fill_row(const struct answer *a, struct store_use *use)
+struct api_usage answer_computed(const struct answer *a)
 {
     struct api_usage usage = answer_usage(a);
+    usage.prompt_tokens = 0;
+    for (uint32_t i = 0; i < a->g->n_prompts; i++) {
+        bool began = a->taken.outputs[(size_t)i * a->g->n_per_prompt].began;
+        usage.prompt_tokens += began ? a->g->prompts[i].n : 0;
+    }
+    return usage;
+}
+
+/* ---- its row in the ledger ---- */
+
+static void fill_row(const struct answer *a, struct store_use *use)
+{
+    struct api_usage usage = answer_computed(a);
+    use->n_prompt = usage.prompt_tokens;
     use->n_cached = usage.cached_tokens;
     use->n_completion = usage.completion_tokens;
     use->status = a->status;
     for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
-        const struct generation_output *o = &a->taken.outputs[i];
-        bool is_first = i % a->g->n_per_prompt == 0;
-        use->n_prompt += is_first && o->began ? a->g->prompts[i / a->g->n_per_prompt].n : 0;
-        use->is_filtered = use->is_filtered || o->end == CHOICE_FILTERED;
+        use->is_filtered = use->is_filtered || a->taken.outputs[i].end == CHOICE_FILTERED;
     }
 }
 
@@ -96,9 +104,13 @@ static void destroy(struct answer *a)
     mem_free(a);
 }
 
-/* The engine need not go on. */
+/* The engine need not go on. What it has done until now is taken, as answer_computed() is asked
+ * when the exchange ends. */
 static void stop_engine(struct answer *a)
 {
+    if (!a->taken.done) {
+        generation_take(a->g, &a->taken, NULL);
+    }
     atomic_store(&a->g->cancelled, true);
     worker_wake(a->list->worker);
 }
@@ -133,8 +145,8 @@ static void fail(struct answer *a, const struct error *why)
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
     a->status = api_error_meaning(error.kind)->http_status;
-    tell_error(a, &error);
     stop_engine(a);
+    tell_error(a, &error);
 }
 
 /* ---- streams ---- */
@@ -262,6 +274,7 @@ static void release(struct answer *a)
     if (a->taken.done && !a->is_settling) {
         put_broken_row(a);
         unlink_answer(a);
+        http_server_unpost(a->list->server, &a->task); /* of what stop_engine() has taken */
         destroy(a);
     }
 }

@@ -84,8 +84,12 @@ struct answer_job {
 bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answer_job *job,
                   struct error *e);
 
-/* What was computed until now. */
+/* As it is told: with the tokens of all prompts. */
 struct api_usage answer_usage(const struct answer *a);
+
+/* What was computed until now, as its row and the limits of its key have it: prompts that the
+ * engine never had do not count. */
+struct api_usage answer_computed(const struct answer *a);
 
 /* To be called every ANSWER_TICK_MS: tells the readers of streams that have been quiet for a while
  * that the server is alive, and those who wait for their turn where they are in the queue:

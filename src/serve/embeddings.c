@@ -47,13 +47,24 @@ static void destroy(struct embeddings *a)
     mem_free(a);
 }
 
-/* Of inputs that the engine never had nothing was computed. */
+uint64_t embeddings_n_tokens(const struct embeddings *a)
+{
+    return a->n_tokens;
+}
+
+uint64_t embeddings_n_computed(const struct embeddings *a)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < a->g->n_prompts; i++) {
+        n += a->taken.outputs[i].began ? a->g->prompts[i].n : 0;
+    }
+    return n;
+}
+
 static void fill_row(const struct embeddings *a, struct store_use *use)
 {
     use->status = a->status;
-    for (uint32_t i = 0; i < a->g->n_prompts; i++) {
-        use->n_prompt += a->taken.outputs[i].began ? a->g->prompts[i].n : 0;
-    }
+    use->n_prompt = embeddings_n_computed(a);
 }
 
 /* Of one that ended before its end: nobody waits for it. */
@@ -79,12 +90,17 @@ static void release(struct embeddings *a)
     if (a->next != NULL) {
         a->next->link = a->link;
     }
-    http_server_unpost(a->list->server, &a->task); /* client_left()'s, if the row was in first */
+    http_server_unpost(a->list->server, &a->task); /* it may still be posted */
     destroy(a);
 }
 
+/* What the engine has done until now is taken, as embeddings_n_computed() is asked when the
+ * exchange ends. */
 static void stop_engine(struct embeddings *a)
 {
+    if (!a->taken.done) {
+        generation_take(a->g, &a->taken, NULL);
+    }
     atomic_store(&a->g->cancelled, true);
     worker_wake(a->list->worker);
 }
@@ -207,8 +223,8 @@ static void fail(struct embeddings *a, const struct error *why)
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
     a->status = api_error_meaning(error.kind)->http_status;
-    tell_error(a, &error);
     stop_engine(a);
+    tell_error(a, &error);
 }
 
 static void deliver(void *argument)
@@ -329,11 +345,6 @@ bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
     http_on_close(x, client_left, a);
     http_attach(x, a);
     return true;
-}
-
-uint64_t embeddings_n_tokens(const struct embeddings *a)
-{
-    return a->n_tokens;
 }
 
 void embeddings_end(struct embeddings_list *list, bool only_begun, const struct error *why)

@@ -45,8 +45,10 @@ struct embeddings_job {
 bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
                       struct embeddings_job *job, struct error *e);
 
-/* Tokens of all inputs. */
+/* Tokens of all inputs; of those that the engine had until now, as its row and the limits of its
+ * key have it. */
 uint64_t embeddings_n_tokens(const struct embeddings *a);
+uint64_t embeddings_n_computed(const struct embeddings *a);
 
 /* Ends them with that error, but those that are being written: all, or those alone that the engine
  * has begun. Where all end, those that wait for their rows alone end as if their patience did. */

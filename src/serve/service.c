@@ -378,20 +378,25 @@ void service_on_request(void *service, struct http_exchange *x)
     http_router_dispatch(&s->router, x);
 }
 
-/* What was attached to the exchange tells what it was about. */
-static void note_tokens(const struct http_exchange *x, bool is_embedding,
-                        struct access_entry *entry)
+/* What was attached to the exchange tells what it was about. Returns the tokens that were computed:
+ * the log has those of prompts that never were, too. */
+static uint64_t note_tokens(const struct http_exchange *x, bool is_embedding,
+                            struct access_entry *entry)
 {
     const void *attached = http_attached(x);
+    uint64_t n_computed = 0;
     entry->has_tokens = attached != NULL;
     if (attached != NULL && is_embedding) {
         entry->prompt_tokens = embeddings_n_tokens(attached);
+        n_computed = embeddings_n_computed(attached);
     } else if (attached != NULL) {
         struct api_usage usage = answer_usage(attached);
         entry->prompt_tokens = usage.prompt_tokens;
         entry->cached_tokens = usage.cached_tokens;
         entry->completion_tokens = usage.completion_tokens;
+        n_computed = answer_computed(attached).prompt_tokens + usage.completion_tokens;
     }
+    return n_computed;
 }
 
 static void log_end(struct service_log *log, const struct http_exchange *x,
@@ -423,11 +428,12 @@ void service_on_end(void *service, const struct http_exchange *x,
     const struct http_route *route = http_router_find(&s->router, x);
     struct access_entry tokens = {0};
     metrics_count_request(&s->metrics, route != NULL ? route->pattern : "other", outcome->status);
-    note_tokens(x, route != NULL && route->handler == service_embeddings, &tokens);
+    uint64_t n_computed =
+        note_tokens(x, route != NULL && route->handler == service_embeddings, &tokens);
     if (s->log.write != NULL) {
         log_end(&s->log, x, &tokens, outcome);
     }
-    service_dismiss(x, tokens.prompt_tokens + tokens.completion_tokens);
+    service_dismiss(x, n_computed);
 }
 
 void service_end_answers(struct service *s)

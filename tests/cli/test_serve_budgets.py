@@ -71,6 +71,20 @@ def test_a_day_ends_with_its_tokens(ledger):
         assert "has each day" in refusal(server, key, max_tokens=990).message
 
 
+def test_who_leaves_while_he_waits_for_his_turn_has_used_nothing(ledger):
+    key, other = keys(ledger, "add", "--tokens-per-day", 1000), keys(ledger, "add")
+    with serving("--store", ledger.store, "--parallel", 1, TINY) as server:
+        def stream(secret, **options):
+            client = openai.OpenAI(base_url=server.url + "/v1", api_key=secret, max_retries=0, timeout=LIMIT)
+            return client.completions.create(model="tiny", prompt="ab", stream=True, **options)
+
+        with stream(other, max_tokens=2000, n=16, extra_body={"ignore_eos": True}) as long:
+            next(iter(long))  # all others wait
+            with stream(key, max_tokens=100):  # its head is there
+                assert "each day 1000 are left" not in refusal(server, key, max_tokens=999).message
+            wait_until(lambda: "each day 1000 are left" in refusal(server, key, max_tokens=999).message)
+
+
 def test_a_restart_finds_what_was_used(ledger):
     now = time.time()
     first = calendar.timegm(time.gmtime(now)[:2] + (1, 0, 0, 0))
