@@ -28,3 +28,9 @@ def test_every_target_has_a_row_and_a_corpus():
     described = {name for row in re.findall(r"^\| (`[^|]*) \| ", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     assert described == targets
     assert all(list((ROOT / "tests/fuzz/corpus" / name).iterdir()) for name in targets)
+
+
+def test_every_scenario_has_a_row():
+    rows = set(re.findall(r"^\| [^|]+ \| `(\w+)` \| [\d,]+ \+ [\d,]+ \|", TEXT, re.MULTILINE))
+    source = "".join(p.read_text() for p in ROOT.glob("tests/soak/*.py"))
+    assert len(rows) > 15 and {name for name in rows if f"def {name}(" not in source} == set()
