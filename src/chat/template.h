@@ -30,9 +30,19 @@ enum chat_family {
 /* CHAT_TOOL: what a program that the model called has answered. */
 enum chat_role { CHAT_SYSTEM, CHAT_USER, CHAT_ASSISTANT, CHAT_TOOL, CHAT_ROLE_COUNT };
 
+/* A call of a tool, as an assistant made it. */
+struct chat_call {
+    struct str id;
+    struct str name;      /* of the function */
+    struct str arguments; /* JSON text of an object, spelled as it came */
+};
+
 struct chat_message {
     enum chat_role role;
-    struct str content; /* any bytes */
+    struct str content; /* any bytes; p is NULL where an assistant that calls tools says nothing */
+    const struct chat_call *calls; /* (n_calls) an assistant's */
+    size_t n_calls;
+    struct str call_id; /* of a tool's answer: which call it answers; may be empty */
 };
 
 /* "chatml", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3"; "system", "user", ... */
