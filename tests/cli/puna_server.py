@@ -17,6 +17,8 @@ DATA = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
 # No store, which cannot be named as it has to be there then; the models from where they are.
 NO_STORE = {"PUNA_STORE": "", "XDG_DATA_HOME": "/nonexistent",
             "PUNA_MODELS": os.environ.get("PUNA_MODELS") or f"{DATA}/puna/models"}
+# What `make tsan-api` asks of every server; for those that a test starts without the environment.
+SANDBOX = ["--sandbox", os.environ["PUNA_SERVE_SANDBOX"]] if "PUNA_SERVE_SANDBOX" in os.environ else []
 PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
 
 

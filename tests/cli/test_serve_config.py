@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from gguf_file import llama
-from puna_server import NO_STORE, PUNA, serving
+from puna_server import NO_STORE, PUNA, SANDBOX, serving
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def refusal(*args, **variables):
 def test_a_file_configures_the_server(path, config):
     file = config(f"# the whole of it\nmodel = {path}\nport = 0\nlog = none\nalias = one\nalias = two\nno-prefix-cache = true\n"
                   "parallel = 2\n")
-    with serving("--config", file) as s:
+    with serving("--config", file, *SANDBOX) as s:
         assert [m["id"] for m in s.ask("GET", "/v1/models")[1]["data"]] == ["small", "one", "two"]
 
 

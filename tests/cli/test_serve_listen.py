@@ -19,7 +19,7 @@ import pytest
 
 from certificates import Authority
 from gguf_file import U32, llama
-from puna_server import NO_STORE, PUNA, wait_until
+from puna_server import NO_STORE, PUNA, SANDBOX, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -317,7 +317,7 @@ def test_a_manager_is_told_what_happens(path, tmp_path, is_abstract):
 
 def test_a_hangup_ends_no_server(path):
     """Also where there is nothing to read again: no certificate, no store, no manager."""
-    with running("--port", 0, path, env={"PATH": os.environ["PATH"]}) as s:
+    with running("--port", 0, *SANDBOX, path, env={"PATH": os.environ["PATH"]}) as s:
         for _ in range(3):
             s.process.send_signal(signal.SIGHUP)
             assert health(s.addresses[0]) == OK
@@ -419,7 +419,7 @@ def test_systemds_own_activation_hands_sockets_over(path, tmp_path):
     if shutil.which("systemd-socket-activate") is None:
         pytest.skip("there is no systemd-socket-activate")
     local = tmp_path / "activated"
-    command = ["systemd-socket-activate", "-l", local, PUNA, "serve", "--log", "none", path]
+    command = ["systemd-socket-activate", "-l", local, PUNA, "serve", "--log", "none", *SANDBOX, path]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             wait_until(local.exists)
