@@ -1,0 +1,474 @@
+/* tool_parser.c - what of an answer's text is content and what is a call, byte by byte: so no cut
+ * of the text can make a difference. */
+#include "chat/tool_parser_internal.h"
+
+#include "base/mem.h"
+
+enum {
+    MAX_HELD_BYTES = TOOL_PARSER_MAX_HELD + 1, /* and the byte that is looked at */
+    MAX_ARGUMENTS = 8 * TOOL_PARSER_MAX_HELD,  /* a byte of code or Python becomes six at most */
+    FLUSH_BYTES = 4096
+};
+
+/* --- output */
+
+void tool_output_init(struct tool_output *o)
+{
+    *o = (struct tool_output){0};
+    buf_init(&o->text, TOOL_PARSER_MAX_OUTPUT);
+}
+
+void tool_output_finish(struct tool_output *o)
+{
+    buf_finish(&o->text);
+    mem_free(o->spans);
+    *o = (struct tool_output){0};
+}
+
+void tool_output_clear(struct tool_output *o)
+{
+    buf_clear(&o->text);
+    o->n_spans = 0;
+}
+
+/* Room for one more span: the last one if it goes on. */
+static struct tool_span *next_span(struct tool_output *o, struct tool_span span, struct error *e)
+{
+    struct tool_span *last = o->n_spans > 0 ? &o->spans[o->n_spans - 1] : NULL;
+    if (last != NULL && last->kind == span.kind && last->call == span.call) {
+        return last;
+    }
+    if (o->n_spans == o->spans_capacity) {
+        size_t capacity = o->spans_capacity > 0 ? 2 * o->spans_capacity : 8;
+        struct tool_span *spans =
+            mem_resize(o->spans, capacity, sizeof *spans, "spans of an answer", e);
+        if (spans == NULL) {
+            return NULL;
+        }
+        o->spans = spans;
+        o->spans_capacity = capacity;
+    }
+    o->spans[o->n_spans] = span;
+    return &o->spans[o->n_spans++];
+}
+
+static void tell(struct tool_parser *p, struct tool_span span, struct str text)
+{
+    if (p->failed || (text.n == 0 && span.kind == TOOL_CALL_ARGUMENTS)) {
+        return;
+    }
+    if (!buf_reserve(&p->out->text, text.n, p->e)) {
+        p->failed = true;
+        return;
+    }
+    struct tool_span *to = next_span(p->out, span, p->e);
+    if (to == NULL) {
+        p->failed = true;
+        return;
+    }
+    to->n_bytes += text.n;
+    buf_append(&p->out->text, text, NULL); /* there is room */
+}
+
+/* --- content */
+
+static void end_ticks(struct tool_marks *m)
+{
+    if (m->n_ticks >= 3 && m->ticks_begin_line) {
+        m->in_fence = !m->in_fence;
+    } else if (m->n_ticks > 0 && !m->in_fence) {
+        m->in_code = !m->in_code;
+    }
+    m->n_ticks = 0;
+}
+
+/* Code between backticks ends with its line at the latest: a lone one is no code. */
+static void mark(struct tool_marks *m, char c)
+{
+    if (c == '`') {
+        m->ticks_begin_line = m->n_ticks > 0 ? m->ticks_begin_line : m->line_is_blank;
+        m->n_ticks++;
+        m->line_is_blank = false;
+        return;
+    }
+    end_ticks(m);
+    m->in_code = m->in_code && c != '\n';
+    m->line_is_blank = c == '\n' || (m->line_is_blank && json_is_space(c));
+}
+
+static void tell_content(struct tool_parser *p, struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        mark(&p->marks, text.p[i]);
+    }
+    tell(p, (struct tool_span){.kind = TOOL_CONTENT}, text);
+    p->only_calls = false;
+    p->in_gap = false;
+    p->has_separator = false;
+    p->list = TOOL_NO_LIST;
+    p->closer_of = TOOL_TEXT;
+}
+
+/* What is held turns out to be content. */
+static void tell_held(struct tool_parser *p)
+{
+    if (p->held.n > 0) {
+        tell_content(p, buf_str(&p->held));
+        buf_clear(&p->held);
+    }
+    buf_clear(&p->arguments);
+    p->state = TOOL_TEXT;
+}
+
+static void hold(struct tool_parser *p, char c)
+{
+    p->failed = p->failed || !buf_append_byte(&p->held, c, p->e);
+}
+
+/* --- calls */
+
+static void begin_call(struct tool_parser *p)
+{
+    buf_clear(&p->held);
+    tell(p, (struct tool_span){.kind = TOOL_CALL_NAME, .call = p->n_begun}, p->tool->name);
+    p->n_begun++;
+    p->list = p->candidate_list != TOOL_NO_LIST ? p->candidate_list : p->list;
+    p->closer_of = p->candidate_tag != TOOL_TEXT ? p->candidate_tag : p->closer_of;
+}
+
+static void tell_arguments(struct tool_parser *p, size_t n)
+{
+    struct tool_span span = {.kind = TOOL_CALL_ARGUMENTS, .call = p->n_ended};
+    tell(p, span, (struct str){p->arguments.data, n});
+    if (p->state == TOOL_PYTHON_ARGUMENTS) {
+        python_call_take(&p->python, n);
+    } else {
+        buf_consume(&p->arguments, n);
+    }
+}
+
+static void tell_settled(struct tool_parser *p)
+{
+    bool is_python = p->state == TOOL_PYTHON_ARGUMENTS;
+    tell_arguments(p, is_python ? python_call_settled(&p->python) : p->arguments.n);
+}
+
+/* next: TOOL_TEXT, or TOOL_OBJECT_TAIL. */
+static void end_call(struct tool_parser *p, enum tool_call_end end, enum tool_state next)
+{
+    tell_arguments(p, p->arguments.n);
+    tell(p, (struct tool_span){.kind = TOOL_CALL_END, .call = p->n_ended, .end = end}, STR(""));
+    p->n_ended++;
+    p->state = next;
+    p->in_gap = end == TOOL_COMPLETE;
+    p->only_calls = p->only_calls && end == TOOL_COMPLETE;
+    p->has_separator = false;
+    p->marks = (struct tool_marks){.line_is_blank = true};
+}
+
+static void put_code(struct tool_parser *p, char c)
+{
+    char text[6];
+    size_t n = json_escape_byte(c, text);
+    p->failed = p->failed || !buf_append(&p->arguments, (struct str){text, n}, p->e);
+    if (p->arguments.n > FLUSH_BYTES) {
+        tell_settled(p);
+    }
+}
+
+/* What is held after <|python_tag|> is code. */
+static void begin_code(struct tool_parser *p)
+{
+    struct buf code = p->held;
+    buf_init(&p->held, MAX_HELD_BYTES);
+    p->tool = p->code;
+    p->state = TOOL_CODE;
+    p->candidate_list = TOOL_NO_LIST;
+    begin_call(p);
+    buf_clear(&p->arguments);
+    p->failed = p->failed || !buf_append(&p->arguments, STR("{\"code\": \""), p->e);
+    for (size_t i = p->code_begin; i < code.n; i++) {
+        put_code(p, code.data[i]);
+    }
+    buf_finish(&code);
+}
+
+/* --- bytes */
+
+static void push_text(struct tool_parser *p, char c);
+
+/* The candidate is no call; c follows it. */
+static void refuse(struct tool_parser *p, char c, bool is_json)
+{
+    if (p->after_tag && p->code != NULL) {
+        begin_code(p);
+        put_code(p, c);
+        return;
+    }
+    tell_held(p);
+    if (is_json) {
+        tell_content(p, (struct str){&c, 1});
+        p->state = p->scan.state == SCAN_END ? TOOL_TEXT : TOOL_SKIP;
+    } else {
+        push_text(p, c);
+    }
+}
+
+static void push_candidate(struct tool_parser *p, char c)
+{
+    bool is_full = p->held.n == TOOL_PARSER_MAX_HELD;
+    enum tool_verdict verdict = tool_candidate_push(p, c);
+    if (verdict == TOOL_MAY_BE && is_full) {
+        verdict = p->state == TOOL_OBJECT ? TOOL_IS_JSON : TOOL_IS_NOT;
+    }
+    switch (verdict) {
+    case TOOL_MAY_BE:
+        hold(p, c);
+        break;
+    case TOOL_IS_CALL:
+        begin_call(p);
+        if (p->state == TOOL_TEXT || p->state == TOOL_OBJECT_TAIL) {
+            end_call(p, TOOL_COMPLETE, p->state);
+        }
+        break;
+    case TOOL_IS_ENVELOPE:
+        buf_clear(&p->held);
+        p->state = TOOL_TEXT;
+        break;
+    default:
+        refuse(p, c, verdict == TOOL_IS_JSON);
+    }
+}
+
+/* Between calls, and before the first. Returns whether c is of the gap. */
+static bool push_gap(struct tool_parser *p, char c)
+{
+    bool is_separator = (c == ';' || c == ',') && p->n_begun > 0 && !p->has_separator;
+    if (c == ']' && p->list != TOOL_NO_LIST) {
+        buf_clear(&p->held);
+        p->list = TOOL_NO_LIST;
+        p->has_separator = false;
+        return true;
+    }
+    if ((!json_is_space(c) && !is_separator) || p->held.n == TOOL_PARSER_MAX_HELD) {
+        return false;
+    }
+    p->has_separator = p->has_separator || is_separator;
+    hold(p, c);
+    return true;
+}
+
+static void push_text(struct tool_parser *p, char c)
+{
+    if (p->in_gap && push_gap(p, c)) {
+        return;
+    }
+    if (c != '`') {
+        end_ticks(&p->marks);
+    }
+    bool is_code = p->marks.in_fence || p->marks.in_code;
+    if (!is_code && tool_hears(p) && p->held.n < TOOL_PARSER_MAX_HELD &&
+        tool_candidate_begin(p, c)) {
+        hold(p, c);
+        return;
+    }
+    tell_held(p);
+    tell_content(p, (struct str){&c, 1});
+}
+
+static void push_skip(struct tool_parser *p, char c)
+{
+    if (!json_scan_push(&p->scan, c)) {
+        p->state = TOOL_TEXT;
+        push_text(p, c);
+        return;
+    }
+    tell_content(p, (struct str){&c, 1});
+    p->state = p->scan.state == SCAN_END ? TOOL_TEXT : TOOL_SKIP;
+}
+
+static void push_tail(struct tool_parser *p, char c)
+{
+    if (p->held.n == TOOL_PARSER_MAX_HELD || !tool_object_end(&p->object, c)) {
+        tell_held(p);
+        push_text(p, c);
+        return;
+    }
+    hold(p, c);
+    if (tool_object_is_closed(&p->object)) {
+        buf_clear(&p->held);
+        p->state = TOOL_TEXT;
+    }
+}
+
+/* Sets *end for a call that ends with c, or before it (broken). */
+static bool push_python_arguments(struct tool_parser *p, char c, enum tool_call_end *end)
+{
+    enum python_result result = PYTHON_MORE;
+    p->failed = p->failed || !python_call_push(&p->python, c, &result, p->e);
+    *end = result == PYTHON_DONE ? TOOL_COMPLETE : TOOL_BROKEN;
+    return result == PYTHON_MORE;
+}
+
+static bool push_object_arguments(struct tool_parser *p, char c, enum tool_call_end *end)
+{
+    bool is_broken = false;
+    p->failed = p->failed || !tool_object_argue(&p->object, c, &is_broken, p->e);
+    *end = is_broken ? TOOL_BROKEN : TOOL_COMPLETE;
+    return !is_broken && p->object.kind != TOOL_ARGUMENTS_WHOLE;
+}
+
+static bool push_function_arguments(struct tool_parser *p, char c, enum tool_call_end *end)
+{
+    bool is_broken = !json_scan_push(&p->scan, c);
+    *end = is_broken ? TOOL_BROKEN : TOOL_COMPLETE;
+    if (!is_broken) {
+        p->failed = p->failed || !buf_append_byte(&p->arguments, c, p->e);
+    }
+    return !is_broken && p->scan.state != SCAN_END;
+}
+
+static void push_arguments(struct tool_parser *p, char c)
+{
+    enum tool_call_end end;
+    bool is_object = p->state == TOOL_OBJECT_ARGUMENTS;
+    bool goes_on = is_object                           ? push_object_arguments(p, c, &end)
+                   : p->state == TOOL_PYTHON_ARGUMENTS ? push_python_arguments(p, c, &end)
+                                                       : push_function_arguments(p, c, &end);
+    if (!goes_on) {
+        end_call(p, end, is_object && end == TOOL_COMPLETE ? TOOL_OBJECT_TAIL : TOOL_TEXT);
+        if (end == TOOL_BROKEN) {
+            push_text(p, c);
+        }
+    } else if (p->arguments.n > FLUSH_BYTES) {
+        tell_settled(p);
+    }
+}
+
+static void push_byte(struct tool_parser *p, char c)
+{
+    switch (p->state) {
+    case TOOL_TEXT:
+        push_text(p, c);
+        break;
+    case TOOL_SKIP:
+        push_skip(p, c);
+        break;
+    case TOOL_OBJECT_TAIL:
+        push_tail(p, c);
+        break;
+    case TOOL_OBJECT_ARGUMENTS:
+    case TOOL_FUNCTION_ARGUMENTS:
+    case TOOL_PYTHON_ARGUMENTS:
+        push_arguments(p, c);
+        break;
+    case TOOL_CODE:
+        put_code(p, c);
+        break;
+    default:
+        push_candidate(p, c);
+    }
+}
+
+static bool in_arguments(const struct tool_parser *p)
+{
+    return p->state == TOOL_OBJECT_ARGUMENTS || p->state == TOOL_FUNCTION_ARGUMENTS ||
+           p->state == TOOL_PYTHON_ARGUMENTS || p->state == TOOL_CODE;
+}
+
+/* --- the parser */
+
+struct tool_parser *tool_parser_create(enum tool_format format, const struct tool_set *set,
+                                       struct error *e)
+{
+    struct tool_parser *p = mem_alloc(1, sizeof *p, "parser of calls", e);
+    if (p == NULL) {
+        return NULL;
+    }
+    bool hears = format != TOOL_FORMAT_NONE && set->n_tools > 0;
+    *p = (struct tool_parser){.set = set,
+                              .hears_llama = hears && format != TOOL_FORMAT_HERMES,
+                              .hears_hermes = hears && format == TOOL_FORMAT_HERMES,
+                              .code = tool_set_find(set, STR("code_interpreter")),
+                              .only_calls = true,
+                              .in_gap = true,
+                              .marks = {.line_is_blank = true}};
+    buf_init(&p->held, MAX_HELD_BYTES);
+    buf_init(&p->name, set->max_name_bytes);
+    buf_init(&p->arguments, MAX_ARGUMENTS);
+    return p;
+}
+
+void tool_parser_destroy(struct tool_parser *p)
+{
+    if (p != NULL) {
+        buf_finish(&p->held);
+        buf_finish(&p->name);
+        buf_finish(&p->arguments);
+        mem_free(p);
+    }
+}
+
+bool tool_parser_push(struct tool_parser *p, struct str piece, struct tool_output *out,
+                      struct error *e)
+{
+    p->out = out;
+    p->e = e;
+    for (size_t i = 0; i < piece.n && !p->failed; i++) {
+        push_byte(p, piece.p[i]);
+    }
+    if (in_arguments(p) && !p->failed) {
+        tell_settled(p);
+    }
+    return !p->failed;
+}
+
+static bool is_blank(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (!json_is_space(text.p[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is it cut within the closing tag of a call? */
+static bool is_closing_tag(const struct tool_parser *p)
+{
+    struct str tag = str_skip(buf_str(&p->held), p->state == TOOL_LITERAL ? p->name_begin : 0);
+    return p->state == TOOL_LITERAL && p->in_gap && p->closer_of != TOOL_TEXT &&
+           str_starts_with(tag, STR("</"));
+}
+
+bool tool_parser_flush(struct tool_parser *p, struct tool_output *out, struct error *e)
+{
+    p->out = out;
+    p->e = e;
+    bool is_candidate = p->state > TOOL_TEXT && p->state < TOOL_SKIP && !is_closing_tag(p);
+    if (is_candidate && p->after_tag && p->code != NULL &&
+        !is_blank(str_skip(buf_str(&p->held), p->code_begin))) {
+        begin_code(p);
+    }
+    if (p->state == TOOL_CODE) {
+        p->failed = p->failed || !buf_append(&p->arguments, STR("\"}"), p->e);
+        end_call(p, TOOL_COMPLETE, TOOL_TEXT);
+    } else if (in_arguments(p)) {
+        end_call(p, TOOL_CUT, TOOL_TEXT);
+    } else if (is_candidate || !p->in_gap || p->n_begun == 0) {
+        tell_held(p);
+    }
+    buf_clear(&p->held);
+    buf_clear(&p->arguments);
+    return !p->failed;
+}
+
+size_t tool_parser_calls(const struct tool_parser *p)
+{
+    return p->n_ended;
+}
+
+size_t tool_parser_held(const struct tool_parser *p)
+{
+    return p->held.n + p->arguments.n;
+}
