@@ -124,6 +124,11 @@ bool jinja_dict_create(struct jinja_arena *a, struct jinja_value *out, struct er
 bool jinja_dict_put(struct jinja_arena *a, struct jinja_value dict, struct str key,
                     enum jinja_origin key_origin, struct jinja_value value, struct error *e);
 
+/* tojson writes this dict as it is spelled here, a JSON text of it, when asked for its usual form
+ * on one line. The text is copied. ERROR_FORMAT: it is not UTF-8. ERROR_MEMORY. */
+bool jinja_dict_spell(struct jinja_arena *a, struct jinja_value dict, struct str json,
+                      struct error *e);
+
 /* A copy of a JSON value: keys keep their order, integers have 64 bits. ERROR_FORMAT beyond
  * JINJA_MAX_JSON_DEPTH levels. */
 enum { JINJA_MAX_JSON_DEPTH = 200 };

@@ -1,6 +1,6 @@
 /* jinja_json.c - the filter tojson as transformers has it: Python's json.dumps with the keywords
  * ensure_ascii (off unless asked for), indent, separators and sort_keys. What json.dumps writes
- * round the strings is of origin JINJA_DATA. */
+ * round the strings is of origin JINJA_DATA. A dict that has a spelling of its own keeps it. */
 #include "chat/jinja_eval.h"
 
 #include "chat/jinja_unicode.h"
@@ -12,6 +12,7 @@ struct dump {
     struct jinja_eval *ev;
     struct jinja_text t;
     bool ascii, is_indented, sorts;
+    bool is_usual;             /* nothing of how it is written was asked for */
     struct jinja_value indent; /* a string, when is_indented */
     struct jinja_value item_separator, key_separator;
     size_t level;
@@ -147,6 +148,9 @@ static bool sorted_entries(struct dump *d, const struct jinja_dict *dict, struct
 static bool dump_dict(struct dump *d, const struct jinja_dict *dict)
 {
     struct jinja_value places;
+    if (dict->json != NULL && d->is_usual) {
+        return jinja_spend_bytes(d->ev, dict->json->n) && jinja_text_add_string(&d->t, dict->json);
+    }
     if (dict->n == 0) {
         return put(d, STR("{}"));
     }
@@ -235,6 +239,8 @@ bool jinja_filter_tojson(struct jinja_eval *ev, const struct jinja_call *c, stru
                      .t = jinja_text_of(ev),
                      .ascii = jinja_truth(c->arg[0]),
                      .sorts = jinja_truth(c->arg[3])};
+    d.is_usual =
+        !d.ascii && !d.sorts && c->arg[1].kind == JINJA_MISSING && c->arg[2].kind == JINJA_MISSING;
     return read_indent(&d, c->arg[1]) && read_separators(&d, c->arg[2]) &&
            dump_value(&d, c->self) && jinja_text_end(&d.t, out);
 }

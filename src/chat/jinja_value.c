@@ -365,6 +365,17 @@ bool jinja_dict_create(struct jinja_arena *a, struct jinja_value *out, struct er
     return dict != NULL;
 }
 
+bool jinja_dict_spell(struct jinja_arena *a, struct jinja_value dict, struct str json,
+                      struct error *e)
+{
+    struct jinja_value text;
+    if (!jinja_string_of(a, json, JINJA_DATA, &text, e)) {
+        return false;
+    }
+    dict.u.dict->json = text.u.string;
+    return true;
+}
+
 /* FNV-1a, 64 bits: keys of one dict are compared by hash before they are compared by bytes. */
 uint64_t jinja_hash_str(struct str s)
 {

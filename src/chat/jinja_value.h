@@ -37,6 +37,7 @@ struct jinja_entry {
 struct jinja_dict {
     struct jinja_entry *entries;
     size_t n, capacity;
+    const struct jinja_string *json; /* as tojson spells it; NULL: from the entries */
 };
 
 struct jinja_range {

@@ -5,7 +5,7 @@
 #define CHAT_TOOL_FORMAT_H
 
 #include "base/buf.h"
-#include "chat/template.h"
+#include "chat/call.h"
 
 #include <jansson.h>
 

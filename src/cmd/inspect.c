@@ -180,6 +180,22 @@ static bool measure_memory(const struct inspect_report *r, uint32_t ctx, struct 
     return true;
 }
 
+void inspect_support(const struct chat_template *t,
+                     struct inspect_supported out[INSPECT_N_SUPPORTED])
+{
+    const struct chat_support *s = &t->support;
+    const struct inspect_supported all[INSPECT_N_SUPPORTED] = {
+        {"system", "system messages", "refused", s->system},
+        {"tools", "tools", "told in a system message", s->tools},
+        {"tool_calls", "calls of tools", "written as text", s->calls},
+        {"parallel_tool_calls", "several in a message", "written as text", s->several_calls},
+        {"text_beside_calls", "text beside calls", "both written as text", s->text_and_calls},
+        {"tool_answers", "answers of tools", "refused", s->tool_answers},
+        {"date", "the date", "not written", s->date},
+    };
+    memcpy(out, all, sizeof all);
+}
+
 /* --- command */
 
 static bool report(struct inspect_report *r, uint32_t ctx, bool json, struct error *e)
@@ -189,16 +205,26 @@ static bool report(struct inspect_report *r, uint32_t ctx, bool json, struct err
         tokenizer = tokenizer_create(r->g, &r->tokenizer_why);
     }
     r->tokenizer = tokenizer;
+    struct chat_template chat;
+    if (tokenizer != NULL && chat_template_init(&chat, r->g, tokenizer, NULL, &r->chat_why)) {
+        r->chat = &chat;
+    }
     sum_types(r);
     measure_memory(r, ctx, &r->memory, &r->memory.why);
     bool bad_ctx = r->memory.why.code == ERROR_USAGE || r->memory.why.code == ERROR_UNSUPPORTED;
-    bool ok = r->tokenizer_why.code != ERROR_MEMORY && !bad_ctx;
+    bool no_memory = r->tokenizer_why.code == ERROR_MEMORY || r->chat_why.code == ERROR_MEMORY;
+    bool ok = !no_memory && !bad_ctx;
     if (!ok) {
-        *e = bad_ctx ? r->memory.why : r->tokenizer_why;
+        *e = bad_ctx                            ? r->memory.why
+             : r->chat_why.code == ERROR_MEMORY ? r->chat_why
+                                                : r->tokenizer_why;
     } else if (json) {
         inspect_print_json(r);
     } else {
         inspect_print_text(r);
+    }
+    if (r->chat != NULL) {
+        chat_template_finish(&chat);
     }
     tokenizer_destroy(tokenizer);
     return ok;

@@ -2,6 +2,7 @@
 #ifndef CMD_INSPECT_H
 #define CMD_INSPECT_H
 
+#include "chat/template.h"
 #include "format/gguf.h"
 #include "model/kv.h"
 #include "quant/quant.h"
@@ -41,6 +42,8 @@ struct inspect_report {
     struct inspect_memory memory;
     const struct tokenizer *tokenizer; /* NULL when the file has none or it cannot be used */
     struct error tokenizer_why;        /* set in the second case */
+    const struct chat_template *chat;  /* NULL when a chat cannot be written */
+    struct error chat_why;             /* set where there is a tokenizer then */
 };
 
 /* The special tokens that a file may name: ids by role, TOKEN_NONE where it names none. */
@@ -50,6 +53,16 @@ struct inspect_role {
     uint32_t id;
 };
 void inspect_roles(const struct token_info *info, struct inspect_role out[INSPECT_N_ROLES]);
+
+/* What a chat template may be seen to write. */
+enum { INSPECT_N_SUPPORTED = 7 };
+struct inspect_supported {
+    const char *key, *text; /* for JSON, for people */
+    const char *otherwise;  /* what is done where it is not so */
+    bool is_so;
+};
+void inspect_support(const struct chat_template *t,
+                     struct inspect_supported out[INSPECT_N_SUPPORTED]);
 
 /* Both print on stdout; nothing from the file reaches the terminal as a control character. */
 void inspect_print_text(const struct inspect_report *r);

@@ -138,7 +138,7 @@ static void print_types(const struct inspect_report *r)
     printf("},\n");
 }
 
-/* --- tokenizer, memory */
+/* --- tokenizer, template, memory */
 
 static void print_tokenizer(const struct inspect_report *r)
 {
@@ -175,6 +175,33 @@ static void print_tokenizer(const struct inspect_report *r)
     printf("},\n");
 }
 
+static void print_template(const struct inspect_report *r)
+{
+    printf(" \"chat_template\": ");
+    if (r->chat == NULL && r->chat_why.code == ERROR_NONE) {
+        printf("null,\n");
+        return;
+    }
+    if (r->chat == NULL) {
+        printf("{\"error\": ");
+        print_json_text(stdout, str_from(r->chat_why.text));
+        printf("},\n");
+        return;
+    }
+    struct inspect_supported supported[INSPECT_N_SUPPORTED];
+    inspect_support(r->chat, supported);
+    printf("{\"built_in\": ");
+    if (r->chat->name != NULL) {
+        print_json_text(stdout, str_from(r->chat->name));
+    } else {
+        printf("null");
+    }
+    for (size_t i = 0; i < INSPECT_N_SUPPORTED; i++) {
+        printf(", \"%s\": %s", supported[i].key, supported[i].is_so ? "true" : "false");
+    }
+    printf(", \"tool_format\": \"%s\"},\n", tool_format_name(r->chat->tool_format));
+}
+
 static void print_memory(const struct inspect_memory *m)
 {
     printf(" \"memory\": ");
@@ -201,6 +228,7 @@ void inspect_print_json(const struct inspect_report *r)
     print_tensors(r);
     print_types(r);
     print_tokenizer(r);
+    print_template(r);
     print_memory(&r->memory);
     printf("}\n");
 }

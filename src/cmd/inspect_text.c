@@ -219,18 +219,8 @@ static void print_tokenizer(const struct inspect_report *r)
     }
 }
 
-static void print_template(const struct gguf *g)
+static void print_template_text(struct str text)
 {
-    struct str text;
-    printf("\nChat template\n");
-    if (gguf_find(g, "tokenizer.chat_template") == NULL) {
-        printf("  none\n");
-        return;
-    }
-    if (!gguf_get_str(g, "tokenizer.chat_template", true, &text, NULL)) {
-        printf("  of the wrong type\n");
-        return;
-    }
     for (int i = 0; i < SHOWN_TEMPLATE_LINES && text.n > 0; i++) {
         const char *end = memchr(text.p, '\n', text.n);
         size_t n = end != NULL ? (size_t)(end - text.p) : text.n;
@@ -242,6 +232,38 @@ static void print_template(const struct gguf *g)
     if (text.n > 0) {
         printf("  ... and %zu bytes more\n", text.n);
     }
+}
+
+/* The file's own, if it has one, and what a chat is written with. */
+static void print_template(const struct inspect_report *r)
+{
+    struct str text;
+    printf("\nChat template\n");
+    if (gguf_find(r->g, "tokenizer.chat_template") == NULL) {
+        printf("  none in the file\n");
+    } else if (!gguf_get_str(r->g, "tokenizer.chat_template", true, &text, NULL)) {
+        printf("  of the wrong type\n");
+    } else {
+        print_template_text(text);
+    }
+    if (r->chat == NULL && r->chat_why.code != ERROR_NONE) {
+        printf("  cannot be used: ");
+        print_escaped(stdout, str_from(r->chat_why.text), SIZE_MAX);
+        putchar('\n');
+    }
+    if (r->chat == NULL) {
+        return;
+    }
+    if (r->chat->name != NULL) {
+        printf("  chats are written as %s, which is built in\n", r->chat->name);
+    }
+    struct inspect_supported supported[INSPECT_N_SUPPORTED];
+    inspect_support(r->chat, supported);
+    for (size_t i = 0; i < INSPECT_N_SUPPORTED; i++) {
+        printf("  %-24s%s\n", supported[i].text,
+               supported[i].is_so ? "written" : supported[i].otherwise);
+    }
+    printf("  %-24s%s\n", "calls are expected as", tool_format_name(r->chat->tool_format));
 }
 
 static void print_memory(const struct inspect_memory *m)
@@ -285,6 +307,6 @@ void inspect_print_text(const struct inspect_report *r)
     print_types(r);
     print_tensors(r);
     print_tokenizer(r);
-    print_template(r->g);
+    print_template(r);
     print_memory(&r->memory);
 }

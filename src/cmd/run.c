@@ -168,7 +168,8 @@ bool run_conversation(struct run *r, const struct conversation *c, struct buf *o
                       struct generate_stats *out_stats, struct error *e)
 {
     struct token_list ids = {0};
-    bool ok = chat_template_render(&r->template, c->messages, c->n, true, &ids, e);
+    struct chat_input input = conversation_input(c, true);
+    bool ok = chat_template_render(&r->template, &input, &ids, e);
     if (ok && ids.n_dropped > r->n_dropped) {
         cmd_warn_dropped("run", ids.n_dropped - r->n_dropped);
         r->n_dropped = ids.n_dropped;
@@ -350,7 +351,8 @@ static void warn_short_draft(const struct session *s)
 
 static bool open_run(struct run *r, const char *model, struct error *e)
 {
-    if (!session_open(&r->session, r->env, model, &r->options.model, e)) {
+    if (!chat_options_read(&r->options.chat, e) ||
+        !session_open(&r->session, r->env, model, &r->options.model, e)) {
         return false;
     }
     warn_short_draft(&r->session);
@@ -371,16 +373,8 @@ static bool open_run(struct run *r, const char *model, struct error *e)
     if (r->seq == NULL) {
         return false;
     }
-    r->has_template =
-        !r->options.raw && chat_template_init(&r->template, r->session.file, r->session.tokenizer,
-                                              r->options.template_name, e);
-    if (r->has_template && r->options.date != NULL) {
-        if (r->template.family < CHAT_LLAMA31) {
-            return error_set(e, ERROR_USAGE, "--date: the chat template %s says no date",
-                             chat_family_name(r->template.family));
-        }
-        r->template.date = str_from(r->options.date);
-    }
+    r->has_template = !r->options.raw && chat_options_open(&r->options.chat, r->session.file,
+                                                           r->session.tokenizer, &r->template, e);
     return r->options.raw || r->has_template;
 }
 
@@ -389,6 +383,7 @@ static void close_run(struct run *r)
     if (r->has_template) {
         chat_template_finish(&r->template);
     }
+    chat_options_finish(&r->options.chat);
     if (r->has_engine) {
         engine_finish(&r->engine);
     }
@@ -398,10 +393,7 @@ static void close_run(struct run *r)
 /* Options that would change nothing beside the others. */
 static bool check_options(const struct run_options *o, struct error *e)
 {
-    const char *template_option = o->system != NULL          ? "--system"
-                                  : o->template_name != NULL ? "--chat-template"
-                                  : o->date != NULL          ? "--date"
-                                                             : NULL;
+    const char *template_option = o->system != NULL ? "--system" : chat_options_given(&o->chat);
     if (o->raw && template_option != NULL) {
         return error_set(e, ERROR_USAGE, "%s is for a chat template, which --raw leaves out",
                          template_option);
@@ -484,13 +476,7 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
          "with --raw: special tokens in the text count as such", NULL},
         {OPTION_FLAG, "no-bos", 0, NULL, NULL, &o->no_bos, 0, 0,
          "with --raw: do not put the begin-of-text token first", NULL},
-        {OPTION_TEXT, "chat-template", 0, NULL, "NAME", &o->template_name, 0, 0,
-         "chatml, llama2, llama3, llama3.1, llama3.2 or llama3.3\n(default: as the file says)",
-         NULL},
-        {OPTION_TEXT, "date", 0, NULL, "TEXT", &o->date, 0, 0,
-         "the \"Today Date\" of Llama 3.1 and later\n(default: 26 Jul 2024, as their templates "
-         "have it)",
-         NULL},
+        OPTIONS_CHAT(o->chat),
         {OPTION_FLAG, "ignore-eos", 0, NULL, NULL, &o->ignore_eos, 0, 0,
          "never end the turn: its end tokens are forbidden", NULL},
         {OPTION_U32, "draft-max", 0, NULL, "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,

@@ -4,6 +4,7 @@
 
 #include "chat/conversation.h"
 #include "chat/template.h"
+#include "cmd/chat_options.h"
 #include "cmd/generate.h"
 
 struct run_biases {
@@ -17,7 +18,8 @@ struct run_options {
     struct options_model model;
     struct sampler_params sampler; /* its logit_bias stays empty: run_set_sampler puts biases in */
     struct run_biases biases;
-    const char *prompt, *system, *template_name, *date;
+    const char *prompt, *system;
+    struct chat_options chat;
     int32_t max_tokens;
     uint32_t draft_max; /* guesses beside each token of an answer; RUN_DRAFT_UNSET */
     bool raw, special, stats, ignore_eos, no_bos;

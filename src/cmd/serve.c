@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/keep.h"
 #include "base/mem.h"
+#include "cmd/chat_options.h"
 #include "cmd/content_filter.h"
 #include "cmd/listening.h"
 #include "cmd/print.h"
@@ -46,6 +47,7 @@ struct serve_options {
     struct http_options http;
     struct listening listening;
     struct serving_limits limits;
+    struct chat_options chat;
     uint32_t parallel;        /* sequences at once */
     uint32_t draft_max;       /* guesses of a step */
     uint32_t drain_s;         /* that answers under way have after a signal */
@@ -269,8 +271,12 @@ static bool start_service(struct serve *s, struct error *e)
                                     .limits = s->options.limits.service,
                                     .pooling = s->options.pooling,
                                     .digest = digest(s)};
-    s->has_chat =
-        chat_template_init(&s->chat, s->session.file, s->session.tokenizer, NULL, &engine.no_chat);
+    s->has_chat = chat_options_open(&s->options.chat, s->session.file, s->session.tokenizer,
+                                    &s->chat, &engine.no_chat);
+    if (!s->has_chat && chat_options_given(&s->options.chat) != NULL) {
+        *e = engine.no_chat; /* a server without chats is not what was asked for */
+        return false;
+    }
     engine.chat = s->has_chat ? &s->chat : NULL;
     if (getrandom(&engine.seed, sizeof engine.seed, 0) != (ssize_t)sizeof engine.seed) {
         return error_set(e, ERROR_IO, "no random numbers");
@@ -696,6 +702,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         {OPTION_TEXT, "profanity-words", 0, NULL, "FILE", &s.filter.words, 0, 0,
          "words that count as profanity, one a line, in place of\nthe lists that are built in",
          NULL},
+        OPTIONS_CHAT(o->chat),
         {OPTION_CALL, "pooling", 0, NULL, "TYPE", &o->pooling, 0, 0,
          "what the vector of a text is, if a request for embeddings\ndoes not say: 'mean' of its "
          "tokens' hidden states or the\n'last' one (default: mean)",
@@ -717,7 +724,8 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         return result == OPTIONS_BAD ? cmd_fail("serve", &e) : cmd_finish_output("serve", 0);
     }
     bool ok = serve_sandbox_open(&s.sandbox, &e) && service_manager_open(&s.manager, env, &e) &&
-              choose_spill(&s, &e) && make_prefix_folder(&s, &e) && run(&s, &e);
+              choose_spill(&s, &e) && chat_options_read(&o->chat, &e) &&
+              make_prefix_folder(&s, &e) && run(&s, &e);
     leave_to_signals();
     worker_destroy(s.worker);
     http_timer_destroy(s.drain);
@@ -731,6 +739,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     if (s.has_chat) {
         chat_template_finish(&s.chat);
     }
+    chat_options_finish(&s.options.chat);
     session_close(&s.session);
     content_filter_close(&s.filter);
     service_manager_close(&s.manager);

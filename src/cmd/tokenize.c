@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "chat/conversation.h"
+#include "cmd/chat_options.h"
 #include "cmd/cmd.h"
 #include "cmd/ids.h"
 #include "cmd/options.h"
@@ -44,7 +45,7 @@ static void vocabulary_close(struct vocabulary *v)
 
 struct tokenize_options {
     bool json, special, no_bos, splits, batch, time, chat, no_generation_prompt;
-    const char *template_name;     /* NULL: chosen by the file */
+    struct chat_options chat_options;
     struct chat_template template; /* with chat alone */
 };
 
@@ -99,7 +100,8 @@ static bool encode_chat(const struct tokenize_options *o, struct str text, struc
         e->code = e->code == ERROR_FORMAT ? ERROR_USAGE : e->code; /* no file is to blame */
         return false;
     }
-    bool ok = chat_template_render(&o->template, c.messages, c.n, !o->no_generation_prompt, out, e);
+    struct chat_input input = conversation_input(&c, !o->no_generation_prompt);
+    bool ok = chat_template_render(&o->template, &input, out, e);
     conversation_finish(&c);
     return ok;
 }
@@ -191,8 +193,10 @@ static bool check_options(const struct tokenize_options *o, struct error *e)
         return error_set(e, ERROR_USAGE,
                          "--chat excludes --splits, --special, --no-bos and --time");
     }
-    if (!o->chat && (o->template_name != NULL || o->no_generation_prompt)) {
-        return error_set(e, ERROR_USAGE, "--chat-template and --no-generation-prompt need --chat");
+    const char *chat_option =
+        o->no_generation_prompt ? "--no-generation-prompt" : chat_options_given(&o->chat_options);
+    if (!o->chat && chat_option != NULL) {
+        return error_set(e, ERROR_USAGE, "%s needs --chat", chat_option);
     }
     return true;
 }
@@ -205,8 +209,8 @@ static bool tokenize_input(const struct cmd_env *env, struct tokenize_options *o
     if (!vocabulary_open(&v, env, model, e)) {
         return false;
     }
-    bool has_template =
-        o->chat && chat_template_init(&o->template, v.file, v.tokenizer, o->template_name, e);
+    bool has_template = o->chat && chat_options_read(&o->chat_options, e) &&
+                        chat_options_open(&o->chat_options, v.file, v.tokenizer, &o->template, e);
     char *text = NULL;
     size_t n = 0;
     bool ok = has_template == o->chat && cmd_read_stdin(MAX_INPUT_BYTES, &text, &n, e) &&
@@ -214,6 +218,7 @@ static bool tokenize_input(const struct cmd_env *env, struct tokenize_options *o
     if (has_template) {
         chat_template_finish(&o->template);
     }
+    chat_options_finish(&o->chat_options);
     mem_free(text);
     vocabulary_close(&v);
     return ok;
@@ -257,9 +262,7 @@ int cmd_tokenize(const struct cmd_env *env, int argc, char **argv)
          .help = "the input is a conversation, {\"messages\":[{\"role\":...,\n"
                  "\"content\":...},...]}, written as the model's chat template\n"
                  "does; no text in it becomes a control token"},
-        {OPTION_TEXT, .name = "chat-template", .metavar = "NAME", .target = &o.template_name,
-         .help = "with --chat: chatml, llama2, llama3, llama3.1, llama3.2 or\n"
-                 "llama3.3 (default: as the file says)"},
+        OPTIONS_CHAT(o.chat_options),
         {OPTION_FLAG, .name = "no-generation-prompt", .target = &o.no_generation_prompt,
          .help = "with --chat: do not begin the assistant's next turn"},
     };

@@ -36,6 +36,9 @@ struct api_usage answer_usage(const struct answer *a)
             usage.cached_tokens += outputs[i].n_cached;
         }
     }
+    for (uint32_t i = 0; i < a->g->n_prompts; i++) {
+        usage.neutralised_tokens += a->g->prompts[i].n_neutralised;
+    }
     if (outputs[0].started) {
         usage.miss_reason = str_from(prefix_end_name(outputs[0].cache_end));
     }

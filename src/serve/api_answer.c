@@ -51,6 +51,7 @@ void api_write_usage(struct api_writer *w, const struct api_usage *u)
     write_member(w, ",\"total_tokens\":", u->prompt_tokens + u->completion_tokens);
     write_member(w, ",\"prompt_tokens_details\":{\"cached_tokens\":", u->cached_tokens);
     write_member(w, ",\"audio_tokens\":0,\"image_tokens\":0,\"text_tokens\":", u->prompt_tokens);
+    write_member(w, ",\"neutralized_tokens\":", u->neutralised_tokens);
     write_member(w, "},\"completion_tokens_details\":{\"text_tokens\":", u->completion_tokens);
     api_write_raw(w, ",\"reasoning_tokens\":0,\"audio_tokens\":0,"
                      "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}");

@@ -55,8 +55,9 @@ struct api_truncated {
 
 struct api_usage {
     uint64_t prompt_tokens, completion_tokens;
-    uint64_t cached_tokens; /* of the prompt, found in the prefix cache */
-    struct str miss_reason; /* why no more were cached; p NULL: usage has no "cache" object */
+    uint64_t cached_tokens;      /* of the prompt, found in the prefix cache */
+    uint64_t neutralised_tokens; /* control tokens that messages spelled: they are text */
+    struct str miss_reason;      /* why no more were cached; p NULL: usage has no "cache" object */
 };
 
 enum { API_ID_BYTES = 48 };

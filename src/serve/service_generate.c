@@ -12,8 +12,18 @@ enum { ANSWER_SHARE = 8 };
 
 /* ---- prompts ---- */
 
-bool service_render(const struct service *s, const struct api_generation *r, size_t n_system,
-                    size_t n_dropped, struct token_list *out, struct error *e)
+/* A template that cannot cope with a conversation is no fault of the server's. */
+static bool blame_conversation(struct error *e)
+{
+    if (e != NULL && e->code == ERROR_FORMAT) {
+        e->code = ERROR_USAGE;
+        error_prefix(e, "the model's chat template cannot write this conversation");
+    }
+    return false;
+}
+
+bool service_write(const struct service *s, const struct api_generation *r, size_t n_system,
+                   size_t n_dropped, struct jinja_output *out, struct error *e)
 {
     size_t n = r->n_messages - n_dropped;
     if (s->chat == NULL) {
@@ -26,7 +36,9 @@ bool service_render(const struct service *s, const struct api_generation *r, siz
     for (size_t i = 0; i < n; i++) {
         kept[i] = r->messages[i < n_system ? i : i + n_dropped];
     }
-    bool ok = chat_template_render(s->chat, kept, n, r->add_generation_prompt, out, e);
+    struct chat_input input = {
+        .messages = kept, .n = n, .add_generation_prompt = r->add_generation_prompt};
+    bool ok = chat_template_write(s->chat, &input, out, e) || blame_conversation(e);
     mem_free(kept);
     return ok;
 }
@@ -63,14 +75,25 @@ static bool find_turns(const struct api_generation *r, size_t *out_n_system, siz
     return true;
 }
 
+static bool render(const struct service *s, const struct api_generation *r, size_t n_system,
+                   size_t n_dropped, struct token_list *out, struct error *e)
+{
+    struct jinja_output text;
+    if (!service_write(s, r, n_system, n_dropped, &text, e)) {
+        return false;
+    }
+    bool ok = chat_template_encode(s->chat, &text, out, e);
+    jinja_output_finish(&text);
+    return ok;
+}
+
 /* Drops the oldest turns, as few as leave at most `room` tokens, or all that may go.
  *
  * The number is bisected: a chat has thousands of turns, and each try renders what is left. That is
- * right because dropping a turn more never lengthens the prompt: ChatML and Llama 3 write every
- * message between control tokens, so its tokens depend on nothing else. Llama 2 alone writes the
- * system's text and the first user's as one; where joining it to the next turn takes more tokens
- * than the dropped turn had (white space in front of it, which counts only there), a turn more than
- * need be may go. What is kept was rendered and measured all the same. */
+ * right where dropping a turn more never lengthens the prompt, as with templates that write every
+ * message between control tokens, so that its tokens depend on nothing else. With others (Llama 2
+ * writes the system's text and the first user's as one) a turn more than need be may go. What is
+ * kept was rendered and measured all the same. */
 static bool truncate_chat(const struct service *s, struct answer_job *job, uint32_t room,
                           struct token_list *prompt, struct error *e)
 {
@@ -86,8 +109,8 @@ static bool truncate_chat(const struct service *s, struct answer_job *job, uint3
     bool ok = true;
     while (ok && (low + 1 < high || rendered != high)) {
         size_t middle = low + 1 < high ? low + (high - low) / 2 : high;
-        prompt->n = prompt->n_dropped = 0;
-        ok = service_render(s, r, n_system, ends[middle - 1] - n_system, prompt, e);
+        *prompt = (struct token_list){.ids = prompt->ids, .capacity = prompt->capacity};
+        ok = render(s, r, n_system, ends[middle - 1] - n_system, prompt, e);
         rendered = middle;
         if (prompt->n > room && middle < high) {
             low = middle;
@@ -104,17 +127,30 @@ static bool truncate_chat(const struct service *s, struct answer_job *job, uint3
     return ok;
 }
 
-static bool make_chat_prompt(const struct service *s, struct answer_job *job, struct error *e)
+/* The whole conversation, or the oldest turns dropped where the request allows it. Tokenising
+ * happens on the I/O thread: what cannot fit is not tokenised first, unless it may be cut: its
+ * answer tells how many tokens went. */
+static bool make_chat_prompt(const struct service *s, struct answer_job *job,
+                             struct api_error *error)
 {
     const struct api_generation *r = &job->request.generation;
     uint32_t least = s->n_ctx >= ANSWER_SHARE ? s->n_ctx / ANSWER_SHARE : 1;
     uint32_t answer = r->max_tokens == API_TO_CONTEXT_END ? least : r->max_tokens;
-    job->g = generation_create(1, r->best_of, e);
-    if (job->g == NULL || !service_render(s, r, 0, 0, &job->g->prompts[0], e)) {
-        return false;
+    bool may_cut = r->truncation == API_TRUNCATION_AUTO;
+    struct error e = {0};
+    struct jinja_output text;
+    job->g = generation_create(1, r->best_of, &e);
+    if (job->g == NULL || !service_write(s, r, 0, 0, &text, &e)) {
+        return api_error_from(error, &e, "messages");
     }
-    return r->truncation != API_TRUNCATION_AUTO || answer >= s->n_ctx ||
-           truncate_chat(s, job, s->n_ctx - answer, &job->g->prompts[0], e);
+    size_t n = may_cut ? 0 : tokenizer_least_tokens(s->answers.tokenizer, buf_str(&text.text));
+    bool fits = n <= s->n_ctx;
+    bool ok = fits && chat_template_encode(s->chat, &text, &job->g->prompts[0], &e) &&
+              (!may_cut || answer >= s->n_ctx ||
+               truncate_chat(s, job, s->n_ctx - answer, &job->g->prompts[0], &e));
+    jinja_output_finish(&text);
+    return ok || (fits ? api_error_from(error, &e, "messages")
+                       : api_error_context_least(error, "messages", s->n_ctx, n));
 }
 
 /* Where the text, written by a template of the client's, begins with the token already, it has it
@@ -130,8 +166,7 @@ static void drop_second_bos(const struct token_info *info, struct token_list *pr
 
 /* Who sends a completion writes the whole prompt, control tokens included; an empty one is where
  * texts begin. */
-static bool make_completion_prompts(const struct service *s, struct answer_job *job,
-                                    struct error *e)
+static bool encode_prompts(const struct service *s, struct answer_job *job, struct error *e)
 {
     const struct api_generation *r = &job->request.generation;
     const struct token_info *info = tokenizer_info(s->answers.tokenizer);
@@ -165,6 +200,22 @@ static bool make_completion_prompts(const struct service *s, struct answer_job *
     return true;
 }
 
+static bool make_completion_prompts(const struct service *s, struct answer_job *job,
+                                    struct api_error *error)
+{
+    const struct api_generation *r = &job->request.generation;
+    struct error e = {0};
+    for (size_t i = 0; i < r->n_prompts; i++) {
+        const struct api_prompt *given = &r->prompts[i];
+        size_t least =
+            given->is_ids ? 0 : tokenizer_least_tokens(s->answers.tokenizer, given->text);
+        if (least > s->n_ctx) {
+            return api_error_context_least(error, "prompt", s->n_ctx, least);
+        }
+    }
+    return encode_prompts(s, job, &e) || api_error_from(error, &e, "prompt");
+}
+
 bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,
                           struct api_error *error)
 {
@@ -184,29 +235,6 @@ static bool warn_dropped(struct answer_job *job, const char *param, struct api_e
 }
 
 /* ---- checks ---- */
-
-/* Tokenising happens on the I/O thread: what cannot fit is not tokenised first. A chat that may be
- * cut is: its answer tells how many tokens went. */
-static bool check_bytes(const struct service *s, const struct api_request *request,
-                        struct api_error *error)
-{
-    const struct api_generation *r = &request->generation;
-    bool may_cut = r->truncation == API_TRUNCATION_AUTO;
-    size_t least = request->endpoint == API_CHAT && s->chat != NULL && !may_cut
-                       ? chat_template_least_tokens(s->chat, r->messages, r->n_messages)
-                       : 0;
-    if (least > s->n_ctx) {
-        return api_error_context_least(error, "messages", s->n_ctx, least);
-    }
-    for (size_t i = 0; i < r->n_prompts; i++) {
-        const struct api_prompt *given = &r->prompts[i];
-        least = given->is_ids ? 0 : tokenizer_least_tokens(s->answers.tokenizer, given->text);
-        if (least > s->n_ctx) {
-            return api_error_context_least(error, "prompt", s->n_ctx, least);
-        }
-    }
-    return true;
-}
 
 /* Every prompt and the answer asked for must fit the context. */
 static bool check_context(const struct service *s, struct answer_job *job, struct api_error *error)
@@ -354,15 +382,11 @@ static void choose_seed(struct service *s, struct api_generation *r)
 
 static bool make_job(struct service *s, struct answer_job *job, struct api_error *error)
 {
-    struct error e = {0};
     bool is_chat = job->request.endpoint == API_CHAT;
     const char *param = is_chat ? "messages" : "prompt";
     if (!service_check_model(s, job->request.model, error) ||
-        !check_bytes(s, &job->request, error)) {
+        !(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, error)) {
         return false;
-    }
-    if (!(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, &e)) {
-        return api_error_from(error, &e, param);
     }
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);

@@ -69,8 +69,9 @@ bool service_check_model(const struct service *s, struct str name, struct api_er
 bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,
                           struct api_error *error);
 
-/* The prompt of a chat without n_dropped messages behind the first n_system. */
-bool service_render(const struct service *s, const struct api_generation *r, size_t n_system,
-                    size_t n_dropped, struct token_list *out, struct error *e);
+/* The text of a chat without n_dropped messages behind the first n_system; its owner is the caller
+ * (jinja_output_finish). Errors as chat_template_write, for a client's eyes. */
+bool service_write(const struct service *s, const struct api_generation *r, size_t n_system,
+                   size_t n_dropped, struct jinja_output *out, struct error *e);
 
 #endif

@@ -111,26 +111,25 @@ void service_apply_template(void *service, struct http_exchange *x, struct str p
     struct api_error error = {0};
     struct error e = {0};
     struct token_list ids = {0};
-    struct buf text, out;
+    struct jinja_output text = {0};
+    struct buf out;
     if (!service_check_ready(s, x)) {
         return;
     }
-    buf_init(&text, s->limits.answer_bytes);
     buf_init(&out, s->limits.answer_bytes);
     bool ok = parse(s, API_APPLY_TEMPLATE, x, &request, &error);
-    if (ok && (!service_render(s, &request.generation, 0, 0, &ids, &e) ||
-               !tokenizer_decode(s->answers.tokenizer, ids.ids, ids.n, true, &text, &e))) {
+    if (ok && (!service_write(s, &request.generation, 0, 0, &text, &e) ||
+               !chat_template_encode(s->chat, &text, &ids, &e))) {
         ok = api_error_from(&error, &e, "messages");
     }
     ok = ok && service_warn_dropped(&request, "messages", ids.n_dropped, &error);
     struct api_head head = {.warnings = request.warnings, .n_warnings = request.n_warnings};
-    if (ok && !api_apply_template_print(&head, buf_str(&text), ids.ids, ids.n, &out, &e)) {
+    if (ok && !api_apply_template_print(&head, buf_str(&text.text), ids.ids, ids.n, &out, &e)) {
         ok = api_error_from(&error, &e, "messages");
     }
-    out.is_full = out.is_full || text.is_full;
     reply(x, ok, &out, &error);
     buf_finish(&out);
-    buf_finish(&text);
+    jinja_output_finish(&text);
     token_list_finish(&ids);
     api_request_finish(&request);
 }

@@ -126,14 +126,14 @@ static bool push_match(struct special_matches *m, size_t start, uint32_t id, str
     return true;
 }
 
-bool special_search(const struct special *s, struct str text, struct special_matches *m,
-                    struct error *e)
+bool special_search(const struct special *s, struct str text, size_t from, size_t to,
+                    struct special_matches *m, struct error *e)
 {
     if (s->n_nodes <= 1) {
         return true;
     }
     uint32_t node = 0;
-    for (size_t i = text.n; i > 0; i--) {
+    for (size_t i = to; i > from; i--) {
         uint8_t byte = (uint8_t)text.p[i - 1];
         node = node == 0 ? s->root_child[byte] : step(s, node, byte);
         uint32_t id = s->nodes[node].id;

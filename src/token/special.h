@@ -42,8 +42,9 @@ struct special_matches {
 };
 void special_matches_finish(struct special_matches *m);
 
-/* Longest token at every position of text where there is one. Appends to *m, which is empty. */
-bool special_search(const struct special *s, struct str text, struct special_matches *m,
-                    struct error *e);
+/* Longest token at every position of text where there is one, looking at bytes [from, to) alone.
+ * Appends to *m, which has starts at or behind `to` alone. */
+bool special_search(const struct special *s, struct str text, size_t from, size_t to,
+                    struct special_matches *m, struct error *e);
 
 #endif

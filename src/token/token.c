@@ -221,7 +221,8 @@ static bool space_text(struct str text, bool prefix, struct buf *spaced, struct 
 struct work {
     struct merge merge;
     struct buf spaced;
-    struct special_matches matches;
+    struct special_matches special; /* where control tokens may be */
+    struct special_matches user_defined;
 };
 
 static bool encode_spm(const struct tokenizer *t, struct str text, bool prefix, struct work *w,
@@ -252,22 +253,93 @@ static bool encode_fragment(const struct tokenizer *t, struct str text, bool aft
                                                   : encode_bpe(t, text, &w->merge, out, e);
 }
 
-static bool encode_all(const struct tokenizer *t, struct str text, unsigned flags, struct work *w,
-                       struct token_list *out, struct error *e)
+/* The special tokens that lie within one span that allows them, into *out. */
+static bool find_allowed(const struct tokenizer *t, struct str text, const struct token_span *spans,
+                         size_t n_spans, struct special_matches *out, struct error *e)
 {
-    const struct special *s = flags & TOKEN_PARSE_SPECIAL ? &t->all_special : &t->user_defined;
-    if (((flags & TOKEN_ADD_BOS) && t->vocab.info.add_bos &&
-         !token_list_push(out, t->vocab.info.bos, e)) ||
-        !special_search(s, text, &w->matches, e)) {
+    size_t end = text.n;
+    for (size_t i = n_spans; i-- > 0;) { /* from the last one: in falling order of start */
+        size_t start = end - spans[i].n_bytes;
+        if (spans[i].may_be_special && !special_search(&t->all_special, text, start, end, out, e)) {
+            return false;
+        }
+        end = start;
+    }
+    return true;
+}
+
+/* Takes matches off the end of *m, where the first ones are, up to the first that does not start
+ * before `done`. */
+static const struct special_match *first_match(struct special_matches *m, size_t done)
+{
+    while (m->n > 0 && m->items[m->n - 1].start < done) {
+        m->n--;
+    }
+    return m->n > 0 ? &m->items[m->n - 1] : NULL;
+}
+
+static bool has_id(const struct token_list *list, uint32_t id)
+{
+    size_t i = 0;
+    while (list != NULL && i < list->n && list->ids[i] != id) {
+        i++;
+    }
+    return list != NULL && i < list->n;
+}
+
+/* The user-defined tokens of a text, without those that count as control. */
+static bool find_user_defined(const struct tokenizer *t, struct str text,
+                              const struct token_list *marks, struct special_matches *out,
+                              struct error *e)
+{
+    if (!special_search(&t->user_defined, text, 0, text.n, out, e)) {
         return false;
     }
-    bool after_special = (flags & TOKEN_CONTINUE) == 0;
-    size_t done = 0;
-    for (size_t i = w->matches.n; i-- > 0;) {
-        const struct special_match *match = &w->matches.items[i];
-        if (match->start < done) {
-            continue;
+    size_t n = 0;
+    for (size_t i = 0; i < out->n; i++) {
+        if (!has_id(marks, out->items[i].id)) {
+            out->items[n++] = out->items[i];
         }
+    }
+    out->n = n;
+    return true;
+}
+
+/* Counts the spellings of control tokens beside those that are allowed. */
+static bool count_neutralised(const struct tokenizer *t, struct str text,
+                              const struct token_list *marks, const struct special_matches *allowed,
+                              size_t *count, struct error *e)
+{
+    struct special_matches all = {0}, rest = *allowed;
+    bool ok = special_search(&t->all_special, text, 0, text.n, &all, e);
+    size_t done = 0;
+    const struct special_match *m;
+    while (ok && (m = first_match(&all, done)) != NULL) {
+        const struct special_match *taken = first_match(&rest, done);
+        size_t end = m->start + t->vocab.pieces[m->id].n;
+        bool is_taken = taken != NULL && taken->start < end;
+        done = is_taken ? taken->start + t->vocab.pieces[taken->id].n : end;
+        *count += !is_taken && (tokenizer_kind(t, m->id) == TOKEN_CONTROL || has_id(marks, m->id));
+    }
+    special_matches_finish(&all);
+    return ok;
+}
+
+/* The next special token that starts at `done` or behind it; NULL when there is none. */
+static const struct special_match *next_special(struct work *w, size_t done)
+{
+    const struct special_match *user = first_match(&w->user_defined, done);
+    const struct special_match *m = first_match(&w->special, done);
+    return m != NULL && (user == NULL || m->start <= user->start) ? m : user;
+}
+
+/* w has the special tokens. */
+static bool encode_around(const struct tokenizer *t, struct str text, bool after_special,
+                          struct work *w, struct token_list *out, struct error *e)
+{
+    const struct special_match *match;
+    size_t done = 0;
+    while ((match = next_special(w, done)) != NULL) {
         struct str fragment = {text.p + done, match->start - done};
         if (!encode_fragment(t, fragment, after_special, w, out, e) ||
             !token_list_push(out, match->id, e)) {
@@ -276,9 +348,7 @@ static bool encode_all(const struct tokenizer *t, struct str text, unsigned flag
         after_special = true;
         done = match->start + t->vocab.pieces[match->id].n;
     }
-    bool add_eos = (flags & TOKEN_ADD_EOS) && t->vocab.info.add_eos;
-    return encode_fragment(t, str_skip(text, done), after_special, w, out, e) &&
-           (!add_eos || token_list_push(out, t->vocab.info.eos, e));
+    return encode_fragment(t, str_skip(text, done), after_special, w, out, e);
 }
 
 /* SPM reads U+2581, which is E2 96 81, as a blank: one byte of a piece. */
@@ -297,19 +367,70 @@ size_t tokenizer_least_tokens(const struct tokenizer *t, struct str text)
     return n / t->longest_piece;
 }
 
+static void work_finish(struct work *w)
+{
+    merge_finish(&w->merge);
+    buf_finish(&w->spaced);
+    special_matches_finish(&w->special);
+    special_matches_finish(&w->user_defined);
+}
+
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,
                       struct token_list *out, struct error *e)
 {
+    const struct token_info *info = &t->vocab.info;
+    struct token_span whole = {text.n, (flags & TOKEN_PARSE_SPECIAL) != 0};
     struct work w = {0};
     buf_init(&w.spaced, SIZE_MAX / 2);
     size_t n_before = out->n, n_dropped_before = out->n_dropped;
-    bool ok = encode_all(t, text, flags, &w, out, e);
+    bool ok = (!(flags & TOKEN_ADD_BOS) || !info->add_bos || token_list_push(out, info->bos, e)) &&
+              find_allowed(t, text, &whole, 1, &w.special, e) &&
+              find_user_defined(t, text, NULL, &w.user_defined, e) &&
+              encode_around(t, text, (flags & TOKEN_CONTINUE) == 0, &w, out, e) &&
+              (!(flags & TOKEN_ADD_EOS) || !info->add_eos || token_list_push(out, info->eos, e));
     if (!ok) {
         out->n = n_before;
         out->n_dropped = n_dropped_before;
     }
-    merge_finish(&w.merge);
-    buf_finish(&w.spaced);
-    special_matches_finish(&w.matches);
+    work_finish(&w);
+    return ok;
+}
+
+bool tokenizer_encode_spans(const struct tokenizer *t, struct str text,
+                            const struct token_spans *parts, struct token_list *out,
+                            struct error *e)
+{
+    struct work w = {0};
+    buf_init(&w.spaced, SIZE_MAX / 2);
+    size_t n_before = out->n, n_dropped_before = out->n_dropped, n_neutralised = 0;
+    bool ok = find_allowed(t, text, parts->spans, parts->n, &w.special, e) &&
+              find_user_defined(t, text, parts->marks, &w.user_defined, e) &&
+              count_neutralised(t, text, parts->marks, &w.special, &n_neutralised, e) &&
+              encode_around(t, text, true, &w, out, e);
+    if (ok) {
+        out->n_neutralised += n_neutralised;
+    } else {
+        out->n = n_before;
+        out->n_dropped = n_dropped_before;
+    }
+    work_finish(&w);
+    return ok;
+}
+
+bool tokenizer_find_user_defined(const struct tokenizer *t, struct str text, struct token_list *out,
+                                 struct error *e)
+{
+    struct special_matches found = {0};
+    bool ok = special_search(&t->user_defined, text, 0, text.n, &found, e);
+    for (size_t i = 0; ok && i < found.n; i++) {
+        uint32_t id = found.items[i].id;
+        struct str piece = t->vocab.pieces[id];
+        size_t n_space = 0;
+        while (n_space < piece.n && memchr(" \t\n\r", piece.p[n_space], 4) != NULL) {
+            n_space++;
+        }
+        ok = n_space == piece.n || has_id(out, id) || token_list_push(out, id, e);
+    }
+    special_matches_finish(&found);
     return ok;
 }

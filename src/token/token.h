@@ -47,7 +47,8 @@ struct token_list {
     uint32_t *ids;
     size_t n;
     size_t capacity;
-    size_t n_dropped; /* bytes of the encoded texts that no token stands for, see below */
+    size_t n_dropped;     /* bytes of the encoded texts that no token stands for, see below */
+    size_t n_neutralised; /* spellings of control tokens that tokenizer_encode_spans took as text */
 };
 void token_list_finish(struct token_list *list);
 bool token_list_push(struct token_list *list, uint32_t id, struct error *e);
@@ -74,6 +75,33 @@ enum token_flags {
  * added to out->n_dropped. On failure (ERROR_MEMORY) *out is as before. */
 bool tokenizer_encode(const struct tokenizer *t, struct str text, unsigned flags,
                       struct token_list *out, struct error *e);
+
+/* Bytes of a text that lie together, and whether a control token may be spelled there. */
+struct token_span {
+    size_t n_bytes;
+    bool may_be_special;
+};
+
+/* A text of which parts may spell control tokens. */
+struct token_spans {
+    const struct token_span *spans; /* (n) cover the text in order */
+    size_t n;
+    const struct token_list
+        *marks; /* user-defined tokens that count as control here; may be NULL */
+};
+
+/* As tokenizer_encode without flags, but control tokens that lie within one span that allows them
+ * come out as their ids. What stands between two special tokens is tokenised as one piece, whatever
+ * spans it crosses. Spellings of control tokens that are taken as text are added to
+ * out->n_neutralised. */
+bool tokenizer_encode_spans(const struct tokenizer *t, struct str text,
+                            const struct token_spans *parts, struct token_list *out,
+                            struct error *e);
+
+/* Appends the user-defined tokens that text spells and that more than white space stands for, each
+ * once. ERROR_MEMORY. */
+bool tokenizer_find_user_defined(const struct tokenizer *t, struct str text, struct token_list *out,
+                                 struct error *e);
 
 /* A lower bound of the tokens that tokenizer_encode makes of text, whatever the flags: its bytes,
  * but for those that may be left out, by the bytes of the vocabulary's longest token. Reads a byte

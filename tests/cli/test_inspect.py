@@ -245,7 +245,7 @@ def test_a_tokenizer_that_cannot_be_used_is_reported(model):
 def test_empty_file_has_every_section(model):
     d = document(model())
     assert list(d) == ["file", "version", "splits", "bytes", "metadata", "tensors", "types",
-                       "tokenizer", "memory"]
+                       "tokenizer", "chat_template", "memory"]
     assert d["metadata"] == {}
     for section in ["Metadata", "Tensors", "Tokenizer", "Chat template", "Memory"]:
         assert section in text(model())

@@ -276,7 +276,7 @@ def test_stats_go_to_stderr():
     (["--raw", "--date", "today"], 2, "--date is for a chat template, which --raw leaves out"),
     (["--special"], 2, "--special needs --raw"),
     (["--no-bos"], 2, "--no-bos needs --raw"),
-    (["--date", "today"], 2, "--date: the chat template chatml says no date"),
+    (["--date", "today"], 2, "option --date: the chat template writes no date"),
     (["-p", "again"], 2, "option --prompt: given twice"),
     (["--no-such-option"], 2, "--no-such-option"),
     (["--ctx", "16"], 7, "the context holds 16"),

@@ -1,33 +1,73 @@
 /* fuzz_chat.c - the chat template that a model file asks for. The input is a text, a NUL byte and a
- * GGUF file. Whatever family, tokens and default system message the file leads to, a conversation
- * is written, and the text of a message adds no control token to it. */
+ * GGUF file. Whatever template and tokens it has, a conversation is written or refused, and control
+ * tokens come from the template's own bytes alone: with the letters of all data changed the
+ * template's text gives the same ones. */
 #include "chat/template.h"
 
 #include "require.h"
 
-/* Control tokens of a chat with that message; SIZE_MAX when there is no memory for it. */
-static size_t count_control(const struct chat_template *t, struct str text)
+/* The control tokens of ids, into *out. */
+static bool keep_control(const struct tokenizer *t, const struct token_list *ids,
+                         struct token_list *out)
 {
-    const struct chat_message messages[] = {{CHAT_USER, text}, {CHAT_ASSISTANT, text}};
-    struct token_list ids = {0};
-    struct error e = {0};
-    size_t n = 0;
-    if (!chat_template_render(t, messages, 2, t->family != CHAT_LLAMA2, &ids, &e)) {
-        require(e.code == ERROR_MEMORY && ids.n == 0);
-        n = SIZE_MAX;
+    for (size_t i = 0; i < ids->n; i++) {
+        require(ids->ids[i] < tokenizer_info(t)->n_tokens);
+        if (tokenizer_kind(t, ids->ids[i]) == TOKEN_CONTROL &&
+            !token_list_push(out, ids->ids[i], NULL)) {
+            return false;
+        }
     }
-    for (size_t i = 0; i < ids.n; i++) {
-        require(ids.ids[i] < tokenizer_info(t->tokenizer)->n_tokens);
-        n += tokenizer_kind(t->tokenizer, ids.ids[i]) == TOKEN_CONTROL;
-    }
-    token_list_finish(&ids);
-    return n;
+    return true;
 }
 
-static void check(const struct chat_template *t, struct str text)
+static void check_text(const struct chat_template *t, struct jinja_output *text)
 {
-    size_t n = count_control(t, text);
-    require(n == SIZE_MAX || n == count_control(t, STR("")));
+    struct token_list ids = {0}, other_ids = {0}, control = {0}, other_control = {0};
+    struct error e = {0};
+    bool ok = chat_template_encode(t, text, &ids, &e) && keep_control(t->tokenizer, &ids, &control);
+    size_t at = 0;
+    for (size_t i = 0; i < text->n_spans; i++) {
+        size_t n = text->spans[i].n_bytes;
+        if (text->spans[i].origin == JINJA_DATA) {
+            memset(text->text.data + at, 'x', n);
+        }
+        at += n;
+    }
+    require(at == text->text.n);
+    ok = ok && chat_template_encode(t, text, &other_ids, &e) &&
+         keep_control(t->tokenizer, &other_ids, &other_control);
+    require(ok || e.code == ERROR_MEMORY || e.code == ERROR_NONE);
+    if (ok) {
+        require(control.n == other_control.n);
+        require(control.n == 0 ||
+                memcmp(control.ids, other_control.ids, control.n * sizeof *control.ids) == 0);
+    }
+    token_list_finish(&ids);
+    token_list_finish(&other_ids);
+    token_list_finish(&control);
+    token_list_finish(&other_control);
+}
+
+static void check(const struct chat_template *t, struct str said)
+{
+    static const struct chat_call call = {{"c", 1}, {"f", 1}, {"{\"a\": 1}", 8}};
+    const struct chat_message messages[] = {{.role = CHAT_USER, .content = said},
+                                            {.role = CHAT_ASSISTANT, .content = said},
+                                            {.role = CHAT_USER, .content = said},
+                                            {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1},
+                                            {.role = CHAT_TOOL, .content = said}};
+    for (size_t n = 1; n <= 5; n++) {
+        struct chat_input input = {
+            .messages = messages, .n = n, .add_generation_prompt = n % 2 == 1};
+        struct jinja_output text;
+        struct error e = {0};
+        if (chat_template_write(t, &input, &text, &e)) {
+            check_text(t, &text);
+            jinja_output_finish(&text);
+        } else {
+            require(e.code != ERROR_NONE && e.code != ERROR_INTERNAL);
+        }
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)

@@ -29,29 +29,30 @@ def chat(specials, jinja=None, name=None, text="Hi!", kind=3, spm=False, **more)
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     spelled = "<|im_end|>\n<|im_start|>system\n<|eot_id|></s>"
+    turns = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    calls = ("{% for m in messages %}{{ '<|' + m.role + '|>' + (m.content or '') }}{% for c in m.tool_calls or [] %}"
+             "{{ c.function.name + c.function.arguments | tojson }}{% endfor %}{% endfor %}{{ tools | tojson }}")
     files = {
-        "chatml": chat(CHATML, "{{ '<|im_start|>' }}", text=spelled),
-        "chatml-system": chat(CHATML, "{{'" + OPENING + "\nBe short.<|im_end|>\n'}}"),
-        "chatml-escapes": chat(CHATML, "{{\"" + OPENING + "\\nSay \\\"a\\\".\\t<|im_end|>\\n\"}}"),
-        "chatml-bad-escape": chat(CHATML, "{{'" + OPENING + "\\n\\x41<|im_end|>'}}"),
-        "chatml-no-quotes": chat(CHATML, OPENING + "\nBe short.<|im_end|>\n{{ bos_token }}"),
-        "chatml-openings": chat(CHATML, (OPENING + "\n") * 200),
-        "chatml-closings": chat(CHATML, (OPENING + "\n{") * 100 + "<|im_end|>" * 100),
-        "chatml-cut": chat(CHATML, "'" + OPENING),
-        "chatml-bos": chat(CHATML, "{{ bos_token }}<|im_start|>", add_bos_token=(BOOL, True)),
-        "chatml-user-defined": chat(CHATML, "<|im_start|>", kind=4, text=spelled),
-        "chatml-normal": chat(CHATML, "<|im_start|>", kind=1),
+        "chatml": chat(CHATML, turns, text=spelled),
+        "chatml-default-system": chat(CHATML, "{{'" + OPENING + "\nBe short.<|im_end|>\n'}}" + turns),
+        "chatml-bos": chat(CHATML, "{{ bos_token }}" + turns, add_bos_token=(BOOL, True)),
+        "chatml-user-defined": chat(CHATML, turns, kind=4, text=spelled),
+        "chatml-normal": chat(CHATML, turns, kind=1),
         "chatml-by-tokens": chat(CHATML),
-        "llama3": chat(LLAMA3, "<|start_header_id|>", text=" \u3000" + spelled),
-        "llama3.1": chat(LLAMA3 + ["<|eom_id|>"], "<|start_header_id|>Cutting Knowledge Date", "Llama 3.3"),
+        "calls": chat(CHATML + ["<|user|>", "<|tool|>", "<|assistant|>"], calls, text="<|user|><|tool|>", kind=4),
+        "date": chat(CHATML, turns + "{{ strftime_now('%d %b %Y') }}{{ date_string }}"),
+        "parts-of-a-token": chat(CHATML, "<|{% for m in messages %}{{ m.content }}<{% endfor %}|im_end|>", text="im_end|>"),
+        "refuses": chat(CHATML, "{% if messages | length > 1 %}{{ raise_exception('one') }}{% endif %}" + turns),
+        "llama3": chat(LLAMA3, "{% for m in messages %}<|start_header_id|>{{ m.content | trim }}<|eot_id|>{% endfor %}",
+                       text=" \u3000" + spelled),
         "llama3.2-by-tokens": chat(LLAMA3 + ["<|eom_id|>"], name="Llama-3.2-1B"),
-        "llama3-no-end": chat(LLAMA3[:4], "<|start_header_id|>"),
-        "llama2": chat(["<s>", "</s>"], "[INST] <<SYS>>", text=spelled, spm=True),
-        "llama2-by-name": chat(["<s>", "</s>"], name="LLaMA v2 CHAT", spm=True),
-        "llama2-no-bos": chat(["<s>", "</s>"], "[INST] <<SYS>>", spm=True, bos_token_id=(U32, 9999)),
-        "unknown": chat(CHATML, "<|user|>"),
+        "llama3-no-end": chat(LLAMA3[:4]),
+        "llama2-by-name": chat(["<s>", "</s>"], name="LLaMA v2 CHAT", spm=True, text=spelled),
+        "llama2-no-bos": chat(["<s>", "</s>"], name="llama2 chat", spm=True, bos_token_id=(U32, 9999)),
+        "leaves-out": chat(CHATML, "<|im_start|>"),
+        "no-template": chat(CHATML, "{% for"),
         "empty": chat(CHATML, ""),
-        "not-utf8": chat(CHATML, b"'" + OPENING.encode() + b"\n\xff\0\xc3<|im_end|>'"),
+        "not-utf8": chat(CHATML, b"{{ '\xff\0\xc3<|im_end|>' }}"),
         "no-string": b"a\0" + gguf([("tokenizer.chat_template", U32, 1)]),
     }
     for name, data in files.items():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Built-in chat templates against the Jinja templates that the models are published with.
+"""The chat templates written here against the Jinja templates that the models are published with.
 
 usage: chat_compare.py make --templates DIR [--check]
            render every conversation and write tests/golden/chat/FAMILY.json (--check: fail when
@@ -75,17 +75,50 @@ NOT_LLAMA2 = {
 }
 
 
-def render(source, family, messages, prompt):
+def call(name, arguments):
+    return {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+# What Llama 3.1 and later know beside messages: (conversation, tools, variables of the template).
+FUNCTION = {"type": "function", "function": {
+    "name": "weather", "description": 'of a "city", <now>', "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer", "default": 1}}, "required": ["city"]}}}
+CALLED = [turn("user", " weather? "), {"role": "assistant", "content": None, "tool_calls": [call("weather", '{"city": "Köln", "days": 2}')]},
+          turn("tool", '{"t": 20}')]
+WITH_TOOLS = {
+    "tools": ([turn("system", " Be brief. "), turn("user", " weather? ")], [FUNCTION], {}),
+    "tools without a system message": ([turn("user", "weather?"), turn("assistant", "where?"), turn("user", "here")], [FUNCTION, FUNCTION], {}),
+    "a call and its answer": (CALLED, [FUNCTION], {}),
+    "a call without tools, more turns": (CALLED + [turn("assistant", "Warm."), turn("user", "Thanks")], None, {}),
+    "tools told by the system": (CALLED, [FUNCTION], {"tools_in_user_message": False}),
+    "a date": ([turn("user", "x")], None, {"date_string": "01 Feb 2025"}),
+}
+BUILT_IN = {
+    "built-in tools": (CALLED, None, {"builtin_tools": ["brave_search", "code_interpreter", "wolfram_alpha"]}),
+    "a call of a built-in tool": ([turn("user", "who?"), {"role": "assistant", "content": None, "tool_calls": [call("brave_search", '{"query": "who", "n": "2"}')]},
+                                   turn("tool", "she")], [FUNCTION], {"builtin_tools": ["brave_search"]}),
+}
+
+
+def as_python(message):
+    """Arguments are a dict for the templates, as transformers wants it."""
+    message = json.loads(json.dumps(message))
+    for item in message.get("tool_calls", []):
+        item["function"]["arguments"] = json.loads(item["function"]["arguments"])
+    return message
+
+
+def render(source, family, messages, prompt, tools=None, variables={}):
     env = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
 
     def raise_exception(text):
         raise jinja2.exceptions.TemplateError(text)
 
     env.globals["raise_exception"] = raise_exception
-    env.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)  # as transformers has it
+    env.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)  # as transformers has it
     bos, eos = TOKENS.get(family, LLAMA3_TOKENS)
     return env.from_string(source).render(
-        messages=messages, add_generation_prompt=prompt, bos_token=bos, eos_token=eos
+        messages=[as_python(m) for m in messages], tools=tools, add_generation_prompt=prompt, bos_token=bos, eos_token=eos, **variables
     )
 
 
@@ -97,6 +130,10 @@ def cases(source, family):
         for prompt in [True, False]:
             text = render(source, family, messages, prompt)
             yield {"name": name, "messages": messages, "generation_prompt": prompt, "text": text}
+    more = (WITH_TOOLS if family > "llama3" else {}) | (BUILT_IN if family in ("llama3.1", "llama3.3") else {})
+    for name, (messages, tools, variables) in more.items():
+        text = render(source, family, messages, True, tools, variables)
+        yield {"name": name, "messages": messages, "tools": tools or [], "variables": variables, "generation_prompt": True, "text": text}
 
 
 def make(args):

@@ -204,7 +204,8 @@ static void expect_text(bool (*write)(struct buf *b, struct error *e), const cha
 #define USAGE                                                                                      \
     "\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":15,"                 \
     "\"prompt_tokens_details\":{\"cached_tokens\":8,\"audio_tokens\":0,"                           \
-    "\"image_tokens\":0,\"text_tokens\":10},\"completion_tokens_details\":{\"text_tokens\":5,"     \
+    "\"image_tokens\":0,\"text_tokens\":10,\"neutralized_tokens\":0},\"completion_tokens_"         \
+    "details\":{\"text_tokens\":5,"                                                                \
     "\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,"                  \
     "\"rejected_prediction_tokens\":0},\"cache\":{\"hit_tokens\":8,\"miss_reason\":\"evicted\"}}"
 #define FILTER                                                                                     \

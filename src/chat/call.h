@@ -1,0 +1,13 @@
+/* call.h - a call of a tool, as an assistant made it. */
+#ifndef CHAT_CALL_H
+#define CHAT_CALL_H
+
+#include "base/str.h"
+
+struct chat_call {
+    struct str id;
+    struct str name;      /* of the function */
+    struct str arguments; /* JSON text of an object, spelled as it came */
+};
+
+#endif

@@ -1,0 +1,266 @@
+/* template_values.c - what a template sees of a conversation, and the text that it makes of it. */
+#include "base/clock.h"
+#include "chat/template_internal.h"
+
+#include <time.h>
+
+/* The day that the clock of templates stands at unless they are told of another: the one that
+ * Llama 3.1's published template falls back to. The same conversation gives the same tokens every
+ * day. */
+static const struct tm fixed_day = {
+    .tm_mday = 26, .tm_mon = 6, .tm_year = 124, .tm_wday = 5, .tm_yday = 207};
+
+/* The values of one rendering. The first failure makes the rest do nothing. */
+struct maker {
+    const struct chat_template *t;
+    struct jinja_arena arena;
+    struct error *e;
+    bool ok;
+};
+
+static struct jinja_value text_of(struct maker *m, struct str text, enum jinja_origin origin)
+{
+    struct jinja_value v = jinja_none();
+    m->ok = m->ok && jinja_string_of(&m->arena, text, origin, &v, m->e);
+    return v;
+}
+
+static struct jinja_value new_dict(struct maker *m)
+{
+    struct jinja_value v = jinja_none();
+    m->ok = m->ok && jinja_dict_create(&m->arena, &v, m->e);
+    return v;
+}
+
+static struct jinja_value new_list(struct maker *m)
+{
+    struct jinja_value v = jinja_none();
+    m->ok = m->ok && jinja_list_create(&m->arena, &v, m->e);
+    return v;
+}
+
+static void put(struct maker *m, struct jinja_value dict, const char *key, struct jinja_value value)
+{
+    m->ok = m->ok && jinja_dict_put(&m->arena, dict, str_from(key), JINJA_TEMPLATE, value, m->e);
+}
+
+static void push(struct maker *m, struct jinja_value list, struct jinja_value item)
+{
+    m->ok = m->ok && jinja_list_push(&m->arena, list, item, m->e);
+}
+
+static struct jinja_value from_json(struct maker *m, const json_t *json)
+{
+    struct jinja_value v = jinja_none();
+    m->ok = m->ok && jinja_from_json(&m->arena, json, JINJA_DATA, &v, m->e);
+    return v;
+}
+
+/* --- messages */
+
+/* The arguments of a call: an object that tojson writes as it came. */
+static struct jinja_value arguments_of(struct maker *m, const struct chat_call *call)
+{
+    json_error_t why;
+    struct jinja_value v = jinja_none();
+    json_t *json = m->ok ? json_loadb(call->arguments.n > 0 ? call->arguments.p : "",
+                                      call->arguments.n, JSON_ALLOW_NUL, &why)
+                         : NULL;
+    if (m->ok && !json_is_object(json)) {
+        m->ok =
+            error_set(m->e, ERROR_USAGE, "the arguments of the call of '%.*s' are no JSON object",
+                      STR_ARG(str_shown(call->name)));
+    }
+    v = from_json(m, json);
+    m->ok = m->ok && jinja_dict_spell(&m->arena, v, call->arguments, m->e);
+    json_decref(json);
+    return v;
+}
+
+static struct jinja_value calls_of(struct maker *m, const struct chat_message *message)
+{
+    struct jinja_value list = new_list(m);
+    for (size_t i = 0; i < message->n_calls; i++) {
+        const struct chat_call *call = &message->calls[i];
+        struct jinja_value function = new_dict(m), item = new_dict(m);
+        put(m, function, "name", text_of(m, call->name, JINJA_DATA));
+        put(m, function, "arguments", arguments_of(m, call));
+        put(m, item, "id", text_of(m, call->id, JINJA_DATA));
+        put(m, item, "type", text_of(m, STR("function"), JINJA_DATA));
+        put(m, item, "function", function);
+        push(m, list, item);
+    }
+    return list;
+}
+
+/* What an assistant said and called as one text, for templates that have no place for calls. */
+static struct jinja_value said_and_called(struct maker *m, const struct chat_message *message)
+{
+    struct buf text;
+    buf_init(&text, JINJA_DEFAULT_OUTPUT_BYTES);
+    m->ok = m->ok && buf_append(&text, message->content, m->e) &&
+            tool_calls_write(m->t->tool_format, message->calls, message->n_calls, &text, m->e);
+    struct jinja_value v = text_of(m, buf_str(&text), JINJA_DATA);
+    buf_finish(&text);
+    return v;
+}
+
+static bool template_writes_calls(const struct chat_support *s, const struct chat_message *message)
+{
+    return s->calls && (message->n_calls == 1 || s->several_calls) &&
+           (message->content.n == 0 || s->text_and_calls);
+}
+
+static struct jinja_value message_of(struct maker *m, const struct chat_message *message)
+{
+    struct jinja_value v = new_dict(m);
+    /* one of ours, which may be part of a control token: '<|' + role + '|>' */
+    put(m, v, "role", text_of(m, str_from(chat_role_name(message->role)), JINJA_TEMPLATE));
+    if (message->n_calls > 0 && !template_writes_calls(&m->t->support, message)) {
+        put(m, v, "content", said_and_called(m, message));
+        return v;
+    }
+    put(m, v, "content",
+        message->content.p != NULL ? text_of(m, message->content, JINJA_DATA) : jinja_none());
+    if (message->n_calls > 0) {
+        put(m, v, "tool_calls", calls_of(m, message));
+    }
+    if (message->call_id.n > 0) {
+        put(m, v, "tool_call_id", text_of(m, message->call_id, JINJA_DATA));
+    }
+    return v;
+}
+
+/* A system message that tells of the tools, for templates that have no place for them. system: the
+ * conversation's own, or NULL. */
+static struct jinja_value system_with_tools(struct maker *m, const struct chat_input *input,
+                                            const struct chat_message *system)
+{
+    struct buf text;
+    buf_init(&text, JINJA_DEFAULT_OUTPUT_BYTES);
+    m->ok = m->ok &&
+            (system == NULL || system->content.n == 0 ||
+             (buf_append(&text, system->content, m->e) && buf_append(&text, STR("\n\n"), m->e))) &&
+            tool_prompt_write(m->t->tool_format, input->tools, &text, m->e);
+    struct jinja_value v =
+        message_of(m, &(struct chat_message){.role = CHAT_SYSTEM,
+                                             .content = m->ok ? buf_str(&text) : STR("")});
+    buf_finish(&text);
+    return v;
+}
+
+static struct jinja_value messages_of(struct maker *m, const struct chat_input *input)
+{
+    struct jinja_value list = new_list(m);
+    size_t first = 0;
+    if (input->tools != NULL && !m->t->support.tools) {
+        first = input->messages[0].role == CHAT_SYSTEM;
+        push(m, list, system_with_tools(m, input, first > 0 ? &input->messages[0] : NULL));
+    }
+    for (size_t i = first; i < input->n && m->ok; i++) {
+        push(m, list, message_of(m, &input->messages[i]));
+        if (!m->ok && m->e->code == ERROR_FORMAT) {
+            m->e->code = ERROR_USAGE; /* no file is to blame */
+            error_prefix(m->e, "message %zu", i + 1);
+        }
+    }
+    return list;
+}
+
+/* --- all of it */
+
+static void put_token(struct maker *m, struct jinja_value dict, const char *name, uint32_t id)
+{
+    if (id != TOKEN_NONE) {
+        put(m, dict, name, text_of(m, tokenizer_text(m->t->tokenizer, id), JINJA_TEMPLATE));
+    }
+}
+
+static void put_variables(struct maker *m, struct jinja_value all, const json_t *variables)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)variables, key, value)
+    {
+        put(m, all, key, from_json(m, value));
+    }
+}
+
+/* As transformers calls a template: tools and documents are none where there are none. */
+static struct jinja_value variables_of(struct maker *m, const struct chat_input *input,
+                                       const struct tm *now)
+{
+    struct jinja_value all = new_dict(m);
+    const struct token_info *info = tokenizer_info(m->t->tokenizer);
+    const char *date = m->t->date;
+    char today[32];
+    if (date != NULL && strcmp(date, "today") == 0) {
+        strftime(today, sizeof today, "%d %b %Y", now);
+        date = today;
+    }
+    if (date != NULL) {
+        put(m, all, "date_string", text_of(m, str_from(date), JINJA_DATA));
+    }
+    put(m, all, "documents", jinja_none());
+    put_variables(m, all, input->variables);
+    put(m, all, "messages", messages_of(m, input));
+    put(m, all, "tools",
+        input->tools != NULL && m->t->support.tools ? from_json(m, input->tools) : jinja_none());
+    put(m, all, "add_generation_prompt", jinja_bool(input->add_generation_prompt, JINJA_TEMPLATE));
+    put_token(m, all, "bos_token", info->bos);
+    put_token(m, all, "eos_token", info->eos);
+    put_token(m, all, "unk_token", info->unknown);
+    put_token(m, all, "pad_token", info->pad);
+    return all;
+}
+
+/* A template that leaves a message out does not refuse it: that is done here. */
+static bool check_written(const struct chat_template *t, const struct chat_input *input,
+                          struct error *e)
+{
+    for (size_t i = 0; i < input->n; i++) {
+        enum chat_role role = input->messages[i].role;
+        if ((role == CHAT_SYSTEM && !t->support.system) ||
+            (role == CHAT_TOOL && !t->support.tool_answers)) {
+            return error_set(e, ERROR_USAGE,
+                             "message %zu is from %s, which the model's chat template leaves out",
+                             i + 1, chat_role_name(role));
+        }
+    }
+    return true;
+}
+
+static struct tm clock_of(const struct chat_template *t)
+{
+    if (t->date == NULL || strcmp(t->date, "today") != 0) {
+        return fixed_day;
+    }
+    struct tm now = fixed_day;
+    time_t seconds = time(NULL);
+    localtime_r(&seconds, &now);
+    return now;
+}
+
+bool chat_template_write(const struct chat_template *t, const struct chat_input *input,
+                         struct jinja_output *out, struct error *e)
+{
+    struct error ignored = {0};
+    struct maker m = {.t = t, .e = e != NULL ? e : &ignored, .ok = true};
+    struct tm now = clock_of(t);
+    struct jinja_output made;
+    if (input->n == 0) {
+        return error_set(e, ERROR_USAGE, "the conversation has 0 messages, at least 1 is needed");
+    }
+    jinja_arena_init(&m.arena, JINJA_DEFAULT_MEMORY_BYTES);
+    struct jinja_value all = variables_of(&m, input, &now);
+    bool ok = m.ok && jinja_render(t->jinja, all, &now, NULL, &made, m.e);
+    jinja_arena_finish(&m.arena);
+    if (ok && !check_written(t, input, m.e)) {
+        jinja_output_finish(&made);
+        ok = false;
+    }
+    if (ok) {
+        *out = made;
+    }
+    return ok;
+}
