@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 enum {
-    PYTHON_MAX_DEPTH = 64,
-    PYTHON_MAX_TOKEN = 64,          /* bytes of a number or a word */
+    PYTHON_MAX_DEPTH = 63,          /* with the arguments: what JSON has */
+    PYTHON_MAX_TOKEN = 400,         /* bytes of a number or a word */
     PYTHON_MAX_UNSETTLED = 32 << 10 /* bytes that wait for the end of a parenthesis */
 };
 

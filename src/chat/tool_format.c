@@ -51,10 +51,11 @@ enum tool_format tool_format_detect(struct str template_text)
     return TOOL_FORMAT_LLAMA3_JSON;
 }
 
-/* What the prompts have in common: the functions, one a line. */
+/* What the prompts have in common: the functions, one a line, and an empty one (Jinja takes the
+ * newline after a block). */
 #define FUNCTIONS                                                                                  \
     "You can call these functions:\n\n"                                                            \
-    "{% for tool in tools %}{{ tool.function | tojson }}{{ '\\n' }}{% endfor %}\n"
+    "{% for tool in tools %}{{ tool.function | tojson }}{{ '\\n' }}{% endfor %}\n\n"
 
 #define TEXT(literal)                                                                              \
     {                                                                                              \

@@ -1,0 +1,208 @@
+/* fuzz_tool_parser.c - a byte that chooses the format, one that says how the text is cut, the text of
+ * an answer. However it is cut, the same comes out; content is the text less what calls take, all of
+ * it without a call; arguments that are whole are a JSON object, and the call is read back from each
+ * form that it is written in. */
+#include "chat/tool_parser.h"
+
+#include "base/rng.h"
+#include "require.h"
+
+static const char tools_text[] =
+    "[{\"function\": {\"name\": \"f\"}}, {\"function\": {\"name\": \"g.h\"}},"
+    "{\"function\": {\"name\": \"get_weather\"}},"
+    "{\"function\": {\"name\": \"brave_search\"}},"
+    "{\"function\": {\"name\": \"code_interpreter\"}}]";
+
+enum { MAX_BYTES = 1 << 24, MAX_READ_BACK = 300 };
+
+/* What came out: content alone, and all of it with the calls' begins and ends marked. */
+struct result {
+    struct buf content, all;
+    size_t n_calls;
+};
+
+struct reader {
+    enum tool_format format;
+    const struct tool_set *set;
+    bool is_utf8, reads_back;
+};
+
+static void read_text(const struct reader *r, struct str text, uint64_t seed, struct result *out);
+
+static void finish(struct result *r)
+{
+    buf_finish(&r->content);
+    buf_finish(&r->all);
+}
+
+/* A number that no double holds is JSON all the same. */
+static json_t *load_arguments(struct str text)
+{
+    json_error_t why;
+    json_t *json = json_loadb(text.p, text.n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
+    require(json_is_object(json) || json_error_code(&why) == json_error_numeric_overflow);
+    return json;
+}
+
+static void check_one(const struct reader *r, struct str text, const struct chat_call *call,
+                      const json_t *expected)
+{
+    struct result found;
+    read_text(r, text, 0, &found);
+    struct str all = buf_str(&found.all);
+    require(found.n_calls == 1 && found.content.n == 0);
+    require(str_starts_with(all, call->name) && all.n > call->name.n + 2);
+    json_t *json = load_arguments((struct str){all.p + call->name.n + 1, all.n - call->name.n - 3});
+    require(json_equal(json, expected));
+    json_decref(json);
+    finish(&found);
+}
+
+static void check_call(const struct reader *r, struct str name, struct str arguments)
+{
+    struct chat_call call = {.name = name, .arguments = arguments};
+    json_t *json = r->is_utf8 ? load_arguments(arguments) : NULL;
+    for (size_t i = TOOL_FORMAT_LLAMA3_JSON;
+         json != NULL && r->reads_back && arguments.n < MAX_READ_BACK && i < TOOL_FORMAT_COUNT;
+         i++) {
+        struct reader again = {.format = (enum tool_format)i, .set = r->set, .is_utf8 = true};
+        struct buf text;
+        buf_init(&text, MAX_BYTES);
+        require(tool_calls_write(again.format, &call, 1, &text, NULL));
+        check_one(&again, buf_str(&text), &call, json);
+        buf_finish(&text);
+    }
+    json_decref(json);
+}
+
+/* The call that is open: its name, and where its arguments begin in `all`. */
+struct open_call {
+    bool is_open;
+    struct str name;
+    size_t begin;
+};
+
+static void take_span(const struct reader *r, const struct tool_span *span, struct str text,
+                      struct open_call *open, struct result *out)
+{
+    require(open->is_open == (span->kind >= TOOL_CALL_ARGUMENTS));
+    require(span->kind == TOOL_CONTENT || span->call == out->n_calls);
+    buf_append(&out->all, text, NULL);
+    if (span->kind == TOOL_CONTENT) {
+        buf_append(&out->content, text, NULL);
+    } else if (span->kind == TOOL_CALL_NAME) {
+        const struct tool *tool = tool_set_find(r->set, text);
+        require(tool != NULL);
+        *open = (struct open_call){true, tool->name, out->all.n + 1};
+        buf_append_byte(&out->all, ' ', NULL);
+    } else if (span->kind == TOOL_CALL_END) {
+        struct str arguments = str_skip(buf_str(&out->all), open->begin);
+        if (span->end == TOOL_COMPLETE) {
+            check_call(r, open->name, arguments);
+        }
+        require(buf_printf(&out->all, NULL, "%d\n", (int)span->end));
+        open->is_open = false;
+        out->n_calls++;
+    }
+}
+
+static void take(const struct reader *r, struct tool_output *from, struct open_call *open,
+                 struct result *out)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < from->n_spans; i++) {
+        take_span(r, &from->spans[i], (struct str){from->text.data + at, from->spans[i].n_bytes},
+                  open, out);
+        at += from->spans[i].n_bytes;
+    }
+    require(at == from->text.n);
+    tool_output_clear(from);
+}
+
+/* seed 0: the whole at once; 1: byte by byte; else pieces of up to 16 bytes. */
+static void read_text(const struct reader *r, struct str text, uint64_t seed, struct result *out)
+{
+    struct rng rng;
+    struct tool_output told;
+    struct open_call open = {0};
+    struct tool_parser *p = tool_parser_create(r->format, r->set, NULL);
+    rng_init(&rng, seed);
+    tool_output_init(&told);
+    *out = (struct result){0};
+    buf_init(&out->content, MAX_BYTES);
+    buf_init(&out->all, MAX_BYTES);
+    while (text.n > 0) {
+        size_t n = seed == 0 ? text.n : seed == 1 ? 1 : 1 + rng_next(&rng) % 16;
+        n = n < text.n ? n : text.n;
+        require(tool_parser_push(p, (struct str){text.p, n}, &told, NULL));
+        require(tool_parser_held(p) <= 2 * TOOL_PARSER_MAX_HELD);
+        text = str_skip(text, n);
+        take(r, &told, &open, out);
+        require(tool_parser_calls(p) == out->n_calls);
+    }
+    require(tool_parser_flush(p, &told, NULL));
+    take(r, &told, &open, out);
+    require(!open.is_open && tool_parser_held(p) == 0);
+    tool_output_finish(&told);
+    tool_parser_destroy(p);
+}
+
+static bool is_utf8(struct str s)
+{
+    uint32_t c;
+    for (size_t n; s.n > 0; s = str_skip(s, n)) {
+        n = str_decode_utf8(s, &c);
+        if (n == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All bytes of part are in text, in their order. */
+static bool is_left_over(struct str part, struct str text)
+{
+    for (; part.n > 0 && text.n > 0; text = str_skip(text, 1)) {
+        part = part.p[0] == text.p[0] ? str_skip(part, 1) : part;
+    }
+    return part.n == 0;
+}
+
+static void check_text(struct reader *r, struct str text, uint64_t seed)
+{
+    struct result whole, bytes, pieces;
+    r->reads_back = true;
+    read_text(r, text, 0, &whole);
+    r->reads_back = false;
+    read_text(r, text, 1, &bytes);
+    read_text(r, text, 2 + seed, &pieces);
+    require(str_eq(buf_str(&whole.all), buf_str(&bytes.all)));
+    require(str_eq(buf_str(&whole.all), buf_str(&pieces.all)));
+    require(is_left_over(buf_str(&whole.content), text));
+    require(whole.n_calls > 0 || str_eq(buf_str(&whole.content), text));
+    finish(&whole);
+    finish(&bytes);
+    finish(&pieces);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
+{
+    if (n_bytes < 2) {
+        return 0;
+    }
+    struct str text = {(const char *)data + 2, n_bytes - 2};
+    json_t *tools = json_loads(tools_text, 0, NULL);
+    struct tool_set set;
+    require(tools != NULL);
+    if (data[0] & 0x80) { /* nobody runs code */
+        json_array_remove(tools, json_array_size(tools) - 1);
+    }
+    require(tool_set_init(&set, tools, NULL));
+    struct reader r = {.format = (enum tool_format)((data[0] & 0x7f) % TOOL_FORMAT_COUNT),
+                       .set = &set,
+                       .is_utf8 = is_utf8(text)};
+    check_text(&r, text, data[1]);
+    tool_set_finish(&set);
+    json_decref(tools);
+    return 0;
+}
