@@ -76,8 +76,9 @@ $(B)/tests/check: $(wildcard tests/check/*.[ch]) $(B)/libpuna.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(B)/libpuna.a $(PKG_LIBS) -lm
 
-# Renders templates that come as JSON lines, for the comparisons with Python's jinja2.
-$(B)/tests/jinja_render: tests/oracle/jinja_render.c $(B)/libpuna.a
+# What the comparisons of tests/oracle talk to, in lines of JSON.
+ORACLES := $(patsubst tests/oracle/%.c,$(B)/tests/%,$(wildcard tests/oracle/*.c))
+$(ORACLES): $(B)/tests/%: tests/oracle/%.c $(B)/libpuna.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(B)/libpuna.a $(PKG_LIBS) -lm
 
@@ -220,7 +221,7 @@ oracle: ## the comparisons that take long or need torch
 	tools/fetch-default-model
 	build/venv/bin/python tests/run --oracle
 
-tests: $(UNIT) $(TINY) $(B)/tests/check $(FUZZ) $(B)/tests/jinja_render $(B)/gen_gguf build/release/tests/libfaults.so ## build every test program
+tests: $(UNIT) $(TINY) $(B)/tests/check $(FUZZ) $(ORACLES) $(B)/gen_gguf build/release/tests/libfaults.so ## build every test program
 
 asan: ## the program and all tests with address and undefined-behaviour sanitizers
 	$(MAKE) MODE=asan all tests
@@ -279,4 +280,4 @@ uninstall: ## remove what install put into $(PREFIX); models and history stay
 clean: ## remove what was built, but not what setup installed
 	$(if $(wildcard build),find build -mindepth 1 -maxdepth 1 ! -name venv ! -name 'sysroot-*' -exec rm -rf {} +)
 
--include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(UNIT:=.d) $(B)/tests/jinja_render.d
+-include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(UNIT:=.d) $(ORACLES:=.d)
