@@ -1,5 +1,5 @@
-/* json_scan.h - follows the text of a JSON object or array byte by byte: is it one so far, and where
- * in it are we. Nothing is kept but the kinds of the open levels, so it works on text of any length.
+/* json_scan.h - follows the text of a JSON object or array byte by byte: is it one so far, and
+ * where in it are we. Nothing is kept but the kinds of the open levels: text may have any length.
  * Stricter than RFC 8259 in what jansson refuses, too: half a surrogate pair, NUL in a key.
  * That bytes are UTF-8 is the caller's to know. Owner/threads: plain data. */
 #ifndef CHAT_JSON_SCAN_H

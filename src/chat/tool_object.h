@@ -11,8 +11,8 @@
 
 enum tool_object_result {
     TOOL_OBJECT_MORE,
-    TOOL_OBJECT_SURE, /* a call of object.tool; the byte is taken, what there is of the arguments is in
-                          `arguments` */
+    /* a call of object.tool; the byte is taken, and `arguments` has what there is of them */
+    TOOL_OBJECT_SURE,
     TOOL_OBJECT_OTHER, /* JSON so far, the byte too, and no call whatever follows */
     TOOL_OBJECT_BROKEN /* the byte is not JSON here */
 };

@@ -158,7 +158,8 @@ static bool write_escaped(struct str text, struct buf *out, struct error *e)
 {
     char escaped[6];
     for (size_t i = 0; i < text.n; i++) {
-        if (!buf_append(out, (struct str){escaped, json_escape_byte(text.p[i], escaped)}, e)) {
+        size_t n = json_escape_byte(text.p[i], escaped);
+        if (!buf_append(out, (struct str){escaped, n}, e)) {
             return false;
         }
     }

@@ -1,7 +1,7 @@
-/* fuzz_tool_parser.c - a byte that chooses the format, one that says how the text is cut, the text of
- * an answer. However it is cut, the same comes out; content is the text less what calls take, all of
- * it without a call; arguments that are whole are a JSON object, and the call is read back from each
- * form that it is written in. */
+/* fuzz_tool_parser.c - a byte that chooses the format, one that says how the text is cut, the text
+ * of an answer. However it is cut, the same comes out; content is the text less what calls take,
+ * all of it without a call; arguments that are whole are a JSON object, and the call is read back
+ * from each form that it is written in. */
 #include "chat/tool_parser.h"
 
 #include "base/rng.h"
@@ -13,7 +13,7 @@ static const char tools_text[] =
     "{\"function\": {\"name\": \"brave_search\"}},"
     "{\"function\": {\"name\": \"code_interpreter\"}}]";
 
-enum { MAX_BYTES = 1 << 24, MAX_READ_BACK = 300 };
+enum { MAX_BYTES = 1 << 24, MAX_READ_BACK = 300, MOST_READ_BACK = 4 };
 
 /* What came out: content alone, and all of it with the calls' begins and ends marked. */
 struct result {
@@ -58,12 +58,12 @@ static void check_one(const struct reader *r, struct str text, const struct chat
     finish(&found);
 }
 
-static void check_call(const struct reader *r, struct str name, struct str arguments)
+static void check_call(const struct reader *r, struct str name, struct str arguments, size_t index)
 {
+    bool reads_back = r->reads_back && index < MOST_READ_BACK && arguments.n < MAX_READ_BACK;
     struct chat_call call = {.name = name, .arguments = arguments};
     json_t *json = r->is_utf8 ? load_arguments(arguments) : NULL;
-    for (size_t i = TOOL_FORMAT_LLAMA3_JSON;
-         json != NULL && r->reads_back && arguments.n < MAX_READ_BACK && i < TOOL_FORMAT_COUNT;
+    for (size_t i = TOOL_FORMAT_LLAMA3_JSON; json != NULL && reads_back && i < TOOL_FORMAT_COUNT;
          i++) {
         struct reader again = {.format = (enum tool_format)i, .set = r->set, .is_utf8 = true};
         struct buf text;
@@ -98,7 +98,7 @@ static void take_span(const struct reader *r, const struct tool_span *span, stru
     } else if (span->kind == TOOL_CALL_END) {
         struct str arguments = str_skip(buf_str(&out->all), open->begin);
         if (span->end == TOOL_COMPLETE) {
-            check_call(r, open->name, arguments);
+            check_call(r, open->name, arguments, out->n_calls);
         }
         require(buf_printf(&out->all, NULL, "%d\n", (int)span->end));
         open->is_open = false;

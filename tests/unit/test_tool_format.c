@@ -1,5 +1,5 @@
-/* test_tool_format.c - which format a template teaches, the prompts, and calls as a model would have
- * written them: what is written is read back by the parser. */
+/* test_tool_format.c - which format a template teaches, the prompts, and calls as a model would
+ * have written them: what is written is read back by the parser. */
 #include "base/mem.h"
 #include "chat/tool_format.h"
 #include "chat/tool_parser.h"
