@@ -23,6 +23,7 @@ enum state {
     P_ESCAPE,
     P_DIGITS,       /* of an escape */
     P_AFTER_STRING, /* another string may follow, which then belongs to it */
+    P_PREFIX,       /* after its r or u */
     P_END
 };
 
@@ -493,8 +494,15 @@ static void push_after_value(struct push *u, char c)
 
 static void push_after_string(struct push *u, char c)
 {
+    struct python_call *p = u->p;
+    char letter = (char)(c | 0x20);
     if (c == '\'' || c == '"') {
-        open_string(u, c, false);
+        open_string(u, c, p->state == P_PREFIX && p->is_raw);
+    } else if (p->state == P_PREFIX) {
+        refuse(u);
+    } else if (letter == 'r' || letter == 'u') {
+        p->is_raw = letter == 'r';
+        p->state = P_PREFIX;
     } else {
         put(u, STR("\""));
         push_after_value(u, c);
@@ -506,6 +514,10 @@ static void push_token(struct push *u, char c)
 {
     struct python_call *p = u->p;
     char first = (char)(p->token[0] | 0x20);
+    bool is_sign = p->n_token == 1 && (p->token[0] == '-' || p->token[0] == '+');
+    if (is_sign && json_is_space(c)) {
+        return;
+    }
     if ((c == '\'' || c == '"') && p->n_token == 1 && (first == 'r' || first == 'u')) {
         put(u, p->is_key ? STR("") : STR("\""));
         open_string(u, c, first == 'r');
@@ -626,6 +638,7 @@ static void push_any(struct push *u, char c)
         push_digits(u, c);
         break;
     case P_AFTER_STRING:
+    case P_PREFIX:
         push_after_string(u, c);
         break;
     default:
