@@ -152,10 +152,27 @@ void chat_template_finish(struct chat_template *t)
 
 /* --- text to ids */
 
+/* White space, then BOS: Llama Guard 3's template begins so, and the model was trained with that. */
+static bool begins_behind_space(const struct tokenizer *t, const uint32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct str piece = tokenizer_piece(t, ids[i], false);
+        size_t k = 0;
+        while (k < piece.n && (piece.p[k] == ' ' || piece.p[k] == '\n')) {
+            k++;
+        }
+        if (k < piece.n || piece.n == 0) {
+            return ids[i] == tokenizer_info(t)->bos;
+        }
+    }
+    return false;
+}
+
 /* Exactly one in front, where there is to be one. */
-static bool set_bos(const struct token_info *info, struct token_list *out, size_t start,
+static bool set_bos(const struct tokenizer *t, struct token_list *out, size_t start,
                     struct error *e)
 {
+    const struct token_info *info = tokenizer_info(t);
     size_t n = 0;
     while (info->bos != TOKEN_NONE && start + n < out->n && out->ids[start + n] == info->bos) {
         n++;
@@ -165,7 +182,7 @@ static bool set_bos(const struct token_info *info, struct token_list *out, size_
         memmove(out->ids + start + 1, out->ids + start + n,
                 (out->n - start - 1) * sizeof *out->ids);
     }
-    if (n > 0 || !info->add_bos) {
+    if (n > 0 || !info->add_bos || begins_behind_space(t, out->ids + start, out->n - start)) {
         return true;
     }
     if (!token_list_push(out, info->bos, e)) {
@@ -191,7 +208,7 @@ bool chat_template_encode(const struct chat_template *t, const struct jinja_outp
     }
     struct token_spans parts = {.spans = spans, .n = text->n_spans, .marks = &t->marks};
     bool ok = tokenizer_encode_spans(t->tokenizer, buf_str(&text->text), &parts, out, e) &&
-              set_bos(tokenizer_info(t->tokenizer), out, before.n, e);
+              set_bos(t->tokenizer, out, before.n, e);
     mem_free(spans);
     if (!ok) {
         out->n = before.n;

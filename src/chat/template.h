@@ -38,12 +38,22 @@ struct chat_message {
 /* What a template was seen to do with conversations made to find that out. */
 struct chat_support {
     bool system;         /* writes what a system message says */
+    bool later_system;   /* ... also of one that is not the first message */
     bool tools;          /* ... which tools there are */
     bool calls;          /* ... an assistant's call of one */
     bool several_calls;  /* ... more than one of them in a message */
     bool text_and_calls; /* ... and what is said beside them */
     bool tool_answers;   /* ... what a tool answered */
     bool date;           /* ... the date that it is told */
+    bool clock;          /* ... the day, which it asks the clock for */
+};
+
+/* How a template must be called where what transformers passes gives nothing or an error. */
+struct chat_shape {
+    bool content_parts;  /* contents are lists of {"type": "text", "text": ...} */
+    bool tools_list;     /* tools are an empty list, not none, where there are none */
+    bool content_empty;  /* an assistant that calls tools and says nothing has "", not none */
+    bool arguments_text; /* arguments of calls are JSON text, not a mapping */
 };
 
 /* The template that a user asks for. Zeroed: the model's own. */
@@ -66,6 +76,7 @@ struct chat_template {
     const struct tokenizer *tokenizer;
     struct token_list marks; /* user-defined tokens that it writes: data cannot */
     struct chat_support support;
+    struct chat_shape shape;
     enum tool_format tool_format; /* of calls; set it after init to have another */
     const char *date;             /* variable date_string: a text, "today" or, as at first, NULL */
 };

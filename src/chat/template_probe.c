@@ -3,6 +3,7 @@
 #include "chat/template_internal.h"
 
 #define ASKED    "kqzasked"
+#define AGAIN    "kqzagain"
 #define RULED    "kqzruled"
 #define SAID     "kqzsaid"
 #define CALLED   "kqzcalled"
@@ -12,17 +13,22 @@
 #define OFFERED  "kqzoffered"
 #define DATE     "kqzdate"
 
+#define ARGUMENTS "{\"a\": \"" GIVEN "\"}"
+
 #define TEXT(s)                                                                                    \
     {                                                                                              \
         s, sizeof s - 1                                                                            \
     }
 
 static const struct chat_call calls[] = {
-    {TEXT("callid001"), TEXT(CALLED), TEXT("{\"a\": \"" GIVEN "\"}")},
+    {TEXT("callid001"), TEXT(CALLED), TEXT(ARGUMENTS)},
     {TEXT("callid002"), TEXT(ALSO), TEXT("{}")},
 };
 static const struct chat_message ruled = {.role = CHAT_SYSTEM, .content = TEXT(RULED)};
+static const struct chat_message ruled_again = {.role = CHAT_SYSTEM, .content = TEXT(ALSO)};
 static const struct chat_message asked = {.role = CHAT_USER, .content = TEXT(ASKED)};
+static const struct chat_message asked_again = {.role = CHAT_USER, .content = TEXT(AGAIN)};
+static const struct chat_message said = {.role = CHAT_ASSISTANT, .content = TEXT(SAID)};
 static const struct chat_message called = {.role = CHAT_ASSISTANT, .calls = calls, .n_calls = 1};
 static const struct chat_message called_twice = {
     .role = CHAT_ASSISTANT, .calls = calls, .n_calls = 2};
@@ -73,6 +79,106 @@ static bool writes(struct chat_template *t, const struct chat_message *const *me
 #define MESSAGES(...) ((const struct chat_message *const[]){__VA_ARGS__, NULL})
 #define WORDS(...)    ((const char *const[]){__VA_ARGS__, NULL})
 
+/* A limit that was passed is passed again, whatever the template is called with. */
+static bool may_try_again(const struct error *e)
+{
+    return e->code != ERROR_MEMORY && e->code != ERROR_UNSUPPORTED;
+}
+
+/* How the plainest conversation is written: as transformers calls a template, or else with an empty
+ * list of tools, contents in parts, or both. *e: of the first try. */
+static bool find_plain_shape(struct chat_template *t, struct error *e)
+{
+    bool ok = writes(t, MESSAGES(&asked), NULL, WORDS(ASKED), e);
+    for (unsigned i = 1; !ok && i < 4 && may_try_again(e); i++) {
+        struct error why = {0};
+        t->shape = (struct chat_shape){.tools_list = i & 1, .content_parts = i & 2};
+        ok = writes(t, MESSAGES(&asked), NULL, WORDS(ASKED), &why);
+        if (why.code == ERROR_MEMORY) {
+            *e = why;
+        }
+    }
+    if (!ok && e->code == ERROR_NONE) {
+        error_set(e, ERROR_UNSUPPORTED, "it leaves out what the user says");
+    }
+    return ok;
+}
+
+/* How a call is written. A mapping that is printed becomes Python, and JSON that is written as JSON
+ * gets quotes, so the first of all ways that shows the arguments as they are spelled is taken, else
+ * the first that shows them at all. */
+static bool find_call_shape(struct chat_template *t, const json_t *tools, struct error *e)
+{
+    static const char *const words[] = {CALLED, GIVEN, NULL}, *const spelled[] = {CALLED, ARGUMENTS,
+                                                                                  NULL};
+    struct chat_shape plain = t->shape;
+    for (int exact = 1; exact >= 0; exact--) {
+        for (unsigned i = 0; i < 4 && (i == 0 || may_try_again(e)); i++) {
+            t->shape.content_empty = i & 1;
+            t->shape.arguments_text = i & 2;
+            if (writes(t, MESSAGES(&asked, &called), tools, exact ? spelled : words, e)) {
+                return true;
+            }
+        }
+    }
+    t->shape = plain;
+    return false;
+}
+
+/* Whether all of the words are written, or the template refuses the conversation itself. */
+static bool writes_or_refuses(struct chat_template *t, const struct chat_message *const *messages,
+                              const char *const *words, struct error *e)
+{
+    return writes(t, messages, NULL, words, e) || e->code != ERROR_NONE;
+}
+
+static bool asks_clock(const struct chat_template *t, struct error *e)
+{
+    struct chat_input input = {.messages = &asked, .n = 1, .add_generation_prompt = true};
+    struct tm other = {.tm_mday = 3, .tm_mon = 1, .tm_year = 99, .tm_wday = 3, .tm_yday = 33};
+    struct jinja_output a, b;
+    if (e->code == ERROR_MEMORY || !chat_template_write_at(t, &input, &chat_fixed_day, &a, e)) {
+        return false;
+    }
+    bool ok = chat_template_write_at(t, &input, &other, &b, e);
+    bool differs = ok && !str_eq(buf_str(&a.text), buf_str(&b.text));
+    jinja_output_finish(&a);
+    if (ok) {
+        jinja_output_finish(&b);
+    }
+    return differs;
+}
+
+static void probe_messages(struct chat_template *t, struct chat_support *found, struct error *e)
+{
+    found->system = writes(t, MESSAGES(&ruled, &asked), NULL, WORDS(RULED), e);
+    found->later_system =
+        writes_or_refuses(t, MESSAGES(&asked, &said, &ruled, &asked_again),
+                          WORDS(ASKED, SAID, RULED, AGAIN), e) &&
+        writes_or_refuses(t, MESSAGES(&ruled, &ruled_again, &asked), WORDS(RULED, ALSO), e) &&
+        writes_or_refuses(t, MESSAGES(&asked, &ruled), WORDS(ASKED, RULED), e);
+    found->clock = asks_clock(t, e);
+    t->date = DATE;
+    found->date = writes(t, MESSAGES(&asked), NULL, WORDS(DATE), e);
+    t->date = NULL;
+}
+
+static void probe_tools(struct chat_template *t, const json_t *tools, struct chat_support *found,
+                        struct error *e)
+{
+    found->tools =
+        writes(t, MESSAGES(&asked), tools, WORDS(OFFERED, ASKED), e) &&
+        (!found->system || writes(t, MESSAGES(&ruled, &asked), tools, WORDS(RULED, OFFERED), e));
+    found->calls = find_call_shape(t, tools, e);
+    t->support.calls = found->calls; /* else what follows one is not seen, perhaps */
+    found->several_calls = found->calls && writes(t, MESSAGES(&asked, &called_twice), tools,
+                                                  WORDS(CALLED, GIVEN, ALSO), e);
+    found->text_and_calls = found->calls && writes(t, MESSAGES(&asked, &said_and_called), tools,
+                                                   WORDS(SAID, CALLED, GIVEN), e);
+    found->tool_answers =
+        writes(t, MESSAGES(&asked, &called, &answered), tools, WORDS(ANSWERED), e);
+}
+
 bool chat_template_probe(struct chat_template *t, struct error *e)
 {
     struct error why = {0};
@@ -82,29 +188,11 @@ bool chat_template_probe(struct chat_template *t, struct error *e)
         return error_set(e, ERROR_MEMORY, "out of memory: tools to try a chat template with");
     }
     /* nothing is written another way while that is found out */
-    t->support = (struct chat_support){true, true, true, true, true, true, true};
-    bool ok = writes(t, MESSAGES(&asked), NULL, WORDS(ASKED), &why);
-    if (!ok) {
-        ok = why.code == ERROR_NONE &&
-             error_set(&why, ERROR_UNSUPPORTED, "it leaves out what the user says");
-    } else {
-        found.system = writes(t, MESSAGES(&ruled, &asked), NULL, WORDS(RULED), &why);
-        found.tools = writes(t, MESSAGES(&asked), tools, WORDS(OFFERED, ASKED), &why);
-        found.calls = writes(t, MESSAGES(&asked, &called), tools, WORDS(CALLED, GIVEN), &why);
-        found.several_calls =
-            writes(t, MESSAGES(&asked, &called_twice), tools, WORDS(CALLED, GIVEN, ALSO), &why);
-        found.text_and_calls =
-            writes(t, MESSAGES(&asked, &said_and_called), tools, WORDS(SAID, CALLED, GIVEN), &why);
-        found.tool_answers =
-            writes(t, MESSAGES(&asked, &called, &answered), tools, WORDS(ANSWERED), &why);
-        if (!found.calls) { /* nor what follows one, perhaps */
-            t->support.calls = false;
-            found.tool_answers =
-                writes(t, MESSAGES(&asked, &called, &answered), tools, WORDS(ANSWERED), &why);
-        }
-        t->date = DATE;
-        found.date = writes(t, MESSAGES(&asked), NULL, WORDS(DATE), &why);
-        t->date = NULL;
+    memset(&t->support, 1, sizeof t->support);
+    bool ok = find_plain_shape(t, &why);
+    if (ok) {
+        probe_messages(t, &found, &why);
+        probe_tools(t, tools, &found, &why);
         ok = why.code != ERROR_MEMORY;
     }
     json_decref(tools);

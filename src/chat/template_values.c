@@ -4,15 +4,15 @@
 
 #include <time.h>
 
-/* The day that the clock of templates stands at unless they are told of another: the one that
- * Llama 3.1's published template falls back to. The same conversation gives the same tokens every
- * day. */
-static const struct tm fixed_day = {
+/* The one that Llama 3.1's published template falls back to. The same conversation gives the same
+ * tokens every day. */
+const struct tm chat_fixed_day = {
     .tm_mday = 26, .tm_mon = 6, .tm_year = 124, .tm_wday = 5, .tm_yday = 207};
 
 /* The values of one rendering. The first failure makes the rest do nothing. */
 struct maker {
     const struct chat_template *t;
+    bool told_tools; /* a system message of ours tells of the tools */
     struct jinja_arena arena;
     struct error *e;
     bool ok;
@@ -58,6 +58,20 @@ static struct jinja_value from_json(struct maker *m, const json_t *json)
 
 /* --- messages */
 
+/* What a message says. */
+static struct jinja_value content_of(struct maker *m, struct str text)
+{
+    struct jinja_value said = text_of(m, text, JINJA_DATA);
+    if (!m->t->shape.content_parts) {
+        return said;
+    }
+    struct jinja_value list = new_list(m), part = new_dict(m);
+    put(m, part, "type", text_of(m, STR("text"), JINJA_DATA));
+    put(m, part, "text", said);
+    push(m, list, part);
+    return list;
+}
+
 /* The arguments of a call: an object that tojson writes as it came. */
 static struct jinja_value arguments_of(struct maker *m, const struct chat_call *call)
 {
@@ -71,8 +85,12 @@ static struct jinja_value arguments_of(struct maker *m, const struct chat_call *
             error_set(m->e, ERROR_USAGE, "the arguments of the call of '%.*s' are no JSON object",
                       STR_ARG(str_shown(call->name)));
     }
-    v = from_json(m, json);
-    m->ok = m->ok && jinja_dict_spell(&m->arena, v, call->arguments, m->e);
+    if (m->t->shape.arguments_text) {
+        v = text_of(m, call->arguments, JINJA_DATA);
+    } else {
+        v = from_json(m, json);
+        m->ok = m->ok && jinja_dict_spell(&m->arena, v, call->arguments, m->e);
+    }
     json_decref(json);
     return v;
 }
@@ -85,7 +103,9 @@ static struct jinja_value calls_of(struct maker *m, const struct chat_message *m
         struct jinja_value function = new_dict(m), item = new_dict(m);
         put(m, function, "name", text_of(m, call->name, JINJA_DATA));
         put(m, function, "arguments", arguments_of(m, call));
-        put(m, item, "id", text_of(m, call->id, JINJA_DATA));
+        if (call->id.n > 0) {
+            put(m, item, "id", text_of(m, call->id, JINJA_DATA));
+        }
         put(m, item, "type", text_of(m, STR("function"), JINJA_DATA));
         put(m, item, "function", function);
         push(m, list, item);
@@ -100,14 +120,16 @@ static struct jinja_value said_and_called(struct maker *m, const struct chat_mes
     buf_init(&text, JINJA_DEFAULT_OUTPUT_BYTES);
     m->ok = m->ok && buf_append(&text, message->content, m->e) &&
             tool_calls_write(m->t->tool_format, message->calls, message->n_calls, &text, m->e);
-    struct jinja_value v = text_of(m, buf_str(&text), JINJA_DATA);
+    struct jinja_value v = content_of(m, m->ok ? buf_str(&text) : STR(""));
     buf_finish(&text);
     return v;
 }
 
-static bool template_writes_calls(const struct chat_support *s, const struct chat_message *message)
+/* Where a system message of ours tells of the tools, calls have the form that it asks for. */
+static bool template_writes_calls(const struct maker *m, const struct chat_message *message)
 {
-    return s->calls && (message->n_calls == 1 || s->several_calls) &&
+    const struct chat_support *s = &m->t->support;
+    return s->calls && !m->told_tools && (message->n_calls == 1 || s->several_calls) &&
            (message->content.n == 0 || s->text_and_calls);
 }
 
@@ -116,12 +138,15 @@ static struct jinja_value message_of(struct maker *m, const struct chat_message 
     struct jinja_value v = new_dict(m);
     /* one of ours, which may be part of a control token: '<|' + role + '|>' */
     put(m, v, "role", text_of(m, str_from(chat_role_name(message->role)), JINJA_TEMPLATE));
-    if (message->n_calls > 0 && !template_writes_calls(&m->t->support, message)) {
+    if (message->n_calls > 0 && !template_writes_calls(m, message)) {
         put(m, v, "content", said_and_called(m, message));
         return v;
     }
-    put(m, v, "content",
-        message->content.p != NULL ? text_of(m, message->content, JINJA_DATA) : jinja_none());
+    if (message->content.p != NULL) {
+        put(m, v, "content", content_of(m, message->content));
+    } else {
+        put(m, v, "content", m->t->shape.content_empty ? content_of(m, STR("")) : jinja_none());
+    }
     if (message->n_calls > 0) {
         put(m, v, "tool_calls", calls_of(m, message));
     }
@@ -153,7 +178,7 @@ static struct jinja_value messages_of(struct maker *m, const struct chat_input *
 {
     struct jinja_value list = new_list(m);
     size_t first = 0;
-    if (input->tools != NULL && !m->t->support.tools) {
+    if (m->told_tools) {
         first = input->messages[0].role == CHAT_SYSTEM;
         push(m, list, system_with_tools(m, input, first > 0 ? &input->messages[0] : NULL));
     }
@@ -204,8 +229,11 @@ static struct jinja_value variables_of(struct maker *m, const struct chat_input 
     put(m, all, "documents", jinja_none());
     put_variables(m, all, input->variables);
     put(m, all, "messages", messages_of(m, input));
+    bool offered = input->tools != NULL && !m->told_tools;
     put(m, all, "tools",
-        input->tools != NULL && m->t->support.tools ? from_json(m, input->tools) : jinja_none());
+        offered                  ? from_json(m, input->tools)
+        : m->t->shape.tools_list ? new_list(m)
+                                 : jinja_none());
     put(m, all, "add_generation_prompt", jinja_bool(input->add_generation_prompt, JINJA_TEMPLATE));
     put_token(m, all, "bos_token", info->bos);
     put_token(m, all, "eos_token", info->eos);
@@ -220,6 +248,13 @@ static bool check_written(const struct chat_template *t, const struct chat_input
 {
     for (size_t i = 0; i < input->n; i++) {
         enum chat_role role = input->messages[i].role;
+        if (role == CHAT_SYSTEM && i > 0 && t->support.system && !t->support.later_system) {
+            return error_set(
+                e, ERROR_USAGE,
+                "message %zu is from system, of which the model's chat template leaves "
+                "out all but one",
+                i + 1);
+        }
         if ((role == CHAT_SYSTEM && !t->support.system) ||
             (role == CHAT_TOOL && !t->support.tool_answers)) {
             return error_set(e, ERROR_USAGE,
@@ -233,27 +268,29 @@ static bool check_written(const struct chat_template *t, const struct chat_input
 static struct tm clock_of(const struct chat_template *t)
 {
     if (t->date == NULL || strcmp(t->date, "today") != 0) {
-        return fixed_day;
+        return chat_fixed_day;
     }
-    struct tm now = fixed_day;
+    struct tm now = chat_fixed_day;
     time_t seconds = time(NULL);
     localtime_r(&seconds, &now);
     return now;
 }
 
-bool chat_template_write(const struct chat_template *t, const struct chat_input *input,
-                         struct jinja_output *out, struct error *e)
+bool chat_template_write_at(const struct chat_template *t, const struct chat_input *input,
+                            const struct tm *now, struct jinja_output *out, struct error *e)
 {
     struct error ignored = {0};
-    struct maker m = {.t = t, .e = e != NULL ? e : &ignored, .ok = true};
-    struct tm now = clock_of(t);
+    struct maker m = {.t = t,
+                      .told_tools = input->tools != NULL && !t->support.tools,
+                      .e = e != NULL ? e : &ignored,
+                      .ok = true};
     struct jinja_output made;
     if (input->n == 0) {
         return error_set(e, ERROR_USAGE, "the conversation has 0 messages, at least 1 is needed");
     }
     jinja_arena_init(&m.arena, JINJA_DEFAULT_MEMORY_BYTES);
-    struct jinja_value all = variables_of(&m, input, &now);
-    bool ok = m.ok && jinja_render(t->jinja, all, &now, NULL, &made, m.e);
+    struct jinja_value all = variables_of(&m, input, now);
+    bool ok = m.ok && jinja_render(t->jinja, all, now, NULL, &made, m.e);
     jinja_arena_finish(&m.arena);
     if (ok && !check_written(t, input, m.e)) {
         jinja_output_finish(&made);
@@ -263,4 +300,11 @@ bool chat_template_write(const struct chat_template *t, const struct chat_input 
         *out = made;
     }
     return ok;
+}
+
+bool chat_template_write(const struct chat_template *t, const struct chat_input *input,
+                         struct jinja_output *out, struct error *e)
+{
+    struct tm now = clock_of(t);
+    return chat_template_write_at(t, input, &now, out, e);
 }

@@ -35,9 +35,13 @@ bool chat_options_open(const struct chat_options *o, const struct gguf *g,
     if (!chat_template_init(out, g, t, &o->choice, e)) {
         return false;
     }
-    if (o->date != NULL && !out->support.date) {
+    bool today = o->date != NULL && strcmp(o->date, "today") == 0;
+    if (o->date != NULL && !out->support.date && !(today && out->support.clock)) {
+        bool has_clock = out->support.clock;
         chat_template_finish(out);
-        return error_set(e, ERROR_USAGE, "option --date: the chat template writes no date");
+        return error_set(e, ERROR_USAGE, "option --date: the chat template %s",
+                         has_clock ? "has the date from the clock alone: 'today' or nothing"
+                                   : "writes no date");
     }
     out->date = o->date;
     if (o->tool_format != NULL) {

@@ -191,7 +191,7 @@ void inspect_support(const struct chat_template *t,
         {"parallel_tool_calls", "several in a message", "written as text", s->several_calls},
         {"text_beside_calls", "text beside calls", "both written as text", s->text_and_calls},
         {"tool_answers", "answers of tools", "refused", s->tool_answers},
-        {"date", "the date", "not written", s->date},
+        {"date", "the date", "not written", s->date || s->clock},
     };
     memcpy(out, all, sizeof all);
 }

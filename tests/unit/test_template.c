@@ -101,21 +101,24 @@ static void the_beginning_of_a_text_stands_once(void **state)
     static const struct {
         const char *jinja;
         bool add_bos;
-        size_t n_bos;
-    } table[] = {{"{{ bos_token + bos_token + messages[0].content }}", true, 1},
-                 {"{{ bos_token + messages[0].content + bos_token }}", true, 2},
-                 {"{{ messages[0].content }}", true, 1},
-                 {"{{ messages[0].content }}", false, 0},
-                 {"{{ bos_token + messages[0].content }}", false, 1}};
+        size_t n_bos, first; /* how many, and where the first stands */
+    } table[] = {{"{{ bos_token + bos_token + messages[0].content }}", true, 1, 0},
+                 {"{{ bos_token + messages[0].content + bos_token }}", true, 2, 0},
+                 {"{{ messages[0].content }}", true, 1, 0},
+                 {"{{ messages[0].content }}", false, 0, 0},
+                 {"{{ bos_token + messages[0].content }}", false, 1, 0},
+                 {"{{ ' ' + bos_token + messages[0].content }}", true, 1, 1}, /* Llama Guard 3 */
+                 {"{{ ' ' + messages[0].content + bos_token }}", true, 2, 0},
+                 {"{{ ' </s>' + bos_token + messages[0].content }}", true, 2, 0}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct vocab_file f;
         char key[256];
         snprintf(key, sizeof key, "s:tokenizer.ggml.add_bos_token 4:7 1:%d", table[i].add_bos);
         vocab_file_open(&f, &(struct vocab_spec){.model = "gpt2",
                                                  .pre = "gpt-2",
-                                                 .tokens = "<s>,</s>,a,aa",
+                                                 .tokens = "<s>,</s>,a,aa,\xC4\xA0",
                                                  .merges = "a a",
-                                                 .kinds = "3311",
+                                                 .kinds = "33111",
                                                  .u32_key = "bos_token_id",
                                                  .raw = key,
                                                  .n_raw = 1});
@@ -136,7 +139,7 @@ static void the_beginning_of_a_text_stands_once(void **state)
         }
         assert_int_equal(ids.ids[0], 3);
         assert_int_equal(n_bos, table[i].n_bos);
-        assert_true(n_bos == 0 || ids.ids[1] == 0);
+        assert_true(n_bos == 0 || ids.ids[1 + table[i].first] == 0);
         token_list_finish(&ids);
         chat_template_finish(&t);
         tokenizer_destroy(tokenizer);

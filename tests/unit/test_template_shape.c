@@ -1,0 +1,272 @@
+/* test_template_shape.c - templates that want to be called otherwise than transformers calls them,
+ * and what they would leave out without a word. */
+#include "chat_file.h"
+
+static const struct chat_call call = {STR("c1"), STR("f"), STR("{\"a\":1, \"b\": \"x\"}")};
+static const struct chat_message messages[] = {
+    {.role = CHAT_USER, .content = STR("?")},
+    {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1},
+    {.role = CHAT_TOOL, .content = STR("1")},
+};
+
+/* The text of the first n messages, or of the error. Freed by the caller. */
+static char *text_of(const struct chat_template *t, const struct chat_message *list, size_t n,
+                     const json_t *tools)
+{
+    struct chat_input input = {.messages = list, .n = n, .tools = tools};
+    struct jinja_output out;
+    struct error e = {0};
+    if (!chat_template_write(t, &input, &out, &e)) {
+        assert_int_equal(e.code, ERROR_USAGE);
+        return strdup(e.text);
+    }
+    char *text = strndup(out.text.data, out.text.n);
+    jinja_output_finish(&out);
+    return text;
+}
+
+static void assert_text(const struct chat_template *t, const struct chat_message *list, size_t n,
+                        const char *expected)
+{
+    char *text = text_of(t, list, n, NULL);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+/* a loop over messages with the given inside; the vocabulary has ChatML's tokens */
+#define EACH(inside) "{% for m in messages %}" inside "{% endfor %}"
+
+static void a_template_is_called_in_the_way_that_it_can_write(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *jinja;
+        struct chat_shape shape;
+        size_t n;
+        const char *text;
+    } table[] = {
+        /* as transformers does, where several ways do */
+        {EACH("[{{ m.content }}{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}]"),
+         {0},
+         2,
+         "[?][None{\"name\": \"f\", \"arguments\": {\"a\":1, \"b\": \"x\"}}]"},
+        {"{% if tools is not none %}no{% endif %}" EACH("{{ m.content }}"), {0}, 1, "?"},
+        {EACH("{{ m.content if m.content is string else m.content[0].text }}"), {0}, 1, "?"},
+        /* Llama Guard 3 1B */
+        {EACH("{% for p in m.content | selectattr('type', 'equalto', 'text') %}{{ p.text }}{% "
+              "endfor %}"),
+         {.content_parts = true},
+         1,
+         "?"},
+        /* Hermes 2 Pro with tools */
+        {"{% for tool in tools %}{{ tool }}{% endfor %}" EACH("{{ m.content }}"),
+         {.tools_list = true},
+         1,
+         "?"},
+        {"{% for tool in tools %}{{ tool }}{% endfor %}" EACH("{{ m.content[0].text }}"),
+         {.tools_list = true, .content_parts = true},
+         1,
+         "?"},
+        /* Ministral */
+        {EACH("[{{ m.content + '' }}{% for c in m.tool_calls %}{{ c.function.name }}{{ "
+              "c.function.arguments | tojson }}{% endfor %}]"),
+         {.content_empty = true},
+         2,
+         "[?][f{\"a\":1, \"b\": \"x\"}]"},
+        /* DeepSeek R1 Distill Llama */
+        {EACH("{% if m.content is none %}{{ m.tool_calls[0].function.name + '(' + "
+              "m.tool_calls[0].function.arguments + ')' }}{% else %}{{ m.content }}{% endif %}"),
+         {.arguments_text = true},
+         2,
+         "?f({\"a\":1, \"b\": \"x\"})"},
+        /* a mapping would be printed as Python has it */
+        {EACH("{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}{{ "
+              "c.function.arguments }}{% endfor %}"),
+         {.arguments_text = true},
+         2,
+         "?Nonef{\"a\":1, \"b\": \"x\"}"},
+        {EACH("{% if m.content == '' %}{{ m.tool_calls[0].function.name + "
+              "m.tool_calls[0].function.arguments }}{% else %}{{ m.content }}{% endif %}"),
+         {.content_empty = true, .arguments_text = true},
+         2,
+         "?f{\"a\":1, \"b\": \"x\"}"},
+        /* only the values are written */
+        {EACH("{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}{% for k, v in "
+              "c.function.arguments.items() %}<{{ v }}>{% endfor %}{% endfor %}"),
+         {0},
+         2,
+         "?Nonef<1><x>"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct file f;
+        struct chat_template t;
+        open_file(&f, false, chatml_tokens, table[i].jinja, NULL);
+        open_template(&t, &f, NULL);
+        assert_memory_equal(&t.shape, &table[i].shape, sizeof t.shape);
+        assert_text(&t, messages, table[i].n, table[i].text);
+        chat_template_finish(&t);
+        close_file(&f);
+    }
+}
+
+static void a_call_without_an_id_has_none(void **state)
+{
+    (void)state;
+    static const struct chat_call nameless = {.name = STR("f"), .arguments = STR("{}")};
+    static const struct chat_message list[] = {
+        {.role = CHAT_USER, .content = STR("?")},
+        {.role = CHAT_ASSISTANT, .calls = &nameless, .n_calls = 1}};
+    struct file f;
+    struct chat_template t;
+    open_file(&f, false, chatml_tokens,
+              EACH("{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}{{ "
+                   "c.function.arguments | tojson }}{{ c.id is defined }}{% endfor %}"),
+              NULL);
+    open_template(&t, &f, NULL);
+    assert_text(&t, list, 2, "?Nonef{}False");
+    assert_text(&t, messages, 2, "?Nonef{\"a\":1, \"b\": \"x\"}True");
+    chat_template_finish(&t);
+    close_file(&f);
+}
+
+static void calls_have_the_form_that_our_system_message_teaches(void **state)
+{
+    (void)state;
+    json_t *tools =
+        json_loads("[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]", 0, NULL);
+    struct file f;
+    struct chat_template t;
+    open_file(&f, false, chatml_tokens,
+              EACH("{{ m.content }}{% for c in m.tool_calls %}<call {{ c.function.name }}>{{ "
+                   "c.function.arguments | tojson }}{% endfor %}"),
+              NULL);
+    open_template(&t, &f, NULL);
+    t.tool_format = TOOL_FORMAT_HERMES;
+    assert_false(t.support.tools);
+    assert_true(t.support.calls);
+    assert_text(&t, messages, 2, "?None<call f>{\"a\":1, \"b\": \"x\"}");
+    char *text = text_of(&t, messages, 2, tools);
+    assert_non_null(strstr(text, "within <tool_call> tags"));
+    assert_non_null(strstr(
+        text,
+        "?<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\":1, \"b\": \"x\"}}\n</tool_call>"));
+    assert_null(strstr(text, "<call f>"));
+    free(text);
+    json_decref(tools);
+    chat_template_finish(&t);
+    close_file(&f);
+}
+
+static void a_system_message_that_would_be_left_out_is_refused(void **state)
+{
+    (void)state;
+    static const struct chat_message user = {.role = CHAT_USER, .content = STR("u")},
+                                     system = {.role = CHAT_SYSTEM, .content = STR("s")},
+                                     said = {.role = CHAT_ASSISTANT, .content = STR("a")};
+    static const char *const leave_out[] = {
+        /* the first alone */
+        "{% for m in messages %}{% if m.role != 'system' or loop.first %}{{ m.content }}{% endif "
+        "%}{% endfor %}",
+        /* the last alone: DeepSeek R1 Distill Llama */
+        "{% set ns = namespace(s='') %}{% for m in messages %}{% if m.role == 'system' %}{% set "
+        "ns.s = m.content %}{% endif %}{% endfor %}{{ ns.s }}{% for m in messages %}{% if m.role "
+        "!= 'system' %}{{ m.content }}{% endif %}{% endfor %}",
+        /* the last of all messages: Llama 2 as published */
+        "{% for m in messages %}{% if not (loop.last and m.role == 'system') %}{{ m.content }}{% "
+        "endif %}{% endfor %}",
+    };
+    const struct chat_message first[] = {system, user, said, user},
+                              later[] = {system, user, system};
+    struct file f;
+    struct chat_template t;
+    for (size_t i = 0; i < 3; i++) {
+        open_file(&f, false, chatml_tokens, leave_out[i], NULL);
+        open_template(&t, &f, NULL);
+        assert_text(&t, first, 4, "suau");
+        assert_text(&t, later, 3,
+                    "message 3 is from system, of which the model's chat template leaves out all "
+                    "but one");
+        chat_template_finish(&t);
+        close_file(&f);
+    }
+    open_file(&f, false, chatml_tokens, NULL, NULL);
+    open_template(&t, &f, NULL);
+    assert_true(t.support.later_system);
+    char *text = text_of(&t, later, 3, NULL);
+    assert_non_null(
+        strstr(text, "system\ns<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>system\ns"));
+    free(text);
+    chat_template_finish(&t);
+    close_file(&f);
+}
+
+static void tools_that_a_system_message_displaces_count_as_not_written(void **state)
+{
+    (void)state;
+    struct file f;
+    struct chat_template t;
+    open_file(&f, false, chatml_tokens,
+              "{% if tools and messages[0].role != 'system' %}{{ tools | tojson }}{% endif %}" EACH(
+                  "{{ m.content }}"),
+              NULL);
+    open_template(&t, &f, NULL);
+    assert_false(t.support.tools);
+    chat_template_finish(&t);
+    close_file(&f);
+}
+
+static void a_date_comes_as_a_text_or_from_the_clock(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *jinja;
+        bool date, clock;
+    } table[] = {
+        {"{{ messages[0].content }}", false, false},
+        {"{{ messages[0].content }}{{ date_string }}", true, false},
+        {"{{ messages[0].content }}{{ strftime_now('%d %B') }}", false, true},
+        {"{{ messages[0].content }}{{ date_string if date_string is defined else "
+         "strftime_now('%d') }}",
+         true, true},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct file f;
+        struct chat_template t;
+        open_file(&f, false, chatml_tokens, table[i].jinja, NULL);
+        open_template(&t, &f, NULL);
+        assert_int_equal(t.support.date, table[i].date);
+        assert_int_equal(t.support.clock, table[i].clock);
+        assert_null(t.date);
+        chat_template_finish(&t);
+        close_file(&f);
+    }
+}
+
+static void a_template_that_never_ends_is_refused(void **state)
+{
+    (void)state;
+    struct file f;
+    struct chat_template t;
+    struct error e = {0};
+    open_file(&f, false, chatml_tokens,
+              "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+              NULL);
+    assert_false(chat_template_init(&t, f.gguf, f.tokenizer, NULL, &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "steps"));
+    close_file(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_template_is_called_in_the_way_that_it_can_write),
+        cmocka_unit_test(a_call_without_an_id_has_none),
+        cmocka_unit_test(calls_have_the_form_that_our_system_message_teaches),
+        cmocka_unit_test(a_system_message_that_would_be_left_out_is_refused),
+        cmocka_unit_test(tools_that_a_system_message_displaces_count_as_not_written),
+        cmocka_unit_test(a_date_comes_as_a_text_or_from_the_clock),
+        cmocka_unit_test(a_template_that_never_ends_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
