@@ -41,6 +41,9 @@ static const char offered[] = "[{\"type\":\"function\",\"function\":{\"name\":\"
                               "\"properties\":{\"a\":{\"type\":\"string\",\"description\":\"d\"}},"
                               "\"required\":[\"a\"]}}}]";
 
+/* A hundred times what published templates need: some twenty trials end soon, whatever is tried. */
+static const struct jinja_limits trial_limits = {.max_steps = 1000000};
+
 /* Renders at most 4 messages; whether all the words are in the text (NULL ends both). False with
  * e->code set when the template could not, and for good when memory ran out. The user-defined
  * tokens that the template writes become marks. */
@@ -58,7 +61,7 @@ static bool writes(struct chat_template *t, const struct chat_message *const *me
         input.n++;
     }
     *e = (struct error){0};
-    if (!chat_template_write(t, &input, &out, e)) {
+    if (!chat_template_write_at(t, &input, &chat_fixed_day, &trial_limits, &out, e)) {
         return false;
     }
     size_t at = 0;
@@ -137,10 +140,11 @@ static bool asks_clock(const struct chat_template *t, struct error *e)
     struct chat_input input = {.messages = &asked, .n = 1, .add_generation_prompt = true};
     struct tm other = {.tm_mday = 3, .tm_mon = 1, .tm_year = 99, .tm_wday = 3, .tm_yday = 33};
     struct jinja_output a, b;
-    if (e->code == ERROR_MEMORY || !chat_template_write_at(t, &input, &chat_fixed_day, &a, e)) {
+    if (e->code == ERROR_MEMORY ||
+        !chat_template_write_at(t, &input, &chat_fixed_day, &trial_limits, &a, e)) {
         return false;
     }
-    bool ok = chat_template_write_at(t, &input, &other, &b, e);
+    bool ok = chat_template_write_at(t, &input, &other, &trial_limits, &b, e);
     bool differs = ok && !str_eq(buf_str(&a.text), buf_str(&b.text));
     jinja_output_finish(&a);
     if (ok) {

@@ -277,7 +277,8 @@ static struct tm clock_of(const struct chat_template *t)
 }
 
 bool chat_template_write_at(const struct chat_template *t, const struct chat_input *input,
-                            const struct tm *now, struct jinja_output *out, struct error *e)
+                            const struct tm *now, const struct jinja_limits *limits,
+                            struct jinja_output *out, struct error *e)
 {
     struct error ignored = {0};
     struct maker m = {.t = t,
@@ -290,7 +291,7 @@ bool chat_template_write_at(const struct chat_template *t, const struct chat_inp
     }
     jinja_arena_init(&m.arena, JINJA_DEFAULT_MEMORY_BYTES);
     struct jinja_value all = variables_of(&m, input, now);
-    bool ok = m.ok && jinja_render(t->jinja, all, now, NULL, &made, m.e);
+    bool ok = m.ok && jinja_render(t->jinja, all, now, limits, &made, m.e);
     jinja_arena_finish(&m.arena);
     if (ok && !check_written(t, input, m.e)) {
         jinja_output_finish(&made);
@@ -306,5 +307,5 @@ bool chat_template_write(const struct chat_template *t, const struct chat_input 
                          struct jinja_output *out, struct error *e)
 {
     struct tm now = clock_of(t);
-    return chat_template_write_at(t, input, &now, out, e);
+    return chat_template_write_at(t, input, &now, NULL, out, e);
 }

@@ -48,17 +48,20 @@ static void check_text(const struct chat_template *t, struct jinja_output *text)
     token_list_finish(&other_control);
 }
 
-static void check(const struct chat_template *t, struct str said)
+static void check(const struct chat_template *t, struct str said, const json_t *tools)
 {
     static const struct chat_call call = {{"c", 1}, {"f", 1}, {"{\"a\": 1}", 8}};
     const struct chat_message messages[] = {{.role = CHAT_USER, .content = said},
                                             {.role = CHAT_ASSISTANT, .content = said},
                                             {.role = CHAT_USER, .content = said},
                                             {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1},
-                                            {.role = CHAT_TOOL, .content = said}};
-    for (size_t n = 1; n <= 5; n++) {
-        struct chat_input input = {
-            .messages = messages, .n = n, .add_generation_prompt = n % 2 == 1};
+                                            {.role = CHAT_TOOL, .content = said},
+                                            {.role = CHAT_SYSTEM, .content = said}};
+    for (size_t n = 1; n <= 6; n++) {
+        struct chat_input input = {.messages = messages,
+                                   .n = n,
+                                   .tools = n > 3 ? tools : NULL,
+                                   .add_generation_prompt = n % 2 == 1};
         struct jinja_output text;
         struct error e = {0};
         if (chat_template_write(t, &input, &text, &e)) {
@@ -82,7 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     struct chat_template t;
     struct error e = {0};
     if (tokenizer != NULL && chat_template_init(&t, g, tokenizer, NULL, &e)) {
-        check(&t, text);
+        json_t *tools = json_pack("[{s:{s:s#}}]", "function", "description", text.p, (int)text.n);
+        check(&t, text, tools); /* NULL where the text is not UTF-8 */
+        json_decref(tools);
         chat_template_finish(&t);
     } else if (tokenizer != NULL) {
         require(e.code != ERROR_NONE && e.code != ERROR_INTERNAL && e.text[0] != '\0');

@@ -42,6 +42,13 @@ def main():
         "calls": chat(CHATML + ["<|user|>", "<|tool|>", "<|assistant|>"], calls, text="<|user|><|tool|>", kind=4),
         "date": chat(CHATML, turns + "{{ strftime_now('%d %b %Y') }}{{ date_string }}"),
         "parts-of-a-token": chat(CHATML, "<|{% for m in messages %}{{ m.content }}<{% endfor %}|im_end|>", text="im_end|>"),
+        "parts": chat(CHATML, "{% for m in messages %}{% for p in m.content | selectattr('type', 'equalto', 'text') %}"
+                              "{{ '<|im_start|>' + p.text }}{% endfor %}{% endfor %}", text=spelled),
+        "tools-list": chat(CHATML, "{% for t in tools %}<|im_start|>{{ t.function.description }}{% endfor %}" + turns, text=spelled),
+        "text-arguments": chat(CHATML, "{% for m in messages %}{{ m.content + '<|im_end|>' }}{% for c in m.tool_calls or [] %}"
+                                       "{{ c.function.name + c.function.arguments }}{% endfor %}{% endfor %}", text=spelled),
+        "last-system": chat(CHATML, "{% set ns = namespace(s='') %}{% for m in messages if m.role == 'system' %}{% set ns.s = m.content %}"
+                                    "{% endfor %}{{ ns.s }}{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"),
         "refuses": chat(CHATML, "{% if messages | length > 1 %}{{ raise_exception('one') }}{% endif %}" + turns),
         "llama3": chat(LLAMA3, "{% for m in messages %}<|start_header_id|>{{ m.content | trim }}<|eot_id|>{% endfor %}",
                        text=" \u3000" + spelled),
