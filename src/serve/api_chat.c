@@ -1,31 +1,10 @@
-/* api_chat.c - parameters of chats alone. Those that ask for what is not there yet (tools, formats)
- * are read far enough to tell a malformed request from one that another server would take. */
+/* api_chat.c - parameters of chats alone. Those that ask for what is not there yet (formats) are
+ * read far enough to tell a malformed request from one that another server would take. */
 #include "serve/api_parameter.h"
 
 static struct api_generation *generation(struct api_reader *r)
 {
     return &r->request->generation;
-}
-
-static bool not_yet(struct api_reader *r)
-{
-    return api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER, "is not supported yet");
-}
-
-/* A string member that must be there. */
-static bool want_text(struct api_reader *r, const json_t *object, const char *key)
-{
-    const json_t *v = api_member(object, key);
-    size_t before = api_enter_key(r, key);
-    struct str text = {0};
-    if (v == NULL) {
-        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
-    }
-    if (!api_view_text(r, v, SIZE_MAX, &text)) {
-        return false;
-    }
-    api_leave(r, before);
-    return true;
 }
 
 /* --- lengths */
@@ -58,10 +37,10 @@ static bool read_truncation(struct api_reader *r, const json_t *v)
 static bool read_continue(struct api_reader *r, const json_t *v)
 {
     bool wanted = false;
-    return api_read_bool(r, v, &wanted) && (!wanted || not_yet(r));
+    return api_read_bool(r, v, &wanted) && (!wanted || api_fail_yet(r));
 }
 
-/* --- formats and tools */
+/* --- formats */
 
 static bool read_response_format(struct api_reader *r, const json_t *v)
 {
@@ -69,104 +48,24 @@ static bool read_response_format(struct api_reader *r, const json_t *v)
     if (!api_want_object(r, v)) {
         return false;
     }
-    size_t path = r->path_n;
-    size_t type = 0;
-    if (!want_text(r, v, "type")) {
+    size_t path = r->path_n, type = 0;
+    struct str name = {0};
+    if (!api_want_choice(r, v, "type", types, &type)) {
         return false;
     }
-    api_enter_key(r, "type");
-    if (!api_read_choice(r, api_member(v, "type"), types, &type)) {
-        return false;
-    }
-    api_leave(r, path);
-    const json_t *schema = api_member(v, "json_schema");
+    const json_t *schema = NULL;
     if (type == 2) {
-        api_enter_key(r, "json_schema");
-        if (schema == NULL) {
-            return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
+        if (!api_want_member(r, v, "json_schema", &schema)) {
+            return false;
         }
-        if (!api_want_object(r, schema) || !want_text(r, schema, "name")) {
+        api_enter_key(r, "json_schema");
+        if (!api_want_object(r, schema) || !api_want_text(r, schema, "name", SIZE_MAX, &name)) {
             return false;
         }
         api_leave(r, path);
     }
     static const char *const text_keys[] = {"type", NULL};
-    return type == 0 ? api_check_keys(r, v, text_keys) : not_yet(r);
-}
-
-static bool check_tool(struct api_reader *r, const json_t *v)
-{
-    static const char *const types[] = {"function", NULL};
-    size_t i = 0;
-    if (!api_want_object(r, v) || !want_text(r, v, "type")) {
-        return false;
-    }
-    size_t before = api_enter_key(r, "type");
-    if (!api_read_choice(r, api_member(v, "type"), types, &i)) {
-        return false;
-    }
-    api_leave(r, before);
-    const json_t *function = api_member(v, "function");
-    api_enter_key(r, "function");
-    if (function == NULL) {
-        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
-    }
-    if (!api_want_object(r, function) || !want_text(r, function, "name")) {
-        return false;
-    }
-    api_leave(r, before);
-    return true;
-}
-
-static bool read_tools(struct api_reader *r, const json_t *v)
-{
-    if (!api_want_array(r, v, 0, API_MAX_TOOLS)) {
-        return false;
-    }
-    for (size_t i = 0; i < json_array_size(v); i++) {
-        size_t before = api_enter_index(r, i);
-        if (!check_tool(r, json_array_get(v, i))) {
-            return false;
-        }
-        api_leave(r, before);
-    }
-    return json_array_size(v) == 0 || not_yet(r);
-}
-
-static bool read_functions(struct api_reader *r, const json_t *v)
-{
-    return api_want_array(r, v, 0, API_MAX_TOOLS) && (json_array_size(v) == 0 || not_yet(r));
-}
-
-/* The string form with nothing to choose from is fine, whatever it says but `required`. */
-static bool read_tool_choice(struct api_reader *r, const json_t *v)
-{
-    static const char *const names[] = {"none", "auto", "required", NULL};
-    size_t i = 0;
-    if (json_is_object(v)) {
-        return want_text(r, v, "type") && not_yet(r);
-    }
-    if (!json_is_string(v)) {
-        return api_fail(r, API_ERROR_INVALID_TYPE, "is neither a string nor an object");
-    }
-    return api_read_choice(r, v, names, &i) && (i < 2 || not_yet(r));
-}
-
-static bool read_function_call(struct api_reader *r, const json_t *v)
-{
-    static const char *const names[] = {"none", "auto", NULL};
-    size_t i = 0;
-    if (json_is_object(v)) {
-        return want_text(r, v, "name") && not_yet(r);
-    }
-    return api_read_choice(r, v, names, &i);
-}
-
-/* true is the default, and there are no calls to make one after the other. */
-static bool read_parallel(struct api_reader *r, const json_t *v)
-{
-    bool ignored = false;
-    return api_read_bool(r, v, &ignored);
+    return type == 0 ? api_check_keys(r, v, text_keys) : api_fail_yet(r);
 }
 
 static bool read_modalities(struct api_reader *r, const json_t *v)
@@ -332,20 +231,13 @@ static bool read_prediction(struct api_reader *r, const json_t *v)
     static const char *const keys[] = {"type", "content", NULL};
     static const char *const types[] = {"content", NULL};
     size_t i = 0;
-    if (!api_check_keys(r, v, keys) || !want_text(r, v, "type")) {
-        return false;
-    }
-    const json_t *content = api_member(v, "content");
-    size_t before = api_enter_key(r, "type");
-    if (!api_read_choice(r, api_member(v, "type"), types, &i)) {
-        return false;
-    }
-    api_leave(r, before);
-    api_enter_key(r, "content");
+    const json_t *content = NULL;
     struct str text = {0};
-    if (content == NULL) {
-        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
+    if (!api_check_keys(r, v, keys) || !api_want_choice(r, v, "type", types, &i) ||
+        !api_want_member(r, v, "content", &content)) {
+        return false;
     }
+    size_t before = api_enter_key(r, "content");
     if (!api_read_content(r, content, &text)) {
         return false;
     }
@@ -362,11 +254,11 @@ static const struct api_parameter chat_items[] = {
     {"logprobs", API_KIND_BOOL, GENERATION(logprobs), 0, 0, NULL},
     {"top_logprobs", API_KIND_CUSTOM, 0, 0, 0, read_top_logprobs},
     {"response_format", API_KIND_CUSTOM, 0, 0, 0, read_response_format},
-    {"tools", API_KIND_CUSTOM, 0, 0, 0, read_tools},
-    {"tool_choice", API_KIND_CUSTOM, 0, 0, 0, read_tool_choice},
-    {"parallel_tool_calls", API_KIND_CUSTOM, 0, 0, 0, read_parallel},
-    {"functions", API_KIND_CUSTOM, 0, 0, 0, read_functions},
-    {"function_call", API_KIND_CUSTOM, 0, 0, 0, read_function_call},
+    {"tools", API_KIND_CUSTOM, 0, 0, 0, api_read_tools},
+    {"tool_choice", API_KIND_CUSTOM, 0, 0, 0, api_read_tool_choice},
+    {"parallel_tool_calls", API_KIND_CUSTOM, 0, 0, 0, api_read_parallel},
+    {"functions", API_KIND_CUSTOM, 0, 0, 0, api_read_functions},
+    {"function_call", API_KIND_CUSTOM, 0, 0, 0, api_read_function_call},
     {"modalities", API_KIND_CUSTOM, 0, 0, 0, read_modalities},
     {"prediction", API_KIND_CUSTOM, 0, 0, 0, read_prediction},
     {"store", API_KIND_CUSTOM, 0, 0, 0, read_store},
@@ -388,8 +280,8 @@ const struct api_table api_chat_table = API_TABLE(chat_items);
 static const struct api_parameter template_items[] = {
     {"strict", API_KIND_BOOL, API_FIELD(strict), 0, 0, NULL},
     {"messages", API_KIND_CUSTOM, 0, 0, 0, api_read_messages},
-    {"tools", API_KIND_CUSTOM, 0, 0, 0, read_tools},
-    {"tool_choice", API_KIND_CUSTOM, 0, 0, 0, read_tool_choice},
+    {"tools", API_KIND_CUSTOM, 0, 0, 0, api_read_tools},
+    {"tool_choice", API_KIND_CUSTOM, 0, 0, 0, api_read_tool_choice},
     {"add_generation_prompt", API_KIND_BOOL, GENERATION(add_generation_prompt), 0, 0, NULL},
     {"continue_final_message", API_KIND_CUSTOM, 0, 0, 0, read_continue},
 };
@@ -403,5 +295,5 @@ bool api_chat_check(struct api_reader *r)
         api_enter_key(r, "top_logprobs");
         return api_fail(r, API_ERROR_INVALID_VALUE, "is only allowed when logprobs is true");
     }
-    return true;
+    return api_tools_check(r);
 }

@@ -7,10 +7,7 @@
 
 enum { ALIGNMENT = 16 };
 
-static _Thread_local struct {
-    char *bytes;
-    size_t n, capacity;
-} block;
+static _Thread_local struct api_json_block block;
 
 static void *take(size_t n_bytes)
 {
@@ -44,20 +41,20 @@ struct scan {
 };
 
 /* From the quote in front to the one behind, or past the end. */
-static size_t skip_string(struct str body, size_t i)
+static size_t skip_string(struct str text, size_t i)
 {
-    for (i++; i < body.n && body.p[i] != '"'; i++) {
-        i += body.p[i] == '\\';
+    for (i++; i < text.n && text.p[i] != '"'; i++) {
+        i += text.p[i] == '\\';
     }
     return i;
 }
 
-static void scan_body(struct str body, struct scan *s)
+static void scan_text(struct str text, struct scan *s)
 {
-    for (size_t i = 0; i < body.n; i++) {
-        switch (body.p[i]) {
+    for (size_t i = 0; i < text.n; i++) {
+        switch (text.p[i]) {
         case '"':
-            i = skip_string(body, i);
+            i = skip_string(text, i);
             break;
         case '[':
         case '{':
@@ -79,22 +76,22 @@ static void scan_body(struct str body, struct scan *s)
     }
 }
 
-static bool check_bounds(const struct scan *s, const struct api_limits *limits, struct api_error *e)
+static bool check_bounds(const struct scan *s, const char *what, const struct api_limits *limits,
+                         struct api_error *e)
 {
     if (s->deepest > limits->depth) {
         return api_error_set(e, API_ERROR_BAD_JSON, NULL,
-                             "the body nests %zu arrays and objects, at most %u are read",
+                             "%s nests %zu arrays and objects, at most %u are read", what,
                              s->deepest, limits->depth);
     }
     if (s->n_containers > limits->containers) {
         return api_error_set(e, API_ERROR_BAD_JSON, NULL,
-                             "the body has %zu arrays and objects, at most %u are read",
+                             "%s has %zu arrays and objects, at most %u are read", what,
                              s->n_containers, limits->containers);
     }
     if (s->n_values > limits->values) {
-        return api_error_set(e, API_ERROR_BAD_JSON, NULL,
-                             "the body has %zu values, at most %u are read", s->n_values,
-                             limits->values);
+        return api_error_set(e, API_ERROR_BAD_JSON, NULL, "%s has %zu values, at most %u are read",
+                             what, s->n_values, limits->values);
     }
     return true;
 }
@@ -103,11 +100,11 @@ static bool check_bounds(const struct scan *s, const struct api_limits *limits, 
  * name once more while it is read), places in tables that double (64), a value (32, or 48 and its
  * text). A container: itself and its first table (208). The text of a token gathers in a buffer
  * that doubles, of the longest token. */
-static bool bound_memory(const struct scan *s, size_t n_body, size_t *out)
+static bool bound_memory(const struct scan *s, size_t n_text, size_t *out)
 {
-    enum { FIXED = 4096, A_BODY_BYTE = 8, A_VALUE = 320, A_CONTAINER = 256 };
+    enum { FIXED = 4096, A_BYTE = 8, A_VALUE = 320, A_CONTAINER = 256 };
     size_t text, rest = FIXED + s->n_values * A_VALUE + s->n_containers * A_CONTAINER;
-    return mem_mul(n_body, A_BODY_BYTE, &text) && mem_add(text, rest, out);
+    return mem_mul(n_text, A_BYTE, &text) && mem_add(text, rest, out);
 }
 
 /* --- parsing */
@@ -118,33 +115,37 @@ static bool fail_memory(struct api_error *e)
                          "the server has no memory for this request now");
 }
 
-bool api_json_parse(struct api_json *out, struct str body, const struct api_limits *limits,
-                    struct api_error *e)
+/* Sets *outer to the block that the thread had. */
+static void enter_block(void *bytes, size_t capacity, struct api_json_block *outer)
+{
+    *outer = block;
+    block = (struct api_json_block){.bytes = bytes, .capacity = capacity};
+}
+
+bool api_json_parse(struct api_json *out, struct str text, const char *what, size_t flags,
+                    const struct api_limits *limits, struct api_error *e)
 {
     struct scan s = {0};
     size_t n_bytes = 0;
-    scan_body(body, &s);
-    if (!check_bounds(&s, limits, e)) {
+    scan_text(text, &s);
+    if (!check_bounds(&s, what, limits, e)) {
         return false;
     }
-    struct api_json made = {0};
-    made.block = bound_memory(&s, body.n, &n_bytes) ? mem_alloc(n_bytes, 1, "JSON", NULL) : NULL;
-    if (made.block == NULL) {
+    void *bytes = bound_memory(&s, text.n, &n_bytes) ? mem_alloc(n_bytes, 1, "JSON", NULL) : NULL;
+    if (bytes == NULL) {
         return fail_memory(e);
     }
-    block.bytes = made.block;
-    block.n = 0;
-    block.capacity = n_bytes;
+    struct api_json made = {0};
+    enter_block(bytes, n_bytes, &made.outer);
     json_error_t why = {0};
-    made.root =
-        json_loadb(body.n > 0 ? body.p : "", body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    made.root = json_loadb(text.n > 0 ? text.p : "", text.n, flags | JSON_ALLOW_NUL, &why);
     bool ok = json_is_object(made.root);
     if (made.root == NULL) {
         api_error_set(e, API_ERROR_BAD_JSON, NULL,
-                      "the body could not be parsed as JSON: line %d, column %d: %s", why.line,
+                      "%s could not be parsed as JSON: line %d, column %d: %s", what, why.line,
                       why.column, why.text);
     } else if (!ok) {
-        api_error_set(e, API_ERROR_INVALID_TYPE, NULL, "the body is no JSON object");
+        api_error_set(e, API_ERROR_INVALID_TYPE, NULL, "%s is no JSON object", what);
     }
     if (!ok) {
         api_json_finish(&made);
@@ -157,7 +158,31 @@ bool api_json_parse(struct api_json *out, struct str body, const struct api_limi
 void api_json_finish(struct api_json *json)
 {
     json_decref(json->root);
-    mem_free(json->block);
-    block.bytes = NULL;
+    mem_free(block.bytes);
+    block = json->outer;
     *json = (struct api_json){0};
+}
+
+json_t *api_json_copy(struct api_reader *r, const json_t *v)
+{
+    enum { FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(17) };
+    struct scan s = {0};
+    struct api_json_block outer;
+    json_t *copy = NULL;
+    size_t n_bytes = 0, n = json_dumpb(v, NULL, 0, FLAGS);
+    char *text = n > 0 ? mem_alloc(n, 1, "JSON", NULL) : NULL;
+    if (text != NULL && json_dumpb(v, text, n, FLAGS) == n) {
+        scan_text((struct str){text, n}, &s);
+        void *bytes = bound_memory(&s, n, &n_bytes) ? api_alloc(r, n_bytes, 1) : NULL;
+        if (bytes != NULL) {
+            enter_block(bytes, n_bytes, &outer);
+            copy = json_loadb(text, n, JSON_ALLOW_NUL, NULL);
+            block = outer;
+        }
+    }
+    mem_free(text);
+    if (copy == NULL) {
+        api_fail_memory(r);
+    }
+    return copy;
 }

@@ -1,4 +1,5 @@
-/* api_messages.c - the messages of a chat: roles, contents, and what only other models can read. */
+/* api_messages.c - the messages of a chat: roles, contents, and what only other models can read;
+ * calls of tools are read by api_calls.c. */
 #include "serve/api_parameter.h"
 
 /* --- contents */
@@ -134,10 +135,10 @@ static bool read_role(struct api_reader *r, const json_t *message, enum role *ou
 static bool check_message_keys(struct api_reader *r, const json_t *message, enum role role)
 {
     static const char *const plain[] = {"role", "content", "name", NULL};
-    static const char *const assistant[] = {"role",    "content",     "name",
-                                            "refusal", "tool_calls",  "function_call",
-                                            "audio",   "annotations", NULL};
-    static const char *const tool[] = {"role", "content", "tool_call_id", NULL};
+    static const char *const assistant[] = {
+        "role",          "content", "name",        "refusal", "tool_calls",
+        "function_call", "audio",   "annotations", "parsed",  NULL};
+    static const char *const tool[] = {"role", "content", "name", "tool_call_id", NULL};
     return api_check_keys(r, message,
                           role == ROLE_ASSISTANT ? assistant
                           : role == ROLE_TOOL    ? tool
@@ -157,7 +158,7 @@ static bool read_participant(struct api_reader *r, const json_t *message)
     return true;
 }
 
-/* null and [] mean "none", which is what an answer without tools has. */
+/* null and [] mean "none", which is what answers of this server have. */
 static bool refuse_unless_empty(struct api_reader *r, const json_t *message, const char *key,
                                 bool is_list)
 {
@@ -173,14 +174,13 @@ static bool refuse_unless_empty(struct api_reader *r, const json_t *message, con
     return api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER, "is not supported yet");
 }
 
-static bool read_assistant(struct api_reader *r, const json_t *message, struct str *out)
+static bool read_assistant(struct api_reader *r, const json_t *message, struct chat_message *out)
 {
     const json_t *content = api_member(message, "content");
     const json_t *refusal = api_member(message, "refusal");
-    if (!refuse_unless_empty(r, message, "tool_calls", true) ||
-        !refuse_unless_empty(r, message, "function_call", false) ||
-        !refuse_unless_empty(r, message, "audio", false) ||
-        !refuse_unless_empty(r, message, "annotations", true)) {
+    if (!refuse_unless_empty(r, message, "audio", false) ||
+        !refuse_unless_empty(r, message, "parsed", false) ||
+        !refuse_unless_empty(r, message, "annotations", true) || !api_read_calls(r, message, out)) {
         return false;
     }
     /* what the model said is then its refusal */
@@ -193,12 +193,15 @@ static bool read_assistant(struct api_reader *r, const json_t *message, struct s
         return false;
     }
     api_leave(r, before);
+    if (content == NULL && refusal == NULL && out->n_calls > 0) {
+        return true;
+    }
     api_enter_key(r, key);
     if (content == NULL && refusal == NULL) {
         return api_fail(r, API_ERROR_MISSING_PARAMETER,
-                        "is missing or null, and the message has no refusal");
+                        "is missing or null, and the message has neither refusal nor tool_calls");
     }
-    if (!api_read_content(r, content != NULL ? content : refusal, out)) {
+    if (!api_read_content(r, content != NULL ? content : refusal, &out->content)) {
         return false;
     }
     api_leave(r, before);
@@ -219,31 +222,23 @@ static bool read_plain(struct api_reader *r, const json_t *message, struct str *
     return true;
 }
 
-/* What a tool answered. The id of its call, which templates do not write, must be there as other
- * servers want it. A function's answer is the same in a form of old. */
+/* What a tool answered, and which call. A function's answer is the same in a form of old: a name
+ * is all it has. */
 static bool read_tool_answer(struct api_reader *r, const json_t *message, enum role role,
-                             struct str *out)
+                             struct chat_message *out)
 {
     const char *key = role == ROLE_TOOL ? "tool_call_id" : "name";
-    const json_t *id = api_member(message, key);
-    size_t before = api_enter_key(r, key);
-    struct str text = {0};
-    if (id == NULL) {
-        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
-    }
-    if (!api_view_text(r, id, API_MAX_NAME_CHARS, &text)) {
+    struct str id = {0};
+    if (!api_want_text(r, message, key, API_MAX_NAME_CHARS, &id)) {
         return false;
     }
-    api_leave(r, before);
-    if (!read_plain(r, message, out)) {
-        return false;
+    if (id.n == 0) {
+        api_enter_key(r, key);
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is empty");
     }
-    api_enter_key(r, "role");
-    if (role == ROLE_FUNCTION) {
-        return api_fail(r, API_ERROR_UNSUPPORTED_VALUE, "is 'function', expected 'tool'");
-    }
-    api_leave(r, before);
-    return true;
+    return (role == ROLE_FUNCTION ||
+            (api_copy_text(r, id, &out->call_id) && read_participant(r, message))) &&
+           read_plain(r, message, &out->content);
 }
 
 static bool read_message(struct api_reader *r, const json_t *v, struct chat_message *out)
@@ -256,10 +251,10 @@ static bool read_message(struct api_reader *r, const json_t *v, struct chat_mess
                                            CHAT_ASSISTANT, CHAT_TOOL,   CHAT_TOOL};
     out->role = roles[role];
     if (role == ROLE_TOOL || role == ROLE_FUNCTION) {
-        return read_tool_answer(r, v, role, &out->content);
+        return read_tool_answer(r, v, role, out);
     }
-    return read_participant(r, v) && (role == ROLE_ASSISTANT ? read_assistant(r, v, &out->content)
-                                                             : read_plain(r, v, &out->content));
+    return read_participant(r, v) &&
+           (role == ROLE_ASSISTANT ? read_assistant(r, v, out) : read_plain(r, v, &out->content));
 }
 
 bool api_read_messages(struct api_reader *r, const json_t *v)
@@ -281,5 +276,5 @@ bool api_read_messages(struct api_reader *r, const json_t *v)
     }
     r->request->generation.messages = messages;
     r->request->generation.n_messages = n;
-    return true;
+    return api_check_answers(r, messages, n);
 }

@@ -50,6 +50,19 @@ bool api_read_safety_identifier(struct api_reader *r, const json_t *v);
 /* messages of a chat, into the request's generation. */
 bool api_read_messages(struct api_reader *r, const json_t *v);
 
+/* Of an assistant's message: its calls of tools, none where it has none, and what goes with them.
+ * Their answers, once all messages are read: each is of a call in front, and no call is without. */
+bool api_read_calls(struct api_reader *r, const json_t *message, struct chat_message *out);
+bool api_check_answers(struct api_reader *r, const struct chat_message *messages, size_t n);
+
+/* What may be called, and how. The check is for when all is read: it knows what goes together. */
+bool api_read_tools(struct api_reader *r, const json_t *v);
+bool api_read_functions(struct api_reader *r, const json_t *v);
+bool api_read_tool_choice(struct api_reader *r, const json_t *v);
+bool api_read_function_call(struct api_reader *r, const json_t *v);
+bool api_read_parallel(struct api_reader *r, const json_t *v);
+bool api_tools_check(struct api_reader *r);
+
 /* A string or an array of text parts, joined by line ends. */
 bool api_read_content(struct api_reader *r, const json_t *v, struct str *out);
 

@@ -84,6 +84,11 @@ bool api_fail(struct api_reader *r, enum api_error_kind kind, const char *format
     return api_error_set(r->error, kind, r->path, "%s %s", path, text);
 }
 
+bool api_fail_yet(struct api_reader *r)
+{
+    return api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER, "is not supported yet");
+}
+
 static bool has_warned(const struct api_request *request, struct str message)
 {
     for (size_t i = 0; i < request->n_warnings; i++) {
@@ -286,6 +291,47 @@ bool api_read_choice(struct api_reader *r, const json_t *v, const char *const *n
     }
     return api_fail(r, API_ERROR_INVALID_VALUE, "is '%.64s', expected %s%s", json_string_value(v),
                     names[0] != NULL && names[1] != NULL ? "one of " : "", list);
+}
+
+bool api_want_member(struct api_reader *r, const json_t *object, const char *key,
+                     const json_t **out)
+{
+    *out = api_member(object, key);
+    if (*out == NULL) {
+        api_enter_key(r, key);
+        return api_fail(r, API_ERROR_MISSING_PARAMETER, "is missing");
+    }
+    return true;
+}
+
+bool api_want_text(struct api_reader *r, const json_t *object, const char *key, size_t max_chars,
+                   struct str *out)
+{
+    const json_t *v;
+    if (!api_want_member(r, object, key, &v)) {
+        return false;
+    }
+    size_t before = api_enter_key(r, key);
+    if (!api_view_text(r, v, max_chars, out)) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
+}
+
+bool api_want_choice(struct api_reader *r, const json_t *object, const char *key,
+                     const char *const *names, size_t *out)
+{
+    const json_t *v;
+    if (!api_want_member(r, object, key, &v)) {
+        return false;
+    }
+    size_t before = api_enter_key(r, key);
+    if (!api_read_choice(r, v, names, out)) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
 }
 
 bool api_want_object(struct api_reader *r, const json_t *v)

@@ -28,6 +28,7 @@ bool api_copy_text(struct api_reader *r, struct str s, struct str *out);
 bool api_fail(struct api_reader *r, enum api_error_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool api_warn(struct api_reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool api_fail_yet(struct api_reader *r); /* "is not supported yet" */
 
 /* --- the path: enter appends, leave takes it back to what enter returned */
 
@@ -47,6 +48,13 @@ bool api_view_text(struct api_reader *r, const json_t *v, size_t max_chars, stru
 bool api_read_text(struct api_reader *r, const json_t *v, size_t max_chars, struct str *out);
 /* A string that is one of names (NULL at the end); *out is its index. */
 bool api_read_choice(struct api_reader *r, const json_t *v, const char *const *names, size_t *out);
+/* A member that must be there; a string, viewed; one of names. */
+bool api_want_member(struct api_reader *r, const json_t *object, const char *key,
+                     const json_t **out);
+bool api_want_text(struct api_reader *r, const json_t *object, const char *key, size_t max_chars,
+                   struct str *out);
+bool api_want_choice(struct api_reader *r, const json_t *object, const char *key,
+                     const char *const *names, size_t *out);
 bool api_want_object(struct api_reader *r, const json_t *v);
 bool api_want_array(struct api_reader *r, const json_t *v, size_t min, size_t max);
 /* An object with none but these keys (NULL at the end). */

@@ -236,6 +236,8 @@ static bool check_together(struct api_reader *r)
     switch (r->request->endpoint) {
     case API_CHAT:
         return api_chat_check(r) && api_generation_check(r);
+    case API_APPLY_TEMPLATE:
+        return api_tools_check(r);
     case API_COMPLETION:
         return api_completion_check(r) && api_generation_check(r);
     default:
@@ -267,7 +269,8 @@ bool api_request_parse(enum api_endpoint endpoint, struct str body,
     struct api_error ignored = {0};
     struct api_reader r = {.request = out, .options = options, .error = e != NULL ? e : &ignored};
     struct api_json json;
-    if (!api_json_parse(&json, body, &options->limits, r.error)) {
+    if (!api_json_parse(&json, body, "the body", JSON_REJECT_DUPLICATES, &options->limits,
+                        r.error)) {
         *out = (struct api_request){0};
         return false;
     }

@@ -17,12 +17,16 @@
 #include "engine/sampler.h"
 #include "serve/api_error.h"
 
+#include <jansson.h>
+
 enum {
     API_MAX_PARTS = 1024,       /* of one message's content */
     API_MAX_STOPS = 16,         /* stop strings, whatever the limits say */
     API_MAX_STOP_BYTES = 1024,  /* of one stop string */
     API_MAX_STOP_IDS = 64,      /* stop_token_ids */
     API_MAX_TOOLS = 128,        /* of a chat */
+    API_MAX_CALLS = 128,        /* of tools, in one message */
+    API_MAX_TOOL_CHARS = 64,    /* of a tool's name */
     API_MAX_TOP_LOGPROBS = 20,  /* of chats */
     API_MAX_LOGPROBS = 5,       /* of completions */
     API_MAX_INPUTS = 2048,      /* texts of one embeddings request */
@@ -110,8 +114,14 @@ enum api_truncation {
 struct api_generation {
     const struct chat_message *messages; /* (n_messages) of a chat, >= 1; NULL for completions */
     size_t n_messages;
-    bool add_generation_prompt;       /* of a chat; true unless the request says otherwise */
-    enum api_truncation truncation;   /* of a chat */
+    bool add_generation_prompt;     /* of a chat; true unless the request says otherwise */
+    enum api_truncation truncation; /* of a chat */
+    /* Of a chat, with a NULL where it has none, or must call none: what may be called, an array of
+     * {"type":"function","function":{"name","description"?,"parameters"?,"strict"?}}, checked, in
+     * the request's memory. References to parts of it must be given back before that goes. */
+    json_t *tools;
+    bool one_call;         /* the answer ends with its first call */
+    bool is_function_form; /* tools came as `functions`: a call is told as `function_call` */
     const struct api_prompt *prompts; /* (n_prompts) of completions, >= 1; NULL for chats */
     size_t n_prompts;
 

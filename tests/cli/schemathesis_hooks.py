@@ -1,13 +1,15 @@
 """What the schema of the API cannot say about a request: the names of this server's models, the size of
 its vocabulary, and what parameters have to do with each other. Without this most requests that the schema
 allows would be refused, and nothing behind the refusal tested. What the schema forbids stays forbidden."""
+import re
+
 import schemathesis
 
 N_VOCAB, N_EMBD = 512, 256  # of the model tiny
 MOST_TOKENS = 4
 # Objects of any content and no effect: a NUL byte in a key, or an integer of more than 64 bits, would make
 # the whole body unreadable.
-OPEN = ("prompt_cache_breakpoint", "prompt_cache_options")
+OPEN = ("prompt_cache_breakpoint", "prompt_cache_options", "parameters")
 
 
 def is_number(value, least, most):
@@ -35,6 +37,57 @@ def with_open_objects_empty(value):
     if not isinstance(value, dict):
         return value
     return {k: {} if k in OPEN and isinstance(v, dict) else with_open_objects_empty(v) for k, v in value.items()}
+
+
+def is_call(call):
+    return isinstance(call, dict) and isinstance(call.get("function"), dict) and isinstance(call["function"].get("arguments"), str)
+
+
+def with_answers_to_calls(messages):
+    """Arguments that are JSON, calls with ids of their own, and behind them an answer to each; no others."""
+    out = []
+    for m in messages:
+        if not isinstance(m, dict):
+            out.append(m)
+            continue
+        if m.get("role") == "tool" and isinstance(m.get("tool_call_id"), str) and 0 < len(m["tool_call_id"]) <= 256:
+            m = {"role": "user"} | {k: v for k, v in m.items() if k not in ("role", "tool_call_id")}
+        calls = m["tool_calls"] if isinstance(m.get("tool_calls"), list) else []
+        if m.get("function_call") is not None and calls:
+            m = {k: v for k, v in m.items() if k != "tool_calls"}
+            calls = []
+        for i, call in enumerate(calls):
+            if is_call(call):
+                call.pop("index", None)
+                call["function"]["arguments"] = "{}"
+                call["id"] = f"c{i}" if isinstance(call.get("id"), str) and 0 < len(call["id"]) <= 256 else call.get("id")
+        if is_call({"function": m.get("function_call")}):
+            m["function_call"]["arguments"] = "{}"
+        out.append(m)
+        out += [{"role": "tool", "tool_call_id": f"c{i}", "content": "a"} for i in range(len(calls))]
+    return out
+
+
+def with_names_of_their_own(body):
+    for i, tool in enumerate(body["tools"] if isinstance(body.get("tools"), list) else []):
+        if isinstance(tool, dict) and isinstance(tool.get("function"), dict) and is_name(tool["function"].get("name")):
+            tool["function"]["name"] = f"f{i}"
+    for i, function in enumerate(body["functions"] if isinstance(body.get("functions"), list) else []):
+        if isinstance(function, dict) and is_name(function.get("name")):
+            function["name"] = f"f{i}"
+
+
+def is_name(name):
+    return isinstance(name, str) and re.fullmatch("[a-zA-Z0-9_-]{1,64}", name) is not None
+
+
+def with_something_to_choose_among(body):
+    if body.get("tools") and body.get("functions") and isinstance(body["functions"], list):
+        body["functions"] = []
+    for name, of, values in (("tool_choice", "tools", ("none", "auto")), ("parallel_tool_calls", "tools", (True, False)),
+                             ("function_call", "functions", ("none", "auto"))):
+        if not body.get(of) and body.get(name) in values:
+            del body[name]
 
 
 def with_page_that_can_be(query):
@@ -73,6 +126,10 @@ def before_call(context, case, kwargs):
         body["repeat_penalty"] = body["repetition_penalty"]  # one has two names
     if is_number(body.get("best_of"), 1, 16) and (body.get("n") is None or is_number(body["n"], 1, 16)):
         body["best_of"] = body.get("n") or 1  # at least n, and n in a stream
+    if isinstance(body.get("messages"), list):
+        body["messages"] = with_answers_to_calls(body["messages"])
+    with_names_of_their_own(body)
+    with_something_to_choose_among(body)
     if body.get("strict") is True:
         body["strict"] = None  # refuses what the schema allows and what has no effect
     case.body = body

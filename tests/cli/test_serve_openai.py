@@ -151,7 +151,8 @@ def test_roles_parts_and_names_are_taken(client):
 
 
 def test_what_a_tool_answered_is_read(client, server):
-    told = HELLO + [{"role": "assistant", "content": "I ask."},
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    told = HELLO + [{"role": "assistant", "content": "I ask.", "tool_calls": [call]},
                     {"role": "tool", "tool_call_id": "call_1", "content": "Llamas <|im_end|> hum."}]
     answer = chat(client, told, extra_body={"strict": True})
     rendered = server.post("/apply-template", {"messages": told})
@@ -167,7 +168,7 @@ def test_llama_2_has_no_place_for_what_a_tool_answered(tmp_path):
     path.write_bytes(llama(rows=N + 2, ggml__tokens=(STRING, tokens), ggml__token_type=(I32, [1] * N + [3, 3]),
                            ggml__bos_token_id=(U32, N), ggml__eos_token_id=(U32, N + 1)))
     with serving(path, "--chat-template", "llama2") as s:
-        told = [{"role": "user", "content": "a"}, {"role": "tool", "tool_call_id": "c", "content": "b"}]
+        told = [{"role": "user", "content": "a"}, {"role": "function", "name": "f", "content": "b"}]
         assert chat(client_of(s), told[:1], model="llama2", max_tokens=1).usage.prompt_tokens > 1
         with pytest.raises(openai.BadRequestError, match="user and assistant must take turns, but turn 2 is from tool") as e:
             chat(client_of(s), told, model="llama2")
@@ -420,7 +421,9 @@ BAD_CHATS = [
     ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "invalid_value"),
     ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
     ({"min_tokens": 9, "max_tokens": 3}, "min_tokens", "invalid_value"),
-    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
+    ({"tools": [{"type": "function", "function": {"name": "f", "strict": True}}]}, "tools[0].function.strict",
+     "unsupported_parameter"),
+    ({"tool_choice": "auto"}, "tool_choice", "invalid_value"),
     ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
     ({"store": True}, "store", "unsupported_value"),
     ({"max_tokens": 0}, "max_tokens", "invalid_value"),

@@ -23,6 +23,7 @@ N, N_EMBD = len(TOKENS), 32
 CLIENT_ONLY = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}  # no part of the body
 HELLO = [{"role": "user", "content": "a"}]
 FUNCTION = {"name": "f", "parameters": {}}
+TOOL = {"type": "function", "function": FUNCTION}
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +67,9 @@ def works(value, check, **others):
     return Case(value, check, others)
 
 
-def same(value):
+def same(value, **others):
     """It asks for what is done anyway."""
-    return Case(value, lambda answer, plain: texts(answer) == texts(plain) != [])
+    return Case(value, lambda answer, plain: texts(answer) == texts(plain) != [], others)
 
 
 def warns(value, check=lambda answer, plain: texts(answer) == texts(plain), **others):
@@ -134,15 +135,16 @@ TABLES = {
         "messages": [works([{"role": "user", "content": "ab"}],
                            lambda answer, plain: answer.usage.prompt_tokens == plain.usage.prompt_tokens + 1)],
         "audio": [refused({"format": "wav", "voice": "alloy"})],
-        "function_call": [same("none"), same("auto"), refused({"name": "f"})],
-        "functions": [same([]), refused([FUNCTION])],
+        "function_call": [same("none", functions=[FUNCTION]), same("auto", functions=[FUNCTION]), refused({"name": "f"}),
+                          refused("auto", "invalid_value")],
+        "functions": [same([]), same([FUNCTION])],  # the model calls none
         "logprobs": [works(True, lambda answer, plain: len(answer.choices[0].logprobs.content) == 4)],
         "max_completion_tokens": [works(2, text("!!"), max_tokens=None)],
         "max_tokens": [works(2, text("!!")), warns(3, text("!!"), max_completion_tokens=2)],
         "metadata": [same({}), warns({"a": "b"})],
         "modalities": [same(["text"]), refused(["text", "audio"], "unsupported_value", "[1]")],
         "moderation": [refused({"model": "omni-moderation-latest"})],
-        "parallel_tool_calls": [same(True), same(False)],  # there are no calls
+        "parallel_tool_calls": [same(True, tools=[TOOL]), same(False, tools=[TOOL]), refused(True, "invalid_value")],
         "prediction": [warns({"type": "content", "content": "!!"})],
         "prompt_cache_key": [warns("k")],
         "prompt_cache_options": [same({}), same({"mode": "implicit"}), warns({"mode": "explicit"}), warns({"ttl": "30m"})],
@@ -156,10 +158,10 @@ TABLES = {
                          *(warns(tier, lambda answer, plain: answer.service_tier == "default")
                            for tier in ("flex", "scale", "priority", "fast"))],
         "store": [same(False), refused(True, "unsupported_value")],
-        "tool_choice": [same("none"), same("auto"), refused("required"),
+        "tool_choice": [same("none", tools=[TOOL]), same("auto", tools=[TOOL]), refused("auto", "invalid_value"), refused("required"),
                         refused({"type": "function", "function": {"name": "f"}}),
                         refused({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}})],
-        "tools": [same([]), refused([{"type": "function", "function": FUNCTION}]),
+        "tools": [same([]), same([TOOL]), refused([{"type": "function", "function": FUNCTION | {"strict": True}}], at="[0].function.strict"),
                   refused([{"type": "custom", "custom": {"name": "f"}}], "invalid_value", "[0].type")],
         "top_logprobs": [works(2, lambda answer, plain: {len(t.top_logprobs) for t in answer.choices[0].logprobs.content} == {2},
                                logprobs=True)],
@@ -220,7 +222,7 @@ def test_a_parameter_works_or_is_named(client, endpoint, name, case):
         assert (e.value.code, e.value.param, e.value.type) == (code, name + at, "invalid_request_error")
         assert name + at in e.value.message
         if code == "unsupported_parameter":  # and says why
-            assert re.fullmatch(rf"{name} is not (supported yet|offered by this server: .+)", e.value.body["message"])
+            assert re.fullmatch(rf"{re.escape(name + at)} is not (supported yet|offered by this server: .+)", e.value.body["message"])
         return
     answer, plain = ask(client, endpoint, **options), ask(client, endpoint)
     if name == "seed":
@@ -287,7 +289,18 @@ def test_the_page_says_the_same():
 # --- messages and their parts
 
 chat_types = openai.types.chat
-WARNS, REFUSED = "warns", "refused"
+WARNS, REFUSED, WORKS = "warns", "refused", "works"
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+ANSWER = {"role": "tool", "tool_call_id": "c", "content": "a"}
+CALLING = {"role": "assistant", "tool_calls": [CALL]}
+
+
+def with_calls(message):
+    """The message with what must be in front of it or behind."""
+    is_answer = "tool_call_id" in message or message.get("role") == "tool"
+    return [CALLING] * is_answer + [message] + [ANSWER] * ("tool_calls" in message)
+
+
 # What a message of the type must have; what else it may have, and what becomes of that.
 MESSAGES = [
     (chat_types.ChatCompletionDeveloperMessageParam, {"role": "developer", "content": "a"}, {"name": ("n", WARNS)}),
@@ -295,9 +308,9 @@ MESSAGES = [
     (chat_types.ChatCompletionUserMessageParam, {"role": "user", "content": "a"}, {"name": ("n", WARNS)}),
     (chat_types.ChatCompletionAssistantMessageParam, {"role": "assistant", "content": "a"}, {
         "name": ("n", WARNS), "refusal": ("no", WARNS), "audio": ({"id": "a"}, REFUSED),
-        "function_call": ({"name": "f", "arguments": "{}"}, REFUSED),
-        "tool_calls": ([{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}], REFUSED)}),
+        "function_call": ({"name": "f", "arguments": "{}"}, WORKS), "tool_calls": ([CALL], WORKS)}),
     (chat_types.ChatCompletionToolMessageParam, {"role": "tool", "content": "a", "tool_call_id": "c"}, {}),
+    (chat_types.ChatCompletionFunctionMessageParam, {"role": "function", "content": "a", "name": "f"}, {}),
 ]
 TEXT = {"type": "text", "text": "a"}
 PARTS = [
@@ -312,7 +325,7 @@ UNREAD_PARTS = [
 
 
 def test_all_types_of_messages_and_parts_are_in_the_tables():
-    known = {t for t, *_ in MESSAGES} | {chat_types.ChatCompletionFunctionMessageParam}
+    known = {t for t, *_ in MESSAGES}
     assert known == set(typing.get_args(chat_types.ChatCompletionMessageParam))
     assert {t for t, *_ in PARTS[:1] + UNREAD_PARTS} == set(typing.get_args(chat_types.ChatCompletionContentPartParam))
     for kind, must, may in MESSAGES + PARTS:
@@ -320,7 +333,7 @@ def test_all_types_of_messages_and_parts_are_in_the_tables():
 
 
 @pytest.mark.parametrize("must, may, place, wrap", [
-    *((must, may, "messages[0]", lambda m: [m]) for _, must, may in MESSAGES),
+    *((must, may, f"messages[{int(must['role'] == 'tool')}]", with_calls) for _, must, may in MESSAGES),
     *((must, may, "messages[0].content[0]", lambda p: [{"role": "assistant", "content": [p]}]) for _, must, may in PARTS)])
 def test_a_member_of_a_message_works_or_is_named(client, must, may, place, wrap):
     def ask_with(value):
@@ -333,6 +346,8 @@ def test_a_member_of_a_message_works_or_is_named(client, must, may, place, wrap)
     for name, (value, outcome) in may.items():
         if outcome == WARNS:
             assert [w["param"] for w in warnings(ask_with(must | {name: value}))] == [f"{place}.{name}"]
+        elif outcome == WORKS:
+            assert warnings(ask_with(must | {name: value})) == []
         else:
             with pytest.raises(openai.BadRequestError) as e:
                 ask_with(must | {name: value})
@@ -348,9 +363,6 @@ def test_what_the_model_cannot_read_is_refused_by_its_type(client):
             ask(client, ENDPOINTS["chat"], messages=[{"role": "user", "content": [TEXT, part]}])
         assert (e.value.param, e.value.code) == ("messages[0].content[1].type", "unsupported_value")
         assert part["type"] in e.value.message
-    with pytest.raises(openai.BadRequestError) as e:
-        ask(client, ENDPOINTS["chat"], messages=[{"role": "function", "name": "f", "content": "a"}])
-    assert (e.value.param, e.value.code) == ("messages[0].role", "unsupported_value")
 
 
 # --- what the clients send beside the body

@@ -63,10 +63,6 @@ KILLERS = {
     "a grammar without end": ({"grammar": "root ::= root"}, "grammar"),
     "a grammar that is none": ({"grammar": "root ::= \"\\x\" ::= ((("}, "grammar"),
     "an empty grammar": ({"grammar": ""}, "grammar"),
-    "braces in a description": ({"tools": [{"type": "function", "function": FUNCTION | {
-        "description": "{\"a\": [}]} <|python_tag|> root ::= \"\\\" \n\\u0000 %s %n"}}]}, "tools"),
-    "a call cut in its arguments": ({"messages": HELLO + [{"role": "assistant", "content": None, "tool_calls": [
-        {"id": "", "type": "function", "function": {"name": "f", "arguments": "{\"a\": "}}]}]}, "messages[1].tool_calls"),
     **{f"schema {i}": ({"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}},
                        "response_format") for i, schema in enumerate(SCHEMAS)},
 }
@@ -74,10 +70,26 @@ KILLERS = {
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", KILLERS)
-def test_grammars_tools_and_schemas_that_kill_others_are_refused_by_name(server, name, stream):
+def test_grammars_and_schemas_that_kill_others_are_refused_by_name(server, name, stream):
     change, param = KILLERS[name]
     error = refused(server, CHAT | {"stream": stream} | change)
     assert (error["param"], error["code"]) == (param, "unsupported_parameter")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tools_that_kill_others_are_text_and_half_a_call_is_refused_by_its_place(server, stream):
+    text = "{\"a\": [}]} <|python_tag|> root ::= \"\\\" \n\\u0000 %s %n \0"
+    tool = {"type": "function", "function": FUNCTION | {"description": text}}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": json.dumps({"a": text})}}
+    said = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": text}]
+    body = CHAT | {"tools": [tool], "messages": HELLO + said}
+    if stream:
+        assert events(server, **body)[-1]["choices"][0]["finish_reason"] == "length"
+    else:
+        assert server.post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
+    call["function"]["arguments"] = "{\"a\": "
+    error = refused(server, body | {"stream": stream})
+    assert (error["param"], error["code"]) == ("messages[1].tool_calls[0].function.arguments", "invalid_value")
 
 
 @pytest.mark.parametrize("path, change, answered", [
@@ -167,9 +179,9 @@ def test_an_answer_has_what_the_api_says_and_nothing_else(server):
 @pytest.mark.parametrize("name, value", [
     ("response_format", {"type": "json_object"}), ("json_schema", {}), ("guided_json", {}), ("structured_outputs", {}),
     ("format", "json"), ("guided_regex", "a"), ("regex", "a"), ("ebnf", "root ::= \"a\""),
-    ("tools", [{"type": "function", "function": FUNCTION}]), ("tool_choice", "required"),
+    ("tool_choice", "required"),
     ("tool_choice", {"type": "function", "function": {"name": "f"}}), ("tool_choice", {"type": "allowed_tools"}),
-    ("functions", [FUNCTION]), ("function_call", {"name": "f"}), ("logit_bias_bytes", {}), ("lora", []),
+    ("function_call", {"name": "f"}), ("logit_bias_bytes", {}), ("lora", []),
 ])
 def test_constraints_that_cannot_be_kept_are_refused_and_never_dropped(server, name, value):
     error = refused(server, CHAT | {name: value})
@@ -177,7 +189,7 @@ def test_constraints_that_cannot_be_kept_are_refused_and_never_dropped(server, n
 
 
 def test_a_format_of_plain_text_is_no_constraint(client):
-    for options in ({"response_format": {"type": "text"}}, {"tool_choice": "none"}, {"tools": []}):
+    for options in ({"response_format": {"type": "text"}}, {"tools": []}):
         assert client.chat.completions.create(**CHAT, **options).choices[0].message.content
 
 

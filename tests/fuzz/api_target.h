@@ -24,6 +24,30 @@ static void check_prompts(const struct api_prompt *prompts, size_t n)
     }
 }
 
+/* Arguments are the text of an object, tools are copies that read well. */
+static void check_calls(const struct chat_message *m)
+{
+    for (size_t i = 0; i < m->n_calls; i++) {
+        const struct chat_call *c = &m->calls[i];
+        json_t *arguments = json_loadb(c->arguments.p, c->arguments.n,
+                                       JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+        require(m->role == CHAT_ASSISTANT && json_is_object(arguments) && c->name.n > 0);
+        require(api_is_utf8(c->id) && api_is_utf8(c->name) && api_is_utf8(c->arguments));
+        json_decref(arguments);
+    }
+    require(m->call_id.n == 0 || m->role == CHAT_TOOL);
+}
+
+static void check_tools(const struct api_generation *g)
+{
+    size_t n = json_array_size(g->tools);
+    require(g->tools == NULL || (n > 0 && n <= API_MAX_TOOLS));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *function = json_object_get(json_array_get(g->tools, i), "function");
+        require(json_string_length(json_object_get(function, "name")) > 0);
+    }
+}
+
 static void check_generation(const struct api_generation *g)
 {
     require(sampler_params_check(&g->sampler, N_VOCAB, NULL));
@@ -33,7 +57,9 @@ static void check_generation(const struct api_generation *g)
     for (size_t i = 0; i < g->n_stop; i++) {
         require(g->stop[i].n > 0 && api_is_utf8(g->stop[i]));
     }
+    check_tools(g);
     for (size_t i = 0; i < g->n_messages; i++) {
+        check_calls(&g->messages[i]);
         require(g->messages[i].role < CHAT_ROLE_COUNT && api_is_utf8(g->messages[i].content));
     }
     check_prompts(g->prompts, g->n_prompts);

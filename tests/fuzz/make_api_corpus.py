@@ -30,6 +30,10 @@ def messages(*items):
     return {"model": "m", "messages": list(items)}
 
 
+def call(name):
+    return {"id": name, "type": "function", "function": {"name": "f", "arguments": "{\"a\": [1, {\"b\": null}]}"}}
+
+
 CHATS = {
     "all": CHAT | SAMPLING,
     "strict": CHAT | {"strict": True},
@@ -42,6 +46,15 @@ CHATS = {
                                "tool_choice": {"type": "function", "function": {"name": "f"}},
                                "parallel_tool_calls": False},
     "functions": messages(USER) | {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
+    "functions-auto": messages(USER, {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
+                               {"role": "function", "name": "f", "content": "a"}) | {
+        "functions": [{"name": "f", "parameters": SCHEMA}], "function_call": "auto"},
+    "tools-auto": messages(USER, {"role": "assistant", "content": None, "tool_calls": [call("c"), call("d")]},
+                           {"role": "tool", "tool_call_id": "d", "content": "a"},
+                           {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "a"}]}) | {
+        "tools": [{"type": "function", "function": {"name": n, "description": "d", "parameters": SCHEMA, "strict": False}}
+                  for n in ("f", "g-1")], "tool_choice": "auto", "parallel_tool_calls": False},
+    "call-unanswered": messages({"role": "assistant", "tool_calls": [call("c")]}, USER),
     "schema": messages(USER) | {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}},
     "json": messages(USER) | {"response_format": {"type": "json_object"}},
     "edges": messages(USER) | {"temperature": 2, "top_p": 0, "seed": 2**63 - 1, "top_k": -1, "n": 16.0},

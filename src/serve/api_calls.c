@@ -1,0 +1,198 @@
+/* api_calls.c - calls of tools in the messages of a chat, and their answers. */
+#include "serve/api_json.h"
+#include "serve/api_parameter.h"
+
+/* --- calls */
+
+/* A program has parsed them, or should have: they are written into the prompt as an object. Numbers
+ * of any size and names that repeat are the model's own business. */
+static bool read_arguments(struct api_reader *r, const json_t *function, struct str *out)
+{
+    const json_t *v = NULL;
+    struct api_error why = {0};
+    struct api_json json;
+    if (!api_want_member(r, function, "arguments", &v)) {
+        return false;
+    }
+    size_t before = api_enter_key(r, "arguments");
+    if (!api_read_text(r, v, SIZE_MAX, out)) {
+        return false;
+    }
+    if (!api_json_parse(&json, *out, "the text", JSON_DECODE_INT_AS_REAL, &r->options->limits,
+                        &why)) {
+        return why.kind == API_ERROR_OVERLOADED
+                   ? api_fail_memory(r)
+                   : api_fail(r, API_ERROR_INVALID_VALUE, "is not the JSON text of an object: %s",
+                              why.message);
+    }
+    api_json_finish(&json);
+    api_leave(r, before);
+    return true;
+}
+
+/* A string that is not empty. */
+static bool read_label(struct api_reader *r, const json_t *object, const char *key, struct str *out)
+{
+    struct str text = {0};
+    if (!api_want_text(r, object, key, API_MAX_NAME_CHARS, &text)) {
+        return false;
+    }
+    if (text.n == 0) {
+        api_enter_key(r, key);
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is empty");
+    }
+    return api_copy_text(r, text, out);
+}
+
+/* Names are not checked further: a call may be of what was offered once. */
+static bool read_function(struct api_reader *r, const json_t *v, struct chat_call *out)
+{
+    /* null, where the Python client keeps what it would have made of the arguments */
+    static const char *const keys[] = {"name", "arguments", "parsed_arguments", NULL};
+    if (!api_check_keys(r, v, keys) || !read_label(r, v, "name", &out->name) ||
+        !read_arguments(r, v, &out->arguments)) {
+        return false;
+    }
+    api_enter_key(r, keys[2]);
+    if (api_member(v, keys[2]) != NULL) {
+        return api_fail(r, API_ERROR_UNSUPPORTED_PARAMETER, "is not null");
+    }
+    return true;
+}
+
+static bool read_call(struct api_reader *r, const json_t *v, struct chat_call *out)
+{
+    /* `index` comes from who keeps the calls of a stream as they came */
+    static const char *const keys[] = {"id", "type", "function", "index", NULL};
+    static const char *const types[] = {"function", NULL};
+    const json_t *function = NULL;
+    size_t i = 0;
+    if (!api_check_keys(r, v, keys) || !read_label(r, v, "id", &out->id) ||
+        !api_want_choice(r, v, "type", types, &i) ||
+        !api_want_member(r, v, "function", &function)) {
+        return false;
+    }
+    size_t before = api_enter_key(r, "function");
+    if (!read_function(r, function, out)) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
+}
+
+static const struct chat_call *find_call(const struct chat_call *calls, size_t n, struct str id)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(calls[i].id, id)) {
+            return &calls[i];
+        }
+    }
+    return NULL;
+}
+
+static bool read_calls(struct api_reader *r, const json_t *v, struct chat_message *out)
+{
+    size_t n = json_array_size(v);
+    struct chat_call *calls = api_alloc(r, n, sizeof *calls);
+    for (size_t i = 0; i < n; i++) {
+        size_t before = api_enter_index(r, i);
+        if (calls == NULL || !read_call(r, json_array_get(v, i), &calls[i])) {
+            return false;
+        }
+        if (find_call(calls, i, calls[i].id) != NULL) {
+            api_enter_key(r, "id");
+            return api_fail(r, API_ERROR_INVALID_VALUE, "is another call's of this message, too");
+        }
+        api_leave(r, before);
+    }
+    out->calls = calls;
+    out->n_calls = n;
+    return true;
+}
+
+bool api_read_calls(struct api_reader *r, const json_t *message, struct chat_message *out)
+{
+    const json_t *several = api_member(message, "tool_calls");
+    const json_t *one = api_member(message, "function_call");
+    size_t before = api_enter_key(r, "tool_calls");
+    if (several != NULL &&
+        (!api_want_array(r, several, 0, API_MAX_CALLS) || !read_calls(r, several, out))) {
+        return false;
+    }
+    api_leave(r, before);
+    api_enter_key(r, "function_call");
+    if (one != NULL && out->n_calls > 0) {
+        return api_fail(r, API_ERROR_INVALID_VALUE,
+                        "is the old form of tool_calls, which are given");
+    }
+    struct chat_call *call = one != NULL ? api_alloc(r, 1, sizeof *call) : NULL;
+    if (one != NULL && (call == NULL || !read_function(r, one, call))) {
+        return false;
+    }
+    if (call != NULL) {
+        out->calls = call;
+        out->n_calls = 1;
+    }
+    api_leave(r, before);
+    return true;
+}
+
+/* --- answers */
+
+/* The calls of messages[at] have their answers right behind it, in any order, and nothing else has.
+ * Sets *out_n to how many messages there are. */
+static bool check_turn(struct api_reader *r, const struct chat_message *messages, size_t n,
+                       size_t at, size_t *out_n)
+{
+    const struct chat_message *m = &messages[at];
+    const struct chat_call *waiting = NULL;
+    bool is_answered[API_MAX_CALLS] = {false};
+    size_t i = at + 1;
+    for (; i < n && messages[i].role == CHAT_TOOL && messages[i].call_id.n > 0; i++) {
+        const struct chat_call *call = find_call(m->calls, m->n_calls, messages[i].call_id);
+        if (call == NULL || is_answered[call - m->calls]) {
+            api_enter_index(r, i);
+            api_enter_key(r, "tool_call_id");
+            return api_fail(r, API_ERROR_INVALID_VALUE, "is '%.*s', %s messages[%zu]",
+                            STR_ARG(str_shown(messages[i].call_id)),
+                            call == NULL ? "which is no call of" : "which has an answer already of",
+                            at);
+        }
+        is_answered[call - m->calls] = true;
+    }
+    for (size_t k = 0; k < m->n_calls && waiting == NULL; k++) {
+        waiting = is_answered[k] ? NULL : &m->calls[k];
+    }
+    *out_n = i - at;
+    if (waiting == NULL || (i == n && r->request->endpoint == API_APPLY_TEMPLATE)) {
+        return true;
+    }
+    api_enter_index(r, i < n ? i : at);
+    api_enter_key(r, i < n ? "role" : "tool_calls");
+    return api_fail(r, API_ERROR_INVALID_VALUE,
+                    "%s call '%.*s' of messages[%zu] has no answer: messages of role 'tool' with "
+                    "the tool_call_id of each call follow it",
+                    i < n ? "comes too soon:" : "cannot be last:", STR_ARG(str_shown(waiting->id)),
+                    at);
+}
+
+bool api_check_answers(struct api_reader *r, const struct chat_message *messages, size_t n)
+{
+    size_t n_of_turn = 1;
+    for (size_t i = 0; i < n; i += n_of_turn) {
+        const struct chat_message *m = &messages[i];
+        n_of_turn = 1;
+        if (m->role == CHAT_TOOL && m->call_id.n > 0) {
+            api_enter_index(r, i);
+            api_enter_key(r, "tool_call_id");
+            return api_fail(r, API_ERROR_INVALID_VALUE,
+                            "is '%.*s', but no message with tool_calls is in front",
+                            STR_ARG(str_shown(m->call_id)));
+        }
+        /* a function_call has no id that an answer could name */
+        if (m->n_calls > 0 && m->calls[0].id.n > 0 && !check_turn(r, messages, n, i, &n_of_turn)) {
+            return false;
+        }
+    }
+    return true;
+}

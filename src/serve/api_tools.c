@@ -1,0 +1,256 @@
+/* api_tools.c - what an answer of a chat may call: tools and how to choose among them, and the same
+ * in the form of old, functions. */
+#include "serve/api_json.h"
+#include "serve/api_parameter.h"
+
+static struct api_generation *generation(struct api_reader *r)
+{
+    return &r->request->generation;
+}
+
+/* --- one function */
+
+static bool is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+}
+
+static bool read_name(struct api_reader *r, const json_t *function)
+{
+    struct str name = {0};
+    if (!api_want_text(r, function, "name", API_MAX_TOOL_CHARS, &name)) {
+        return false;
+    }
+    size_t n = 0;
+    while (n < name.n && is_name_char(name.p[n])) {
+        n++;
+    }
+    api_enter_key(r, "name");
+    return (n == name.n && n > 0) ||
+           api_fail(r, API_ERROR_INVALID_VALUE,
+                    "is '%.80s', expected 1 to %d of the characters a-z, A-Z, 0-9, _ and -", name.p,
+                    API_MAX_TOOL_CHARS);
+}
+
+/* JSON Schema of an object; what else it says is for the model to read. */
+static bool read_parameters(struct api_reader *r, const json_t *function)
+{
+    const json_t *v = api_member(function, "parameters");
+    size_t before = api_enter_key(r, "parameters");
+    if (v != NULL && !api_want_object(r, v)) {
+        return false;
+    }
+    const char *type = json_string_value(json_object_get(v, "type"));
+    if (type != NULL && strcmp(type, "object") != 0) {
+        api_enter_key(r, "type");
+        return api_fail(r, API_ERROR_INVALID_VALUE,
+                        "is '%.64s', expected 'object': arguments have names", type);
+    }
+    api_leave(r, before);
+    return true;
+}
+
+static bool check_strict(struct api_reader *r, const json_t *function)
+{
+    const json_t *v = api_member(function, "strict");
+    size_t before = api_enter_key(r, "strict");
+    bool is_strict = false;
+    if (v != NULL && (!api_read_bool(r, v, &is_strict) || (is_strict && !api_fail_yet(r)))) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
+}
+
+static bool check_function(struct api_reader *r, const json_t *v, bool is_tool)
+{
+    static const char *const keys[] = {"name", "description", "parameters", "strict", NULL};
+    static const char *const old_keys[] = {"name", "description", "parameters", NULL};
+    size_t before = r->path_n;
+    if (!api_check_keys(r, v, is_tool ? keys : old_keys) || !read_name(r, v)) {
+        return false;
+    }
+    api_leave(r, before);
+    const json_t *description = api_member(v, "description");
+    struct str text = {0};
+    api_enter_key(r, "description");
+    if (description != NULL && !api_view_text(r, description, SIZE_MAX, &text)) {
+        return false;
+    }
+    api_leave(r, before);
+    return read_parameters(r, v) && check_strict(r, v);
+}
+
+/* --- all of them */
+
+static const json_t *function_of(const json_t *tool)
+{
+    return json_object_get(tool, "function");
+}
+
+/* The first of the array with the name of the i-th. */
+static size_t first_of_name(const json_t *tools, size_t i)
+{
+    const json_t *name = json_object_get(function_of(json_array_get(tools, i)), "name");
+    size_t k = 0;
+    while (!json_equal(json_object_get(function_of(json_array_get(tools, k)), "name"), name)) {
+        k++;
+    }
+    return k;
+}
+
+static bool check_tool(struct api_reader *r, const json_t *v)
+{
+    static const char *const types[] = {"function", NULL};
+    static const char *const keys[] = {"type", "function", NULL};
+    const json_t *function = NULL;
+    size_t i = 0;
+    if (!api_want_object(r, v) || !api_want_choice(r, v, "type", types, &i) ||
+        !api_check_keys(r, v, keys) || !api_want_member(r, v, "function", &function)) {
+        return false;
+    }
+    size_t before = api_enter_key(r, "function");
+    if (!check_function(r, function, true)) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
+}
+
+static bool keep_tools(struct api_reader *r, const json_t *tools)
+{
+    size_t n = json_array_size(tools);
+    for (size_t i = 0; i < n; i++) {
+        size_t first = first_of_name(tools, i), before = api_enter_index(r, i);
+        if (first < i) {
+            return api_fail(r, API_ERROR_INVALID_VALUE, "has the name of element %zu", first);
+        }
+        api_leave(r, before);
+    }
+    generation(r)->tools = n > 0 ? api_json_copy(r, tools) : NULL;
+    return n == 0 || generation(r)->tools != NULL;
+}
+
+bool api_read_tools(struct api_reader *r, const json_t *v)
+{
+    if (!api_want_array(r, v, 0, API_MAX_TOOLS)) {
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        size_t before = api_enter_index(r, i);
+        if (!check_tool(r, json_array_get(v, i))) {
+            return false;
+        }
+        api_leave(r, before);
+    }
+    return keep_tools(r, v);
+}
+
+/* {"type":"function","function":f}; NULL: no memory. */
+static json_t *tool_of(const json_t *f)
+{
+    json_t *tool = json_object();
+    if (json_object_set_new(tool, "type", json_string("function")) != 0 ||
+        json_object_set(tool, "function", (json_t *)f) != 0) {
+        json_decref(tool);
+        return NULL;
+    }
+    return tool;
+}
+
+bool api_read_functions(struct api_reader *r, const json_t *v)
+{
+    const json_t *tools_too = api_member(r->root, "tools");
+    if (!api_want_array(r, v, 0, API_MAX_TOOLS)) {
+        return false;
+    }
+    if (json_array_size(v) > 0 && json_array_size(tools_too) > 0) {
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is the old form of tools, which are given");
+    }
+    size_t n = json_array_size(v);
+    for (size_t i = 0; i < n; i++) {
+        size_t before = api_enter_index(r, i);
+        if (!check_function(r, json_array_get(v, i), false)) {
+            return false;
+        }
+        api_leave(r, before);
+    }
+    if (n == 0) {
+        return true;
+    }
+    json_t *tools = json_array();
+    bool ok = tools != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        ok = json_array_append_new(tools, tool_of(json_array_get(v, i))) == 0;
+    }
+    ok = ok ? keep_tools(r, tools) : api_fail_memory(r);
+    json_decref(tools);
+    generation(r)->is_function_form = true;
+    generation(r)->one_call = true; /* there is room for one in the answer */
+    return ok;
+}
+
+/* --- the choice */
+
+bool api_read_tool_choice(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"none", "auto", "required", NULL};
+    static const char *const types[] = {"function", "allowed_tools", "custom", NULL};
+    size_t i = 0;
+    if (json_is_object(v)) {
+        return api_want_choice(r, v, "type", types, &i) && api_fail_yet(r);
+    }
+    if (!json_is_string(v)) {
+        return api_fail(r, API_ERROR_INVALID_TYPE, "is neither a string nor an object");
+    }
+    return api_read_choice(r, v, names, &i) && (i < 2 || api_fail_yet(r));
+}
+
+bool api_read_function_call(struct api_reader *r, const json_t *v)
+{
+    static const char *const names[] = {"none", "auto", NULL};
+    struct str name = {0};
+    size_t i = 0;
+    if (json_is_object(v)) {
+        return api_want_text(r, v, "name", API_MAX_TOOL_CHARS, &name) && api_fail_yet(r);
+    }
+    return api_read_choice(r, v, names, &i);
+}
+
+bool api_read_parallel(struct api_reader *r, const json_t *v)
+{
+    bool may_be_several = true;
+    if (!api_read_bool(r, v, &may_be_several)) {
+        return false;
+    }
+    generation(r)->one_call = !may_be_several;
+    return true;
+}
+
+static bool is_none(const json_t *v)
+{
+    return json_is_string(v) && strcmp(json_string_value(v), "none") == 0;
+}
+
+/* Without what it chooses among, a choice is a mistake of the client's: OpenAI refuses it, too. */
+bool api_tools_check(struct api_reader *r)
+{
+    static const struct {
+        const char *name, *of;
+    } choices[] = {
+        {"tool_choice", "tools"}, {"parallel_tool_calls", "tools"}, {"function_call", "functions"}};
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
+        if (api_member(r->root, choices[i].name) != NULL &&
+            json_array_size(api_member(r->root, choices[i].of)) == 0) {
+            api_enter_key(r, choices[i].name);
+            return api_fail(r, API_ERROR_INVALID_VALUE, "is only allowed when %s are given",
+                            choices[i].of);
+        }
+    }
+    if (is_none(api_member(r->root, "tool_choice")) ||
+        is_none(api_member(r->root, "function_call"))) {
+        generation(r)->tools = NULL;
+    }
+    return true;
+}
