@@ -26,16 +26,21 @@ static void write_member(struct api_writer *w, const char *name, uint64_t value)
     api_write_int(w, (int64_t)value);
 }
 
-void api_write_reports(struct api_writer *w, const struct api_head *h)
+void api_write_warnings(struct api_writer *w, const struct api_warning *warnings, size_t n)
 {
-    for (size_t i = 0; i < h->n_warnings; i++) {
+    for (size_t i = 0; i < n; i++) {
         api_write_raw(w, i == 0 ? ",\"warnings\":[" : ",");
         api_write_raw(w, "{\"param\":");
-        api_write_text(w, h->warnings[i].param);
+        api_write_text(w, warnings[i].param);
         api_write_raw(w, ",\"message\":");
-        api_write_text(w, h->warnings[i].message);
-        api_write_raw(w, i + 1 == h->n_warnings ? "}]" : "}");
+        api_write_text(w, warnings[i].message);
+        api_write_raw(w, i + 1 == n ? "}]" : "}");
     }
+}
+
+void api_write_reports(struct api_writer *w, const struct api_head *h)
+{
+    api_write_warnings(w, h->warnings, h->n_warnings);
     if (h->truncated != NULL) {
         write_member(w, ",\"truncation\":{\"dropped_messages\":", h->truncated->n_messages);
         write_member(w, ",\"dropped_tokens\":", h->truncated->n_tokens);
@@ -64,14 +69,51 @@ void api_write_usage(struct api_writer *w, const struct api_usage *u)
     api_write_raw(w, "}");
 }
 
+void api_write_function(struct api_writer *w, const struct api_call *call)
+{
+    if (call->id.p != NULL) {
+        api_write_raw(w, "\"name\":");
+        api_write_text(w, call->name);
+        api_write_raw(w, ",");
+    }
+    api_write_raw(w, "\"arguments\":");
+    api_write_text(w, call->arguments);
+}
+
 /* --- whole answers */
+
+static void write_calls(struct api_writer *w, const struct api_choice *c)
+{
+    if (c->is_function_form) {
+        api_write_raw(w, ",\"function_call\":{");
+        api_write_function(w, &c->calls[0]);
+        api_write_raw(w, "}");
+        return;
+    }
+    for (size_t i = 0; i < c->n_calls; i++) {
+        api_write_raw(w, i == 0 ? ",\"tool_calls\":[{\"id\":" : ",{\"id\":");
+        api_write_text(w, c->calls[i].id);
+        api_write_raw(w, ",\"type\":\"function\",\"function\":{");
+        api_write_function(w, &c->calls[i]);
+        api_write_raw(w, "}}");
+    }
+    api_write_raw(w, "]");
+}
 
 static void write_chat_choice(struct api_writer *w, const struct api_choice *c)
 {
     write_member(w, "{\"index\":", c->index);
     api_write_raw(w, ",\"message\":{\"role\":\"assistant\",\"content\":");
-    api_write_text(w, c->text);
-    api_write_raw(w, ",\"refusal\":null}");
+    if (c->n_calls > 0 && c->text.n == 0) {
+        api_write_raw(w, "null");
+    } else {
+        api_write_text(w, c->text);
+    }
+    api_write_raw(w, ",\"refusal\":null");
+    if (c->n_calls > 0) {
+        write_calls(w, c);
+    }
+    api_write_raw(w, "}");
     api_write_choice_tail(w, c, true);
     api_write_raw(w, "}");
 }

@@ -6,7 +6,7 @@
  * borrowed for the call. Pure functions, any thread.
  *
  * A stream, for choices 0 .. n-1:
- *   role event of choice 0, 1, ..; content events as they come; finish event of each;
+ *   role event of choice 0, 1, ..; content and call events as they come; finish event of each;
  *   usage event (include_usage alone); http_sse_done().
  * Completions have no role event. An error after the first event is api_stream_error(), last. */
 #ifndef SERVE_API_ANSWER_H
@@ -17,7 +17,14 @@
 #include "serve/api_request.h"
 #include "token/token.h"
 
-enum api_finish { API_FINISH_NONE, API_FINISH_STOP, API_FINISH_LENGTH, API_FINISH_CONTENT_FILTER };
+enum api_finish {
+    API_FINISH_NONE,
+    API_FINISH_STOP,
+    API_FINISH_LENGTH,
+    API_FINISH_TOOL_CALLS,
+    API_FINISH_FUNCTION_CALL,
+    API_FINISH_CONTENT_FILTER
+};
 
 /* Below this a log probability is told as this. */
 #define API_LOGPROB_FLOOR (-9999.0)
@@ -60,6 +67,14 @@ struct api_usage {
     struct str miss_reason;      /* why no more were cached; p NULL: usage has no "cache" object */
 };
 
+/* A call of a tool, or the part of one that an event adds: its beginning has id and name, and
+ * whatever follows arguments alone. */
+struct api_call {
+    struct str id;        /* "call_..."; p NULL: of what follows */
+    struct str name;      /* of the function */
+    struct str arguments; /* JSON text, or a part */
+};
+
 enum { API_ID_BYTES = 48 };
 
 /* What all events and the whole answer of one request say. */
@@ -85,6 +100,12 @@ struct api_choice {
     const struct api_token *tokens; /* (n_tokens) of this text, with logprobs alone */
     size_t n_tokens;
     const struct api_filter_result *filter; /* NULL: no content_filter_results */
+    const struct api_call *calls; /* (n_calls) of a chat's whole answer, whose content is null
+                                   * where it has calls and no text */
+    size_t n_calls;
+    bool is_function_form;              /* the one call is told as function_call */
+    const struct api_warning *warnings; /* (n_warnings) of the finish event, of its calls */
+    size_t n_warnings;
 };
 
 /* --- whole answers */
@@ -102,7 +123,10 @@ bool api_chat_role_event(const struct api_head *h, uint32_t index, bool is_first
                          struct error *e);
 bool api_chat_content_event(const struct api_head *h, const struct api_choice *c, struct buf *out,
                             struct error *e);
-/* c->finish says why; its text and tokens are not told. */
+/* A part of call number i. Of c its place, the form of calls, and tokens and logprobs as above. */
+bool api_chat_call_event(const struct api_head *h, const struct api_choice *c, size_t i,
+                         const struct api_call *part, struct buf *out, struct error *e);
+/* c->finish says why; its text, calls and tokens are not told. */
 bool api_chat_finish_event(const struct api_head *h, const struct api_choice *c, struct buf *out,
                            struct error *e);
 /* Text, and in the last event of a choice its finish. */

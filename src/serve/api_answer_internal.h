@@ -8,8 +8,14 @@
 /* {"id":...,"object":...,"created":...,"model":...,"system_fingerprint":...[,"service_tier":...] */
 void api_write_head(struct api_writer *w, const struct api_head *h, const char *object);
 
+/* [,"warnings":[...]] */
+void api_write_warnings(struct api_writer *w, const struct api_warning *warnings, size_t n);
+
 /* [,"warnings":[...]][,"truncation":{...}] */
 void api_write_reports(struct api_writer *w, const struct api_head *h);
+
+/* "name":...,"arguments":... of a call, or of a part of one */
+void api_write_function(struct api_writer *w, const struct api_call *call);
 
 /* ,"usage":{...} */
 void api_write_usage(struct api_writer *w, const struct api_usage *u);

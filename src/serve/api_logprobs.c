@@ -167,6 +167,8 @@ void api_write_choice_tail(struct api_writer *w, const struct api_choice *c, boo
     static const char *const reasons[] = {[API_FINISH_NONE] = "null",
                                           [API_FINISH_STOP] = "\"stop\"",
                                           [API_FINISH_LENGTH] = "\"length\"",
+                                          [API_FINISH_TOOL_CALLS] = "\"tool_calls\"",
+                                          [API_FINISH_FUNCTION_CALL] = "\"function_call\"",
                                           [API_FINISH_CONTENT_FILTER] = "\"content_filter\""};
     api_write_raw(w, ",\"logprobs\":");
     if (!c->logprobs) {

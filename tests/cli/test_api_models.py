@@ -87,6 +87,33 @@ def test_the_clients_own_accumulator_takes_the_stream(samples):
     assert answer.choices[0].finish_reason == "stop"
 
 
+def test_calls(samples):
+    first, second = read(ChatCompletion, samples["calls"]).choices
+    assert first.message.content is None and second.message.content == "Hi"
+    assert [(c.id, c.type, c.function.name, json.loads(c.function.arguments)) for c in first.message.tool_calls] == [
+        ("call_1", "function", "f", {"a": "é"}), ("call_2", "function", "g-2", {})]
+    (choice,) = read(ChatCompletion, samples["function_call"]).choices
+    assert choice.finish_reason == "function_call" and choice.message.tool_calls is None
+    assert (choice.message.function_call.name, choice.message.function_call.arguments) == ("f", '{"a": "é"}')
+
+
+def test_the_clients_own_accumulator_takes_calls(samples):
+    from openai.lib.streaming.chat import ChatCompletionStreamState
+
+    state = ChatCompletionStreamState()
+    for event in events(samples["call_stream"]):
+        read(ChatCompletionChunk, event)
+        state.handle_chunk(ChatCompletionChunk.model_validate(event))
+    (choice,) = state.current_completion_snapshot.choices
+    expected = read(ChatCompletion, samples["calls"]).choices[0].message.tool_calls
+    assert [(c.id, c.type, c.function.name, c.function.arguments) for c in choice.message.tool_calls] == [
+        (c.id, c.type, c.function.name, c.function.arguments) for c in expected]
+    assert choice.finish_reason == "tool_calls" and len(choice.logprobs.content) == 1
+    chunks = [read(ChatCompletionChunk, e) for e in events(samples["function_stream"])]
+    parts = [c.choices[0].delta.function_call for c in chunks]
+    assert [p.name for p in parts[:2]] == ["f", None] and parts[0].arguments + parts[1].arguments == '{"a": "é"}'
+
+
 def test_completion_stream(samples):
     first, last = events(samples["completion_stream"])
     assert first["choices"][0].pop("finish_reason", "absent") is None  # which the client's type lacks

@@ -95,6 +95,67 @@ static bool write_chat_stream(struct buf *b, struct error *e)
            api_chat_finish_event(&h, &choices[1], b, e) && api_usage_event(&h, true, &usage, b, e);
 }
 
+static const struct api_call calls[] = {
+    {.id = {"call_1", 6}, .name = {"f", 1}, .arguments = {"{\"a\": \"\xC3\xA9\"}", 11}},
+    {.id = {"call_2", 6}, .name = {"g-2", 3}, .arguments = {"{}", 2}},
+};
+static const struct api_choice calling = {.finish = API_FINISH_TOOL_CALLS,
+                                          .calls = calls,
+                                          .n_calls = 2,
+                                          .warnings = warnings,
+                                          .n_warnings = 1};
+
+static bool write_calls(struct buf *b, struct error *e)
+{
+    struct api_choice both[2] = {calling, calling};
+    both[1].index = 1;
+    both[1].text = STR("Hi");
+    both[1].n_calls = 1;
+    return api_chat_print(&head, both, 2, &usage, b, e);
+}
+
+static bool write_function_call(struct buf *b, struct error *e)
+{
+    struct api_choice c = calling;
+    c.finish = API_FINISH_FUNCTION_CALL;
+    c.is_function_form = true;
+    return api_chat_print(&head, &c, 1, &usage, b, e);
+}
+
+/* Two calls, arguments in pieces. */
+static bool write_call_stream(struct buf *b, struct error *e)
+{
+    const struct api_call begin[2] = {{.id = calls[0].id, .name = calls[0].name},
+                                      {.id = calls[1].id, .name = calls[1].name}};
+    const struct api_call pieces[3] = {{.arguments = STR("{\"a\":")},
+                                       {.arguments = STR(" \"\xC3\xA9\"}")},
+                                       {.arguments = STR("{}")}};
+    struct api_choice told = calling;
+    told.logprobs = true;
+    told.tokens = tokens;
+    told.n_tokens = 1;
+    return api_chat_role_event(&head, 0, true, b, e) &&
+           api_chat_call_event(&head, &told, 0, &begin[0], b, e) &&
+           api_chat_call_event(&head, &calling, 0, &pieces[0], b, e) &&
+           api_chat_call_event(&head, &calling, 0, &pieces[1], b, e) &&
+           api_chat_call_event(&head, &calling, 1, &begin[1], b, e) &&
+           api_chat_call_event(&head, &calling, 1, &pieces[2], b, e) &&
+           api_chat_finish_event(&head, &calling, b, e);
+}
+
+static bool write_function_stream(struct buf *b, struct error *e)
+{
+    const struct api_call begin = {.id = calls[0].id, .name = calls[0].name};
+    const struct api_call piece = {.arguments = calls[0].arguments};
+    struct api_choice c = calling;
+    c.finish = API_FINISH_FUNCTION_CALL;
+    c.is_function_form = true;
+    c.n_warnings = 0;
+    return api_chat_call_event(&head, &c, 0, &begin, b, e) &&
+           api_chat_call_event(&head, &c, 0, &piece, b, e) &&
+           api_chat_finish_event(&head, &c, b, e);
+}
+
 static bool write_completion_stream(struct buf *b, struct error *e)
 {
     struct api_choice part = choices[1];
@@ -173,6 +234,10 @@ static const struct sample {
     {"completion", write_completion},
     {"completion_scored", write_scored},
     {"chat_stream", write_chat_stream},
+    {"calls", write_calls},
+    {"function_call", write_function_call},
+    {"call_stream", write_call_stream},
+    {"function_stream", write_function_stream},
     {"completion_stream", write_completion_stream},
     {"embeddings_float", write_float_embeddings},
     {"embeddings_base64", write_base64_embeddings},
@@ -283,6 +348,63 @@ static void a_stream_says_role_once_and_usage_at_the_end(void **state)
                                                   "\"finish_reason\":\"length\"," FILTER
                                                   "}],\"usage\":null}\n\n" CHUNK(TIER) "]," USAGE
                                                                                        "}\n\n");
+    buf_finish(&b);
+}
+
+#define CALL_1     "{\"id\":\"call_1\",\"type\":\"function\",\"function\":{" FUNCTION_1 "}}"
+#define FUNCTION_1 "\"name\":\"f\",\"arguments\":\"{\\\"a\\\": \\\"\xC3\xA9\\\"}\""
+#define CALL_2                                                                                     \
+    "{\"id\":\"call_2\",\"type\":\"function\",\"function\":{\"name\":\"g-2\",\"arguments\":\"{}"   \
+    "\"}}"
+#define MESSAGE(content)                                                                           \
+    "\"message\":{\"role\":\"assistant\",\"content\":" content ",\"refusal\":null,"
+#define ENDS(reason) ",\"logprobs\":null,\"finish_reason\":" reason "}"
+
+static void calls_are_a_list_and_content_may_be_null(void **state)
+{
+    (void)state;
+    expect_text(write_calls, HEAD("chat.completion") ",\"choices\":[{\"index\":0," MESSAGE(
+                                 "null") "\"tool_calls\":"
+                                         "[" CALL_1 "," CALL_2
+                                         "]}" ENDS("\"tool_calls\"") ",{\"index\":1," MESSAGE(
+                                             "\"Hi\"") "\"tool_calls\":[" CALL_1
+                                                       "]}" ENDS("\"tool_calls\"") "]," USAGE "}");
+    expect_text(write_function_call, HEAD("chat.completion") ",\"choices\":[{\"index\":0," MESSAGE(
+                                         "null") "\"function_call\":{" FUNCTION_1
+                                                 "}}" ENDS("\"function_call\"") "]," USAGE "}");
+}
+
+#define DELTA(json, end) CHUNK("") "{\"index\":0,\"delta\":" json ENDS(end) "]"
+
+static void a_calls_id_and_name_come_once_and_first(void **state)
+{
+    (void)state;
+    expect_text(
+        write_function_stream,
+        DELTA("{\"function_call\":{\"name\":\"f\",\"arguments\":\"\"}}", "null") "}\n\n" DELTA(
+            "{\"function_call\":{\"arguments\":\"{\\\"a\\\": \\\"\xC3\xA9\\\"}\"}}",
+            "null") "}\n\n" DELTA("{}", "\"function_call\"") "}\n\n");
+    struct buf b;
+    const struct api_call piece = {.arguments = STR(" {")};
+    const struct api_call begin = {.id = calls[1].id, .name = calls[1].name};
+    buf_init(&b, 1 << 16);
+    assert_true(api_chat_call_event(&head, &calling, 127, &begin, &b, NULL) &&
+                api_chat_call_event(&head, &calling, 127, &piece, &b, NULL) &&
+                api_chat_finish_event(&head, &calling, &b, NULL) &&
+                buf_append_byte(&b, '\0', NULL));
+    assert_string_equal(
+        b.data,
+        DELTA(
+            "{\"tool_calls\":[{\"index\":127,\"id\":\"call_2\",\"type\":\"function\",\"function\":{"
+            "\"name\":\"g-2\",\"arguments\":\"\"}}]}",
+            "null") "}\n\n" DELTA("{\"tool_calls\":[{\"index\":127,\"function\":{\"arguments\":\" "
+                                  "{\"}}]}",
+                                  "null") "}\n\n" DELTA("{}",
+                                                        "\"tool_calls\"") ",\"warnings\":[{"
+                                                                          "\"param\":\"verbosity\","
+                                                                          "\"message\":"
+                                                                          "\"has no "
+                                                                          "effect\"}]}\n\n");
     buf_finish(&b);
 }
 
@@ -512,6 +634,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(logprobs_have_bytes_and_a_floor),
         cmocka_unit_test(a_completions_logprobs_are_parallel_arrays),
         cmocka_unit_test(a_stream_says_role_once_and_usage_at_the_end),
+        cmocka_unit_test(calls_are_a_list_and_content_may_be_null),
+        cmocka_unit_test(a_calls_id_and_name_come_once_and_first),
         cmocka_unit_test(without_include_usage_no_event_speaks_of_it),
         cmocka_unit_test(an_error_has_all_four_keys),
         cmocka_unit_test(every_kind_of_error_has_a_status_and_a_type),
