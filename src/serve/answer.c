@@ -97,11 +97,14 @@ static void destroy(struct answer *a)
 {
     for (uint32_t i = 0; a->choices != NULL && i < generation_n_choices(a->g); i++) {
         buf_finish(&a->choices[i].text);
+        answer_calls_finish(&a->choices[i]);
         mem_free(a->choices[i].logprobs);
     }
     mem_free(a->choices);
+    mem_free(a->all_warnings);
     generation_taken_finish(&a->taken, a->g);
     generation_destroy(a->g);
+    tool_set_finish(&a->tools);
     api_request_finish(&a->request);
     buf_finish(&a->out);
     mem_free(a);
@@ -195,6 +198,47 @@ static bool echo_into_event(struct answer *a, uint32_t i, struct api_choice *par
     return true;
 }
 
+/* An event with a span of choice i, where that has anything to tell. */
+static bool append_span(struct answer *a, uint32_t i, const struct tool_span *span,
+                        const struct api_choice *part, struct error *e)
+{
+    struct answer_choice *c = &a->choices[i];
+    if (span->kind == TOOL_CONTENT) {
+        return api_chat_content_event(&a->head, part, &a->out, e);
+    }
+    if (!answer_take_span(a, i, span, part->text, e)) {
+        return false;
+    }
+    struct api_call call = {.arguments = part->text};
+    if (span->kind == TOOL_CALL_NAME) {
+        call = answer_call_of(c, span->call);
+    }
+    return span->kind == TOOL_CALL_END ||
+           api_chat_call_event(&a->head, part, span->call, &call, &a->out, e);
+}
+
+/* A chat's: of content and calls as they follow each other. The first event has the tokens. */
+static bool append_spans(struct answer *a, uint32_t i, const struct api_choice *all,
+                         struct error *e)
+{
+    const struct generation_output *o = &a->taken.outputs[i];
+    struct api_choice part = *all;
+    struct str rest = all->text;
+    bool ok = true;
+    if (o->n_spans == 0 || (part.n_tokens > 0 && o->spans[0].kind != TOOL_CONTENT)) {
+        part.text.n = o->n_spans == 0 ? rest.n : 0;
+        ok = api_chat_content_event(&a->head, &part, &a->out, e);
+        part.logprobs = false;
+    }
+    for (size_t k = 0; ok && k < o->n_spans; k++) {
+        part.text = (struct str){rest.p, o->spans[k].n_bytes};
+        rest = str_skip(rest, part.text.n);
+        ok = append_span(a, i, &o->spans[k], &part, e);
+        part.logprobs = false;
+    }
+    return ok;
+}
+
 /* Events of what came of choice i. */
 static bool append_events(struct answer *a, uint32_t i, struct error *e)
 {
@@ -204,23 +248,27 @@ static bool append_events(struct answer *a, uint32_t i, struct error *e)
                               .text = buf_str(&o->text),
                               .logprobs = a->request.generation.logprobs,
                               .n_tokens = o->n_logprobs,
-                              .filter = answer_filter_of(a, i)};
+                              .filter = answer_filter_of(a, i),
+                              .is_function_form = a->request.generation.is_function_form};
     bool ends = o->end != CHOICE_RUNS && !c->ended;
     size_t n_echo = o->started ? answer_n_to_echo(a, c) : 0;
     bool ok = n_echo == 0 || echo_into_event(a, i, &part, e);
     part.n_tokens += n_echo;
     struct api_token *tokens = NULL;
-    if (ok && (part.text.n > 0 || part.n_tokens > 0)) {
+    if (ok && (part.text.n > 0 || part.n_tokens > 0 || o->n_spans > 0)) {
         tokens = answer_make_tokens(a, c, o->logprobs, o->n_logprobs, e);
         part.tokens = tokens;
         ok = tokens != NULL &&
-             (a->is_chat ? api_chat_content_event(&a->head, &part, &a->out, e)
+             (a->is_chat ? append_spans(a, i, &part, e)
                          : api_completion_event(&a->head, &part, !a->began, &a->out, e));
         a->began = true;
     }
     if (ok && ends) {
-        struct api_choice last = {
-            .index = i, .finish = answer_finish_of(o->end), .filter = answer_filter_of(a, i)};
+        struct api_choice last = {.index = i,
+                                  .finish = answer_finish_of(a, i),
+                                  .filter = answer_filter_of(a, i),
+                                  .warnings = c->warnings,
+                                  .n_warnings = c->n_warnings};
         ok = a->is_chat ? api_chat_finish_event(&a->head, &last, &a->out, e)
                         : api_completion_event(&a->head, &last, !a->began, &a->out, e);
         a->began = true;
@@ -393,6 +441,9 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
                                      .stop_ids = r->stop_ids,
                                      .n_stop_ids = r->n_stop_ids,
                                      .guard = a->list->guard,
+                                     .tools = r->tools != NULL ? &a->tools : NULL,
+                                     .tool_format = a->list->tool_format,
+                                     .one_call = r->one_call,
                                      .max_tokens = max_tokens,
                                      .min_tokens = r->min_tokens,
                                      .ignore_eos = r->ignore_eos,
@@ -416,6 +467,7 @@ static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
     a->choices = mem_alloc(n, sizeof *a->choices, "choices of an answer", e);
     for (uint32_t i = 0; a->choices != NULL && i < n; i++) {
         buf_init(&a->choices[i].text, max_bytes);
+        buf_init(&a->choices[i].called, max_bytes);
     }
     for (uint32_t i = 0; i < a->g->n_prompts; i++) {
         a->n_prompt += a->g->prompts[i].n;
@@ -425,6 +477,7 @@ static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
     set_head(a);
     bool tells_later = a->is_stream && a->g->rows == ENGINE_LOGITS; /* with what is said of them */
     return a->choices != NULL && generation_take(a->g, &a->taken, e) &&
+           tool_set_init(&a->tools, a->is_chat ? a->request.generation.tools : NULL, e) &&
            (!a->is_stream || !a->is_chat || append_roles(a, e)) &&
            (!a->request.generation.echo || tells_later || echo_prompts(a, e));
 }

@@ -28,8 +28,9 @@ struct answer_list {
     size_t n_ends;
     size_t max_bytes; /* of an answer that is sent as a whole */
     struct str fingerprint;
-    const struct guard *guard; /* NULL: no content filter */
-    struct ledger *ledger;     /* of the answers that have an entry */
+    const struct guard *guard;    /* NULL: no content filter */
+    enum tool_format tool_format; /* of the model's calls */
+    struct ledger *ledger;        /* of the answers that have an entry */
     struct answer *first;
     uint32_t n;
 };
@@ -41,10 +42,12 @@ struct answer {
     struct answer *next, **link;
     struct http_exchange *x; /* NULL when it has ended, or the client has left */
     struct api_request request;
+    struct tool_set tools; /* of the request */
     struct generation *g;
     struct generation_taken taken;
     struct http_task task; /* outputs wait */
     struct api_head head;
+    struct api_warning *all_warnings; /* those of the head, where they are not the request's */
     char id[API_ID_BYTES];
     struct ledger_entry *entry; /* NULL: there will be no row of it, or it is not ours any more */
     int status;                 /* of its row: 0 while nothing has ended it */

@@ -5,9 +5,25 @@
 #include "serve/answer.h"
 #include "serve/echo.h"
 
+enum { ANSWER_CALL_ID_BYTES = 32 };
+
+/* A call of a tool; its name and arguments lie in `called` of its choice from `begin` on. */
+struct answer_call {
+    char id[ANSWER_CALL_ID_BYTES];
+    size_t begin, n_name, n_arguments;
+};
+
 /* What was delivered of a choice, and for whole answers the text itself. */
 struct answer_choice {
-    struct buf text; /* of whole answers; of streams what an event adds to an echo */
+    struct buf text;           /* of whole answers; of streams what an event adds to an echo */
+    struct answer_call *calls; /* (n_calls) */
+    size_t n_calls, max_calls;
+    struct api_call *views;       /* (n_calls) of a whole answer that is printed */
+    struct buf called;            /* names and arguments of the calls; of streams of the last one */
+    size_t n_complete;            /* calls that have all their arguments */
+    bool is_cut;                  /* the answer ended within a call */
+    struct api_warning *warnings; /* (n_warnings) of calls */
+    size_t n_warnings;
     struct choice_logprob *logprobs; /* (n_logprobs) of whole answers */
     size_t n_logprobs, max_logprobs;
     double sum;         /* of the log probabilities, for best_of */
@@ -21,8 +37,6 @@ struct answer_choice {
 
 /* The prompt of a choice, as its echo. */
 struct echo answer_echo_of(const struct answer *a, uint32_t choice);
-
-enum api_finish answer_finish_of(enum choice_end end);
 
 /* What the content filter has found in choice i so far; NULL: there is none. */
 const struct api_filter_result *answer_filter_of(const struct answer *a, uint32_t i);
@@ -38,6 +52,22 @@ struct api_token *answer_make_tokens(const struct answer *a, struct answer_choic
 
 /* No choice runs any more. */
 bool answer_all_ended(const struct answer *a);
+
+/* ---- answer_calls.c */
+
+/* Takes a span that is no content. A call whose form broke, that was cut, or whose arguments are
+ * not what its tool wants, becomes a warning. ERROR_MEMORY, ERROR_IO (no random numbers for its id). */
+bool answer_take_span(struct answer *a, uint32_t i, const struct tool_span *span, struct str bytes,
+                      struct error *e);
+
+/* Call k of the choice, borrowed until the next span; of streams the last one alone. */
+struct api_call answer_call_of(const struct answer_choice *c, size_t k);
+
+/* Why choice i ended, API_FINISH_NONE while it runs. Where it ends by itself and has a whole call,
+ * and none that is cut, whoever reads it is to make its calls. */
+enum api_finish answer_finish_of(const struct answer *a, uint32_t i);
+
+void answer_calls_finish(struct answer_choice *c);
 
 /* ---- answer_whole.c */
 

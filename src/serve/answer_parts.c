@@ -12,20 +12,6 @@ struct echo answer_echo_of(const struct answer *a, uint32_t choice)
                          .n_top = a->g->rules.n_top};
 }
 
-enum api_finish answer_finish_of(enum choice_end end)
-{
-    switch (end) {
-    case CHOICE_STOP:
-        return API_FINISH_STOP;
-    case CHOICE_LENGTH:
-        return API_FINISH_LENGTH;
-    case CHOICE_FILTERED:
-        return API_FINISH_CONTENT_FILTER;
-    default:
-        return API_FINISH_NONE;
-    }
-}
-
 const struct api_filter_result *answer_filter_of(const struct answer *a, uint32_t i)
 {
     const struct generation_output *o = &a->taken.outputs[i];

@@ -21,6 +21,21 @@ static bool keep_logprobs(struct answer_choice *c, const struct generation_outpu
     return true;
 }
 
+/* Its content, and its calls. */
+static bool keep_text(struct answer *a, uint32_t i, const struct generation_output *o,
+                      struct error *e)
+{
+    struct str rest = buf_str(&o->text);
+    bool ok = o->n_spans > 0 || buf_append(&a->choices[i].text, rest, e);
+    for (size_t k = 0; ok && k < o->n_spans; k++) {
+        struct str bytes = {rest.p, o->spans[k].n_bytes};
+        rest = str_skip(rest, bytes.n);
+        ok = o->spans[k].kind == TOOL_CONTENT ? buf_append(&a->choices[i].text, bytes, e)
+                                              : answer_take_span(a, i, &o->spans[k], bytes, e);
+    }
+    return ok;
+}
+
 /* Of the best_of choices of a prompt, those with the highest mean log probability: writes the n
  * numbers to best, likeliest first, equal ones in order. All of them stay as they were made. */
 static void choose_best(const struct answer *a, uint32_t first, uint32_t n, uint32_t *best)
@@ -52,6 +67,50 @@ static void choose_best(const struct answer *a, uint32_t first, uint32_t n, uint
     }
 }
 
+/* Sets the calls of a choice that is printed, if it has any. */
+static bool view_calls(struct answer_choice *c, struct api_choice *part, struct error *e)
+{
+    if (c->n_calls == 0) {
+        return true;
+    }
+    c->views = mem_alloc(c->n_calls, sizeof *c->views, "calls of an answer", e);
+    for (size_t k = 0; c->views != NULL && k < c->n_calls; k++) {
+        c->views[k] = answer_call_of(c, k);
+    }
+    part->calls = c->views;
+    part->n_calls = c->n_calls;
+    return c->views != NULL;
+}
+
+/* Adds those of the choices to the request's. */
+static bool gather_warnings(struct answer *a, const uint32_t *chosen, uint32_t n, struct error *e)
+{
+    size_t n_told = a->head.n_warnings, n_all = n_told;
+    for (uint32_t i = 0; i < n; i++) {
+        n_all += a->choices[chosen[i]].n_warnings;
+    }
+    if (n_all == n_told) {
+        return true;
+    }
+    struct api_warning *all = mem_alloc(n_all, sizeof *all, "warnings of an answer", e);
+    if (all == NULL) {
+        return false;
+    }
+    for (size_t k = 0; k < n_told; k++) {
+        all[k] = a->head.warnings[k];
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct answer_choice *c = &a->choices[chosen[i]];
+        for (size_t k = 0; k < c->n_warnings; k++) {
+            all[n_told++] = c->warnings[k];
+        }
+    }
+    a->all_warnings = all;
+    a->head.warnings = all;
+    a->head.n_warnings = n_all;
+    return true;
+}
+
 /* Prints the choices that are answered; tokens (choices) receives memory to free. */
 static bool print_whole(struct answer *a, const uint32_t *chosen, uint32_t n,
                         struct api_choice *parts, struct api_token **tokens, struct error *e)
@@ -66,11 +125,18 @@ static bool print_whole(struct answer *a, const uint32_t *chosen, uint32_t n,
         }
         parts[i] = (struct api_choice){.index = i,
                                        .text = buf_str(&c->text),
-                                       .finish = answer_finish_of(a->taken.outputs[chosen[i]].end),
+                                       .finish = answer_finish_of(a, chosen[i]),
                                        .logprobs = wants,
                                        .tokens = tokens[i],
                                        .n_tokens = n_tokens,
-                                       .filter = answer_filter_of(a, chosen[i])};
+                                       .filter = answer_filter_of(a, chosen[i]),
+                                       .is_function_form = a->request.generation.is_function_form};
+        if (!view_calls(c, &parts[i], e)) {
+            return false;
+        }
+    }
+    if (!gather_warnings(a, chosen, n, e)) {
+        return false;
     }
     struct api_usage usage = answer_usage(a);
     return a->is_chat ? api_chat_print(&a->head, parts, n, &usage, &a->out, e)
@@ -103,7 +169,7 @@ static bool fail_length(const struct answer *a, struct error *e)
 {
     bool is_full = a->out.is_full;
     for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
-        is_full = is_full || a->choices[i].text.is_full;
+        is_full = is_full || a->choices[i].text.is_full || a->choices[i].called.is_full;
     }
     return is_full && error_set(e, ERROR_USAGE,
                                 "the answer takes more than %zu bytes, the most without stream",
@@ -114,8 +180,7 @@ bool answer_collect(struct answer *a, struct error *e)
 {
     for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
         const struct generation_output *o = &a->taken.outputs[i];
-        if (!buf_append(&a->choices[i].text, buf_str(&o->text), e) ||
-            !keep_logprobs(&a->choices[i], o, e)) {
+        if (!keep_text(a, i, o, e) || !keep_logprobs(&a->choices[i], o, e)) {
             return fail_length(a, e);
         }
     }

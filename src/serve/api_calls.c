@@ -2,6 +2,10 @@
 #include "serve/api_json.h"
 #include "serve/api_parameter.h"
 
+#include "schema/schema_validate.h"
+
+#include <stdio.h>
+
 /* --- calls */
 
 /* A program has parsed them, or should have: they are written into the prompt as an object. Numbers
@@ -195,4 +199,23 @@ bool api_check_answers(struct api_reader *r, const struct chat_message *messages
         }
     }
     return true;
+}
+
+/* --- arguments that a model has written */
+
+bool api_arguments_fit(const json_t *function, struct str arguments, char why[API_VERDICT_BYTES])
+{
+    static const struct schema_limits limits = {.steps = 100000}; /* the I/O thread does it */
+    const json_t *schema = api_member(function, "parameters");
+    struct schema_verdict verdict = {.outcome = SCHEMA_VALID};
+    struct api_limits sizes;
+    struct api_json json;
+    api_limits_default(&sizes);
+    if (schema == NULL || !api_json_parse(&json, arguments, "the text", 0, &sizes, NULL)) {
+        return true;
+    }
+    schema_validate(schema, json.root, &limits, &verdict);
+    api_json_finish(&json);
+    snprintf(why, API_VERDICT_BYTES, "%s", verdict.text);
+    return verdict.outcome != SCHEMA_INVALID;
 }

@@ -3,7 +3,7 @@
 
 enum { MAX_PIECE_BYTES = 1 << 20, MAX_PASSED_BYTES = 4 << 20 };
 
-void choice_init(struct choice *c, const struct choice_rules *rules)
+bool choice_init(struct choice *c, const struct choice_rules *rules, struct error *e)
 {
     *c = (struct choice){.rules = rules};
     token_stream_init(&c->stream);
@@ -12,15 +12,29 @@ void choice_init(struct choice *c, const struct choice_rules *rules)
     guard_text_init(&c->guard, rules->guard, GUARD_ANSWER);
     buf_init(&c->piece, MAX_PIECE_BYTES);
     buf_init(&c->passed, MAX_PASSED_BYTES);
+    buf_init(&c->judged, MAX_PASSED_BYTES);
+    c->parser =
+        rules->tools != NULL ? tool_parser_create(rules->tool_format, rules->tools, e) : NULL;
+    return rules->tools == NULL || c->parser != NULL;
 }
 
 void choice_finish(struct choice *c)
 {
     stop_finish(&c->stop);
     guard_text_finish(&c->guard);
+    tool_parser_destroy(c->parser);
     buf_finish(&c->piece);
     buf_finish(&c->passed);
+    buf_finish(&c->judged);
     *c = (struct choice){0};
+}
+
+size_t choice_released(const struct choice *c)
+{
+    if (c->end != CHOICE_RUNS && !c->stop.found && !c->guard.blocked) {
+        return c->text_bytes;
+    }
+    return c->judged_bytes - (c->parser != NULL ? tool_parser_held(c->parser) : 0);
 }
 
 /* The sampler holds back what it knows of, which with ignore_eos does not count stop_ids. */
@@ -39,44 +53,92 @@ static bool ends_choice(const struct choice_rules *r, uint32_t token)
     return !r->ignore_eos && tokenizer_is_end(r->tokenizer, token);
 }
 
-/* Hands c->piece on to the stop strings, and what these let go to the content filter. A stop string
- * begins behind the first min_tokens tokens. */
-static bool pass_piece(struct choice *c, struct buf *out, struct error *e)
+/* Hands c->piece on to the stop strings, and what these let go to c->passed. A stop string begins
+ * behind the first min_tokens tokens. */
+static bool pass_piece(struct choice *c, struct error *e)
 {
     c->text_bytes += c->piece.n;
     struct str piece = buf_str(&c->piece);
-    bool ok = (may_end(c) ? stop_push(&c->stop, piece, &c->passed, e)
-                          : buf_append(&c->passed, piece, e)) &&
-              guard_text_push(&c->guard, buf_str(&c->passed), out, e);
+    bool ok =
+        may_end(c) ? stop_push(&c->stop, piece, &c->passed, e) : buf_append(&c->passed, piece, e);
     buf_clear(&c->piece);
-    buf_clear(&c->passed);
     return ok;
+}
+
+/* Hands c->passed on to the content filter, and what that lets go to *out; where tools are offered
+ * by way of the parser. */
+static bool pass_text(struct choice *c, bool is_last, struct tool_output *out, struct error *e)
+{
+    struct buf *judged = c->parser != NULL ? &c->judged : &out->text;
+    size_t n_before = judged->n;
+    bool ok = guard_text_push(&c->guard, buf_str(&c->passed), judged, e) &&
+              (!is_last || guard_text_flush(&c->guard, judged, e));
+    c->judged_bytes += judged->n - n_before;
+    if (ok && c->parser != NULL) {
+        ok = tool_parser_push(c->parser, buf_str(judged), out, e) &&
+             (!is_last || tool_parser_flush(c->parser, out, e));
+    }
+    buf_clear(&c->passed);
+    buf_clear(&c->judged);
+    return ok;
+}
+
+/* Whether the choice has the one call that is wanted; what comes behind that in *out goes. */
+static bool has_its_call(const struct choice *c, struct tool_output *out)
+{
+    if (!c->rules->one_call || c->parser == NULL || tool_parser_calls(c->parser) == 0) {
+        return false;
+    }
+    size_t n = 0, n_bytes = 0;
+    while (n < out->n_spans && out->spans[n].kind != TOOL_CALL_END) {
+        n_bytes += out->spans[n++].n_bytes;
+    }
+    out->n_spans = n + 1;
+    out->text.n = n_bytes;
+    return true;
 }
 
 /* No token follows: what was held back leaves, unless it turns out to be a stop string or is
  * filtered. */
-static bool end(struct choice *c, enum choice_end why, struct buf *out, struct error *e)
+static bool end(struct choice *c, enum choice_end why, struct tool_output *out, struct error *e)
 {
-    if (!token_stream_flush(&c->stream, &c->piece, e) || !pass_piece(c, out, e) ||
-        !stop_flush(&c->stop, &c->passed, e) ||
-        !guard_text_push(&c->guard, buf_str(&c->passed), out, e) ||
-        !guard_text_flush(&c->guard, out, e)) {
+    if (!token_stream_flush(&c->stream, &c->piece, e) || !pass_piece(c, e) ||
+        !stop_flush(&c->stop, &c->passed, e) || !pass_text(c, true, out, e)) {
         return false;
     }
-    c->end = c->guard.blocked ? CHOICE_FILTERED : c->stop.found ? CHOICE_STOP : why;
+    bool is_stopped = c->stop.found || has_its_call(c, out);
+    c->end = c->guard.blocked ? CHOICE_FILTERED : is_stopped ? CHOICE_STOP : why;
     return true;
 }
 
-bool choice_push(struct choice *c, uint32_t token, struct buf *out, struct error *e)
+/* Control tokens are no text, but for those that frame a call. */
+static bool is_shown(const struct choice *c, uint32_t token)
+{
+    static const char *const frames[] = {"<|python_tag|>", "<tool_call>", "</tool_call>"};
+    const struct tokenizer *t = c->rules->tokenizer;
+    bool is_control = c->parser != NULL && tokenizer_kind(t, token) == TOKEN_CONTROL;
+    for (size_t i = 0; is_control && i < sizeof frames / sizeof frames[0]; i++) {
+        if (str_eq(tokenizer_text(t, token), str_from(frames[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool choice_push(struct choice *c, uint32_t token, struct tool_output *out, struct error *e)
 {
     const struct choice_rules *r = c->rules;
     c->n_tokens++;
     if (may_end(c) && ends_choice(r, token)) {
         return end(c, CHOICE_STOP, out, e);
     }
-    if (!token_stream_push(&c->stream, r->tokenizer, token, false, &c->piece, e) ||
-        !pass_piece(c, out, e)) {
+    if (!token_stream_push(&c->stream, r->tokenizer, token, is_shown(c, token), &c->piece, e) ||
+        !pass_piece(c, e) || !pass_text(c, false, out, e)) {
         return false;
+    }
+    if (has_its_call(c, out)) {
+        c->end = c->guard.blocked ? CHOICE_FILTERED : CHOICE_STOP;
+        return true;
     }
     if (c->stop.found || c->guard.blocked || c->n_tokens >= r->max_tokens) {
         return end(c, CHOICE_LENGTH, out, e);
@@ -84,7 +146,7 @@ bool choice_push(struct choice *c, uint32_t token, struct buf *out, struct error
     return true;
 }
 
-bool choice_cut(struct choice *c, struct buf *out, struct error *e)
+bool choice_cut(struct choice *c, struct tool_output *out, struct error *e)
 {
     return end(c, CHOICE_LENGTH, out, e);
 }

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { MAX_TEXT_BYTES = 64 << 20, FIRST_LOGPROBS = 16 };
+enum { MAX_TEXT_BYTES = 64 << 20, FIRST_ITEMS = 16 };
 
 static struct generation_output *create_outputs(uint32_t n, struct error *e)
 {
@@ -19,6 +19,7 @@ static void destroy_outputs(struct generation_output *outputs, uint32_t n)
 {
     for (uint32_t i = 0; outputs != NULL && i < n; i++) {
         buf_finish(&outputs[i].text);
+        mem_free(outputs[i].spans);
         mem_free(outputs[i].logprobs);
     }
     mem_free(outputs);
@@ -98,24 +99,60 @@ void generation_start(struct generation *g, uint32_t i, uint32_t n_cached, enum 
     unlock_and_notify(g);
 }
 
+/* Room for n more than n_used in a list of *max items; NULL without memory. */
+static void *make_room(void *items, size_t size, size_t n_used, size_t n, size_t *max,
+                       struct error *e)
+{
+    if (n <= *max - n_used) {
+        return items;
+    }
+    size_t room = *max > 0 ? 2 * *max : FIRST_ITEMS;
+    room = room > n_used + n ? room : n_used + n;
+    void *grown = mem_resize(items, room, size, "what came of a choice", e);
+    if (grown != NULL) {
+        *max = room;
+    }
+    return grown;
+}
+
 static bool add_logprobs(struct generation_output *o, const struct generation_part *part,
                          struct error *e)
 {
     size_t n = part->n_logprobs;
-    if (n > o->max_logprobs - o->n_logprobs) {
-        size_t room = o->max_logprobs > 0 ? 2 * o->max_logprobs : FIRST_LOGPROBS;
-        room = room > o->n_logprobs + n ? room : o->n_logprobs + n;
-        void *grown = mem_resize(o->logprobs, room, sizeof *o->logprobs, "logprobs", e);
-        if (grown == NULL) {
-            return false;
-        }
-        o->logprobs = grown;
-        o->max_logprobs = room;
+    void *list =
+        n > 0 ? make_room(o->logprobs, sizeof *o->logprobs, o->n_logprobs, n, &o->max_logprobs, e)
+              : NULL;
+    if (n == 0 || list == NULL) {
+        return n == 0;
     }
-    if (n > 0) {
-        memcpy(o->logprobs + o->n_logprobs, part->logprobs, n * sizeof *part->logprobs);
-    }
+    o->logprobs = list;
+    memcpy(o->logprobs + o->n_logprobs, part->logprobs, n * sizeof *part->logprobs);
     o->n_logprobs += n;
+    return true;
+}
+
+/* Pieces of one thing become one, as its reader may be slow. */
+static bool add_spans(struct generation_output *o, const struct generation_part *part,
+                      struct error *e)
+{
+    size_t n = part->n_spans;
+    void *list =
+        n > 0 ? make_room(o->spans, sizeof *o->spans, o->n_spans, n, &o->max_spans, e) : NULL;
+    if (n == 0 || list == NULL) {
+        return n == 0;
+    }
+    o->spans = list;
+    for (size_t i = 0; i < n; i++) {
+        const struct tool_span *s = &part->spans[i];
+        struct tool_span *last = o->n_spans > 0 ? &o->spans[o->n_spans - 1] : NULL;
+        if (last != NULL && last->kind == s->kind &&
+            (s->kind == TOOL_CONTENT ||
+             (s->kind == TOOL_CALL_ARGUMENTS && last->call == s->call))) {
+            last->n_bytes += s->n_bytes;
+        } else {
+            o->spans[o->n_spans++] = *s;
+        }
+    }
     return true;
 }
 
@@ -124,7 +161,8 @@ bool generation_add(struct generation *g, uint32_t i, const struct choice *c,
 {
     pthread_mutex_lock(&g->lock);
     struct generation_output *o = &g->outputs[i];
-    bool ok = add_logprobs(o, part, e) && buf_append(&o->text, part->text, e);
+    bool ok =
+        add_logprobs(o, part, e) && add_spans(o, part, e) && buf_append(&o->text, part->text, e);
     if (ok) {
         o->n_tokens = c->n_tokens;
         o->end = c->end;
@@ -156,10 +194,13 @@ static void move_output(struct generation_output *from, struct generation_output
     struct generation_output old = *to;
     *to = *from;
     from->text = old.text;
+    from->spans = old.spans;
+    from->max_spans = old.max_spans;
     from->logprobs = old.logprobs;
     from->max_logprobs = old.max_logprobs;
     buf_clear(&from->text);
     from->n_logprobs = 0;
+    from->n_spans = 0;
 }
 
 bool generation_take(struct generation *g, struct generation_taken *taken, struct error *e)

@@ -17,6 +17,8 @@
 /* What came of one choice since it was last taken. */
 struct generation_output {
     struct buf text;
+    struct tool_span *spans; /* (n_spans) what the text is; none where no tools are offered */
+    size_t n_spans, max_spans;
     struct choice_logprob *logprobs; /* (n_logprobs) of the tokens of this text */
     size_t n_logprobs, max_logprobs;
     uint32_t n_tokens;         /* sampled in all */
@@ -95,6 +97,8 @@ void generation_start(struct generation *g, uint32_t i, uint32_t n_cached, enum 
 
 struct generation_part {
     struct str text;
+    const struct tool_span *spans; /* (n_spans) */
+    size_t n_spans;
     const struct choice_logprob *logprobs; /* (n_logprobs) */
     size_t n_logprobs;
 };

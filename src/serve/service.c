@@ -332,6 +332,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
                                       .max_bytes = engine->limits.answer_bytes,
                                       .fingerprint = str_from(s->fingerprint),
                                       .guard = engine->guard,
+                                      .tool_format = engine->tool_format,
                                       .ledger = s->ledger};
     s->embeddings = (struct embeddings_list){.server = engine->server,
                                              .worker = engine->worker,

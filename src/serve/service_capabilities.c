@@ -53,6 +53,8 @@ static void write_limits(struct api_writer *w, const struct service *s)
         {"n", s->api.limits.n},
         {"prompts", s->api.max_prompts},
         {"messages", s->api.limits.messages},
+        {"tools", API_MAX_TOOLS},
+        {"tool_calls", API_MAX_CALLS},
         {"stop", s->api.limits.stops},
         {"stop_bytes", API_MAX_STOP_BYTES},
         {"logit_bias", s->api.limits.logit_bias},
@@ -94,7 +96,11 @@ void service_capabilities(void *service, struct http_exchange *x, struct str par
     api_write_text(&w, s->answers.fingerprint);
     api_write_raw(&w, ",\"chat\":");
     api_write_bool(&w, s->chat != NULL);
-    api_write_raw(&w, ",\"streaming\":true,\"tools\":false,\"structured_output\":false,"
+    api_write_raw(&w, ",\"tools\":");
+    api_write_bool(&w, s->chat != NULL && s->answers.tool_format != TOOL_FORMAT_NONE);
+    api_write_raw(&w, ",\"tool_format\":");
+    api_write_text(&w, str_from(tool_format_name(s->answers.tool_format)));
+    api_write_raw(&w, ",\"streaming\":true,\"structured_output\":false,"
                       "\"embeddings\":true,\"images\":false,\"audio\":false,");
     write_judges(&w, s->answers.guard);
     write_limits(&w, s);

@@ -9,7 +9,7 @@
 #include <time.h>
 
 /* How long to wait when all readers are slow; they wake the thread, this is a safeguard. */
-enum { PAUSE_MS = 100, MAX_PIECE_BYTES = 1 << 20 };
+enum { PAUSE_MS = 100 };
 
 /* Fewer tokens of prompts in a step do not show how fast prompts are. */
 enum { TELLING_TOKENS = 64 };
@@ -22,10 +22,9 @@ struct active {
     struct choice choice;
     struct choice_logprob *waiting; /* (n_waiting) of tokens whose text is held back */
     size_t n_waiting, max_waiting;
-    size_t released; /* bytes of text that are out */
-    bool began;      /* the prompt is being computed */
-    bool started;    /* the prompt is computed */
-    bool has_token;  /* `token` is out, but not fed back yet */
+    bool began;     /* the prompt is being computed */
+    bool started;   /* the prompt is computed */
+    bool has_token; /* `token` is out, but not fed back yet */
     uint32_t token;
     uint64_t opened_ns, token_ns; /* of its last token; 0: none */
 };
@@ -35,8 +34,8 @@ struct worker {
     const struct model *model;
     uint32_t max_active;
     struct metrics *metrics;
-    struct active *actives; /* (max_active) */
-    struct buf text;        /* of the token in hand */
+    struct active *actives;  /* (max_active) */
+    struct tool_output said; /* of the token in hand */
     pthread_t thread;
     bool has_thread;
 
@@ -183,8 +182,7 @@ static void start_choice(struct worker *w, struct generation *g, uint32_t index,
                          .waiting = a->waiting,
                          .max_waiting = a->max_waiting,
                          .opened_ns = clock_now_ns()};
-    choice_init(&a->choice, &g->rules);
-    if (open_choice(w, a, &e)) {
+    if (choice_init(&a->choice, &g->rules, &e) && open_choice(w, a, &e)) {
         generation_begin(g, index);
     } else {
         fail(w, a, &e);
@@ -332,12 +330,15 @@ static bool keep_logprob(struct active *a, const struct choice_logprob *entry, s
  * there is none. */
 static bool pass_text(struct worker *w, struct active *a, struct error *e)
 {
-    size_t n = 0;
-    a->released += w->text.n;
-    while (n < a->n_waiting && a->waiting[n].text_end <= a->released) {
+    size_t n = 0, released = choice_released(&a->choice);
+    while (n < a->n_waiting && a->waiting[n].text_end <= released) {
         n++;
     }
-    struct generation_part part = {buf_str(&w->text), a->waiting, n};
+    struct generation_part part = {.text = buf_str(&w->said.text),
+                                   .spans = w->said.spans,
+                                   .n_spans = w->said.n_spans,
+                                   .logprobs = a->waiting,
+                                   .n_logprobs = n};
     if (!generation_add(a->g, a->index, &a->choice, &part, e)) {
         return false;
     }
@@ -357,12 +358,12 @@ static bool pass_token(struct worker *w, struct active *a, uint32_t token, struc
         read_logprobs(w, a, token, &entry);
     }
     size_t text_bytes = a->choice.text_bytes;
-    buf_clear(&w->text);
-    if (!choice_push(&a->choice, token, &w->text, e)) {
+    tool_output_clear(&w->said);
+    if (!choice_push(&a->choice, token, &w->said, e)) {
         return false;
     }
     bool full = a->seq->n_tokens == w->engine.options.n_ctx;
-    if (a->choice.end == CHOICE_RUNS && full && !choice_cut(&a->choice, &w->text, e)) {
+    if (a->choice.end == CHOICE_RUNS && full && !choice_cut(&a->choice, &w->said, e)) {
         return false;
     }
     entry.text_end = a->choice.text_bytes;
@@ -629,7 +630,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&w->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    buf_init(&w->text, MAX_PIECE_BYTES);
+    tool_output_init(&w->said);
     struct engine_options engine = options->engine;
     engine.keeps_pace = true;
     struct spill_options spill;
@@ -691,7 +692,7 @@ void worker_destroy(struct worker *w)
     drop_all(w);
     engine_finish(&w->engine);
     mem_free(w->actives);
-    buf_finish(&w->text);
+    tool_output_finish(&w->said);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
     mem_free(w);

@@ -24,7 +24,7 @@ struct fixture {
     struct tokenizer *tokenizer;
     struct choice_rules rules;
     struct choice choice;
-    struct buf out;
+    struct tool_output out;
 };
 
 static void open_fixture(struct fixture *f, struct choice_rules rules)
@@ -38,13 +38,13 @@ static void open_fixture(struct fixture *f, struct choice_rules rules)
     }
     f->rules = rules;
     f->rules.tokenizer = f->tokenizer;
-    choice_init(&f->choice, &f->rules);
-    buf_init(&f->out, 1024);
+    assert_true(choice_init(&f->choice, &f->rules, &e));
+    tool_output_init(&f->out);
 }
 
 static void close_fixture(struct fixture *f)
 {
-    buf_finish(&f->out);
+    tool_output_finish(&f->out);
     choice_finish(&f->choice);
     tokenizer_destroy(f->tokenizer);
     vocab_file_close(&f->file);
@@ -62,8 +62,9 @@ static void push_all(struct fixture *f, const uint32_t *tokens)
 static void assert_result(struct fixture *f, const char *text, enum choice_end end, uint32_t n)
 {
     struct error e = {0};
-    assert_true(buf_append_byte(&f->out, '\0', &e));
-    assert_string_equal(f->out.data, text);
+    assert_int_equal(f->out.n_spans, 0); /* there are no tools */
+    assert_true(buf_append_byte(&f->out.text, '\0', &e));
+    assert_string_equal(f->out.text.data, text);
     assert_int_equal(f->choice.end, end);
     assert_int_equal(f->choice.n_tokens, n);
     close_fixture(f);
@@ -101,7 +102,7 @@ static void nothing_ends_a_choice_before_min_tokens(void **state)
     struct choice_rules rules = {.max_tokens = 9, .min_tokens = 3, .stops = stops, .n_stops = 1};
     open_fixture(&f, rules);
     push_all(&f, (uint32_t[]){B, A, B, UINT32_MAX});
-    assert_int_equal(f.out.n, 3);
+    assert_int_equal(f.out.text.n, 3);
     push_all(&f, (uint32_t[]){A, B, A, UINT32_MAX}); /* its "b" came too soon once */
     assert_result(&f, "baba", CHOICE_STOP, 6);
     rules.n_stops = 0;
@@ -122,7 +123,7 @@ static void max_tokens_releases_what_was_held_back(void **state)
     struct fixture f;
     open_fixture(&f, (struct choice_rules){.max_tokens = 3, .stops = stops, .n_stops = 1});
     push_all(&f, (uint32_t[]){A, B, UINT32_MAX});
-    assert_int_equal(f.out.n, 0);
+    assert_int_equal(f.out.text.n, 0);
     push_all(&f, (uint32_t[]){B, UINT32_MAX});
     assert_result(&f, "abb", CHOICE_LENGTH, 3);
     /* complete with the last token that may come: it is a stop all the same */
@@ -137,7 +138,7 @@ static void half_a_code_point_waits_for_the_other_half(void **state)
     struct fixture f;
     open_fixture(&f, (struct choice_rules){.max_tokens = 9});
     push_all(&f, (uint32_t[]){A, E_FIRST, UINT32_MAX});
-    assert_int_equal(f.out.n, 1);
+    assert_int_equal(f.out.text.n, 1);
     push_all(&f, (uint32_t[]){E_SECOND, END, UINT32_MAX});
     assert_result(&f, "a\xC3\xA9", CHOICE_STOP, 4);
     /* cut in the middle: a replacement character, never half a sequence */
@@ -209,7 +210,7 @@ static void a_word_that_max_tokens_ends_is_filtered(void **state)
     assert_result(&f, "", CHOICE_FILTERED, 2);
     open_fixture(&f, (struct choice_rules){.max_tokens = 9, .guard = &guard});
     push_all(&f, (uint32_t[]){AB, UINT32_MAX});
-    assert_int_equal(f.out.n, 0); /* held back: it may be a longer word */
+    assert_int_equal(f.out.text.n, 0); /* held back: it may be a longer word */
     assert_true(choice_cut(&f.choice, &f.out, &e));
     assert_result(&f, "", CHOICE_FILTERED, 1);
     words_destroy(words);
