@@ -278,10 +278,6 @@ static bool start_service(struct serve *s, struct error *e)
         return false;
     }
     engine.chat = s->has_chat ? &s->chat : NULL;
-    struct str template = {0};
-    if (gguf_get_str(s->session.file, "tokenizer.chat_template", false, &template, NULL)) {
-        engine.tool_format = tool_format_detect(template);
-    }
     if (getrandom(&engine.seed, sizeof engine.seed, 0) != (ssize_t)sizeof engine.seed) {
         return error_set(e, ERROR_IO, "no random numbers");
     }

@@ -332,7 +332,8 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
                                       .max_bytes = engine->limits.answer_bytes,
                                       .fingerprint = str_from(s->fingerprint),
                                       .guard = engine->guard,
-                                      .tool_format = engine->tool_format,
+                                      .tool_format =
+                                          s->chat != NULL ? s->chat->tool_format : TOOL_FORMAT_NONE,
                                       .ledger = s->ledger};
     s->embeddings = (struct embeddings_list){.server = engine->server,
                                              .worker = engine->worker,

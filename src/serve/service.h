@@ -80,8 +80,7 @@ struct service_engine {
     const struct tokenizer *tokenizer;
     const struct chat_template *chat; /* or NULL, with the reason in no_chat */
     struct error no_chat;
-    enum tool_format tool_format; /* of the model's calls */
-    const struct guard *guard;    /* NULL: no content filter */
+    const struct guard *guard; /* NULL: no content filter */
     uint32_t n_ctx;
     struct service_limits limits;
     enum api_pooling pooling; /* of embeddings, where the request is silent */

@@ -36,8 +36,10 @@ bool service_write(const struct service *s, const struct api_generation *r, size
     for (size_t i = 0; i < n; i++) {
         kept[i] = r->messages[i < n_system ? i : i + n_dropped];
     }
-    struct chat_input input = {
-        .messages = kept, .n = n, .add_generation_prompt = r->add_generation_prompt};
+    struct chat_input input = {.messages = kept,
+                               .n = n,
+                               .tools = r->tools,
+                               .add_generation_prompt = r->add_generation_prompt};
     bool ok = chat_template_write(s->chat, &input, out, e) || blame_conversation(e);
     mem_free(kept);
     return ok;

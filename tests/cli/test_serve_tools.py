@@ -1,0 +1,395 @@
+"""Tools in chats, as the official client meets them. What the model says is written in advance
+(scripted_model.py), in every form that models are taught to write calls in; what the client should get of it
+is written here by hand."""
+import contextlib
+import functools
+import json
+import pathlib
+import re
+import tempfile
+
+import openai
+import pytest
+
+from puna_server import serving
+from scripted_model import scripted_model
+
+MODEL = "scripted"
+HELLO = [{"role": "user", "content": "Hi!"}]
+
+
+def tool(name, **properties):
+    return {"type": "function", "function": {"name": name, "description": f"Does {name}.", "parameters": {
+        "type": "object", "properties": properties, "required": list(properties)[:1]}}}
+
+
+WEATHER = tool("get_weather", city={"type": "string"}, days={"type": "integer"})
+TIME = tool("get_time", zone={"type": "string"})
+SEARCH, CODE = tool("brave_search", query={"type": "string"}), tool("code_interpreter", code={"type": "string"})
+TOOLS = [WEATHER, TIME, SEARCH]
+
+PARIS, TOKYO, UTC = ("get_weather", {"city": "Paris", "days": 3}), ("get_weather", {"city": "東京 \"}"}), ("get_time", {"zone": "UTC"})
+PARIS_JSON = '{"name": "get_weather", "parameters": {"city": "Paris", "days": 3}}'
+UTC_JSON = '{"name": "get_time", "parameters": {"zone": "UTC"}}'
+TAGGED = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris", "days": 3}}\n</tool_call>'
+# What the model says, with the token that ends it where that is not the usual one; what it is: content, calls.
+ANSWERS = {
+    "json": ("llama3", PARIS_JSON, None, [PARIS]),
+    "json with its type": ("llama3", '{"type": "function", "name": "get_time", "parameters": {"zone": "UTC"}}', None, [UTC]),
+    "json with arguments": ("llama3", '{"name": "get_time", "arguments": {"zone": "UTC"}}', None, [UTC]),
+    "json with its name last": ("llama3", '{"parameters": {"zone": "UTC"}, "name": "get_time"}', None, [UTC]),
+    "json on many lines": ("llama3", '{\n    "name": "get_weather",\n    "parameters": {\n        "city": "Paris",\n        "days": 3\n    }\n}',
+                           None, [PARIS]),
+    "json with escapes": ("llama3", '{"name": "get_weather", "parameters": {"city": "東\\u4eac \\"}"}}', None, [TOKYO]),
+    "json behind a tag": ("llama3", ("<|python_tag|>" + UTC_JSON, "<|eom_id|>"), None, [UTC]),
+    "json behind words": ("llama3", "I look it up. " + UTC_JSON, "I look it up. ", [UTC]),
+    "two in json": ("llama3", PARIS_JSON + "; " + UTC_JSON, None, [PARIS, UTC]),
+    "two in lines": ("llama3", PARIS_JSON + "\n" + UTC_JSON, None, [PARIS, UTC]),
+    "a list": ("llama3", f"[{PARIS_JSON}, {UTC_JSON}]", None, [PARIS, UTC]),
+    "pythonic": ("llama3", "[get_weather(city='Paris', days=3)]", None, [PARIS]),
+    "two pythonic": ("llama3", "[get_weather(city='東京 \"}'), get_time(zone=\"UTC\")]", None, [TOKYO, UTC]),
+    "pythonic behind a tag": ("llama3", "<|python_tag|>[get_time(zone='UTC')]", None, [UTC]),
+    "a function tag": ("llama3", '<function=get_weather>{"city": "Paris", "days": 3}</function>', None, [PARIS]),
+    "a built-in tool": ("llama3", ('<|python_tag|>brave_search.call(query="rain in Paris")', "<|eom_id|>"), None,
+                        [("brave_search", {"query": "rain in Paris"})]),
+    "code": ("llama3", ("<|python_tag|>print('{\"a\": 1}')\nprint(2)", "<|eom_id|>"), None,
+             [("code_interpreter", {"code": "print('{\"a\": 1}')\nprint(2)"})]),
+    "tags": ("chatml", TAGGED, None, [PARIS]),
+    "two tags": ("chatml", TAGGED + '\n<tool_call>\n{"name": "get_time", "arguments": {"zone": "UTC"}}\n</tool_call>', None, [PARIS, UTC]),
+    "tags behind words": ("chatml", "Well:\n" + TAGGED, "Well:\n", [PARIS]),
+    "a list in a tag": ("chatml", '<tool_call>[{"name": "get_time", "arguments": {"zone": "UTC"}}]</tool_call>', None, [UTC]),
+    "tags that are control tokens": ("chatml", TAGGED, None, [PARIS]),
+    "words": ("llama3", 'A call is {"name": NAME, "parameters": {}}.', 'A call is {"name": NAME, "parameters": {}}.', []),
+    "an unknown tool": ("llama3", '{"name": "get_rain", "parameters": {}}', '{"name": "get_rain", "parameters": {}}', []),
+    "an unknown tag": ("chatml", TAGGED.replace("weather", "rain"), TAGGED.replace("weather", "rain"), []),
+}
+
+
+@functools.lru_cache
+def folder():
+    return pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+
+@functools.lru_cache
+def server_of(name):
+    """A server whose model says one thing: that of the table, or what is given."""
+    family, script, *_ = ANSWERS.get(name) or ("llama3", name)
+    path = folder() / f"{len(list(folder().iterdir()))}" / f"{MODEL}.gguf"
+    path.parent.mkdir()
+    control = ["<tool_call>", "</tool_call>"] if "control" in name else []
+    scripted_model(path, {len(HELLO): script}, family, twins=True, control=control)
+    return stack.enter_context(serving(path, "-t", "1"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_servers():
+    global stack
+    with contextlib.ExitStack() as stack:
+        yield
+        server_of.cache_clear()
+        folder.cache_clear()
+
+
+def client_of(server):
+    return openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=60)
+
+
+def offered(name):
+    """Who offers an interpreter has whatever follows the tag, and is no call, taken for code."""
+    return TOOLS + [CODE] * (name == "code")
+
+
+def ask(name, **options):
+    options = {"model": MODEL, "messages": HELLO, "tools": offered(name), "temperature": 0} | options
+    return client_of(server_of(name)).chat.completions.create(**{k: v for k, v in options.items() if v is not None})
+
+
+def calls_of(message):
+    return [(c.function.name, json.loads(c.function.arguments)) for c in message.tool_calls or []]
+
+
+def told_calls(calls):
+    """Names and arguments as they are told, and all that the API says of them."""
+    for c in calls:
+        assert c.type == "function" and re.fullmatch(r"call_[0-9a-zA-Z]{24}", c.id)
+        assert isinstance(json.loads(c.function.arguments), dict)
+    assert len({c.id for c in calls}) == len(calls)
+    return [(c.function.name, c.function.arguments) for c in calls]
+
+
+def joined(chunks, index=0):
+    """A choice of a stream: content, calls as they add up, reason. Checks what each event may have."""
+    content, calls, reasons = "", [], []
+    for choice in (c for chunk in chunks for c in chunk.choices if c.index == index):
+        delta = choice.delta.model_dump(exclude_unset=True)
+        assert not reasons
+        content += delta.pop("content", "")
+        for c in delta.pop("tool_calls", []):
+            if c["index"] == len(calls):  # a call's first: all but its arguments
+                assert c.keys() == {"index", "id", "type", "function"} and c["function"].keys() == {"name", "arguments"}
+                assert c["type"] == "function" and c["function"]["arguments"] == ""
+                calls.append([c["id"], c["function"]["name"], ""])
+            else:
+                assert c["index"] == len(calls) - 1 and c.keys() == {"index", "function"} and c["function"].keys() == {"arguments"}
+                calls[-1][2] += c["function"]["arguments"]
+        assert delta in ({}, {"role": "assistant", "refusal": None})
+        reasons += filter(None, [choice.finish_reason])
+    return content, calls, reasons
+
+
+# --- every form
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_calls_are_found_in_every_form(name, n):
+    _, script, content, calls = ANSWERS[name]
+    answer = ask(name, n=n)
+    for choice in answer.choices:
+        assert (choice.message.content, calls_of(choice.message)) == (content, calls)
+        assert choice.finish_reason == ("tool_calls" if calls else "stop")
+        assert ("tool_calls" in choice.message.model_fields_set) is bool(calls)
+    told_calls([c for choice in answer.choices for c in choice.message.tool_calls or []])
+    assert not hasattr(answer, "warnings")
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_stream_of_calls_is_the_whole_answer(name, n):
+    whole = ask(name, n=n)
+    chunks = list(ask(name, n=n, stream=True, stream_options={"include_usage": True}))
+    for choice in whole.choices:
+        content, calls, reasons = joined(chunks, choice.index)
+        assert (content or None) == choice.message.content and reasons == [choice.finish_reason]
+        assert [tuple(c[1:]) for c in calls] == told_calls(choice.message.tool_calls or [])
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    with client_of(server_of(name)).chat.completions.stream(model=MODEL, messages=HELLO, tools=offered(name), temperature=0) as stream:
+        final = stream.until_done().get_final_completion().choices[0]
+    assert calls_of(final.message) == ANSWERS[name][3] and final.finish_reason == whole.choices[0].finish_reason
+
+
+def test_arguments_come_in_pieces_while_they_are_written():
+    """A reader that is slow gets larger ones."""
+    _, calls, _ = joined(ask("json", stream=True))
+    pieces = [c.choices[0].delta.tool_calls[0].function.arguments for c in ask("json", stream=True) if c.choices[0].delta.tool_calls]
+    assert pieces[0] == "" and "".join(pieces) == calls[0][2]
+
+
+def test_without_tools_calls_are_text():
+    for options in ({"tools": None}, {"tools": []}, {"tool_choice": "none"}):
+        choice = ask("json", **options).choices[0]
+        assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (PARIS_JSON, None, "stop")
+    assert ask("json", tools=[TIME]).choices[0].message.content == PARIS_JSON
+
+
+# --- ends
+
+@pytest.mark.parametrize("name", [n for n, answer in ANSWERS.items() if answer[3]])
+def test_a_call_that_max_tokens_cuts_ends_by_length(name):
+    whole = ask(name)
+    n_tokens = whole.usage.completion_tokens  # the end token is one of them
+    expected = told_calls(whole.choices[0].message.tool_calls)
+    for k in range(1, n_tokens):
+        answer = ask(name, max_tokens=k)
+        choice = answer.choices[0]
+        assert (choice.finish_reason, answer.usage.completion_tokens) == ("length", k)
+        content, calls, reasons = joined(ask(name, max_tokens=k, stream=True))
+        assert reasons == ["length"] and content == (choice.message.content or "")
+        got = [(c.function.name, c.function.arguments) for c in choice.message.tool_calls or []]
+        assert got == [tuple(c[1:]) for c in calls]
+        *whole_ones, last = got or [("", "")]
+        assert whole_ones == expected[:len(whole_ones)]
+        if got:  # code has no end of its own: what there is of it is whole
+            begun = expected[len(whole_ones)]
+            assert last[0] == begun[0] and begun[1].startswith(last[1].removesuffix('"}') if name == "code" else last[1])
+
+
+@pytest.mark.parametrize("name", ["two in json", "a list", "two pythonic", "two tags"])
+def test_one_call_ends_the_answer_where_no_more_are_wanted(name):
+    whole = ask(name)
+    expected = told_calls(whole.choices[0].message.tool_calls)[:1]
+    one = ask(name, parallel_tool_calls=False)
+    assert told_calls(one.choices[0].message.tool_calls) == expected and one.choices[0].finish_reason == "tool_calls"
+    assert one.usage.completion_tokens < whole.usage.completion_tokens
+    chunks = list(ask(name, parallel_tool_calls=False, stream=True, stream_options={"include_usage": True}))
+    content, calls, reasons = joined(chunks)
+    assert [tuple(c[1:]) for c in calls] == expected and reasons == ["tool_calls"] and content == ""
+    assert chunks[-1].usage.completion_tokens == one.usage.completion_tokens
+    assert told_calls(ask(name, parallel_tool_calls=True).choices[0].message.tool_calls) == told_calls(whole.choices[0].message.tool_calls)
+
+
+def test_a_stop_string_within_a_call_is_no_call_to_make():
+    answer = ask("json", stop=["days"])
+    choice = answer.choices[0]
+    assert choice.finish_reason == "stop" and choice.message.tool_calls[0].function.arguments == '{"city": "Paris", "'
+    assert [w["param"] for w in answer.warnings] == ["choices[0].message.tool_calls[0].function.arguments"]
+    assert "the answer ended" in answer.warnings[0]["message"]
+
+
+def test_logprobs_tell_every_token_of_calls():
+    whole = ask("two in json", logprobs=True, top_logprobs=1)
+    entries = whole.choices[0].logprobs.content
+    assert "".join(e.token for e in entries) == ANSWERS["two in json"][1]
+    assert len(entries) == whole.usage.completion_tokens - 1  # but not the end token
+    chunks = list(ask("two in json", logprobs=True, top_logprobs=1, stream=True))
+    assert [e for c in chunks for e in (c.choices[0].logprobs.content if c.choices[0].logprobs else [])] == entries
+    one = ask("two in json", logprobs=True, parallel_tool_calls=False)
+    assert len(one.choices[0].logprobs.content) == one.usage.completion_tokens
+
+
+# --- what is wrong with a call
+
+BROKEN = '{"name": "get_weather", "parameters": {"city": "Paris", days: 3}} or so'
+
+
+@pytest.mark.parametrize("script, tools, content, arguments, reason, message", [
+    (BROKEN, TOOLS, 'days: 3}} or so', '{"city": "Paris", ', "stop", "the model left the form"),
+    ('{"name": "get_weather", "parameters": {"days": 3}}', TOOLS, None, '{"days": 3}', "tool_calls", "/city: is missing (required)"),
+    ('{"name": "get_weather", "parameters": {"city": 5}}', TOOLS, None, '{"city": 5}', "tool_calls", "/city: "),
+])
+def test_what_is_wrong_with_a_call_is_said(script, tools, content, arguments, reason, message):
+    answer = ask(script, tools=tools, n=2)
+    for choice in answer.choices:
+        assert choice.message.content == content and choice.message.tool_calls[0].function.arguments == arguments
+        assert choice.finish_reason == reason
+    assert [w["param"] for w in answer.warnings] == [f"choices[{i}].message.tool_calls[0].function.arguments" for i in range(2)]
+    assert all(message in w["message"] for w in answer.warnings)
+    chunks = list(ask(script, tools=tools, stream=True, user="u"))
+    told = [(i, w["param"]) for i, c in enumerate(chunks) for w in getattr(c, "warnings", [])]
+    assert told == [(0, "user"), (len(chunks) - 1, "choices[0].message.tool_calls[0].function.arguments")]
+    assert chunks[-1].warnings[0]["message"] == answer.warnings[0]["message"]
+
+
+# --- functions, the form of old
+
+def test_functions_are_tools_in_the_form_of_old():
+    functions = [t["function"] for t in TOOLS]
+    answer = ask("two in json", tools=None, functions=functions, function_call="auto")
+    (choice,) = answer.choices
+    assert choice.finish_reason == "function_call" and choice.message.content is None and choice.message.tool_calls is None
+    assert (choice.message.function_call.name, json.loads(choice.message.function_call.arguments)) == PARIS
+    deltas = [c.choices[0] for c in ask("two in json", tools=None, functions=functions, stream=True)]
+    parts = [d.delta.function_call for d in deltas if d.delta.function_call]
+    assert parts[0].name == PARIS[0] and all(p.name is None for p in parts[1:]) and not any(d.delta.tool_calls for d in deltas)
+    assert "".join(p.arguments for p in parts) == choice.message.function_call.arguments
+    assert [d.finish_reason for d in deltas][-1] == "function_call"
+    text = ask("json", tools=None, functions=functions, function_call="none").choices[0]
+    assert text.message.content == PARIS_JSON and text.finish_reason == "stop"
+
+
+# --- conversations
+
+TURNS = 10
+CITIES = ["Oslo", "Lima", "Quito", "Delhi", "Cairo", "Accra", "Tunis", "Dakar", "Hanoi", "Minsk", "Sofia"]
+WRITTEN = {"llama3": '{"name": "get_weather", "parameters": {"city": "%s", "days": %d}}',
+           "chatml": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "%s", "days": %d}}\n</tool_call>'}
+
+
+@pytest.fixture(scope="module", params=WRITTEN)
+def loop(request):
+    """A model that asks for the weather ten times, in one turn twice, before it answers."""
+    scripts, n = {}, len(HELLO)
+    for turn in range(TURNS):
+        calls = [WRITTEN[request.param] % (c, turn) for c in CITIES[turn:turn + 1 + (turn == TURNS - 1)]]
+        scripts[n] = ("; " if request.param == "llama3" else "\n").join(calls)
+        n += 1 + len(calls)
+    scripts[n] = "It rains everywhere, as I said."
+    path = folder() / request.param / f"{MODEL}.gguf"
+    path.parent.mkdir()
+    scripted_model(path, scripts, request.param)
+    with serving(path, "-t", "1") as s:
+        yield s
+
+
+def weather(city, days):
+    return f"In {city}: rain, {days} mm."
+
+
+def answers_to(calls):
+    return [{"role": "tool", "tool_call_id": c.id, "content": weather(**json.loads(c.function.arguments))} for c in calls]
+
+
+def converse(server, salt, streams=False):
+    """Messages and answers of a whole loop: each call is made, and what came of it told."""
+    messages, got = list(HELLO), []
+    with client_of(server) as client:
+        while not got or got[-1].choices[0].finish_reason == "tool_calls":
+            shape = {"model": MODEL, "messages": messages, "tools": TOOLS, "temperature": 0, "extra_body": {"cache_salt": salt}}
+            if streams:
+                with client.chat.completions.stream(**shape, stream_options={"include_usage": True}) as stream:
+                    got.append(stream.get_final_completion())
+            else:
+                got.append(client.chat.completions.create(**shape))
+            message = got[-1].choices[0].message
+            messages += [message, *answers_to(message.tool_calls or [])]
+    return messages, got
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_ten_turns_of_calls_and_answers_end_in_words_and_are_cached(loop, streams):
+    messages, got = converse(loop, str(streams), streams)
+    assert len(got) == TURNS + 1 and got[-1].choices[0].message.content == "It rains everywhere, as I said."
+    asked = [c for a in got for c in calls_of(a.choices[0].message)]
+    assert asked == [("get_weather", {"city": c, "days": min(i, TURNS - 1)}) for i, c in enumerate(CITIES)]
+    cached = [a.usage.prompt_tokens_details.cached_tokens for a in got]
+    assert cached[0] == 0
+    for before, after, n_cached in zip(got, got[1:], cached[1:]):  # what was said is found again, to its last token
+        assert n_cached >= before.usage.prompt_tokens + before.usage.completion_tokens - 1
+        assert after.usage.cache["miss_reason"] == "ended"
+
+
+def test_a_conversation_is_found_in_the_cache_whoever_else_calls(loop):
+    """The same messages, by another client and in another spelling of what is left out."""
+    messages, got = converse(loop, "again")
+    plain = [m if isinstance(m, dict) else m.model_dump(exclude_none=True) for m in messages[:-1]]
+    answer = client_of(loop).chat.completions.create(model=MODEL, messages=plain, tools=TOOLS, temperature=0,
+                                                     extra_body={"cache_salt": "again"})
+    assert answer.choices[0].message.content == got[-1].choices[0].message.content
+    assert answer.usage.prompt_tokens == got[-1].usage.prompt_tokens
+    assert answer.usage.cache["miss_reason"] == "complete"
+
+
+def test_functions_of_old_make_a_conversation_too(loop):
+    messages = list(HELLO)
+    functions = [t["function"] for t in TOOLS]
+    with client_of(loop) as client:
+        for turn in range(3):
+            (choice,) = client.chat.completions.create(model=MODEL, messages=messages, functions=functions, temperature=0).choices
+            call = choice.message.function_call
+            assert choice.finish_reason == "function_call" and json.loads(call.arguments) == {"city": CITIES[turn], "days": turn}
+            messages += [choice.message, {"role": "function", "name": call.name, "content": weather(**json.loads(call.arguments))}]
+
+
+# --- errors
+
+CALL = {"id": "c", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+
+
+@pytest.mark.parametrize("change, param, code", [
+    ({"tools": [WEATHER, WEATHER]}, "tools[1]", "invalid_value"),
+    ({"tools": [tool("a b")]}, "tools[0].function.name", "invalid_value"),
+    ({"tools": [{"type": "function", "function": WEATHER["function"] | {"strict": True}}]}, "tools[0].function.strict",
+     "unsupported_parameter"),
+    ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
+    ({"tool_choice": {"type": "function", "function": {"name": "get_time"}}}, "tool_choice", "unsupported_parameter"),
+    ({"tools": None, "tool_choice": "auto"}, "tool_choice", "invalid_value"),
+    ({"tools": None, "parallel_tool_calls": True}, "parallel_tool_calls", "invalid_value"),
+    ({"messages": [*HELLO, CALLING, *HELLO]}, "messages[2].role", "invalid_value"),
+    ({"messages": [*HELLO, CALLING]}, "messages[1].tool_calls", "invalid_value"),
+    ({"messages": [*HELLO, {"role": "tool", "tool_call_id": "c", "content": ""}]}, "messages[1].tool_call_id", "invalid_value"),
+    ({"messages": [*HELLO, CALLING, {"role": "tool", "tool_call_id": "d", "content": ""}]}, "messages[2].tool_call_id",
+     "invalid_value"),
+    ({"messages": [*HELLO, {"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": "{"}}]}]},
+     "messages[1].tool_calls[0].function.arguments", "invalid_value"),
+])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_wrong_with_a_request_is_named(change, param, code, stream):
+    with pytest.raises(openai.BadRequestError) as e:
+        ask("json", stream=stream, **change)
+    assert (e.value.param, e.value.code) == (param, code) and param in e.value.message
+
+
+def test_capabilities_name_the_form():
+    assert client_of(server_of("json")).get("/capabilities", cast_to=object)["tool_format"] == "llama3-json"
+    told = client_of(server_of("tags")).get("/capabilities", cast_to=object)
+    assert told["tools"] is True and told["tool_format"] == "hermes" and told["limits"]["tools"] == 128
