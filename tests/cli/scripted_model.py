@@ -8,7 +8,10 @@ conversation, it writes a control token whose number is that of the messages bef
 user-defined tokens, so that the next prompt has the ids that were sampled.
 """
 import array
+import json
+import pathlib
 import re
+import sys
 
 from gguf_file import BOOL, I32, STRING, U32, llama
 
@@ -125,3 +128,30 @@ def scripted_model(path, scripts, family="llama3", template=None, control=(), tw
         llama__context_length=(U32, context), ggml__tokens=(STRING, v.tokens), ggml__token_type=(I32, v.kinds),
         ggml__bos_token_id=(U32, 256), ggml__eos_token_id=(U32, v.tokens.index(end)), ggml__add_bos_token=(BOOL, False),
         tokenizer__chat_template=(STRING, template or own)))
+
+
+CITIES = ["Oslo", "Lima", "Quito", "Delhi", "Cairo", "Accra", "Tunis", "Dakar", "Hanoi", "Minsk", "Sofia"]
+WRITTEN = {"llama3": ('{"name": "get_weather", "parameters": {"city": "%s", "days": %d}}', "; "),
+           "chatml": ('<tool_call>\n{"name": "get_weather", "arguments": {"city": "%s", "days": %d}}\n</tool_call>', "\n")}
+LAST_WORDS = "It rains everywhere, as I said."
+N_TURNS = 10
+
+
+def weather_loop(path, family, n=1):
+    """A model that asks for the weather of one city after the other in ten turns, in the last one of two, and then
+    says its last words. n: messages of a conversation to begin with."""
+    scripts, (form, between) = {}, WRITTEN[family]
+    for turn in range(N_TURNS):
+        cities = CITIES[turn:turn + 1 if turn < N_TURNS - 1 else None]
+        scripts[n] = between.join(form % (city, turn) for city in cities)
+        n += 1 + len(cities)
+    scripted_model(path, scripts | {n: LAST_WORDS}, family)
+
+
+# What the model asks for.
+ASKED = [{"city": city, "days": min(i, N_TURNS - 1)} for i, city in enumerate(CITIES)]
+
+
+if __name__ == "__main__":  # PATH FAMILY: for the tests in JavaScript
+    weather_loop(pathlib.Path(sys.argv[1]), sys.argv[2])
+    print(json.dumps({"asked": ASKED, "last_words": LAST_WORDS, "n_turns": N_TURNS}))

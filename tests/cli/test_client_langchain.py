@@ -6,12 +6,14 @@ import math
 import openai
 import pytest
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI
 
 from puna_server import serving, wait_until
+from scripted_model import ASKED, LAST_WORDS, WRITTEN, weather_loop
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
 TURNS = [SystemMessage("Be brief."), HumanMessage("Hi!"), AIMessage("Hello."), HumanMessage("Tell me about llamas.")]
@@ -168,3 +170,34 @@ def test_who_leaves_a_stream_is_not_computed_for(server):
     stream.close()
     wait_until(server.is_idle)
     assert server.metric("puna_generation_tokens_total") - made < 4 * 900
+
+
+# --- tools
+
+@tool
+def get_weather(city: str, days: int) -> str:
+    """Tells the weather of some days."""
+    return f"In {city}: rain, {days} mm."
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("family", WRITTEN)
+def test_an_agent_calls_tools_through_ten_turns(tmp_path, family, streams):
+    weather_loop(tmp_path / "scripted.gguf", family)
+    with serving(tmp_path / "scripted.gguf", "-t", "1") as s:
+        llm = of(s, model="scripted").bind_tools([get_weather])
+        messages, asked = [HumanMessage("Hi!")], []
+        while not isinstance(messages[-1], AIMessage):
+            if streams:
+                first, *chunks = llm.stream(messages)
+                message = sum(chunks, first)
+            else:
+                message = llm.invoke(messages)
+            messages.append(message)
+            asked += [c["args"] for c in message.tool_calls]
+            assert message.invalid_tool_calls == []
+            assert message.response_metadata["finish_reason"] == ("tool_calls" if message.tool_calls else "stop")
+            answers = [get_weather.invoke(c) for c in message.tool_calls]
+            assert all(isinstance(a, ToolMessage) for a in answers)
+            messages += answers
+        assert asked == ASKED and messages[-1].content == LAST_WORDS

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from puna_server import serving
-from scripted_model import scripted_model
+from scripted_model import ASKED, LAST_WORDS, N_TURNS, WRITTEN, scripted_model, weather_loop
 
 MODEL = "scripted"
 HELLO = [{"role": "user", "content": "Hi!"}]
@@ -278,24 +278,11 @@ def test_functions_are_tools_in_the_form_of_old():
 
 # --- conversations
 
-TURNS = 10
-CITIES = ["Oslo", "Lima", "Quito", "Delhi", "Cairo", "Accra", "Tunis", "Dakar", "Hanoi", "Minsk", "Sofia"]
-WRITTEN = {"llama3": '{"name": "get_weather", "parameters": {"city": "%s", "days": %d}}',
-           "chatml": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "%s", "days": %d}}\n</tool_call>'}
-
-
 @pytest.fixture(scope="module", params=WRITTEN)
 def loop(request):
-    """A model that asks for the weather ten times, in one turn twice, before it answers."""
-    scripts, n = {}, len(HELLO)
-    for turn in range(TURNS):
-        calls = [WRITTEN[request.param] % (c, turn) for c in CITIES[turn:turn + 1 + (turn == TURNS - 1)]]
-        scripts[n] = ("; " if request.param == "llama3" else "\n").join(calls)
-        n += 1 + len(calls)
-    scripts[n] = "It rains everywhere, as I said."
     path = folder() / request.param / f"{MODEL}.gguf"
     path.parent.mkdir()
-    scripted_model(path, scripts, request.param)
+    weather_loop(path, request.param, len(HELLO))
     with serving(path, "-t", "1") as s:
         yield s
 
@@ -327,9 +314,9 @@ def converse(server, salt, streams=False):
 @pytest.mark.parametrize("streams", [False, True])
 def test_ten_turns_of_calls_and_answers_end_in_words_and_are_cached(loop, streams):
     messages, got = converse(loop, str(streams), streams)
-    assert len(got) == TURNS + 1 and got[-1].choices[0].message.content == "It rains everywhere, as I said."
+    assert len(got) == N_TURNS + 1 and got[-1].choices[0].message.content == LAST_WORDS
     asked = [c for a in got for c in calls_of(a.choices[0].message)]
-    assert asked == [("get_weather", {"city": c, "days": min(i, TURNS - 1)}) for i, c in enumerate(CITIES)]
+    assert asked == [("get_weather", a) for a in ASKED]
     cached = [a.usage.prompt_tokens_details.cached_tokens for a in got]
     assert cached[0] == 0
     for before, after, n_cached in zip(got, got[1:], cached[1:]):  # what was said is found again, to its last token
@@ -355,7 +342,7 @@ def test_functions_of_old_make_a_conversation_too(loop):
         for turn in range(3):
             (choice,) = client.chat.completions.create(model=MODEL, messages=messages, functions=functions, temperature=0).choices
             call = choice.message.function_call
-            assert choice.finish_reason == "function_call" and json.loads(call.arguments) == {"city": CITIES[turn], "days": turn}
+            assert choice.finish_reason == "function_call" and json.loads(call.arguments) == ASKED[turn]
             messages += [choice.message, {"role": "function", "name": call.name, "content": weather(**json.loads(call.arguments))}]
 
 
