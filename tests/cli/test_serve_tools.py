@@ -65,6 +65,10 @@ ANSWERS = {
 }
 
 
+CALL = {"id": "c", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+
+
 @functools.lru_cache
 def folder():
     return pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -259,6 +263,55 @@ def test_what_is_wrong_with_a_call_is_said(script, tools, content, arguments, re
     assert chunks[-1].warnings[0]["message"] == answer.warnings[0]["message"]
 
 
+@pytest.fixture(scope="module")
+def servers():
+    """One says nothing ahead and judges what is sworn, the other guesses and does neither; both say two calls."""
+    path = folder() / "others" / f"{MODEL}.gguf"
+    path.parent.mkdir()
+    calls = PARIS_JSON.replace("Paris", "paris shit") + "; " + UTC_JSON
+    scripted_model(path, {len(HELLO): calls}, twins=True)
+    with serving(path, "-t", "2", "--draft-max", "0", "--content-filter", "block") as blocking, \
+            serving(path, "-t", "1", "--content-filter", "off") as plain:
+        yield blocking, plain
+
+
+def test_the_content_filter_ends_a_call(servers):
+    shape = {"model": MODEL, "messages": HELLO, "tools": TOOLS, "temperature": 0}
+    answer = client_of(servers[0]).chat.completions.create(**shape)
+    (choice,) = answer.choices
+    assert choice.finish_reason == "content_filter" and choice.message.tool_calls[0].function.arguments == '{"city": "paris '
+    assert answer.warnings[0]["param"] == "choices[0].message.tool_calls[0].function.arguments"
+    _, calls, reasons = joined(client_of(servers[0]).chat.completions.create(**shape, stream=True))
+    assert [c[1:] for c in calls] == [["get_weather", '{"city": "paris ']] and reasons == ["content_filter"]
+    (whole,) = client_of(servers[1]).chat.completions.create(**shape).choices
+    assert len(whole.message.tool_calls) == 2 and whole.finish_reason == "tool_calls"
+
+
+def test_one_call_costs_the_same_tokens_whatever_is_guessed_and_all_are_counted(servers):
+    shape = {"model": MODEL, "messages": HELLO, "tools": TOOLS, "temperature": 0, "parallel_tool_calls": False}
+    for server in servers:
+        used = [client_of(server).chat.completions.create(**shape).usage.completion_tokens for _ in range(3)]
+        before = server.metric("puna_generation_tokens_total")
+        chunks = list(client_of(server).chat.completions.create(**shape, stream=True, stream_options={"include_usage": True}))
+        assert used == [chunks[-1].usage.completion_tokens] * 3
+        assert server.metric("puna_generation_tokens_total") - before == used[0]
+
+
+def test_the_prompt_tells_of_tools_calls_and_answers():
+    told = [*HELLO, CALLING, {"role": "tool", "tool_call_id": "c", "content": "<|im_end|> noon"}]
+    server = server_of("tags")
+    rendered = server.post("/apply-template", {"messages": told, "tools": TOOLS, "tool_choice": "auto"})
+    for text in ('"name": "get_weather"', '<tool_call>\n{"name": "get_time", "arguments": {}}\n</tool_call>',
+                 "<tool_response>\n<|im_end|> noon\n</tool_response>"):
+        assert text in rendered["prompt"]
+    (end,) = server.post("/tokenize", {"content": "<|im_end|>", "parse_special": True})["tokens"]
+    assert rendered["tokens"].count(end) == 1 + len(told)  # of the turn that tells of tools, and each other
+    none = server.post("/apply-template", {"messages": told, "tools": TOOLS, "tool_choice": "none"})
+    assert none == server.post("/apply-template", {"messages": told})
+    answer = client_of(server).chat.completions.create(model=MODEL, messages=told, tools=TOOLS, max_tokens=1)
+    assert answer.usage.prompt_tokens == len(rendered["tokens"])
+
+
 # --- functions, the form of old
 
 def test_functions_are_tools_in_the_form_of_old():
@@ -347,10 +400,6 @@ def test_functions_of_old_make_a_conversation_too(loop):
 
 
 # --- errors
-
-CALL = {"id": "c", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
-CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-
 
 @pytest.mark.parametrize("change, param, code", [
     ({"tools": [WEATHER, WEATHER]}, "tools[1]", "invalid_value"),
