@@ -463,9 +463,6 @@ static void push_item(struct push *u, char c)
         close_level(u);
         return;
     }
-    if (f->kind == PYTHON_PAREN && f->has_items) {
-        settle_paren(u, f, true);
-    }
     begin_item(u);
     p->is_key = f->kind == PYTHON_DICT || f->kind == PYTHON_SPREAD;
     begin_value(u, c);

@@ -159,6 +159,7 @@ static void python_literals_become_json(void **state)
          CALL "f {\"a\": \"😀\", \"b\": \"tab\\there\"}" END},
         {"[f(a='[g(b=1)]}', b='x]', c=\"),(\")]",
          CALL "f {\"a\": \"[g(b=1)]}\", \"b\": \"x]\", \"c\": \"),(\"}" END},
+        {"[f(a='x' r'\\d' U'y')]", CALL "f {\"a\": \"x\\\\dy\"}" END},
         /* numbers */
         {"[f(a=-1, b=+2, c=1_000, d=.5, e=1., f=-1.5e-3, g=0x1F, h=0b11, i=0o17, j=00, k=007.50)]",
          CALL
@@ -166,6 +167,7 @@ static void python_literals_become_json(void **state)
          "\"h\": 3, \"i\": 15, \"j\": 0, \"k\": 7.50}" END},
         {"[f(a=123456789012345678, b=1E+5, c=1.e2, d=.5e1, e=0.10)]", CALL
          "f {\"a\": 123456789012345678, \"b\": 1E+5, \"c\": 1.0e2, \"d\": 0.5e1, \"e\": 0.10}" END},
+        {"[f(a=- 1, b=(+ .5))]", CALL "f {\"a\": -1, \"b\":  0.5}" END},
         /* words, as Python and as JSON spell them */
         {"[f(a=True, b=False, c=None, d=true, e=false, f=null)]", CALL
          "f {\"a\": true, \"b\": false, \"c\": null, \"d\": true, \"e\": false, \"f\": null}" END},
@@ -314,6 +316,7 @@ static void broken_and_cut_calls_end_where_they_do(void **state)
         {"[f(a='x\ny')]", CALL "f {\"a\": \"x!" END "\ny')]"},
         {"[f(a='x', b=y)]", CALL "f {\"a\": \"x\", \"b\": !" END ")]"},
         {"[f(a=f'x')]", NULL},
+        {"[f(a='x' f'y')]", CALL "f {\"a\": \"x!" END "f'y')]"},
         {"[f(a=[1, f'x'])]", CALL "f {\"a\": [1, !" END "'x'])]"},
         {"[f(a={1, 2})]", CALL "f {\"a\": {\"!" END ", 2})]"},
         {"[f(a='\\N{DASH}')]", CALL "f {\"a\": \"!" END "N{DASH}')]"},
