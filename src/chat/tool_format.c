@@ -51,6 +51,18 @@ enum tool_format tool_format_detect(struct str template_text)
     return TOOL_FORMAT_LLAMA3_JSON;
 }
 
+bool tool_format_shows_token(const struct tokenizer *t, uint32_t id)
+{
+    static const char *const shown[] = {"<|python_tag|>", "<tool_call>", "</tool_call>"};
+    bool is_control = tokenizer_kind(t, id) == TOKEN_CONTROL;
+    for (size_t i = 0; is_control && i < sizeof shown / sizeof *shown; i++) {
+        if (str_eq(tokenizer_text(t, id), str_from(shown[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What the prompts have in common: the functions, one a line, and an empty one (Jinja takes the
  * newline after a block). */
 #define FUNCTIONS                                                                                  \

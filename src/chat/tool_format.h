@@ -7,6 +7,8 @@
 #include "base/buf.h"
 #include "chat/call.h"
 
+#include "token/token.h"
+
 #include <jansson.h>
 
 /* The form that a model is taught. Of Llama's three, each parser listens for all
@@ -26,6 +28,10 @@ bool tool_format_parse(struct str name, enum tool_format *out);
 /* The form that a chat template teaches when it is given tools, or, where it has no place for them,
  * the one that models with such a template know best; never TOOL_FORMAT_NONE. text may be empty. */
 enum tool_format tool_format_detect(struct str template_text);
+
+/* Whether a control token is, in the text of an answer, part of a call: <|python_tag|>, <tool_call>.
+ * What looks for calls there has to be shown it as its text; the others are no text. */
+bool tool_format_shows_token(const struct tokenizer *t, uint32_t id);
 
 /* Appends what teaches a model the tools in this form: text of a system message, which ends without
  * a newline; for a model whose template has no place for tools. tools: an array as tool_set.h has

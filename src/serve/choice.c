@@ -111,20 +111,6 @@ static bool end(struct choice *c, enum choice_end why, struct tool_output *out, 
     return true;
 }
 
-/* Control tokens are no text, but for those that frame a call. */
-static bool is_shown(const struct choice *c, uint32_t token)
-{
-    static const char *const frames[] = {"<|python_tag|>", "<tool_call>", "</tool_call>"};
-    const struct tokenizer *t = c->rules->tokenizer;
-    bool is_control = c->parser != NULL && tokenizer_kind(t, token) == TOKEN_CONTROL;
-    for (size_t i = 0; is_control && i < sizeof frames / sizeof frames[0]; i++) {
-        if (str_eq(tokenizer_text(t, token), str_from(frames[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool choice_push(struct choice *c, uint32_t token, struct tool_output *out, struct error *e)
 {
     const struct choice_rules *r = c->rules;
@@ -132,7 +118,8 @@ bool choice_push(struct choice *c, uint32_t token, struct tool_output *out, stru
     if (may_end(c) && ends_choice(r, token)) {
         return end(c, CHOICE_STOP, out, e);
     }
-    if (!token_stream_push(&c->stream, r->tokenizer, token, is_shown(c, token), &c->piece, e) ||
+    bool is_shown = c->parser != NULL && tool_format_shows_token(r->tokenizer, token);
+    if (!token_stream_push(&c->stream, r->tokenizer, token, is_shown, &c->piece, e) ||
         !pass_piece(c, e) || !pass_text(c, false, out, e)) {
         return false;
     }
