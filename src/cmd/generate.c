@@ -2,6 +2,7 @@
 #include "cmd/generate.h"
 
 #include "base/clock.h"
+#include "chat/tool_format.h"
 
 #include <string.h>
 
@@ -66,7 +67,8 @@ static bool answer_loop(struct engine *g, struct engine_seq *s, struct answer *a
             stats->end = GENERATE_END_OF_TURN;
             break;
         }
-        if (!token_stream_push(&a->stream, a->tokenizer, token, false, &a->text, e) ||
+        bool is_shown = r->shows_calls && tool_format_shows_token(a->tokenizer, token);
+        if (!token_stream_push(&a->stream, a->tokenizer, token, is_shown, &a->text, e) ||
             !emit(a, e)) {
             return false;
         }

@@ -27,6 +27,7 @@ struct generate_request {
     int32_t max_tokens; /* -1: until the turn or the context ends */
     generate_emit_fn *emit;
     void *emit_argument;
+    bool shows_calls; /* control tokens that are part of calls come as their text */
     const volatile sig_atomic_t *stop; /* not zero: end after the running step; NULL for none */
 };
 

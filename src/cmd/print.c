@@ -136,6 +136,15 @@ static struct str next_character(struct str *rest, uint32_t *c)
     return bytes;
 }
 
+static void print_json_escape(FILE *f, uint32_t c)
+{
+    if (c >= 0x10000) {
+        fprintf(f, "\\u%04" PRIx32 "\\u%04" PRIx32, 0xD7C0 + (c >> 10), 0xDC00 + (c & 0x3FF));
+    } else {
+        fprintf(f, "\\u%04" PRIx32, c);
+    }
+}
+
 void print_json_text(FILE *f, struct str s)
 {
     putc('"', f);
@@ -145,15 +154,39 @@ void print_json_text(FILE *f, struct str s)
         char letter = escape_letter(c, true);
         if (letter != '\0') {
             fprintf(f, "\\%c", letter);
-        } else if (is_hidden(c) && c >= 0x10000) {
-            fprintf(f, "\\u%04" PRIx32 "\\u%04" PRIx32, 0xD7C0 + (c >> 10), 0xDC00 + (c & 0x3FF));
         } else if (is_hidden(c)) {
-            fprintf(f, "\\u%04" PRIx32, c);
+            print_json_escape(f, c);
         } else {
             fwrite(bytes.p, 1, bytes.n, f);
         }
     }
     putc('"', f);
+}
+
+void print_json_line(FILE *f, struct str json)
+{
+    bool in_string = false, is_escaped = false;
+    size_t n = 0; /* of a run that is written at once */
+    while (n < json.n) {
+        uint32_t c = 0;
+        size_t length = str_decode_utf8(str_skip(json, n), &c);
+        length = length > 0 ? length : 1;
+        in_string ^= c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        if (!is_hidden(c)) {
+            n += length;
+            continue;
+        }
+        fwrite(json.p, 1, n, f);
+        if (in_string) {
+            print_json_escape(f, c);
+        } else {
+            putc(' ', f);
+        }
+        json = str_skip(json, n + length);
+        n = 0;
+    }
+    fwrite(json.p, 1, n, f);
 }
 
 json_t *print_json_string(struct str s)

@@ -25,6 +25,10 @@ void print_quoted(FILE *f, struct str s, size_t max_code_points);
  * 3.9, as in the streaming decoder); \uNNNN for what print_escaped does not show either. */
 void print_json_text(FILE *f, struct str s);
 
+/* The text of a JSON value as it is spelled, in one line: what print_escaped does not show is \uNNNN
+ * within its strings and a blank between them. It must be valid. */
+void print_json_line(FILE *f, struct str json);
+
 /* The same text as a value of jansson's; NULL when memory runs out. */
 json_t *print_json_string(struct str s);
 

@@ -29,7 +29,7 @@ static void begin_chat(struct repl *r)
 
 static bool command_system(struct repl *r, struct str argument, struct error *e)
 {
-    struct conversation fresh = {0};
+    struct conversation fresh = {.tools = json_incref(r->conversation.tools)};
     if (!conversation_set_system(&fresh, argument, e)) {
         conversation_finish(&fresh);
         return false;
@@ -86,21 +86,40 @@ static void tell_system_change(const struct conversation *before, const struct c
     }
 }
 
+/* As with the system message; those that may be called without a question are none of them. */
+static void change_tools(struct repl *r, const struct conversation *now)
+{
+    size_t n_before = json_array_size(r->conversation.tools), n = json_array_size(now->tools);
+    if (json_equal(r->conversation.tools, now->tools)) {
+        return;
+    }
+    memset(r->may_run, 0, sizeof r->may_run);
+    if (n > 0) {
+        fprintf(stderr, "Its %zu tools take the place of the %zu before.\n", n, n_before);
+    } else if (n_before > 0) {
+        fputs("It has no tools; those before are gone.\n", stderr);
+    }
+}
+
 static bool command_load(struct repl *r, struct str argument, struct error *e)
 {
     struct conversation loaded = {0};
     struct buf json;
     buf_init(&json, SIZE_MAX / 2);
     bool ok = repl_file_read(r->run->env, argument, &json, e) &&
-              (conversation_parse(&loaded, buf_str(&json), e) ||
+              ((conversation_parse(&loaded, buf_str(&json), e) &&
+                (loaded.tools == NULL || run_tools_check(loaded.tools, e))) ||
                error_prefix(e, "%.*s", STR_ARG(argument)));
     buf_finish(&json);
     if (ok) {
         fprintf(stderr, "Loaded %zu messages from %.*s.\n", loaded.n, STR_ARG(argument));
         tell_system_change(&r->conversation, &loaded);
+        change_tools(r, &loaded);
         conversation_finish(&r->conversation);
         r->conversation = loaded;
         begin_chat(r);
+    } else {
+        conversation_finish(&loaded);
     }
     return ok;
 }
@@ -230,6 +249,7 @@ static bool command_help(struct repl *r, struct str argument, struct error *e)
                 commands[i].help);
     }
     fprintf(stderr,
+            "A call of a tool waits for its answer; an empty one takes your message back.\n"
             "A line that ends with \\ goes on; \"\"\" begins and ends a text of many lines;\n"
             "a pasted text is one message. Ctrl-C stops an answer.\n");
     return true;

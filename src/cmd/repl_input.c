@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/select.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -266,6 +267,30 @@ static void remember(struct repl_input *in, struct str line)
     buf_finish(&text);
 }
 
+static bool is_text(const struct repl_input *in, bool ok, struct error *e)
+{
+    return (ok && !in->paste_was_cut) ||
+           error_set(e, ERROR_USAGE, "a message has at most %d bytes", REPL_MESSAGE_BYTES);
+}
+
+bool repl_input_ask(struct repl_input *in, const char *prompt, struct buf *out,
+                    enum repl_event *out_event, struct error *e)
+{
+    struct str line;
+    in->paste_was_cut = false;
+    enum repl_event event = read_line(in, prompt, &line);
+    if (!is_text(in, event != REPL_MESSAGE || gather_lines(in, line, out, &event, e), e)) {
+        return false;
+    }
+    *out_event = event;
+    return true;
+}
+
+void repl_input_drop(void)
+{
+    tcflush(STDIN_FILENO, TCIFLUSH);
+}
+
 bool repl_input_read(struct repl_input *in, struct buf *out, enum repl_event *out_event,
                      struct error *e)
 {
@@ -287,8 +312,8 @@ bool repl_input_read(struct repl_input *in, struct buf *out, enum repl_event *ou
     } else if (event == REPL_MESSAGE) {
         ok = gather_lines(in, line, out, &event, e);
     }
-    if (!ok || in->paste_was_cut) {
-        return error_set(e, ERROR_USAGE, "a message has at most %d bytes", REPL_MESSAGE_BYTES);
+    if (!is_text(in, ok, e)) {
+        return false;
     }
     if (event == REPL_MESSAGE || event == REPL_COMMAND) {
         remember(in, buf_str(out));

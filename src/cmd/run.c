@@ -2,7 +2,9 @@
 #include "cmd/run.h"
 
 #include "base/mem.h"
+#include "base/program.h"
 #include "cmd/limit.h"
+#include "cmd/print.h"
 #include "kern/probe.h"
 
 #include <errno.h>
@@ -13,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_INPUT_BYTES = 16 << 20 };
+enum { MAX_INPUT_BYTES = 16 << 20, MAX_ANSWER_BYTES = 64 << 20, TOOL_TIMEOUT_S = 60 };
 
 volatile sig_atomic_t run_interrupted;
 
@@ -108,11 +110,6 @@ bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e
 
 /* ---- output ---- */
 
-struct output {
-    struct run *run;
-    struct buf *text; /* a copy of what was said, or NULL */
-};
-
 static bool is_harmless(unsigned char c)
 {
     return (c >= 0x20 && c != 0x7F) || c == '\n' || c == '\t';
@@ -132,30 +129,53 @@ static void put_visible(struct str s)
     }
 }
 
-static bool put_answer(void *argument, struct str text, struct error *e)
+static bool put_text(const struct run *r, struct str text, struct error *e)
 {
-    struct output *o = argument;
-    if (o->run->to_terminal) {
+    if (r->to_terminal) {
         put_visible(text);
     } else {
         fwrite(text.p, 1, text.n, stdout);
     }
-    if (fflush(stdout) != 0) {
-        return error_set(e, ERROR_IO, "standard output cannot be written: %s", strerror(errno));
-    }
-    return o->text == NULL || buf_append(o->text, text, e);
+    return fflush(stdout) == 0 ||
+           error_set(e, ERROR_IO, "standard output cannot be written: %s", strerror(errno));
 }
 
-/* Computes and streams the answer to `ids`; see run_conversation. */
-static bool answer(struct run *r, const struct token_list *ids, struct buf *out_text,
+struct output {
+    struct run *run;
+    struct run_answer *answer; /* NULL: all is content, and nothing is kept */
+};
+
+static bool put_answer(void *argument, struct str text, struct error *e)
+{
+    struct output *o = argument;
+    if (o->answer == NULL) {
+        return put_text(o->run, text, e);
+    }
+    size_t n_before = o->answer->text.n;
+    return run_calls_push(&o->answer->calls, text, &o->answer->text, e) &&
+           put_text(o->run, str_skip(buf_str(&o->answer->text), n_before), e);
+}
+
+/* The answer has ended: what was held back. */
+static bool put_rest(struct output *o, struct error *e)
+{
+    size_t n_before = o->answer->text.n;
+    return run_calls_flush(&o->answer->calls, &o->answer->text, e) &&
+           put_text(o->run, str_skip(buf_str(&o->answer->text), n_before), e);
+}
+
+/* Computes and streams the answer to `ids`. */
+static bool answer(struct output *output, const struct token_list *ids,
                    struct generate_stats *out_stats, struct error *e)
 {
-    struct output output = {r, out_text};
+    struct run *r = output->run;
     struct generate_request request = {.tokens = ids->ids,
                                        .n_tokens = ids->n,
                                        .max_tokens = r->options.max_tokens,
                                        .emit = put_answer,
-                                       .emit_argument = &output,
+                                       .emit_argument = output,
+                                       .shows_calls = output->answer != NULL &&
+                                                      output->answer->calls.parser != NULL,
                                        .stop = &run_interrupted};
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
     sigaction(SIGINT, &action, &before);
@@ -164,19 +184,34 @@ static bool answer(struct run *r, const struct token_list *ids, struct buf *out_
     return ok;
 }
 
-bool run_conversation(struct run *r, const struct conversation *c, struct buf *out_text,
-                      struct generate_stats *out_stats, struct error *e)
+void run_answer_finish(struct run_answer *a)
+{
+    buf_finish(&a->text);
+    run_calls_finish(&a->calls);
+}
+
+bool run_conversation(struct run *r, const struct conversation *c, struct run_answer *out,
+                      struct error *e)
 {
     struct token_list ids = {0};
+    struct output output = {r, out};
     struct chat_input input = conversation_input(c, true);
-    bool ok = chat_template_render(&r->template, &input, &ids, e);
+    *out = (struct run_answer){0};
+    buf_init(&out->text, MAX_ANSWER_BYTES);
+    bool ok = run_calls_init(&out->calls, r->template.tool_format, c->tools, e) &&
+              chat_template_render(&r->template, &input, &ids, e);
     if (ok && ids.n_dropped > r->n_dropped) {
         cmd_warn_dropped("run", ids.n_dropped - r->n_dropped);
         r->n_dropped = ids.n_dropped;
     }
-    ok = ok && answer(r, &ids, out_text, out_stats, e);
+    ok = ok && answer(&output, &ids, &out->stats, e) && put_rest(&output, e);
     token_list_finish(&ids);
-    return ok;
+    bool is_nothing = out->text.n == 0 && out->stats.end == GENERATE_STOPPED;
+    if (ok && !is_nothing && (out->text.n > 0 || out->calls.n_list == 0)) {
+        putchar('\n');
+        fflush(stdout);
+    }
+    return ok && run_calls_settle(&out->calls, e);
 }
 
 /* ---- statistics ---- */
@@ -274,30 +309,54 @@ static bool answer_raw(struct run *r, struct str text, struct generate_stats *st
     if (ok && ids.n == 0) {
         ok = error_set(e, ERROR_USAGE, "the prompt is empty");
     }
-    ok = ok && answer(r, &ids, NULL, stats, e);
+    ok = ok && answer(&(struct output){.run = r}, &ids, stats, e);
     token_list_finish(&ids);
+    if (ok) {
+        putchar('\n');
+    }
+    return ok;
+}
+
+/* Calls for scripts: an object a line. */
+static void print_calls(const struct run_calls *calls)
+{
+    for (size_t i = 0; i < calls->n; i++) {
+        fputs("{\"id\":", stdout);
+        print_json_text(stdout, calls->calls[i].id);
+        fputs(",\"name\":", stdout);
+        print_json_text(stdout, calls->calls[i].name);
+        fputs(",\"arguments\":", stdout);
+        print_json_line(stdout, calls->calls[i].arguments);
+        fputs("}\n", stdout);
+    }
+}
+
+static bool answer_chat(struct run *r, struct str text, struct generate_stats *stats,
+                        struct error *e)
+{
+    struct conversation c = {.tools = json_incref(r->tools)};
+    struct run_answer answer = {0};
+    bool ok = (r->options.system == NULL ||
+               conversation_add(&c, CHAT_SYSTEM, str_from(r->options.system), e)) &&
+              conversation_add(&c, CHAT_USER, text, e) && run_conversation(r, &c, &answer, e);
+    if (ok) {
+        print_calls(&answer.calls);
+        *stats = answer.stats;
+    }
+    run_answer_finish(&answer);
+    conversation_finish(&c);
     return ok;
 }
 
 static bool answer_once(struct run *r, struct str text, struct error *e)
 {
     struct generate_stats stats;
-    bool ok;
     if (text.n == 0 && !r->options.raw) {
-        ok = error_set(e, ERROR_USAGE, "the prompt is empty");
-    } else if (r->options.raw) {
-        ok = answer_raw(r, text, &stats, e);
-    } else {
-        struct conversation c = {0};
-        ok = (r->options.system == NULL ||
-              conversation_add(&c, CHAT_SYSTEM, str_from(r->options.system), e)) &&
-             conversation_add(&c, CHAT_USER, text, e) && run_conversation(r, &c, NULL, &stats, e);
-        conversation_finish(&c);
+        return error_set(e, ERROR_USAGE, "the prompt is empty");
     }
-    if (!ok) {
+    if (!(r->options.raw ? answer_raw(r, text, &stats, e) : answer_chat(r, text, &stats, e))) {
         return false;
     }
-    putchar('\n');
     fflush(stdout);
     if (r->options.stats) {
         run_print_stats(r, &stats);
@@ -384,6 +443,7 @@ static void close_run(struct run *r)
         chat_template_finish(&r->template);
     }
     chat_options_finish(&r->options.chat);
+    json_decref(r->tools);
     if (r->has_engine) {
         engine_finish(&r->engine);
     }
@@ -393,7 +453,10 @@ static void close_run(struct run *r)
 /* Options that would change nothing beside the others. */
 static bool check_options(const struct run_options *o, struct error *e)
 {
-    const char *template_option = o->system != NULL ? "--system" : chat_options_given(&o->chat);
+    const char *template_option = o->system != NULL         ? "--system"
+                                  : o->tools != NULL        ? "--tools"
+                                  : o->tool_command != NULL ? "--tool-command"
+                                                            : chat_options_given(&o->chat);
     if (o->raw && template_option != NULL) {
         return error_set(e, ERROR_USAGE, "%s is for a chat template, which --raw leaves out",
                          template_option);
@@ -413,17 +476,50 @@ static bool check_options(const struct run_options *o, struct error *e)
     return true;
 }
 
+/* Those that are for a chat in the terminal, and those that are not. */
+static bool check_place(const struct run_options *o, bool is_chat, struct error *e)
+{
+    if (is_chat && o->raw) {
+        return error_set(e, ERROR_USAGE, "--raw needs -p TEXT or text on standard input");
+    }
+    if (!is_chat && o->tool_command != NULL) {
+        return error_set(e, ERROR_USAGE,
+                         "--tool-command is for a chat in the terminal, where each call can be "
+                         "allowed; one answer prints its calls");
+    }
+    return o->tool_timeout == 0 || o->tool_command != NULL ||
+           error_set(e, ERROR_USAGE, "--tool-timeout needs --tool-command");
+}
+
+static const char *search_path(const struct cmd_env *env)
+{
+    for (char **variable = env->all; *variable != NULL; variable++) {
+        if (strncmp(*variable, "PATH=", 5) == 0) {
+            return *variable + 5;
+        }
+    }
+    return NULL;
+}
+
+static bool open_tools(struct run *r, struct error *e)
+{
+    struct run_options *o = &r->options;
+    o->tool_timeout = o->tool_timeout > 0 ? o->tool_timeout : TOOL_TIMEOUT_S;
+    return (o->tool_command == NULL ||
+            program_find(o->tool_command, search_path(r->env), r->tool_command, e) ||
+            error_prefix(e, "option --tool-command")) &&
+           (o->tools == NULL || run_tools_read(o->tools, &r->tools, e) ||
+            error_prefix(e, "option --tools"));
+}
+
 static bool run(struct run *r, const char *model, struct error *e)
 {
     bool chat = r->options.prompt == NULL && isatty(STDIN_FILENO);
-    if (!check_options(&r->options, e)) {
+    if (!check_options(&r->options, e) || !check_place(&r->options, chat, e)) {
         return false;
     }
-    if (chat && r->options.raw) {
-        return error_set(e, ERROR_USAGE, "--raw needs -p TEXT or text on standard input");
-    }
     struct sampler_params params = sampler_params_of(&r->options);
-    if (!check_sampler(&params, UINT32_MAX, e) || !open_run(r, model, e)) {
+    if (!check_sampler(&params, UINT32_MAX, e) || !open_tools(r, e) || !open_run(r, model, e)) {
         return false;
     }
     if (chat) {
@@ -477,6 +573,16 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
         {OPTION_FLAG, "no-bos", 0, NULL, NULL, &o->no_bos, 0, 0,
          "with --raw: do not put the begin-of-text token first", NULL},
         OPTIONS_CHAT(o->chat),
+        {OPTION_TEXT, "tools", 0, NULL, "FILE", &o->tools, 0, 0,
+         "tools that the model may call: a JSON array of them in\nOpenAI's form; without a chat "
+         "each call is printed, a line\n{\"id\", \"name\", \"arguments\"}",
+         NULL},
+        {OPTION_TEXT, "tool-command", 0, NULL, "CMD", &o->tool_command, 0, 0,
+         "a program that answers calls in a chat, which asks you\nfirst: run as CMD NAME, "
+         "arguments on standard input\n(default: you type what the tool answers)",
+         NULL},
+        {OPTION_U32, "tool-timeout", 0, NULL, "SECONDS", &o->tool_timeout, 1, 86400,
+         "that it has for an answer (default: 60)", NULL},
         {OPTION_FLAG, "ignore-eos", 0, NULL, NULL, &o->ignore_eos, 0, 0,
          "never end the turn: its end tokens are forbidden", NULL},
         {OPTION_U32, "draft-max", 0, NULL, "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,

@@ -6,6 +6,9 @@
 #include "chat/template.h"
 #include "cmd/chat_options.h"
 #include "cmd/generate.h"
+#include "cmd/run_tools.h"
+
+#include <limits.h>
 
 struct run_biases {
     size_t n;
@@ -19,6 +22,9 @@ struct run_options {
     struct sampler_params sampler; /* its logit_bias stays empty: run_set_sampler puts biases in */
     struct run_biases biases;
     const char *prompt, *system;
+    const char *tools;        /* a file; NULL: none */
+    const char *tool_command; /* NULL: the user answers calls */
+    uint32_t tool_timeout;    /* seconds; 0: unset */
     struct chat_options chat;
     int32_t max_tokens;
     uint32_t draft_max; /* guesses beside each token of an answer; RUN_DRAFT_UNSET */
@@ -69,6 +75,8 @@ struct run {
     struct engine engine;
     struct engine_seq *seq;
     struct chat_template template;
+    json_t *tools;               /* of the file; NULL: none */
+    char tool_command[PATH_MAX]; /* what the option stands for; empty without */
     size_t n_dropped; /* bytes of the conversation of which it was said that they have no token */
     bool has_engine, has_template;
     bool to_terminal; /* standard output is one: control characters are shown, not sent */
@@ -81,10 +89,22 @@ extern volatile sig_atomic_t run_interrupted;
  * (ERROR_USAGE naming the parameter, ERROR_MEMORY) nothing changes. */
 bool run_set_sampler(struct run *r, const struct run_options *o, struct error *e);
 
-/* Renders a conversation and streams the answer on standard output; the text (without stop token)
- * is appended to *out_text unless that is NULL. Bytes that have no token are said once. */
-bool run_conversation(struct run *r, const struct conversation *c, struct buf *out_text,
-                      struct generate_stats *out_stats, struct error *e);
+/* What a model said. */
+struct run_answer {
+    struct buf text; /* content, without the token that ended it */
+    struct run_calls calls;
+    struct generate_stats stats;
+};
+
+/* Released with run_answer_finish, also when it was only zeroed. */
+void run_answer_finish(struct run_answer *a);
+
+/* Renders a conversation and streams what the answer says on standard output; what it calls, one of
+ * the conversation's tools, which must outlive *out, is in out->calls. Bytes that have no token are
+ * said once, behind the answer and a line break calls that have no end. *out is set also on
+ * failure. */
+bool run_conversation(struct run *r, const struct conversation *c, struct run_answer *out,
+                      struct error *e);
 
 /* Prints tokens and tokens/s on stderr, beside the most that this machine could do, measured now,
  * and what holds it back: read, int8, f32 or bf16 (model/roofline.h). */

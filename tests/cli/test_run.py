@@ -70,7 +70,7 @@ def test_a_draft_changes_the_speed_alone(options):
 class Chat:
     """A chat in a pseudo-terminal; standard output goes to a file of its own if `out` names one."""
 
-    def __init__(self, tmp_path, *args, out=None):
+    def __init__(self, tmp_path, *args, out=None, model=MODEL):
         self.seen, self.read_up_to = b"", 0
         environment = dict(os.environ, TERM="xterm-256color", XDG_STATE_HOME=str(tmp_path / "state"),
                            HOME=str(tmp_path))
@@ -78,7 +78,7 @@ class Chat:
         if self.pid == 0:
             if out:
                 os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT, 0o600), 1)
-            os.execve(PUNA, [PUNA, "run", *args, str(MODEL)], environment)
+            os.execve(PUNA, [PUNA, "run", *args, str(model)], environment)
         self.wait_for_prompt(r"/help lists the commands.*> ")
 
     def send(self, text):
@@ -273,6 +273,7 @@ def test_stats_go_to_stderr():
     (["--chat-template", "llama3"], 6, "needs token '<|start_header_id|>', which the vocabulary lacks"),
     (["--raw", "--system", "x"], 2, "--system is for a chat template, which --raw leaves out"),
     (["--raw", "--chat-template", "chatml"], 2, "--chat-template is for a chat template, which --raw"),
+    (["--raw", "--tools", "x.json"], 2, "--tools is for a chat template, which --raw leaves out"),
     (["--raw", "--date", "today"], 2, "--date is for a chat template, which --raw leaves out"),
     (["--special"], 2, "--special needs --raw"),
     (["--no-bos"], 2, "--no-bos needs --raw"),
