@@ -127,6 +127,8 @@ bool chat_template_init(struct chat_template *out, const struct gguf *g, const s
                         const struct chat_choice *choice, struct error *e)
 {
     struct chat_template made = {.tokenizer = t};
+    struct error unwanted = {0};
+    e = e != NULL ? e : &unwanted; /* trying a template goes by its errors */
     if (!choose(&made, g, choice, e)) {
         return false;
     }
