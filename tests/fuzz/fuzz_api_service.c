@@ -51,7 +51,6 @@ static uint32_t write_vocabulary(struct buf *keys)
     enum { N_PIECES = sizeof pieces / sizeof pieces[0], N = N_SPECIAL + 256 + N_PIECES };
     bool ok = buf_printf(keys, NULL,
                          " s:tokenizer.ggml.model 4:8 s:llama s:tokenizer.ggml.eos_token_id 4:4 4:4"
-                         " s:tokenizer.chat_template 4:8 s:<|im_start|>"
                          " s:tokenizer.ggml.tokens 4:9 4:8 8:%d",
                          N);
     for (int i = 0; i < N; i++) {
@@ -80,7 +79,7 @@ static void load_model(struct world *w)
     uint32_t n_vocab = write_vocabulary(&keys);
     const struct model_spec spec = {
         .keys = keys.data,
-        .n_keys = 6,
+        .n_keys = 5,
         .without = "output.weight",
         .tensor = {"token_embd.weight", MODEL_FILE_EMBD, n_vocab, QUANT_F32}};
     model_file_open(&w->file, &spec, NULL);

@@ -16,7 +16,8 @@ SAMPLING = {
 }
 CHAT = {
     "model": "m", "max_tokens": 5, "max_completion_tokens": 6, "logprobs": True, "top_logprobs": 3,
-    "response_format": {"type": "text"}, "tools": [], "tool_choice": "auto", "function_call": "none",
+    "response_format": {"type": "text"}, "tool_choice": "auto", "parallel_tool_calls": True,
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
     "modalities": ["text"], "prediction": {"type": "content", "content": "a"}, "store": False,
     "metadata": {"a": "b"}, "service_tier": "flex", "safety_identifier": "x", "prompt_cache_key": "k",
     "prompt_cache_options": {"mode": "explicit", "ttl": "30m"}, "prompt_cache_retention": "24h",
@@ -137,6 +138,7 @@ SERVED = {
     "tokenize": (TOKENIZE_AT, 0, {"content": ["ab <|im_end|>", 5], "with_pieces": True, "add_special": True}),
     "detokenize": (DETOKENIZE_AT, 0, {"tokens": [4, 5, 200, 262]}),
     "template": (TEMPLATE_AT, 0, {"messages": [USER, {"role": "assistant", "content": "<|im_end|>"}]}),
+    "template-tools": (TEMPLATE_AT, 0, {k: CHATS["tools-auto"][k] for k in ("messages", "tools", "tool_choice")}),
     "key": (KEY_AT, 0, OTHERS["ephemeral-key"]),
     "no-model": (CHAT_AT, 0, SHORT | messages(USER) | {"model": "other"}),
 }
