@@ -73,7 +73,7 @@ static bool writes(struct chat_template *t, const struct chat_message *const *me
         at += span.n;
     }
     for (; ok && *words != NULL; words++) {
-        ok = memmem(out.text.data, out.text.n, *words, strlen(*words)) != NULL;
+        ok = out.text.n > 0 && memmem(out.text.data, out.text.n, *words, strlen(*words)) != NULL;
     }
     jinja_output_finish(&out);
     return ok;

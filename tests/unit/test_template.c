@@ -53,6 +53,7 @@ static void a_template_that_cannot_be_used_says_why_and_what_to_do(void **state)
         {no_tokens, "{{ messages | urlize }}", NULL, NULL, "urlize", false},
         {no_tokens, "a text that never changes", NULL, NULL, "leaves out what the user says",
          false},
+        {no_tokens, "{# nothing at all #}", NULL, NULL, "leaves out what the user says", false},
         {no_tokens, "{{ raise_exception('no chats today') }}", NULL, NULL, "no chats today", false},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
