@@ -56,9 +56,9 @@ uint32_t grammar_empty(struct grammar_builder *b);   /* the empty text, and no o
 uint32_t grammar_nothing(struct grammar_builder *b); /* no text at all: the choice of nothing */
 uint32_t grammar_bytes(struct grammar_builder *b, struct str bytes);
 
-/* How a code point is written: itself in UTF-8, or inside a JSON string in any way that JSON allows:
- * itself where it may stand, a short escape (\n), \u with hexadecimal digits of any case, a pair of
- * surrogates from U+10000 on. */
+/* How a code point is written: itself in UTF-8, or inside a JSON string in any way that JSON
+ * allows: itself where it may stand, a short escape (\n), \u with hexadecimal digits of any
+ * case, a pair of surrogates from U+10000 on. */
 enum grammar_alphabet { GRAMMAR_UTF8, GRAMMAR_JSON };
 
 struct grammar_range {
@@ -103,11 +103,11 @@ uint32_t grammar_declare(struct grammar_builder *b, struct str name);
 void grammar_define(struct grammar_builder *b, uint32_t rule, uint32_t node);
 uint32_t grammar_call(struct grammar_builder *b, uint32_t rule);
 
-/* Makes what matchers read (automaton.h); the builder stays as it was. Fails with the builder's error, or
- *   ERROR_USAGE        no text can match; a rule is not defined; a rule calls itself before any
+/* Makes what matchers read (automaton.h); the builder stays as it was. Fails with the builder's
+ * error, or   ERROR_USAGE        no text can match; a rule is not defined; a rule calls itself
+ * before any
  *                      byte (left recursion), named with its way round
- *   ERROR_UNSUPPORTED  too large: the limit and the number
- *   ERROR_MEMORY */
+ *   ERROR_UNSUPPORTED  too large: the limit and the number   ERROR_MEMORY */
 struct grammar *grammar_compile(struct grammar_builder *b, uint32_t root, struct error *e);
 /* NULL is allowed. */
 void grammar_destroy(struct grammar *g);

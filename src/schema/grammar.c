@@ -1,0 +1,334 @@
+/* grammar.c - the builder: expressions in pools, checked as they are made. */
+#include "schema/grammar_internal.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+void *pool_add(struct pool *p, size_t n, size_t size, size_t max, struct error *e)
+{
+    if (n > max || p->n > max - n) {
+        error_set(e, ERROR_UNSUPPORTED, "too large: more than %zu", max);
+        return NULL;
+    }
+    if (p->n + n > p->capacity || p->items == NULL) {
+        size_t capacity =
+            2 * (size_t)p->capacity > p->n + n ? 2 * (size_t)p->capacity : p->n + n + 16;
+        void *items = mem_resize(p->items, capacity, size, "grammar", e);
+        if (items == NULL) {
+            return NULL;
+        }
+        p->items = items;
+        p->capacity = (uint32_t)capacity;
+    }
+    void *place = (char *)p->items + (size_t)p->n * size;
+    p->n += (uint32_t)n;
+    return place;
+}
+
+struct grammar_builder *grammar_builder_create(struct error *e)
+{
+    struct grammar_builder *b = mem_alloc(1, sizeof *b, "grammar", e);
+    if (b != NULL) {
+        b->steps = DFA_MAX_STEPS;
+    }
+    return b;
+}
+
+void grammar_builder_destroy(struct grammar_builder *b)
+{
+    if (b == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < b->dfas.n; i++) {
+        dfa_finish((struct dfa *)b->dfas.items + i);
+    }
+    for (uint32_t i = 0; i < b->names.n; i++) {
+        mem_free(((char **)b->names.items)[i]);
+    }
+    mem_free(b->nodes.items);
+    mem_free(b->children.items);
+    mem_free(b->bytes.items);
+    mem_free(b->ranges.items);
+    mem_free(b->rules.items);
+    mem_free(b->dfas.items);
+    mem_free(b->names.items);
+    mem_free(b);
+}
+
+const struct error *grammar_builder_error(const struct grammar_builder *b)
+{
+    return &b->error;
+}
+
+static bool failed(const struct grammar_builder *b)
+{
+    return b->error.code != ERROR_NONE;
+}
+
+/* --- expressions */
+
+static uint32_t add_node(struct grammar_builder *b, struct expression x)
+{
+    if (x.depth > GRAMMAR_MAX_DEPTH) {
+        error_set(&b->error, ERROR_UNSUPPORTED, "expressions within each other: more than %d",
+                  GRAMMAR_MAX_DEPTH);
+        return GRAMMAR_NONE;
+    }
+    struct expression *place = pool_add(&b->nodes, 1, sizeof x, GRAMMAR_MAX_NODES, &b->error);
+    if (place == NULL) {
+        error_prefix(&b->error, "expressions");
+        return GRAMMAR_NONE;
+    }
+    *place = x;
+    return b->nodes.n - 1;
+}
+
+static uint32_t add_list(struct grammar_builder *b, enum expression_kind kind,
+                         const uint32_t *nodes, size_t n)
+{
+    struct expression x = {.kind = (uint8_t)kind, .n = (uint32_t)n, .depth = 1, .min = 1, .max = 1};
+    for (size_t i = 0; i < n && !failed(b); i++) {
+        if (nodes[i] >= b->nodes.n) {
+            error_set(&b->error, ERROR_INTERNAL, "expression %u of %u", nodes[i], b->nodes.n);
+        }
+    }
+    if (failed(b)) {
+        return GRAMMAR_NONE;
+    }
+    uint32_t *children =
+        pool_add(&b->children, n, sizeof *children, 2 * GRAMMAR_MAX_NODES, &b->error);
+    if (children == NULL) {
+        error_prefix(&b->error, "parts of expressions");
+        return GRAMMAR_NONE;
+    }
+    x.at = b->children.n - x.n;
+    for (size_t i = 0; i < n; i++) {
+        const struct expression *child = builder_node(b, nodes[i]);
+        children[i] = nodes[i];
+        x.has_call = x.has_call || child->has_call;
+        x.depth = child->depth + 1 > x.depth ? child->depth + 1 : x.depth;
+    }
+    return add_node(b, x);
+}
+
+uint32_t grammar_empty(struct grammar_builder *b)
+{
+    return add_list(b, EXPRESSION_SEQUENCE, NULL, 0);
+}
+
+uint32_t grammar_nothing(struct grammar_builder *b)
+{
+    return add_list(b, EXPRESSION_CHOICE, NULL, 0);
+}
+
+uint32_t grammar_sequence(struct grammar_builder *b, const uint32_t *nodes, size_t n)
+{
+    return n == 1 && !failed(b) ? nodes[0] : add_list(b, EXPRESSION_SEQUENCE, nodes, n);
+}
+
+uint32_t grammar_choice(struct grammar_builder *b, const uint32_t *nodes, size_t n)
+{
+    return n == 1 && !failed(b) ? nodes[0] : add_list(b, EXPRESSION_CHOICE, nodes, n);
+}
+
+uint32_t grammar_repeat(struct grammar_builder *b, uint32_t node, uint32_t min, uint32_t max)
+{
+    if (!failed(b) && (min > max || min > GRAMMAR_MAX_REPEAT ||
+                       (max > GRAMMAR_MAX_REPEAT && max != GRAMMAR_UNLIMITED))) {
+        error_set(&b->error, min > max ? ERROR_USAGE : ERROR_UNSUPPORTED,
+                  "a repetition of %u to %u: at most %d, and from less to more", min, max,
+                  GRAMMAR_MAX_REPEAT);
+    }
+    uint32_t x = add_list(b, EXPRESSION_REPEAT, &node, 1);
+    if (x != GRAMMAR_NONE) {
+        struct expression *place = (struct expression *)b->nodes.items + x;
+        place->min = min;
+        place->max = max;
+    }
+    return x;
+}
+
+uint32_t grammar_bytes(struct grammar_builder *b, struct str bytes)
+{
+    struct expression x = {.kind = EXPRESSION_BYTES, .n = (uint32_t)bytes.n, .depth = 1};
+    if (failed(b)) {
+        return GRAMMAR_NONE;
+    }
+    char *place = pool_add(&b->bytes, bytes.n, 1, GRAMMAR_MAX_BYTES, &b->error);
+    if (place == NULL) {
+        error_prefix(&b->error, "bytes of literals");
+        return GRAMMAR_NONE;
+    }
+    x.at = b->bytes.n - x.n;
+    if (bytes.n > 0) {
+        memcpy(place, bytes.p, bytes.n);
+    }
+    return add_node(b, x);
+}
+
+uint32_t grammar_class(struct grammar_builder *b, const struct grammar_class *c)
+{
+    struct expression x = {.kind = EXPRESSION_CLASS, .alphabet = (uint8_t)c->alphabet, .depth = 1};
+    if (failed(b)) {
+        return GRAMMAR_NONE;
+    }
+    struct grammar_range *work = mem_alloc(2 * c->n_ranges + 3, sizeof *work, "grammar", &b->error);
+    if (work == NULL) {
+        return GRAMMAR_NONE;
+    }
+    size_t n = alphabet_ranges(c, work);
+    struct grammar_range *place =
+        pool_add(&b->ranges, n, sizeof *place, 4 * GRAMMAR_MAX_NODES, &b->error);
+    if (place == NULL) {
+        error_prefix(&b->error, "ranges of characters");
+    } else if (n > 0) {
+        memcpy(place, work, n * sizeof *place);
+    }
+    mem_free(work);
+    x.n = (uint32_t)n;
+    x.at = b->ranges.n - x.n;
+    return place != NULL ? add_node(b, x) : GRAMMAR_NONE;
+}
+
+/* --- rules */
+
+uint32_t grammar_declare(struct grammar_builder *b, struct str name)
+{
+    if (failed(b)) {
+        return GRAMMAR_NONE;
+    }
+    char **names = pool_add(&b->names, 1, sizeof *names, GRAMMAR_MAX_RULES, &b->error);
+    struct rule *rule =
+        names != NULL ? pool_add(&b->rules, 1, sizeof *rule, GRAMMAR_MAX_RULES, &b->error) : NULL;
+    if (names != NULL) {
+        names = (char **)b->names.items + b->names.n - 1;
+        *names = NULL;
+    }
+    if (rule == NULL) {
+        error_prefix(&b->error, "rules");
+        return GRAMMAR_NONE;
+    }
+    struct str shown = str_shown(name);
+    *names = mem_alloc(shown.n + 1, 1, "grammar", &b->error);
+    if (*names == NULL) {
+        return GRAMMAR_NONE;
+    }
+    if (shown.n > 0) {
+        memcpy(*names, shown.p, shown.n);
+    }
+    *rule = (struct rule){{*names, shown.n}, GRAMMAR_NONE};
+    return b->rules.n - 1;
+}
+
+void grammar_define(struct grammar_builder *b, uint32_t rule, uint32_t node)
+{
+    if (failed(b)) {
+        return;
+    }
+    if (rule >= b->rules.n || node >= b->nodes.n) {
+        error_set(&b->error, ERROR_INTERNAL, "rule %u of %u, expression %u of %u", rule, b->rules.n,
+                  node, b->nodes.n);
+    } else if (builder_rule(b, rule)->body != GRAMMAR_NONE) {
+        error_set(&b->error, ERROR_USAGE, "rule '%.*s' is defined twice",
+                  STR_ARG(builder_rule(b, rule)->name));
+    } else {
+        builder_rule(b, rule)->body = node;
+    }
+}
+
+uint32_t grammar_call(struct grammar_builder *b, uint32_t rule)
+{
+    if (!failed(b) && rule >= b->rules.n) {
+        error_set(&b->error, ERROR_INTERNAL, "rule %u of %u", rule, b->rules.n);
+    }
+    return failed(b)
+               ? GRAMMAR_NONE
+               : add_node(b,
+                          (struct expression){
+                              .kind = EXPRESSION_CALL, .has_call = true, .at = rule, .depth = 1});
+}
+
+/* --- what is computed at once */
+
+static bool build_dfa(struct grammar_builder *b, uint32_t node, struct dfa *out)
+{
+    struct nfa a;
+    if (failed(b)) {
+        return false;
+    }
+    if (node >= b->nodes.n || builder_node(b, node)->has_call) {
+        return error_set(&b->error, ERROR_UNSUPPORTED,
+                         "an expression that calls rules cannot be combined with another");
+    }
+    uint32_t start = NFA_NONE;
+    if (nfa_init(&a, 16 * GRAMMAR_MAX_DFA_STATES, &b->steps, &b->error)) {
+        start = regular_states(b, &a, node, NFA_MATCH, &b->error);
+    }
+    bool ok = start != NFA_NONE && dfa_from_nfa(&a, start, GRAMMAR_MAX_DFA_STATES, out, &b->error);
+    nfa_finish(&a);
+    return ok;
+}
+
+static bool build_minimal(struct grammar_builder *b, struct dfa *d)
+{
+    uint32_t *map = mem_alloc(d->n_states, sizeof *map, "grammar automaton", &b->error);
+    bool ok = map != NULL && dfa_minimize(d, map, &b->steps, &b->error);
+    mem_free(map);
+    return ok;
+}
+
+static uint32_t add_dfa(struct grammar_builder *b, const struct dfa *d)
+{
+    struct dfa *place = pool_add(&b->dfas, 1, sizeof *place, GRAMMAR_MAX_NODES, &b->error);
+    if (place == NULL) {
+        return GRAMMAR_NONE;
+    }
+    *place = *d;
+    return b->dfas.n - 1;
+}
+
+static uint32_t combine(struct grammar_builder *b, uint32_t one, uint32_t other,
+                        enum dfa_operation operation)
+{
+    struct dfa x = {0}, y = {0}, d = {0};
+    uint32_t at = GRAMMAR_NONE;
+    if (build_dfa(b, one, &x) && build_dfa(b, other, &y) &&
+        dfa_combine(&x, &y, operation, &b->steps, &d, &b->error) && build_minimal(b, &d)) {
+        at = add_dfa(b, &d);
+    }
+    dfa_finish(&x);
+    dfa_finish(&y);
+    if (at == GRAMMAR_NONE) {
+        dfa_finish(&d);
+        return GRAMMAR_NONE;
+    }
+    return add_node(
+        b, (struct expression){.kind = EXPRESSION_DFA, .is_atomic = true, .at = at, .depth = 1});
+}
+
+uint32_t grammar_intersect(struct grammar_builder *b, uint32_t a, uint32_t c)
+{
+    return combine(b, a, c, DFA_AND);
+}
+
+uint32_t grammar_subtract(struct grammar_builder *b, uint32_t a, uint32_t c)
+{
+    return combine(b, a, c, DFA_AND_NOT);
+}
+
+bool grammar_is_nothing(struct grammar_builder *b, uint32_t node)
+{
+    struct dfa d = {0};
+    bool is_nothing = build_dfa(b, node, &d) && d.start == 0;
+    dfa_finish(&d);
+    return is_nothing;
+}
+
+bool grammar_has_text(struct grammar_builder *b, uint32_t node, struct str text)
+{
+    struct dfa d = {0};
+    bool has = build_dfa(b, node, &d) && dfa_matches(&d, text);
+    dfa_finish(&d);
+    return has;
+}
