@@ -1,0 +1,395 @@
+/* mask.c - masks of tokens. Most of a mask depends on a leaf's automaton alone: of each of its
+ * states the tokens that it reads to their end are found once, by a walk over the vocabulary's
+ * trie, and kept, with the places of the trie where the leaf may end in the middle of a token. A
+ * mask is the sum of these over a state's readings, and of what lies below those places and goes
+ * on as the stack says. Equal leaves are the same states (link.c), and a state that is met again
+ * has its mask already. */
+#include "schema/automaton_internal.h"
+
+#include "base/mem.h"
+
+enum {
+    MAX_MASKS = 512,              /* of states */
+    MAX_LEAF_BYTES = 96 << 20,    /* of what is kept of leaves; then all is forgotten */
+    MAX_STATES_BYTES = 256 << 20, /* while one mask is made; more is an error */
+    FEW_TOKENS = 256              /* are listed, and no mask */
+};
+
+/* What one state of a leaf reads. Equal keys read the same tokens. */
+struct leaf_mask {
+    uint32_t hash;
+    uint32_t dfa, loop;
+    uint32_t least, most; /* times that the loop must, and may be done; at most the longest token */
+    uint64_t *bits;       /* (n_words), NULL: tokens */
+    uint32_t *tokens;     /* (n_tokens) */
+    uint32_t n_tokens;
+    uint32_t *exits; /* (n_exits) nodes whose parents may end the leaf, by byte */
+    uint32_t n_exits;
+    uint32_t *exits_of; /* (257) first exit of a byte; NULL where there are none */
+};
+
+struct state_mask {
+    uint64_t *bits; /* (n_words), NULL until it is used */
+    uint32_t state; /* AUTOMATON_UNKNOWN: free */
+};
+
+struct masks {
+    struct pool leaves; /* struct leaf_mask */
+    struct index leaf_index;
+    size_t leaf_bytes, state_bytes;
+    struct state_mask states[MAX_MASKS];
+    uint32_t hand;             /* place of `states` to be given away next */
+    struct pool tokens, exits; /* uint32_t, of the walk */
+    uint32_t *path;            /* (max_depth + 1) states of a walk, by depth */
+    uint32_t *counts;          /* (max_depth + 1) */
+};
+
+struct masks *masks_create(const struct automaton *a, struct error *e)
+{
+    struct masks *m = mem_alloc(1, sizeof *m, "token masks", e);
+    if (m == NULL) {
+        return NULL;
+    }
+    size_t n = (size_t)a->trie->max_depth + 1;
+    m->path = mem_alloc(n, sizeof *m->path, "token masks", e);
+    m->counts = m->path != NULL ? mem_alloc(n, sizeof *m->counts, "token masks", e) : NULL;
+    if (m->counts == NULL) {
+        masks_destroy(m);
+        return NULL;
+    }
+    masks_forget(m);
+    return m;
+}
+
+static void forget_leaves(struct masks *m)
+{
+    for (uint32_t i = 0; i < m->leaves.n; i++) {
+        struct leaf_mask *leaf = (struct leaf_mask *)m->leaves.items + i;
+        mem_free(leaf->bits);
+        mem_free(leaf->tokens);
+        mem_free(leaf->exits);
+        mem_free(leaf->exits_of);
+    }
+    mem_free(m->leaf_index.slots);
+    m->leaf_index = (struct index){0};
+    m->leaves.n = 0;
+    m->leaf_bytes = 0;
+}
+
+void masks_destroy(struct masks *m)
+{
+    if (m == NULL) {
+        return;
+    }
+    forget_leaves(m);
+    for (int i = 0; i < MAX_MASKS; i++) {
+        mem_free(m->states[i].bits);
+    }
+    mem_free(m->leaves.items);
+    mem_free(m->tokens.items);
+    mem_free(m->exits.items);
+    mem_free(m->path);
+    mem_free(m->counts);
+    mem_free(m);
+}
+
+void masks_forget(struct masks *m)
+{
+    for (int i = 0; i < MAX_MASKS; i++) {
+        m->states[i].state = AUTOMATON_UNKNOWN;
+    }
+}
+
+size_t masks_bytes(const struct masks *m)
+{
+    return m->leaf_bytes + m->state_bytes;
+}
+
+/* --- what a leaf reads */
+
+static bool push(struct pool *p, uint32_t item, struct error *e)
+{
+    uint32_t *place = pool_add(p, 1, sizeof item, UINT32_MAX / 2, e);
+    if (place != NULL) {
+        *place = item;
+    }
+    return place != NULL;
+}
+
+static bool push_tokens(const struct token_trie *t, uint32_t token, struct pool *p, struct error *e)
+{
+    for (; token != TOKEN_NONE; token = t->next_equal[token]) {
+        if (!push(p, token, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One step of a leaf's automaton. Returns false when no text goes on so; *ends: a text of the leaf
+ * ends here; *goes_on: one may be longer. */
+static bool step_leaf(const struct grammar *g, const struct loop *loop, uint8_t byte,
+                      struct reading *r, bool *ends, bool *goes_on)
+{
+    uint32_t to = g->dfa.next[(size_t)r->dfa * g->dfa.n_classes + g->dfa.class_of[byte]];
+    *ends = g->dfa.accepting[to];
+    *goes_on = g->has_next[to];
+    r->dfa = to;
+    if (loop != NULL && *ends) {
+        r->dfa = loop->start;
+        r->count++;
+        *ends = r->count >= loop->min;
+        *goes_on = r->count < loop->max;
+    }
+    return to != 0;
+}
+
+/* Fills m->tokens and m->exits. */
+static bool walk_leaf(struct automaton *a, const struct reading *start, struct error *e)
+{
+    const struct token_trie *t = a->trie;
+    const struct grammar *g = a->grammar;
+    const struct loop *loop = start->loop > 0 ? &g->loops[start->loop - 1] : NULL;
+    struct masks *m = a->masks;
+    m->tokens.n = m->exits.n = 0;
+    m->path[0] = start->dfa;
+    m->counts[0] = start->count;
+    for (uint32_t i = 1; i < t->n_nodes;) {
+        const struct token_node *node = &t->nodes[i];
+        struct reading r = {.dfa = m->path[node->depth - 1], .count = m->counts[node->depth - 1]};
+        bool ends, goes_on;
+        if (!step_leaf(g, loop, node->byte, &r, &ends, &goes_on)) {
+            i = node->end;
+            continue;
+        }
+        if (node->token != TOKEN_NONE && !push_tokens(t, node->token, &m->tokens, e)) {
+            return false;
+        }
+        for (uint32_t c = i + 1; ends && c < node->end; c = t->nodes[c].end) {
+            if (!push(&m->exits, c, e)) {
+                return false;
+            }
+        }
+        m->path[node->depth] = r.dfa;
+        m->counts[node->depth] = r.count;
+        i = goes_on ? i + 1 : node->end;
+    }
+    return true;
+}
+
+/* Moves m->tokens and m->exits to the leaf's own memory. */
+static bool keep_tokens(struct automaton *a, struct leaf_mask *leaf, struct error *e)
+{
+    struct masks *m = a->masks;
+    const uint32_t *tokens = m->tokens.items;
+    leaf->n_tokens = m->tokens.n;
+    if (m->tokens.n <= FEW_TOKENS) {
+        leaf->tokens = mem_alloc(m->tokens.n, sizeof *tokens, "token masks", e);
+        if (leaf->tokens != NULL && m->tokens.n > 0) {
+            memcpy(leaf->tokens, tokens, m->tokens.n * sizeof *tokens);
+        }
+        m->leaf_bytes += m->tokens.n * sizeof *tokens;
+        return leaf->tokens != NULL;
+    }
+    leaf->bits = mem_alloc(a->trie->n_words, sizeof *leaf->bits, "token masks", e);
+    for (uint32_t i = 0; i < m->tokens.n && leaf->bits != NULL; i++) {
+        token_mask_add(leaf->bits, tokens[i]);
+    }
+    m->leaf_bytes += a->trie->n_words * sizeof *leaf->bits;
+    return leaf->bits != NULL;
+}
+
+static bool keep_exits(struct automaton *a, struct leaf_mask *leaf, struct error *e)
+{
+    struct masks *m = a->masks;
+    const uint32_t *exits = m->exits.items;
+    leaf->n_exits = m->exits.n;
+    if (m->exits.n == 0) {
+        return true;
+    }
+    leaf->exits = mem_alloc(m->exits.n, sizeof *exits, "token masks", e);
+    leaf->exits_of = mem_alloc(258, sizeof *leaf->exits_of, "token masks", e);
+    if (leaf->exits == NULL || leaf->exits_of == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < m->exits.n; i++) {
+        leaf->exits_of[a->trie->nodes[exits[i]].byte + 2]++;
+    }
+    for (uint32_t b = 2; b < 258; b++) {
+        leaf->exits_of[b] += leaf->exits_of[b - 1];
+    }
+    for (uint32_t i = 0; i < m->exits.n; i++) {
+        leaf->exits[leaf->exits_of[a->trie->nodes[exits[i]].byte + 1]++] = exits[i];
+    }
+    m->leaf_bytes += (m->exits.n + 258) * sizeof *exits;
+    return true;
+}
+
+/* The key of what a reading's leaf reads: counts that no token can tell apart are equal. */
+static struct leaf_mask key_of(const struct automaton *a, const struct reading *r)
+{
+    struct leaf_mask key = {.dfa = r->dfa, .loop = r->loop};
+    uint32_t longest = a->trie->max_depth + 1;
+    if (r->loop > 0) {
+        const struct loop *loop = &a->grammar->loops[r->loop - 1];
+        key.least = loop->min > r->count ? loop->min - r->count : 0;
+        key.most = loop->max == GRAMMAR_UNLIMITED ? longest : loop->max - r->count;
+        key.least = key.least < longest ? key.least : longest;
+        key.most = key.most < longest ? key.most : longest;
+    }
+    uint64_t h = ((uint64_t)key.dfa << 32 | key.loop) * 0x9E3779B97F4A7C15u;
+    h = (h ^ h >> 32 ^ ((uint64_t)key.least << 32 | key.most)) * 0xBF58476D1CE4E5B9u;
+    key.hash = (uint32_t)(h >> 32);
+    return key;
+}
+
+static bool find_leaf(struct automaton *a, const struct reading *r, const struct leaf_mask **out,
+                      struct error *e)
+{
+    struct masks *m = a->masks;
+    struct leaf_mask key = key_of(a, r);
+    if (m->leaf_bytes > MAX_LEAF_BYTES) {
+        forget_leaves(m);
+    }
+    if (!index_make_room(&m->leaf_index, m->leaves.items, m->leaves.n, sizeof key, e)) {
+        return false;
+    }
+    size_t slot = key.hash;
+    for (uint32_t i; (i = index_at(&m->leaf_index, slot)) != AUTOMATON_UNKNOWN; slot++) {
+        const struct leaf_mask *leaf = (const struct leaf_mask *)m->leaves.items + i;
+        if (leaf->dfa == key.dfa && leaf->loop == key.loop && leaf->least == key.least &&
+            leaf->most == key.most) {
+            *out = leaf;
+            return true;
+        }
+    }
+    struct leaf_mask *place = NULL;
+    bool ok = walk_leaf(a, r, e) && keep_tokens(a, &key, e) && keep_exits(a, &key, e) &&
+              (place = pool_add(&m->leaves, 1, sizeof key, UINT32_MAX / 2, e)) != NULL;
+    if (!ok) {
+        mem_free(key.bits);
+        mem_free(key.tokens);
+        mem_free(key.exits);
+        mem_free(key.exits_of);
+        return false;
+    }
+    *place = key;
+    m->leaf_bytes += sizeof key;
+    m->leaf_index.slots[slot & (m->leaf_index.n_slots - 1)] = m->leaves.n;
+    *out = place;
+    return true;
+}
+
+/* --- what goes on behind a leaf */
+
+static void add_tokens(const struct token_trie *t, uint32_t token, uint64_t *bits)
+{
+    for (; token != TOKEN_NONE; token = t->next_equal[token]) {
+        token_mask_add(bits, token);
+    }
+}
+
+/* Tokens at and below node top, whose byte is read in `state`. */
+static bool walk_states(struct automaton *a, uint32_t top, uint32_t state, uint64_t *bits,
+                        struct error *e)
+{
+    const struct token_trie *t = a->trie;
+    uint32_t *path = a->masks->path;
+    path[t->nodes[top].depth - 1] = state;
+    for (uint32_t i = top; i < t->nodes[top].end;) {
+        const struct token_node *node = &t->nodes[i];
+        uint32_t to;
+        if (!automaton_step(a, path[node->depth - 1], node->byte, &to, e)) {
+            return false;
+        }
+        if (to == AUTOMATON_DEAD) {
+            i = node->end;
+            continue;
+        }
+        add_tokens(t, node->token, bits);
+        path[node->depth] = to;
+        i++;
+    }
+    return true;
+}
+
+static bool add_exits(struct automaton *a, const struct leaf_mask *leaf, uint32_t node,
+                      uint64_t *bits, struct error *e)
+{
+    uint32_t after;
+    if (leaf->n_exits == 0) {
+        return true;
+    }
+    if (!automaton_after(a, node, &after, e)) {
+        return false;
+    }
+    for (uint32_t word = 0; word < 4; word++) {
+        for (uint64_t left = automaton_first(a, after)[word]; left != 0; left &= left - 1) {
+            uint32_t byte = 64 * word + (uint32_t)__builtin_ctzll(left);
+            for (uint32_t i = leaf->exits_of[byte]; i < leaf->exits_of[byte + 1]; i++) {
+                if (!walk_states(a, leaf->exits[i], after, bits, e)) {
+                    return false;
+                }
+            }
+        }
+        if (automaton_size(a).n_bytes > MAX_STATES_BYTES) {
+            return error_set(e, ERROR_MEMORY, "a mask needs more than %d bytes of grammar states",
+                             MAX_STATES_BYTES);
+        }
+    }
+    return true;
+}
+
+static bool make_mask(struct automaton *a, uint32_t state, uint64_t *bits, struct error *e)
+{
+    const struct token_trie *t = a->trie;
+    memset(bits, 0, t->n_words * sizeof *bits);
+    for (uint32_t i = 0; i < automaton_state(a, state)->n_readings; i++) {
+        struct reading r =
+            ((const struct reading *)a->readings.items)[automaton_state(a, state)->readings + i];
+        const struct leaf_mask *leaf;
+        if (!find_leaf(a, &r, &leaf, e)) {
+            return false;
+        }
+        for (uint32_t w = 0; leaf->bits != NULL && w < t->n_words; w++) {
+            bits[w] |= leaf->bits[w];
+        }
+        for (uint32_t k = 0; leaf->bits == NULL && k < leaf->n_tokens; k++) {
+            token_mask_add(bits, leaf->tokens[k]);
+        }
+        if (!add_exits(a, leaf, r.node, bits, e)) {
+            return false;
+        }
+    }
+    for (uint32_t w = 0; automaton_state(a, state)->is_complete && w < t->n_words; w++) {
+        bits[w] |= t->ends[w];
+    }
+    return true;
+}
+
+/* --- masks of states */
+
+const uint64_t *masks_find(struct automaton *a, uint32_t state, struct error *e)
+{
+    struct masks *m = a->masks;
+    uint32_t place = automaton_state(a, state)->mask;
+    if (place != AUTOMATON_UNKNOWN && m->states[place].state == state) {
+        return m->states[place].bits;
+    }
+    struct state_mask *mask = &m->states[m->hand];
+    mask->state = AUTOMATON_UNKNOWN;
+    if (mask->bits == NULL) {
+        mask->bits = mem_alloc(a->trie->n_words, sizeof *mask->bits, "token masks", e);
+        if (mask->bits == NULL) {
+            return NULL;
+        }
+        m->state_bytes += a->trie->n_words * sizeof *mask->bits;
+    }
+    if (!make_mask(a, state, mask->bits, e)) {
+        return NULL;
+    }
+    mask->state = state;
+    ((struct state *)a->states.items)[state].mask = m->hand;
+    m->hand = (m->hand + 1) % MAX_MASKS;
+    return mask->bits;
+}

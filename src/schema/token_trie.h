@@ -1,0 +1,49 @@
+/* token_trie.h - the vocabulary as a trie of bytes in one array, made once and shared:
+ * immutable, any thread. */
+#ifndef SCHEMA_TOKEN_TRIE_H
+#define SCHEMA_TOKEN_TRIE_H
+
+#include "token/token.h"
+
+/* In order of their bytes, parents before children: the children of node i are i + 1 (if that is
+ * below end), and from each the node at its end. */
+struct token_node {
+    uint32_t end;   /* the first node behind its subtree */
+    uint32_t token; /* whose bytes end here, TOKEN_NONE; more of the same bytes: next_equal */
+    uint16_t depth; /* bytes up to here; node 0, the root: 0 */
+    uint8_t byte;
+};
+
+struct token_trie {
+    struct token_node *nodes; /* (n_nodes) */
+    uint32_t *next_equal;     /* (n_tokens) another token of the same bytes, TOKEN_NONE */
+    struct str *pieces;       /* (n_tokens) bytes; empty: never allowed as text; borrowed */
+    uint64_t *ends;           /* (n_words) tokens that end a text */
+    uint32_t n_nodes, n_tokens;
+    uint32_t n_words;   /* of 64 bits, of a mask over all tokens */
+    uint32_t max_depth; /* bytes of the longest token */
+};
+
+enum { TOKEN_TRIE_MAX_BYTES = 1024 }; /* of a token; longer ones are never allowed */
+
+/* Every token that stands for bytes, but for control tokens and those that end a turn, which are
+ * allowed only where a text may end. t must outlive the trie. NULL: ERROR_MEMORY. */
+struct token_trie *token_trie_create(const struct tokenizer *t, struct error *e);
+
+/* Of these pieces, (n) empty where a token has none; is_end (n). pieces' bytes must outlive it. */
+struct token_trie *token_trie_from_pieces(const struct str *pieces, const bool *is_end, uint32_t n,
+                                          struct error *e);
+/* NULL is allowed. */
+void token_trie_destroy(struct token_trie *t);
+
+static inline bool token_mask_has(const uint64_t *mask, uint32_t token)
+{
+    return (mask[token / 64] >> token % 64 & 1) != 0;
+}
+
+static inline void token_mask_add(uint64_t *mask, uint32_t token)
+{
+    mask[token / 64] |= (uint64_t)1 << token % 64;
+}
+
+#endif
