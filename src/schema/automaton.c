@@ -7,7 +7,7 @@ enum { KEPT_BYTES = 24 << 20 }; /* more is forgotten */
 
 static bool add_fixed_states(struct automaton *a, struct error *e)
 {
-    struct stack_node *none = pool_add(&a->nodes, 1, sizeof *none, 1, e);
+    struct stack_node *none = pool_add(&a->nodes, 1, sizeof *none, 1, "grammar states", e);
     struct state *ended;
     uint32_t number;
     if (none == NULL) {
@@ -15,15 +15,12 @@ static bool add_fixed_states(struct automaton *a, struct error *e)
     }
     *none = (struct stack_node){.after = AUTOMATON_UNKNOWN};
     if (!stack_find_state(a, NULL, 0, false, &number, e) ||
-        (ended = pool_add(&a->states, 1, sizeof *ended, 2, e)) == NULL) {
+        (ended = pool_add(&a->states, 1, sizeof *ended, 2, "grammar states", e)) == NULL) {
         return false;
     }
     *ended = *automaton_state(a, AUTOMATON_DEAD);
-    if (!closure_start(a, &number, e)) {
-        return false;
-    }
-    return number == AUTOMATON_START ||
-           error_set(e, ERROR_UNSUPPORTED, "too many ways to read the first byte");
+    /* some text matches, so this is a state of its own: AUTOMATON_START */
+    return closure_start(a, &number, e);
 }
 
 struct automaton *automaton_create(const struct grammar *g, const struct token_trie *t,
@@ -85,7 +82,8 @@ bool automaton_step(struct automaton *a, uint32_t state, uint8_t byte, uint32_t 
             return true;
         }
     } else {
-        uint32_t *place = pool_add(&a->rows, n_classes, sizeof *place, UINT32_MAX / 2, e);
+        uint32_t *place =
+            pool_add(&a->rows, n_classes, sizeof *place, UINT32_MAX / 2, "grammar states", e);
         if (place == NULL) {
             return false;
         }
@@ -212,7 +210,7 @@ static bool copy_nodes(const struct automaton *a, struct automaton *to, const st
         }
         c->edges.n = 0;
         struct stack_edge *edges =
-            pool_add(&c->edges, node->n_edges, sizeof *edges, UINT32_MAX / 2, e);
+            pool_add(&c->edges, node->n_edges, sizeof *edges, UINT32_MAX / 2, "grammar states", e);
         if (edges == NULL) {
             return false;
         }
@@ -237,8 +235,8 @@ static bool copy_states(const struct automaton *a, struct automaton *to, const s
             continue;
         }
         c->readings.n = 0;
-        struct reading *readings =
-            pool_add(&c->readings, state->n_readings, sizeof *readings, UINT32_MAX / 2, e);
+        struct reading *readings = pool_add(&c->readings, state->n_readings, sizeof *readings,
+                                            UINT32_MAX / 2, "grammar states", e);
         if (readings == NULL) {
             return false;
         }
@@ -274,6 +272,7 @@ static bool copy_survivors(struct automaton *a, struct survivors *s, struct erro
     finish_states(a);
     to.masks = a->masks;
     to.users = a->users;
+    to.n_steps = a->n_steps;
     *a = to;
     masks_forget(a->masks);
     return true;

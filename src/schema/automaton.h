@@ -21,14 +21,16 @@ enum {
     AUTOMATON_START = 2
 };
 
-/* g and t must outlive it. NULL: ERROR_MEMORY. */
+/* g and t must outlive it. NULL: errors as automaton_step(). */
 struct automaton *automaton_create(const struct grammar *g, const struct token_trie *t,
                                    struct error *e);
 /* After its matchers. NULL is allowed. */
 void automaton_destroy(struct automaton *a);
 const struct token_trie *automaton_trie(const struct automaton *a);
 
-/* The state after one more byte. ERROR_MEMORY, with *out untouched. */
+/* The state after one more byte. A state from which no text can be ended is AUTOMATON_DEAD, so that
+ * every other one is complete or goes on. ERROR_MEMORY; ERROR_UNSUPPORTED for a grammar that can be
+ * read in too many ways. On failure *out is untouched. */
 bool automaton_step(struct automaton *a, uint32_t state, uint8_t byte, uint32_t *out,
                     struct error *e);
 
@@ -37,7 +39,8 @@ bool automaton_is_complete(const struct automaton *a, uint32_t state);
 
 /* The tokens that may come next, (trie's n_words), bit i % 64 of word i / 64 for token i: those
  * whose bytes do not lead to AUTOMATON_DEAD, and where a text may end those that end it. Valid
- * until the next call for the automaton. NULL: ERROR_MEMORY. */
+ * until the next call for the automaton. NULL: errors as automaton_step(), of which too many
+ * ways are those that make a mask take too long. */
 const uint64_t *automaton_mask(struct automaton *a, uint32_t state, struct error *e);
 
 /* What it holds now, about. */

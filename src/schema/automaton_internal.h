@@ -96,6 +96,7 @@ struct automaton {
     struct closure closure;
     struct masks *masks;
     struct automaton_user *users;
+    uint64_t n_steps; /* that were ever made, about; limits what a mask may cost */
 };
 
 static inline const struct state *automaton_state(const struct automaton *a, uint32_t i)

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_VISITS = 100000, MAX_EDGES = 400000 }; /* of a byte; what needs more is not allowed */
+enum { MAX_VISITS = 50000, MAX_EDGES = 100000 }; /* of a byte; what needs more is refused */
 
 static const struct operation *operation(const struct automaton *a, uint32_t i)
 {
@@ -63,6 +63,7 @@ static uint32_t hash_visit(const struct visit *v)
 static bool visit(struct automaton *a, struct visit v, struct error *e)
 {
     struct closure *c = &a->closure;
+    a->n_steps++;
     uint32_t need = operation(a, v.operation)->need;
     if (need > GRAMMAR_MAX_STACK || automaton_node(a, v.node)->depth + need > GRAMMAR_MAX_STACK) {
         return true;
@@ -83,7 +84,7 @@ static bool visit(struct automaton *a, struct visit v, struct error *e)
             return true;
         }
     }
-    struct visit *place = pool_add(&c->visits, 1, sizeof v, MAX_VISITS, e);
+    struct visit *place = pool_add(&c->visits, 1, sizeof v, MAX_VISITS, "grammar states", e);
     if (place == NULL) {
         return false;
     }
@@ -121,10 +122,12 @@ static bool add_pending(struct automaton *a, uint32_t order, struct stack_edge e
         c->is_too_large = true;
         return true;
     }
-    struct pending_edge *place = pool_add(&c->pending, 1, sizeof *place, MAX_EDGES, e);
+    struct pending_edge *place =
+        pool_add(&c->pending, 1, sizeof *place, MAX_EDGES, "grammar states", e);
     if (place == NULL) {
         return false;
     }
+    a->n_steps++;
     *place = (struct pending_edge){edge, c->pending_of[order]};
     c->pending_of[order] = c->pending.n;
     c->pending_orders[order / 64] |= (uint64_t)1 << order % 64;
@@ -138,10 +141,12 @@ static bool add_found(struct automaton *a, struct found_reading f, struct error 
         c->is_too_large = true;
         return true;
     }
-    struct found_reading *place = pool_add(&c->found, 1, sizeof *place, MAX_EDGES, e);
+    struct found_reading *place =
+        pool_add(&c->found, 1, sizeof *place, MAX_EDGES, "grammar states", e);
     if (place == NULL) {
         return false;
     }
+    a->n_steps++;
     *place = f;
     return true;
 }
@@ -246,7 +251,8 @@ static bool follow_all(struct automaton *a, struct error *e)
 
 static bool add_edge(struct automaton *a, struct stack_edge edge, struct error *e)
 {
-    struct stack_edge *place = pool_add(&a->closure.edges, 1, sizeof *place, UINT32_MAX / 2, e);
+    struct stack_edge *place =
+        pool_add(&a->closure.edges, 1, sizeof *place, UINT32_MAX / 2, "grammar states", e);
     if (place != NULL) {
         *place = edge;
     }
@@ -331,15 +337,12 @@ static bool make_state(struct automaton *a, uint32_t *out, struct error *e)
         if (!merge_found(a, found + i, end - i, &node, e)) {
             return false;
         }
-        struct reading *place = pool_add(&c->readings, 1, sizeof *place, MAX_EDGES, e);
+        struct reading *place =
+            pool_add(&c->readings, 1, sizeof *place, MAX_EDGES, "grammar states", e);
         if (place == NULL) {
             return false;
         }
         *place = (struct reading){found[i].dfa, found[i].loop, found[i].count, node};
-    }
-    if (c->is_too_large) {
-        *out = AUTOMATON_DEAD;
-        return true;
     }
     return stack_find_state(a, c->readings.items, c->readings.n, c->is_complete, out, e);
 }
@@ -359,6 +362,12 @@ static bool finish(struct automaton *a, uint32_t *out, struct error *e)
                 c->pending_of[64 * word + bit] = 0;
             }
         }
+    }
+    if (ok && c->is_too_large) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "the grammar can be read in too many ways: more than %d places and %d "
+                         "stacks after a byte",
+                         MAX_VISITS, MAX_EDGES);
     }
     return ok && make_state(a, out, e);
 }

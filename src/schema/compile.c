@@ -12,7 +12,8 @@ enum {
     MAX_LEAF_SIZE = 3000,   /* states of an nfa that are tried as one automaton */
     MAX_WORDS_SIZE = 60000, /* the same of words, and of patterns */
     MAX_LEAF_DEPTH = 1000,
-    MAX_TRY_STEPS = 1500000, /* of a leaf */
+    MAX_LEAF_STEPS = 400000, /* of one that is tried */
+    MAX_WORDS_STEPS = 2000000,
     NONE = UINT32_MAX
 };
 
@@ -22,9 +23,9 @@ static uint32_t emit(struct compilation *k, uint32_t node, uint32_t next);
 
 static uint32_t add_operation(struct compilation *k, struct operation o)
 {
-    struct operation *place = pool_add(&k->operations, 1, sizeof o, MAX_OPERATIONS, k->error);
+    struct operation *place =
+        pool_add(&k->operations, 1, sizeof o, MAX_OPERATIONS, "operations", k->error);
     if (place == NULL) {
-        error_prefix(k->error, "operations");
         return NONE;
     }
     *place = o;
@@ -33,9 +34,9 @@ static uint32_t add_operation(struct compilation *k, struct operation o)
 
 static uint32_t add_split(struct compilation *k, const uint32_t *ways, uint32_t n)
 {
-    uint32_t *targets = pool_add(&k->targets, n, sizeof *targets, MAX_OPERATIONS, k->error);
+    uint32_t *targets =
+        pool_add(&k->targets, n, sizeof *targets, MAX_OPERATIONS, "ways of choices", k->error);
     if (targets == NULL) {
-        error_prefix(k->error, "ways of choices");
         return NONE;
     }
     if (n > 0) {
@@ -51,7 +52,8 @@ static uint32_t add_procedure(struct compilation *k, uint32_t node, uint32_t rul
     uint32_t unknown = NONE;
     uint32_t entry = add_split(k, &unknown, 1);
     struct procedure *p =
-        entry != NONE ? pool_add(&k->waiting, 1, sizeof *p, MAX_OPERATIONS, k->error) : NULL;
+        entry != NONE ? pool_add(&k->waiting, 1, sizeof *p, MAX_OPERATIONS, "procedures", k->error)
+                      : NULL;
     if (p == NULL) {
         return NONE;
     }
@@ -137,7 +139,10 @@ static uint32_t trial_states(struct compilation *k, struct nfa *a, const struct 
 
 static uint32_t try_leaf(struct compilation *k, const struct trial *t)
 {
-    uint64_t most = k->steps < MAX_TRY_STEPS ? k->steps : MAX_TRY_STEPS, left = most;
+    bool is_plain = builder_node(k->builder, t->node)->is_atomic || k->measures[t->node].is_words;
+    uint64_t most = is_plain ? MAX_WORDS_STEPS : MAX_LEAF_STEPS;
+    most = k->steps < most ? k->steps : most;
+    uint64_t left = most;
     struct error why = {0}, *before = k->error;
     struct nfa a;
     struct dfa d = {0};
@@ -146,7 +151,7 @@ static uint32_t try_leaf(struct compilation *k, const struct trial *t)
     if (nfa_init(&a, 16 * GRAMMAR_MAX_DFA_STATES, &left, &why)) {
         uint32_t start = trial_states(k, &a, t);
         if (start != NFA_NONE && dfa_from_nfa(&a, start, GRAMMAR_MAX_DFA_STATES, &d, &why)) {
-            struct dfa *place = pool_add(&k->leaves, 1, sizeof d, MAX_LEAVES, &why);
+            struct dfa *place = pool_add(&k->leaves, 1, sizeof d, MAX_LEAVES, "automata", &why);
             if (place != NULL) {
                 *place = d;
                 at = k->leaves.n - 1;
@@ -158,7 +163,7 @@ static uint32_t try_leaf(struct compilation *k, const struct trial *t)
     nfa_finish(&a);
     k->error = before;
     k->steps -= most - left;
-    if (at == NONE && why.code != ERROR_UNSUPPORTED) {
+    if (at == NONE && (why.code != ERROR_UNSUPPORTED || k->steps == 0)) {
         error_set(k->error, why.code, "%s", why.text);
     }
     return at;
@@ -273,20 +278,29 @@ static bool find_group(const struct compilation *k, const struct expression *x, 
     return g->last > g->first;
 }
 
-static uint32_t emit_group(struct compilation *k, uint32_t node, const struct group *g,
-                           uint32_t next)
+/* In halves where one automaton would be too large. */
+static uint32_t emit_group(struct compilation *k, uint32_t node, struct group g, uint32_t next)
 {
     const struct expression *x = builder_node(k->builder, node);
-    if (g->last == g->first + 1 && g->skip == 0 && g->take == 0) {
-        return emit(k, builder_child(k->builder, x->at + g->first), next);
+    bool is_single = g.last == g.first + 1;
+    if (is_single && g.skip == 0 && g.take == 0) {
+        return emit(k, builder_child(k->builder, x->at + g.first), next);
     }
-    struct trial t = {.node = node, .group = g};
+    struct trial t = {.node = node, .group = &g};
     uint32_t leaf = try_leaf(k, &t);
-    if (leaf == NONE && !is_failed(k)) {
-        error_set(k->error, ERROR_UNSUPPORTED, "too large: %u parts of a sequence",
-                  g->last - g->first);
+    if (leaf != NONE || is_failed(k)) {
+        return emit_leaf(k, leaf, next);
     }
-    return emit_leaf(k, leaf, next);
+    if (is_single) {
+        error_set(k->error, ERROR_UNSUPPORTED, "too large: more than %d states of an automaton",
+                  GRAMMAR_MAX_DFA_STATES);
+        return NONE;
+    }
+    struct group first = g, second = g;
+    first.last = second.first = g.first + (g.last - g.first) / 2;
+    first.take = second.skip = 0;
+    next = emit_group(k, node, second, next);
+    return next == NONE ? NONE : emit_group(k, node, first, next);
 }
 
 static uint32_t emit_sequence(struct compilation *k, uint32_t node, uint32_t next)
@@ -306,7 +320,7 @@ static uint32_t emit_sequence(struct compilation *k, uint32_t node, uint32_t nex
         i = groups[n].last;
     }
     while (n-- > 0 && next != NONE) {
-        next = emit_group(k, node, &groups[n], next);
+        next = emit_group(k, node, groups[n], next);
     }
     mem_free(groups);
     return next;
@@ -372,7 +386,7 @@ static uint32_t emit_counted(struct compilation *k, const struct expression *x, 
     if (d->start == 0 || d->accepting[d->start] || !dfa_is_prefix_free(d)) {
         return NONE;
     }
-    struct loop *loop = pool_add(&k->loops, 1, sizeof *loop, MAX_LEAVES, k->error);
+    struct loop *loop = pool_add(&k->loops, 1, sizeof *loop, MAX_LEAVES, "loops", k->error);
     if (loop == NULL) {
         return NONE;
     }

@@ -5,8 +5,8 @@
 
 #include "schema/grammar.h"
 
-/* What may be spent on a grammar before it is refused; about 5 ns a step. */
-enum { DFA_MAX_STEPS = 12000000 };
+/* What may be spent on a grammar before it is refused; about 10 ns a step. */
+enum { DFA_MAX_STEPS = 8000000 };
 
 enum { NFA_MATCH = 0, NFA_FAIL = 1 }; /* the first two states of every nfa */
 

@@ -95,7 +95,8 @@ static bool push_item(struct gbnf *g, uint32_t node)
     if (node == GRAMMAR_NONE) {
         return false;
     }
-    uint32_t *place = pool_add(&g->items, 1, sizeof *place, GRAMMAR_MAX_NODES, &g->b->error);
+    uint32_t *place =
+        pool_add(&g->items, 1, sizeof *place, GRAMMAR_MAX_NODES, "expressions", &g->b->error);
     if (place != NULL) {
         *place = node;
     }
@@ -109,7 +110,8 @@ static uint32_t take_items(struct gbnf *g, uint32_t first,
         return GRAMMAR_NONE;
     }
     uint32_t n = g->items.n - first;
-    uint32_t node = make(g->b, (const uint32_t *)g->items.items + first, n);
+    const uint32_t *items = n > 0 ? (const uint32_t *)g->items.items + first : NULL;
+    uint32_t node = make(g->b, items, n);
     g->items.n = first;
     return node;
 }
@@ -180,9 +182,9 @@ static uint32_t find_rule(struct gbnf *g, struct str name)
         }
     }
     uint32_t rule = grammar_declare(g->b, name);
-    struct str *place = rule != GRAMMAR_NONE
-                            ? pool_add(&g->names, 1, sizeof *place, GRAMMAR_MAX_RULES, &g->b->error)
-                            : NULL;
+    struct str *place = rule != GRAMMAR_NONE ? pool_add(&g->names, 1, sizeof *place,
+                                                        GRAMMAR_MAX_RULES, "rules", &g->b->error)
+                                             : NULL;
     if (place == NULL) {
         return GRAMMAR_NONE;
     }
@@ -255,7 +257,8 @@ static uint32_t parse_literal(struct gbnf *g)
             return GRAMMAR_NONE;
         }
         size_t n = str_encode_utf8(c, utf8);
-        char *place = pool_add(&g->literal, n, 1, GRAMMAR_MAX_BYTES, &g->b->error);
+        char *place =
+            pool_add(&g->literal, n, 1, GRAMMAR_MAX_BYTES, "bytes of a literal", &g->b->error);
         if (place == NULL) {
             return GRAMMAR_NONE;
         }
@@ -291,8 +294,8 @@ static uint32_t parse_class(struct gbnf *g)
             wrong(g, at, "a range whose ends are in the wrong order");
             return GRAMMAR_NONE;
         }
-        struct grammar_range *place =
-            pool_add(&g->ranges, 1, sizeof r, GRAMMAR_MAX_NODES, &g->b->error);
+        struct grammar_range *place = pool_add(&g->ranges, 1, sizeof r, GRAMMAR_MAX_NODES,
+                                               "ranges of characters", &g->b->error);
         if (place == NULL) {
             return GRAMMAR_NONE;
         }

@@ -5,16 +5,16 @@
 
 #include <stdlib.h>
 
-void *pool_add(struct pool *p, size_t n, size_t size, size_t max, struct error *e)
+void *pool_add(struct pool *p, size_t n, size_t size, size_t max, const char *what, struct error *e)
 {
     if (n > max || p->n > max - n) {
-        error_set(e, ERROR_UNSUPPORTED, "too large: more than %zu", max);
+        error_set(e, ERROR_UNSUPPORTED, "too large: more than %zu %s", max, what);
         return NULL;
     }
     if (p->n + n > p->capacity || p->items == NULL) {
         size_t capacity =
             2 * (size_t)p->capacity > p->n + n ? 2 * (size_t)p->capacity : p->n + n + 16;
-        void *items = mem_resize(p->items, capacity, size, "grammar", e);
+        void *items = mem_resize(p->items, capacity, size, what, e);
         if (items == NULL) {
             return NULL;
         }
@@ -75,9 +75,9 @@ static uint32_t add_node(struct grammar_builder *b, struct expression x)
                   GRAMMAR_MAX_DEPTH);
         return GRAMMAR_NONE;
     }
-    struct expression *place = pool_add(&b->nodes, 1, sizeof x, GRAMMAR_MAX_NODES, &b->error);
+    struct expression *place =
+        pool_add(&b->nodes, 1, sizeof x, GRAMMAR_MAX_NODES, "expressions", &b->error);
     if (place == NULL) {
-        error_prefix(&b->error, "expressions");
         return GRAMMAR_NONE;
     }
     *place = x;
@@ -96,10 +96,9 @@ static uint32_t add_list(struct grammar_builder *b, enum expression_kind kind,
     if (failed(b)) {
         return GRAMMAR_NONE;
     }
-    uint32_t *children =
-        pool_add(&b->children, n, sizeof *children, 2 * GRAMMAR_MAX_NODES, &b->error);
+    uint32_t *children = pool_add(&b->children, n, sizeof *children, 2 * GRAMMAR_MAX_NODES,
+                                  "parts of expressions", &b->error);
     if (children == NULL) {
-        error_prefix(&b->error, "parts of expressions");
         return GRAMMAR_NONE;
     }
     x.at = b->children.n - x.n;
@@ -155,9 +154,9 @@ uint32_t grammar_bytes(struct grammar_builder *b, struct str bytes)
     if (failed(b)) {
         return GRAMMAR_NONE;
     }
-    char *place = pool_add(&b->bytes, bytes.n, 1, GRAMMAR_MAX_BYTES, &b->error);
+    char *place =
+        pool_add(&b->bytes, bytes.n, 1, GRAMMAR_MAX_BYTES, "bytes of literals", &b->error);
     if (place == NULL) {
-        error_prefix(&b->error, "bytes of literals");
         return GRAMMAR_NONE;
     }
     x.at = b->bytes.n - x.n;
@@ -178,11 +177,9 @@ uint32_t grammar_class(struct grammar_builder *b, const struct grammar_class *c)
         return GRAMMAR_NONE;
     }
     size_t n = alphabet_ranges(c, work);
-    struct grammar_range *place =
-        pool_add(&b->ranges, n, sizeof *place, 4 * GRAMMAR_MAX_NODES, &b->error);
-    if (place == NULL) {
-        error_prefix(&b->error, "ranges of characters");
-    } else if (n > 0) {
+    struct grammar_range *place = pool_add(&b->ranges, n, sizeof *place, 4 * GRAMMAR_MAX_NODES,
+                                           "ranges of characters", &b->error);
+    if (place != NULL && n > 0) {
         memcpy(place, work, n * sizeof *place);
     }
     mem_free(work);
@@ -198,15 +195,15 @@ uint32_t grammar_declare(struct grammar_builder *b, struct str name)
     if (failed(b)) {
         return GRAMMAR_NONE;
     }
-    char **names = pool_add(&b->names, 1, sizeof *names, GRAMMAR_MAX_RULES, &b->error);
+    char **names = pool_add(&b->names, 1, sizeof *names, GRAMMAR_MAX_RULES, "rules", &b->error);
     struct rule *rule =
-        names != NULL ? pool_add(&b->rules, 1, sizeof *rule, GRAMMAR_MAX_RULES, &b->error) : NULL;
+        names != NULL ? pool_add(&b->rules, 1, sizeof *rule, GRAMMAR_MAX_RULES, "rules", &b->error)
+                      : NULL;
     if (names != NULL) {
         names = (char **)b->names.items + b->names.n - 1;
         *names = NULL;
     }
     if (rule == NULL) {
-        error_prefix(&b->error, "rules");
         return GRAMMAR_NONE;
     }
     struct str shown = str_shown(name);
@@ -280,7 +277,8 @@ static bool build_minimal(struct grammar_builder *b, struct dfa *d)
 
 static uint32_t add_dfa(struct grammar_builder *b, const struct dfa *d)
 {
-    struct dfa *place = pool_add(&b->dfas, 1, sizeof *place, GRAMMAR_MAX_NODES, &b->error);
+    struct dfa *place =
+        pool_add(&b->dfas, 1, sizeof *place, GRAMMAR_MAX_NODES, "automata", &b->error);
     if (place == NULL) {
         return GRAMMAR_NONE;
     }

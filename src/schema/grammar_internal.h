@@ -67,8 +67,9 @@ static inline struct rule *builder_rule(const struct grammar_builder *b, uint32_
 }
 
 /* Room for n more items of a pool and the place of the first, which count as used; NULL with *e for
- * more than max in all. */
-void *pool_add(struct pool *p, size_t n, size_t size, size_t max, struct error *e);
+ * more than max of `what` in all. */
+void *pool_add(struct pool *p, size_t n, size_t size, size_t max, const char *what,
+               struct error *e);
 
 /* States that read an expression without calls, or with calls of regular rules, before next. */
 uint32_t regular_states(const struct grammar_builder *b, struct nfa *a, uint32_t node,

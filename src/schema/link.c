@@ -330,7 +330,8 @@ static const struct procedure *procedure(const struct linking *l, uint32_t i)
 
 static bool add_call(struct linking *l, uint32_t from, uint32_t to)
 {
-    struct edge *edge = pool_add(&l->calls, 1, sizeof *edge, SIZE_MAX / 2, l->k->error);
+    struct edge *edge =
+        pool_add(&l->calls, 1, sizeof *edge, SIZE_MAX / 2, "grammar states", l->k->error);
     if (edge != NULL) {
         *edge = (struct edge){from, l->procedure[to] - 1};
     }

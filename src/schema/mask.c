@@ -12,6 +12,7 @@ enum {
     MAX_MASKS = 512,              /* of states */
     MAX_LEAF_BYTES = 96 << 20,    /* of what is kept of leaves; then all is forgotten */
     MAX_STATES_BYTES = 256 << 20, /* while one mask is made; more is an error */
+    MAX_STEPS = 6000000,          /* of a mask that is made, about 20 ns each */
     FEW_TOKENS = 256              /* are listed, and no mask */
 };
 
@@ -40,6 +41,7 @@ struct masks {
     struct state_mask states[MAX_MASKS];
     uint32_t hand;             /* place of `states` to be given away next */
     struct pool tokens, exits; /* uint32_t, of the walk */
+    uint64_t most_steps;       /* of the automaton, at which the mask costs too much */
     uint32_t *path;            /* (max_depth + 1) states of a walk, by depth */
     uint32_t *counts;          /* (max_depth + 1) */
 };
@@ -109,7 +111,7 @@ size_t masks_bytes(const struct masks *m)
 
 static bool push(struct pool *p, uint32_t item, struct error *e)
 {
-    uint32_t *place = pool_add(p, 1, sizeof item, UINT32_MAX / 2, e);
+    uint32_t *place = pool_add(p, 1, sizeof item, UINT32_MAX / 2, "grammar states", e);
     if (place != NULL) {
         *place = item;
     }
@@ -151,6 +153,7 @@ static bool walk_leaf(struct automaton *a, const struct reading *start, struct e
     const struct grammar *g = a->grammar;
     const struct loop *loop = start->loop > 0 ? &g->loops[start->loop - 1] : NULL;
     struct masks *m = a->masks;
+    a->n_steps += t->n_nodes / 8;
     m->tokens.n = m->exits.n = 0;
     m->path[0] = start->dfa;
     m->counts[0] = start->count;
@@ -265,7 +268,7 @@ static bool find_leaf(struct automaton *a, const struct reading *r, const struct
     }
     struct leaf_mask *place = NULL;
     bool ok = walk_leaf(a, r, e) && keep_tokens(a, &key, e) && keep_exits(a, &key, e) &&
-              (place = pool_add(&m->leaves, 1, sizeof key, UINT32_MAX / 2, e)) != NULL;
+              (place = pool_add(&m->leaves, 1, sizeof key, UINT32_MAX / 2, "automata", e)) != NULL;
     if (!ok) {
         mem_free(key.bits);
         mem_free(key.tokens);
@@ -289,6 +292,17 @@ static void add_tokens(const struct token_trie *t, uint32_t token, uint64_t *bit
     }
 }
 
+/* False when the mask has cost too much. */
+static bool check_cost(const struct automaton *a, struct error *e)
+{
+    if (a->n_steps > a->masks->most_steps) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "the grammar can be read in too many ways: more than %d steps for a mask",
+                         MAX_STEPS);
+    }
+    return true;
+}
+
 /* Tokens at and below node top, whose byte is read in `state`. */
 static bool walk_states(struct automaton *a, uint32_t top, uint32_t state, uint64_t *bits,
                         struct error *e)
@@ -299,7 +313,7 @@ static bool walk_states(struct automaton *a, uint32_t top, uint32_t state, uint6
     for (uint32_t i = top; i < t->nodes[top].end;) {
         const struct token_node *node = &t->nodes[i];
         uint32_t to;
-        if (!automaton_step(a, path[node->depth - 1], node->byte, &to, e)) {
+        if (!automaton_step(a, path[node->depth - 1], node->byte, &to, e) || !check_cost(a, e)) {
             return false;
         }
         if (to == AUTOMATON_DEAD) {
@@ -348,7 +362,8 @@ static bool make_mask(struct automaton *a, uint32_t state, uint64_t *bits, struc
         struct reading r =
             ((const struct reading *)a->readings.items)[automaton_state(a, state)->readings + i];
         const struct leaf_mask *leaf;
-        if (!find_leaf(a, &r, &leaf, e)) {
+        a->n_steps += 1 + t->n_words / 32;
+        if (!find_leaf(a, &r, &leaf, e) || !check_cost(a, e)) {
             return false;
         }
         for (uint32_t w = 0; leaf->bits != NULL && w < t->n_words; w++) {
@@ -378,6 +393,7 @@ const uint64_t *masks_find(struct automaton *a, uint32_t state, struct error *e)
     }
     struct state_mask *mask = &m->states[m->hand];
     mask->state = AUTOMATON_UNKNOWN;
+    m->most_steps = a->n_steps + MAX_STEPS;
     if (mask->bits == NULL) {
         mask->bits = mem_alloc(a->trie->n_words, sizeof *mask->bits, "token masks", e);
         if (mask->bits == NULL) {

@@ -21,7 +21,7 @@ void matcher_init(struct matcher *m, struct automaton *a);
 void matcher_clone(struct matcher *m, const struct matcher *from);
 void matcher_finish(struct matcher *m);
 
-/* The tokens that may come next, see automaton_mask(). NULL: ERROR_MEMORY. Valid until a
+/* The tokens that may come next, see automaton_mask(). NULL: errors as there. Valid until a
  * function is called for any matcher of the automaton. */
 const uint64_t *matcher_mask(struct matcher *m, struct error *e);
 

@@ -222,7 +222,7 @@ struct calls {
 
 static bool push(struct pool *p, uint32_t item, struct error *e)
 {
-    uint32_t *place = pool_add(p, 1, sizeof item, SIZE_MAX / 2, e);
+    uint32_t *place = pool_add(p, 1, sizeof item, SIZE_MAX / 2, "grammar states", e);
     if (place != NULL) {
         *place = item;
     }
@@ -255,7 +255,8 @@ static bool list_calls(struct compilation *k, struct calls *c, uint32_t rule, ui
             return false;
         }
         if (x->kind == EXPRESSION_CALL) {
-            struct call *call = pool_add(&c->list, 1, sizeof *call, SIZE_MAX / 2, k->error);
+            struct call *call =
+                pool_add(&c->list, 1, sizeof *call, SIZE_MAX / 2, "grammar states", k->error);
             if (call == NULL) {
                 return false;
             }

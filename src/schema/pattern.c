@@ -72,7 +72,8 @@ static bool push_item(struct pattern *p, uint32_t node)
     if (node == GRAMMAR_NONE) {
         return false;
     }
-    uint32_t *place = pool_add(&p->items, 1, sizeof *place, GRAMMAR_MAX_NODES, &p->b->error);
+    uint32_t *place =
+        pool_add(&p->items, 1, sizeof *place, GRAMMAR_MAX_NODES, "expressions", &p->b->error);
     if (place != NULL) {
         *place = node;
     }
@@ -81,8 +82,8 @@ static bool push_item(struct pattern *p, uint32_t node)
 
 static bool push_range(struct pattern *p, uint32_t first, uint32_t last)
 {
-    struct grammar_range *place =
-        pool_add(&p->ranges, 1, sizeof *place, GRAMMAR_MAX_NODES, &p->b->error);
+    struct grammar_range *place = pool_add(&p->ranges, 1, sizeof *place, GRAMMAR_MAX_NODES,
+                                           "ranges of characters", &p->b->error);
     if (place != NULL) {
         *place = (struct grammar_range){first, last};
     }
@@ -503,7 +504,8 @@ static uint32_t take_items(struct pattern *p, uint32_t first,
         return GRAMMAR_NONE;
     }
     uint32_t n = p->items.n - first;
-    uint32_t node = make(p->b, (const uint32_t *)p->items.items + first, n);
+    const uint32_t *items = n > 0 ? (const uint32_t *)p->items.items + first : NULL;
+    uint32_t node = make(p->b, items, n);
     p->items.n = first;
     return node;
 }

@@ -96,9 +96,11 @@ bool stack_find_node(struct automaton *a, struct stack_edge *edges, uint32_t n, 
         uint32_t depth = edges[i].parent > 0 ? automaton_node(a, edges[i].parent)->depth + 1 : 0;
         node.depth = depth > node.depth ? depth : node.depth;
     }
-    struct stack_node *place = pool_add(&a->nodes, 1, sizeof node, UINT32_MAX / 2, e);
+    struct stack_node *place =
+        pool_add(&a->nodes, 1, sizeof node, UINT32_MAX / 2, "grammar states", e);
     struct stack_edge *copy =
-        place != NULL ? pool_add(&a->edges, n, sizeof *edges, UINT32_MAX / 2, e) : NULL;
+        place != NULL ? pool_add(&a->edges, n, sizeof *edges, UINT32_MAX / 2, "grammar states", e)
+                      : NULL;
     if (copy == NULL) {
         a->nodes.n -= place != NULL;
         return false;
@@ -132,9 +134,11 @@ bool stack_find_state(struct automaton *a, const struct reading *readings, uint3
             return true;
         }
     }
-    struct state *place = pool_add(&a->states, 1, sizeof *place, UINT32_MAX / 2, e);
-    struct reading *copy =
-        place != NULL ? pool_add(&a->readings, n, sizeof *readings, UINT32_MAX / 2, e) : NULL;
+    struct state *place =
+        pool_add(&a->states, 1, sizeof *place, UINT32_MAX / 2, "grammar states", e);
+    struct reading *copy = place != NULL ? pool_add(&a->readings, n, sizeof *readings,
+                                                    UINT32_MAX / 2, "grammar states", e)
+                                         : NULL;
     if (copy == NULL) {
         a->states.n -= place != NULL;
         return false;
