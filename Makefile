@@ -147,6 +147,11 @@ $(B)/gen_gguf: $(wildcard bench/gen_*.c) bench/gen.h $(B)/src/cmd/options.o $(B)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(PKG_LIBS) -lm
 
+# --- bench/mask_speed: what a grammar costs, see docs/STRUCTURED.md
+$(B)/mask_speed: bench/mask_speed.c $(B)/libpuna.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+
 # --- house: what a person types
 PYTHON ?= python3
 JOBS := $(shell nproc)
