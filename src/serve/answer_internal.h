@@ -56,7 +56,7 @@ bool answer_all_ended(const struct answer *a);
 /* ---- answer_calls.c */
 
 /* Takes a span that is no content. A call whose form broke, that was cut, or whose arguments are
- * not what its tool wants, becomes a warning. ERROR_MEMORY; ERROR_IO: no random number for an id. */
+ * not what its tool wants, becomes a warning. ERROR_MEMORY; ERROR_IO: no random id. */
 bool answer_take_span(struct answer *a, uint32_t i, const struct tool_span *span, struct str bytes,
                       struct error *e);
 
