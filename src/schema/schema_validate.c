@@ -58,8 +58,9 @@ static void print_pointer(const struct schema_place *p, char out[SCHEMA_POINTER_
     out[n] = '\0';
 }
 
-static void note(const struct schema_call *c, const struct schema_place *at, const char *format,
-                 va_list arguments)
+__attribute__((format(printf, 3, 0))) static void note(const struct schema_call *c,
+                                                       const struct schema_place *at,
+                                                       const char *format, va_list arguments)
 {
     struct schema_verdict *v = c->run->verdict;
     print_pointer(at, v->instance);
