@@ -38,9 +38,10 @@ bool automaton_step(struct automaton *a, uint32_t state, uint8_t byte, uint32_t 
 bool automaton_is_complete(const struct automaton *a, uint32_t state);
 
 /* The tokens that may come next, (trie's n_words), bit i % 64 of word i / 64 for token i: those
- * whose bytes do not lead to AUTOMATON_DEAD, and where a text may end those that end it. Valid
- * until the next call for the automaton. NULL: errors as automaton_step(), of which too many
- * ways are those that make a mask take too long. */
+ * whose bytes do not lead to AUTOMATON_DEAD, and where a text may end those that end it. None is
+ * left only where the vocabulary has no token for the bytes that must come. Valid until the next
+ * call for the automaton. NULL: errors as automaton_step(), of which too many ways are also
+ * those that make a mask take too long. */
 const uint64_t *automaton_mask(struct automaton *a, uint32_t state, struct error *e);
 
 /* What it holds now, about. */

@@ -212,32 +212,6 @@ static uint32_t emit_leaf(struct compilation *k, uint32_t leaf, uint32_t next)
 
 /* --- sequences */
 
-/* Whether a text of it may be over without a byte that tells. */
-static bool is_open(const struct grammar_builder *b, uint32_t node, uint32_t depth)
-{
-    const struct expression *x = builder_node(b, node);
-    switch ((enum expression_kind)x->kind) {
-    case EXPRESSION_BYTES:
-    case EXPRESSION_CLASS:
-        return false;
-    case EXPRESSION_SEQUENCE:
-        return x->n == 0 || is_open(b, builder_child(b, x->at + x->n - 1), depth + 1);
-    case EXPRESSION_CHOICE:
-        for (uint32_t i = 0; i < x->n && i < 16; i++) {
-            if (is_open(b, builder_child(b, x->at + i), depth + 1)) {
-                return true;
-            }
-        }
-        return false;
-    case EXPRESSION_CALL:
-        return depth > MAX_LEAF_DEPTH || is_open(b, builder_rule(b, x->at)->body, depth + 1);
-    case EXPRESSION_REPEAT:
-    case EXPRESSION_DFA:
-        break;
-    }
-    return true;
-}
-
 /* The end of the group that begins at g->first, into g->last and g->take. A text-like loop
  * stands with what ends it, so that where it is left does not depend on what comes later, and
  * equal loops of a grammar become the same states; the rest stands together. False: no leaf
@@ -265,7 +239,7 @@ static bool find_group(const struct compilation *k, const struct expression *x, 
         uint32_t child = builder_child(b, x->at + g->first),
                  after = builder_child(b, x->at + g->last);
         const struct expression *next = builder_node(b, after);
-        if (k->measures[child].n_wide == 0 || !is_open(b, child, 0)) {
+        if (k->measures[child].n_wide == 0 || !k->measures[child].is_open) {
             return true;
         }
         if (next->kind == EXPRESSION_BYTES && next->n > 1) {

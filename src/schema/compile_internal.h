@@ -19,6 +19,7 @@ struct measure {
     bool has_count;   /* a bounded loop over such a class is in it */
     bool is_words;    /* literals and choices of them alone */
     bool is_nullable; /* of regular ones */
+    bool is_open;     /* a text may be over without a byte that tells, as a loop ends */
 };
 
 struct compilation {

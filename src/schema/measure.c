@@ -125,7 +125,7 @@ static void add_child(struct measure *m, const struct measure *child)
 
 static struct measure measure_repeat(const struct expression *x, const struct measure *body)
 {
-    struct measure m = {.size = 1, .depth = 1, .is_regular = true};
+    struct measure m = {.size = 1, .depth = 1, .is_regular = true, .is_open = true};
     uint64_t n_copies = x->max == GRAMMAR_UNLIMITED ? (uint64_t)x->min + 1 : x->max;
     add_child(&m, body);
     m.size = sum(1, product(body->size, n_copies));
@@ -160,6 +160,7 @@ static struct measure measure_node(const struct compilation *k, const struct exp
         m.size = ((const struct dfa *)b->dfas.items + x->at)->n_states;
         m.n_wide = 1;
         m.has_wide = true;
+        m.is_open = true;
         return m;
     case EXPRESSION_SEQUENCE:
     case EXPRESSION_CHOICE:
@@ -168,10 +169,12 @@ static struct measure measure_node(const struct compilation *k, const struct exp
     bool is_sequence = x->kind == EXPRESSION_SEQUENCE;
     m.is_words = true;
     m.is_nullable = is_sequence;
+    m.is_open = is_sequence && x->n == 0;
     for (uint32_t i = 0; i < x->n; i++) {
         const struct measure *child = &k->measures[builder_child(b, x->at + i)];
         add_child(&m, child);
         m.is_words = m.is_words && child->is_words;
+        m.is_open = child->is_open || (!is_sequence && m.is_open);
         m.is_nullable =
             is_sequence ? m.is_nullable && child->is_nullable : m.is_nullable || child->is_nullable;
     }
