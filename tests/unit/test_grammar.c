@@ -204,6 +204,21 @@ static void hostile_grammars_are_refused_with_numbers(void **state)
     refuse_text(repeated(rules, "", 0, ""), "20000");
 }
 
+static void too_many_ways_to_read_a_byte_are_refused(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct str text = repeated("x ::= \"a\" x \"c\" | \"b\"\nroot ::= ", "x? ", 60000, "");
+    struct grammar *g = grammar_from_gbnf(text, &e);
+    struct grammar_text t;
+    assert_non_null(g);
+    assert_false(grammar_text_init(&t, g, &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "too many ways: more than 50000 places"));
+    free((char *)text.p);
+    grammar_destroy(g);
+}
+
 /* Rules that call rules of which each text is twice as long: the automaton would be huge, and is
  * not needed. */
 static void doubling_rules_are_matched_by_calls(void **state)
@@ -463,6 +478,7 @@ int main(void)
         cmocka_unit_test(a_grammar_of_json_has_json),
         cmocka_unit_test(what_is_wrong_in_gbnf_is_named_with_its_place),
         cmocka_unit_test(hostile_grammars_are_refused_with_numbers),
+        cmocka_unit_test(too_many_ways_to_read_a_byte_are_refused),
         cmocka_unit_test(doubling_rules_are_matched_by_calls),
         cmocka_unit_test(nesting_is_allowed_as_deep_as_the_stack_and_can_always_be_closed),
         cmocka_unit_test(a_list_by_right_recursion_is_as_long_as_one_likes),
