@@ -145,6 +145,13 @@ struct output {
     struct run_answer *answer; /* NULL: all is content, and nothing is kept */
 };
 
+/* Content behind the first n_before bytes of it. */
+static bool put_content(const struct output *o, size_t n_before, struct error *e)
+{
+    const struct buf *text = &o->answer->text;
+    return text->n == n_before || put_text(o->run, str_skip(buf_str(text), n_before), e);
+}
+
 static bool put_answer(void *argument, struct str text, struct error *e)
 {
     struct output *o = argument;
@@ -153,15 +160,14 @@ static bool put_answer(void *argument, struct str text, struct error *e)
     }
     size_t n_before = o->answer->text.n;
     return run_calls_push(&o->answer->calls, text, &o->answer->text, e) &&
-           put_text(o->run, str_skip(buf_str(&o->answer->text), n_before), e);
+           put_content(o, n_before, e);
 }
 
 /* The answer has ended: what was held back. */
 static bool put_rest(struct output *o, struct error *e)
 {
     size_t n_before = o->answer->text.n;
-    return run_calls_flush(&o->answer->calls, &o->answer->text, e) &&
-           put_text(o->run, str_skip(buf_str(&o->answer->text), n_before), e);
+    return run_calls_flush(&o->answer->calls, &o->answer->text, e) && put_content(o, n_before, e);
 }
 
 /* Computes and streams the answer to `ids`. */
