@@ -168,12 +168,13 @@ void print_json_line(FILE *f, struct str json)
     bool in_string = false, is_escaped = false;
     size_t n = 0; /* of a run that is written at once */
     while (n < json.n) {
-        uint32_t c = 0;
+        uint32_t c = 0xFFFD;
         size_t length = str_decode_utf8(str_skip(json, n), &c);
+        bool is_shown = length > 0 && !is_hidden(c);
         length = length > 0 ? length : 1;
         in_string ^= c == '"' && !is_escaped;
         is_escaped = c == '\\' && !is_escaped;
-        if (!is_hidden(c)) {
+        if (is_shown) {
             n += length;
             continue;
         }
