@@ -29,8 +29,8 @@ bool tool_format_parse(struct str name, enum tool_format *out);
  * the one that models with such a template know best; never TOOL_FORMAT_NONE. text may be empty. */
 enum tool_format tool_format_detect(struct str template_text);
 
-/* Whether a control token is, in the text of an answer, part of a call: <|python_tag|>, <tool_call>.
- * What looks for calls there has to be shown it as its text; the others are no text. */
+/* Whether a control token is part of calls in an answer's text: <|python_tag|>, <tool_call>. What
+ * looks for calls there has to be shown it as its text; the others are no text. */
 bool tool_format_shows_token(const struct tokenizer *t, uint32_t id);
 
 /* Appends what teaches a model the tools in this form: text of a system message, which ends without

@@ -25,8 +25,8 @@ void print_quoted(FILE *f, struct str s, size_t max_code_points);
  * 3.9, as in the streaming decoder); \uNNNN for what print_escaped does not show either. */
 void print_json_text(FILE *f, struct str s);
 
-/* The text of a JSON value as it is spelled, in one line: what print_escaped does not show is \uNNNN
- * within its strings and a blank between them; so is what is no UTF-8, as U+FFFD. */
+/* The text of a JSON value as it is spelled, in one line: what print_escaped does not show is
+ * \uNNNN within its strings and a blank between them; so is what is no UTF-8, as U+FFFD. */
 void print_json_line(FILE *f, struct str json);
 
 /* The same text as a value of jansson's; NULL when memory runs out. */

@@ -20,8 +20,8 @@ static void say_why_it_ended(const struct repl *r, const struct generate_stats *
     }
 }
 
-/* What the model said joins the conversation, and its calls are answered unless the user has stopped
- * it or no answer has room; without a word of it the chat is as before. */
+/* What the model said joins the conversation, and its calls are answered unless the user has
+ * stopped it or no answer has room; without a word of it the chat is as before. */
 static bool keep_answer(struct repl *r, const struct run_answer *a, enum turn *out, struct error *e)
 {
     bool is_stopped = a->stats.end == GENERATE_STOPPED;

@@ -39,8 +39,8 @@ void repl_input_close(struct repl_input *in);
 bool repl_input_read(struct repl_input *in, struct buf *out, enum repl_event *out_event,
                      struct error *e);
 
-/* The same for the answer to a question: a command is a text like others, and nothing is kept in the
- * history. prompt: until the next call. */
+/* The same for the answer to a question: a command is a text like others, and nothing is kept in
+ * the history. prompt: until the next call. */
 bool repl_input_ask(struct repl_input *in, const char *prompt, struct buf *out,
                     enum repl_event *out_event, struct error *e);
 

@@ -1,5 +1,5 @@
-/* run_tools.h - tools that the model of `puna run` may call: the file that lists them, and the calls
- * of an answer. One owner, no locking. */
+/* run_tools.h - tools that the model of `puna run` may call: the file that lists them, and the
+ * calls of an answer. One owner, no locking. */
 #ifndef CMD_RUN_TOOLS_H
 #define CMD_RUN_TOOLS_H
 

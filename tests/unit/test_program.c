@@ -1,4 +1,4 @@
-/* test_program.c - programs that do as they are asked, fail, hang, flood and leave others behind. */
+/* test_program.c - programs that do as they are asked, fail, hang, flood, leave others behind. */
 #include "base/program.h"
 
 #include <setjmp.h>
