@@ -305,6 +305,18 @@ static uint32_t combine(struct grammar_builder *b, uint32_t one, uint32_t other,
         b, (struct expression){.kind = EXPRESSION_DFA, .is_atomic = true, .at = at, .depth = 1});
 }
 
+uint32_t grammar_add_dfa(struct grammar_builder *b, struct dfa *d)
+{
+    bool ok = b->error.code == ERROR_NONE && dfa_prune(d, &b->error) && build_minimal(b, d);
+    uint32_t at = ok ? add_dfa(b, d) : GRAMMAR_NONE;
+    if (at == GRAMMAR_NONE) {
+        dfa_finish(d);
+        return GRAMMAR_NONE;
+    }
+    return add_node(
+        b, (struct expression){.kind = EXPRESSION_DFA, .is_atomic = true, .at = at, .depth = 1});
+}
+
 uint32_t grammar_intersect(struct grammar_builder *b, uint32_t a, uint32_t c)
 {
     return combine(b, a, c, DFA_AND);
@@ -315,18 +327,37 @@ uint32_t grammar_subtract(struct grammar_builder *b, uint32_t a, uint32_t c)
     return combine(b, a, c, DFA_AND_NOT);
 }
 
-bool grammar_is_nothing(struct grammar_builder *b, uint32_t node)
+static const struct dfa *known_dfa(const struct grammar_builder *b, uint32_t node)
+{
+    bool is_known = b->error.code == ERROR_NONE && node < b->nodes.n &&
+                    builder_node(b, node)->kind == EXPRESSION_DFA;
+    return is_known ? (const struct dfa *)b->dfas.items + builder_node(b, node)->at : NULL;
+}
+
+uint32_t grammar_determine(struct grammar_builder *b, uint32_t node)
 {
     struct dfa d = {0};
-    bool is_nothing = build_dfa(b, node, &d) && d.start == 0;
+    if (known_dfa(b, node) != NULL) {
+        return node;
+    }
+    return build_dfa(b, node, &d) ? grammar_add_dfa(b, &d) : GRAMMAR_NONE;
+}
+
+bool grammar_is_nothing(struct grammar_builder *b, uint32_t node)
+{
+    const struct dfa *known = known_dfa(b, node);
+    struct dfa d = {0};
+    bool is_nothing = known != NULL ? known->start == 0 : build_dfa(b, node, &d) && d.start == 0;
     dfa_finish(&d);
     return is_nothing;
 }
 
 bool grammar_has_text(struct grammar_builder *b, uint32_t node, struct str text)
 {
+    const struct dfa *known = known_dfa(b, node);
     struct dfa d = {0};
-    bool has = build_dfa(b, node, &d) && dfa_matches(&d, text);
+    bool has =
+        known != NULL ? dfa_matches(known, text) : build_dfa(b, node, &d) && dfa_matches(&d, text);
     dfa_finish(&d);
     return has;
 }

@@ -75,6 +75,9 @@ void *pool_add(struct pool *p, size_t n, size_t size, size_t max, const char *wh
 uint32_t regular_states(const struct grammar_builder *b, struct nfa *a, uint32_t node,
                         uint32_t next, struct error *e);
 
+/* An expression of an automaton, which it takes over, on failure too. */
+uint32_t grammar_add_dfa(struct grammar_builder *b, struct dfa *d);
+
 /* --- the program: what a rule does is a graph of operations */
 
 enum operation_kind {
