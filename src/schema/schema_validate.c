@@ -1,8 +1,9 @@
-/* schema_validate.c - a schema applied to a value: the walk, the report, and the keywords that apply
- * schemas (properties, items, anyOf, if, $ref ...). Answers are three-valued. */
+/* schema_validate.c - a schema applied to a value: the walk, the report, and the keywords that
+ * apply schemas (properties, items, anyOf, if, $ref ...). Answers are three-valued. */
 #include "schema/schema_validate.h"
 
 #include "base/str.h"
+#include "schema/grammar_internal.h"
 #include "schema/schema_number.h"
 #include "schema/schema_ref.h"
 #include "schema/schema_validate_internal.h"
@@ -303,13 +304,43 @@ static enum schema_outcome apply_properties(const struct schema_call *c)
     return c->run->stopped ? schema_both(outcome, SCHEMA_UNCHECKED) : outcome;
 }
 
+/* The pattern made ready; NULL when there are too many. All together have the steps of one. */
+static const struct schema_pattern *prepare_pattern(struct schema_run *run, const char *text)
+{
+    for (size_t i = 0; i < run->n_patterns; i++) {
+        if (run->patterns[i].text == text) {
+            return &run->patterns[i];
+        }
+    }
+    if (run->n_patterns == SCHEMA_MAX_PATTERNS) {
+        return NULL;
+    }
+    struct schema_pattern *p = &run->patterns[run->n_patterns++];
+    *p = (struct schema_pattern){text, grammar_builder_create(NULL), GRAMMAR_NONE};
+    if (p->builder != NULL) {
+        p->builder->steps = run->pattern_steps;
+        uint32_t found = grammar_pattern(p->builder, str_from(text), GRAMMAR_PATTERN_SEARCH);
+        p->node = grammar_determine(p->builder, found);
+        run->pattern_steps = p->builder->steps;
+    }
+    return p;
+}
+
 /* SCHEMA_VALID: the pattern is found in the text; SCHEMA_INVALID: it is not. */
 static enum schema_outcome find_pattern(const struct schema_call *c, const char *pattern,
                                         struct str text)
 {
-    (void)pattern;
-    (void)text;
-    return schema_leave_open(c, "cannot be checked with a regular expression");
+    const struct schema_pattern *p = prepare_pattern(c->run, pattern);
+    if (p == NULL) {
+        return schema_leave_open(c, "cannot be checked: there are more than %d regular expressions",
+                                 SCHEMA_MAX_PATTERNS);
+    }
+    if (p->node == GRAMMAR_NONE) {
+        return schema_leave_open(c, "cannot be checked: %s",
+                                 p->builder != NULL ? grammar_builder_error(p->builder)->text
+                                                    : "no memory is left");
+    }
+    return grammar_has_text(p->builder, p->node, text) ? SCHEMA_VALID : SCHEMA_INVALID;
 }
 
 static enum schema_outcome apply_pattern(const struct schema_call *c)
@@ -325,8 +356,8 @@ static enum schema_outcome apply_pattern(const struct schema_call *c)
     return found == SCHEMA_INVALID ? schema_fail(c, "does not match the pattern") : found;
 }
 
-/* Where it is not known whether the schema is for this member (SCHEMA_UNCHECKED), only a member that
- * it allows is known to be right. */
+/* Where it is not known whether the schema is for this member (SCHEMA_UNCHECKED), only a member
+ * that it allows is known to be right. */
 static enum schema_outcome apply_if_member(const struct schema_call *c, enum schema_outcome is_for,
                                            const char *name, const json_t *schema, const char *key)
 {
@@ -637,9 +668,13 @@ enum schema_outcome schema_validate(const json_t *schema, const json_t *instance
         .root = schema,
         .verdict = out,
         .steps = limits != NULL && limits->steps > 0 ? limits->steps : DEFAULT_STEPS,
+        .pattern_steps = DFA_MAX_STEPS,
         .depth = limits != NULL && limits->depth > 0 ? limits->depth : DEFAULT_DEPTH,
     };
     enum schema_outcome outcome = evaluate(&run, schema, instance, &root, &root);
+    for (size_t i = 0; i < run.n_patterns; i++) {
+        grammar_builder_destroy(run.patterns[i].builder);
+    }
     if (outcome == SCHEMA_VALID) {
         *out = (struct schema_verdict){0};
     }

@@ -1,14 +1,14 @@
 /* schema_validate.h - is a value valid against a JSON schema, and if not, why?
  *
- * Draft 2020-12, with the spellings of draft 7 where they differ: definitions, items as an array and
- * additionalItems, dependencies, $id "#name". Keywords beside $ref apply (as in 2020-12), whatever
- * $schema says. Numbers are compared as decimals (1 == 1.0); lengths are code points.
+ * Draft 2020-12, with the spellings of draft 7 where they differ: definitions, items as an array
+ * and additionalItems, dependencies, $id "#name". Keywords beside $ref apply (as in 2020-12),
+ * whatever $schema says. Numbers are compared as decimals (1 == 1.0); lengths are code points.
  *   annotations  title, description, default, examples, format, contentEncoding, contentMediaType,
  *                contentSchema, readOnly, writeOnly, deprecated, $comment, $schema, and any keyword
  *                that is not known: they allow everything
  *   unchecked    what this file cannot judge: unevaluatedProperties, unevaluatedItems, $dynamicRef,
  *                $recursiveRef, $ref to another document or nowhere, an $id of its own below the
- *                root, a keyword whose value is malformed, a regular expression that pattern.h
+ *                root, a keyword whose value is malformed, a regular expression that grammar.h
  *                refuses, and more steps or depth than the limits allow.
  * A value is never said to be valid where something unchecked could have made it invalid; it can be
  * invalid for another reason, or valid by another branch of anyOf.

@@ -2,6 +2,7 @@
 #ifndef SCHEMA_SCHEMA_VALIDATE_INTERNAL_H
 #define SCHEMA_SCHEMA_VALIDATE_INTERNAL_H
 
+#include "schema/grammar.h"
 #include "schema/schema_validate.h"
 
 #include <stdbool.h>
@@ -13,6 +14,15 @@ struct schema_place {
     size_t index;
 };
 
+/* A regular expression of the schema, ready to be looked for. */
+struct schema_pattern {
+    const char *text; /* NULL: none yet */
+    struct grammar_builder *builder;
+    uint32_t node; /* GRAMMAR_NONE: it cannot be */
+};
+
+enum { SCHEMA_MAX_PATTERNS = 64 };
+
 struct schema_run {
     const json_t *root;
     struct schema_verdict *verdict;
@@ -22,6 +32,9 @@ struct schema_run {
     bool stopped;      /* no steps or no depth is left: nothing below is judged any more */
     bool has_reason;   /* verdict holds why it is invalid */
     bool has_question; /* verdict holds what was unchecked */
+    struct schema_pattern patterns[SCHEMA_MAX_PATTERNS]; /* (n_patterns) */
+    size_t n_patterns;
+    uint64_t pattern_steps; /* of grammar.h, that are left for all of them */
 };
 
 /* One keyword of one schema, applied to one value. */
