@@ -1,6 +1,6 @@
 /* schema_number.h - numbers of JSON as exact decimals, so that 1 == 1.0 and 0.3 is a multiple of
- * 0.1. A real counts as the shortest decimal that reads back as the same double, which is how it was
- * written. Pure functions, no memory. */
+ * 0.1. A real counts as the shortest decimal that reads back as the same double, which is how it
+ * was written. Pure functions, no memory. */
 #ifndef SCHEMA_SCHEMA_NUMBER_H
 #define SCHEMA_SCHEMA_NUMBER_H
 

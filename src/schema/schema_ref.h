@@ -10,9 +10,9 @@
 
 /* *out = the schema (an object or a boolean) that `ref` names in root. *steps is what may be looked
  * at yet, in values, and gets less.
- * ERROR_UNSUPPORTED: a reference to another document, or into a schema with an $id of its own, whose
- * references would start there; ERROR_FORMAT: it leads nowhere or to no schema; ERROR_CONTEXT: no
- * steps are left. */
+ * ERROR_UNSUPPORTED: a reference to another document, or into a schema with an $id of its own,
+ * whose references would start there; ERROR_FORMAT: it leads nowhere or to no schema;
+ * ERROR_CONTEXT: no steps are left. */
 bool schema_ref_resolve(const json_t *root, const char *ref, size_t *steps, const json_t **out,
                         struct error *e);
 

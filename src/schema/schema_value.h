@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Are they equal: numbers by value (1 == 1.0), objects in any order of their members? *steps is what
- * may be compared yet, in values; at 0 the answer is false and means nothing. */
+/* Are they equal: numbers by value (1 == 1.0), objects in any order of their members? *steps is
+ * what may be compared yet, in values; at 0 the answer is false and means nothing. */
 bool schema_value_equal(const json_t *a, const json_t *b, size_t *steps);
 
 /* Is it of the type that "string", "integer", "number", "null" ... names? 1.0 is an integer.

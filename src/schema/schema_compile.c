@@ -1,0 +1,372 @@
+/* schema_compile.c - from a JSON schema to expressions: forms of all children, which of them have
+ * values at all, then one rule each. */
+#include "schema/schema_compile.h"
+
+#include "base/buf.h"
+#include "schema/schema_compile_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { NODE_SLOTS = 2048 };
+
+/* --- errors that say where */
+
+/* "/a/b" of a value of the document by its address; false when it is not in it. */
+static bool find_pointer(const json_t *at, const json_t *wanted, struct buf *out, unsigned depth)
+{
+    const char *key;
+    json_t *member;
+    size_t i = 0, n_before = out->n;
+    if (at == wanted) {
+        return true;
+    }
+    if (depth == 0) {
+        return false;
+    }
+    for (; i < json_array_size(at); i++) {
+        if (buf_printf(out, NULL, "/%zu", i) &&
+            find_pointer(json_array_get(at, i), wanted, out, depth - 1)) {
+            return true;
+        }
+        out->n = n_before;
+    }
+    json_object_foreach((json_t *)at, key, member)
+    {
+        if (buf_printf(out, NULL, "/%s", key) && find_pointer(member, wanted, out, depth - 1)) {
+            return true;
+        }
+        out->n = n_before;
+    }
+    return false;
+}
+
+enum { MAX_POINTER_BYTES = 1 << 16 };
+
+/* As much of the pointer to a value of the document as an error shows. */
+static struct str where_is(const struct schema_compiler *k, const json_t *value,
+                           struct buf *pointer)
+{
+    enum { MOST_SHOWN = 200, DEPTH = 200 };
+    bool is_found = find_pointer(k->root, value, pointer, DEPTH);
+    struct str where = {pointer->data, is_found ? pointer->n : 0};
+    return where.n > MOST_SHOWN
+               ? (struct str){where.p, str_complete_utf8((struct str){where.p, MOST_SHOWN})}
+               : where;
+}
+
+bool schema_refuse(struct schema_compiler *k, const struct schema_use *use, const char *format, ...)
+{
+    struct buf pointer;
+    char reason[300];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    buf_init(&pointer, MAX_POINTER_BYTES);
+    struct str where = where_is(k, use->schema, &pointer);
+    error_set(k->e, ERROR_UNSUPPORTED, "schema #%.*s: '%.60s' %s", STR_ARG(where), use->keyword,
+              reason);
+    buf_finish(&pointer);
+    return false;
+}
+
+bool schema_refuse_value(struct schema_compiler *k, const struct schema_use *use)
+{
+    return schema_refuse(k, use, "has a value that it may not have");
+}
+
+bool schema_spend_steps(struct schema_compiler *k, size_t n)
+{
+    if (k->steps < n) {
+        k->steps = 0;
+        return error_set(k->e, ERROR_UNSUPPORTED,
+                         "the schema takes more than %d steps: too many alternatives within each "
+                         "other",
+                         SCHEMA_MAX_STEPS);
+    }
+    k->steps -= n;
+    return true;
+}
+
+bool schema_check_builder(struct schema_compiler *k, const struct schema_use *use)
+{
+    const struct error *e = grammar_builder_error(k->builder);
+    return e->code == ERROR_NONE ||
+           (e->code == ERROR_MEMORY ? error_set(k->e, e->code, "%s", e->text)
+                                    : schema_refuse(k, use, "cannot be enforced: %s", e->text));
+}
+
+/* --- nodes */
+
+static uint64_t hash_terms(struct schema_terms terms)
+{
+    uint64_t sum = terms.n; /* of all, as their order makes no difference */
+    for (size_t i = 0; i < terms.n; i++) {
+        uint64_t h = (uint64_t)(uintptr_t)terms.list[i].schema * 4 + terms.list[i].kind;
+        h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9u;
+        h = (h ^ h >> 27) * 0x94d049bb133111ebu;
+        sum += h ^ h >> 31;
+    }
+    return sum;
+}
+
+static bool has_term(struct schema_terms terms, struct schema_term term)
+{
+    size_t i = 0;
+    while (i < terms.n &&
+           (terms.list[i].schema != term.schema || terms.list[i].kind != term.kind)) {
+        i++;
+    }
+    return i < terms.n;
+}
+
+static bool same_terms(struct schema_terms a, struct schema_terms b)
+{
+    bool same = a.n == b.n;
+    for (size_t i = 0; i < a.n && same; i++) {
+        same = has_term(b, a.list[i]);
+    }
+    return same;
+}
+
+bool schema_node_of(struct schema_compiler *k, struct schema_terms terms, uint32_t *out)
+{
+    if (terms.n == 0) {
+        *out = SCHEMA_ANY_NODE;
+        return true;
+    }
+    uint64_t hash = hash_terms(terms);
+    size_t slot = hash % NODE_SLOTS;
+    for (; k->node_table[slot] != 0; slot = (slot + 1) % NODE_SLOTS) {
+        const struct schema_node *node = &k->nodes[k->node_table[slot] - 1];
+        if (node->hash == hash && same_terms(node->terms, terms)) {
+            *out = k->node_table[slot] - 1;
+            return true;
+        }
+    }
+    if (k->n_nodes == SCHEMA_MAX_NODES) {
+        return error_set(k->e, ERROR_UNSUPPORTED, "the schema has more than %d different children",
+                         SCHEMA_MAX_NODES);
+    }
+    k->nodes[k->n_nodes] = (struct schema_node){.terms = terms, .hash = hash, .rule = GRAMMAR_NONE};
+    *out = (uint32_t)k->n_nodes++;
+    k->node_table[slot] = *out + 1;
+    return true;
+}
+
+bool schema_node_is_productive(const struct schema_compiler *k, uint32_t node)
+{
+    return node == SCHEMA_ANY_NODE || k->nodes[node].is_productive;
+}
+
+/* Drops arrays and objects that are seen to be empty, so that their children are not looked at. */
+static bool drop_empty(struct schema_compiler *k, struct schema_form *f)
+{
+    struct schema_arrays *arrays = f->arrays.items;
+    struct schema_objects *objects = f->objects.items;
+    size_t n_arrays = 0, n_objects = 0;
+    bool is_empty = false;
+    for (size_t i = 0; i < f->arrays.n; i++) {
+        struct schema_form one = {.arrays = {&arrays[i], 1, 1}};
+        if (!schema_form_is_empty(k, &one, 1, &is_empty)) {
+            return false;
+        }
+        if (!is_empty) {
+            arrays[n_arrays++] = arrays[i];
+        }
+    }
+    for (size_t i = 0; i < f->objects.n; i++) {
+        struct schema_form one = {.objects = {&objects[i], 1, 1}};
+        if (!schema_form_is_empty(k, &one, 1, &is_empty)) {
+            return false;
+        }
+        if (!is_empty) {
+            objects[n_objects++] = objects[i];
+        }
+    }
+    f->arrays.n = n_arrays;
+    f->objects.n = n_objects;
+    return true;
+}
+
+/* Whether a node has a value, when those children have that are known to have one. Makes nodes of
+ * all children. */
+static bool look_at_node(struct schema_compiler *k, size_t i, bool *out)
+{
+    struct schema_form f = k->nodes[i].form;
+    const struct schema_arrays *arrays = f.arrays.items;
+    const struct schema_objects *objects = f.objects.items;
+    bool ok = schema_spend_steps(k, 1);
+    bool has = f.has_null || f.has_true || f.has_false || f.numbers.n > 0 || f.strings.n > 0;
+    for (size_t m = 0; m < f.arrays.n && ok; m++) {
+        bool one = false;
+        ok = schema_arrays_are_productive(k, &arrays[m], &one);
+        has |= one;
+    }
+    for (size_t m = 0; m < f.objects.n && ok; m++) {
+        bool one = false;
+        ok = schema_objects_are_productive(k, &objects[m], &one);
+        has |= one;
+    }
+    *out = has;
+    return ok;
+}
+
+/* Says of which child of the schema an error is that does not say so itself. */
+static bool place_error(struct schema_compiler *k, size_t node)
+{
+    if (k->e->code == ERROR_NONE) {
+        *k->e = *grammar_builder_error(k->builder);
+    }
+    if (k->e->code == ERROR_UNSUPPORTED && strncmp(k->e->text, "schema #", 8) != 0) {
+        struct buf pointer;
+        buf_init(&pointer, MAX_POINTER_BYTES);
+        struct str where = where_is(k, k->nodes[node].terms.list->schema, &pointer);
+        error_prefix(k->e, "schema #%.*s", STR_ARG(where));
+        buf_finish(&pointer);
+    }
+    return false;
+}
+
+static bool open_nodes(struct schema_compiler *k)
+{
+    bool ok = true;
+    for (size_t i = 0; i < k->n_nodes && ok; i++) {
+        struct schema_form f;
+        ok = schema_form_of_any(k, &f) && schema_apply_terms(k, k->nodes[i].terms, &f) &&
+             drop_empty(k, &f);
+        k->nodes[i].form = ok ? f : k->nodes[i].form;
+        ok = (ok && look_at_node(k, i, &k->nodes[i].is_productive)) || place_error(k, i);
+    }
+    bool changed = ok;
+    while (changed && ok) { /* from the last on, as children come behind their parents */
+        changed = false;
+        for (size_t i = k->n_nodes; i-- > 0 && ok;) {
+            bool before = k->nodes[i].is_productive;
+            ok = before || look_at_node(k, i, &k->nodes[i].is_productive);
+            changed |= k->nodes[i].is_productive != before;
+        }
+    }
+    return ok;
+}
+
+uint32_t schema_emit_node(struct schema_compiler *k, uint32_t node)
+{
+    if (node == SCHEMA_ANY_NODE) {
+        return schema_emit_any(k);
+    }
+    struct schema_node *n = &k->nodes[node];
+    if (n->rule == GRAMMAR_NONE) {
+        char name[32];
+        snprintf(name, sizeof name, "child %u", node);
+        n->rule = grammar_declare(k->builder, str_from(name));
+    }
+    return grammar_call(k->builder, n->rule);
+}
+
+static bool define_rules(struct schema_compiler *k)
+{
+    bool ok = true, changed = true;
+    bool *is_defined = schema_arena_take(&k->arena, k->n_nodes, sizeof *is_defined, k->e);
+    while (is_defined != NULL && changed && ok) {
+        changed = false;
+        for (size_t i = 0; i < k->n_nodes && ok; i++) {
+            if (k->nodes[i].rule == GRAMMAR_NONE || is_defined[i]) {
+                continue;
+            }
+            uint32_t body = schema_emit_form(k, &k->nodes[i].form);
+            ok = body != GRAMMAR_NONE || place_error(k, i);
+            if (ok) {
+                grammar_define(k->builder, k->nodes[i].rule, body);
+            }
+            is_defined[i] = changed = true;
+        }
+    }
+    return ok && is_defined != NULL;
+}
+
+/* --- a compilation */
+
+static bool prepare(struct schema_compiler *k, const json_t *schema, struct grammar_builder *b,
+                    struct error *e)
+{
+    *k = (struct schema_compiler){.root = schema,
+                                  .builder = b,
+                                  .e = e,
+                                  .steps = SCHEMA_MAX_STEPS,
+                                  .character = GRAMMAR_NONE,
+                                  .any_text = GRAMMAR_NONE,
+                                  .any_value = GRAMMAR_NONE,
+                                  .any_number = GRAMMAR_NONE};
+    schema_arena_init(&k->arena, SCHEMA_MAX_MEMORY);
+    k->nodes = schema_arena_take(&k->arena, SCHEMA_MAX_NODES, sizeof *k->nodes, e);
+    k->node_table = schema_arena_take(&k->arena, NODE_SLOTS, sizeof *k->node_table, e);
+    return k->nodes != NULL && k->node_table != NULL;
+}
+
+static bool compile_root(struct schema_compiler *k, uint32_t *out)
+{
+    struct schema_terms terms = {0};
+    uint32_t node = 0;
+    if (!schema_terms_add(k, &terms, (struct schema_term){k->root, SCHEMA_HOLDS}) ||
+        !schema_node_of(k, terms, &node) || !open_nodes(k)) {
+        return false;
+    }
+    if (!schema_node_is_productive(k, node)) {
+        return error_set(k->e, ERROR_USAGE, "no value is valid against the schema");
+    }
+    uint32_t call = schema_emit_node(k, node);
+    if (!define_rules(k)) {
+        return false;
+    }
+    *out = call;
+    return true;
+}
+
+bool schema_compile_into(struct grammar_builder *b, const json_t *schema, uint32_t *out,
+                         struct error *e)
+{
+    struct schema_compiler k;
+    struct error why = {0};
+    uint32_t node = GRAMMAR_NONE;
+    bool ok = prepare(&k, schema, b, &why) && compile_root(&k, &node);
+    schema_arena_finish(&k.arena);
+    const struct error *of_builder = grammar_builder_error(b);
+    if (!ok && why.code == ERROR_NONE) {
+        why = *of_builder;
+    }
+    /* questions about texts answer no when memory is short, and leave an error */
+    ok = ok && why.code == ERROR_NONE && of_builder->code == ERROR_NONE;
+    if (!ok) {
+        const struct error *first = why.code != ERROR_NONE ? &why : of_builder;
+        return error_set(e, first->code, "%s", first->text);
+    }
+    *out = node;
+    return true;
+}
+
+struct grammar *schema_compile(const json_t *schema, struct error *e)
+{
+    struct grammar_builder *b = grammar_builder_create(e);
+    struct grammar *g = NULL;
+    uint32_t root = GRAMMAR_NONE;
+    if (b != NULL && schema_compile_into(b, schema, &root, e)) {
+        g = grammar_compile(b, root, e);
+    }
+    grammar_builder_destroy(b);
+    return g;
+}
+
+struct grammar *schema_compile_any_object(struct error *e)
+{
+    json_t *schema = json_pack("{s:s}", "type", "object");
+    struct grammar *g = NULL;
+    if (schema != NULL) {
+        g = schema_compile(schema, e);
+    } else {
+        error_set(e, ERROR_MEMORY, "no memory for a schema");
+    }
+    json_decref(schema);
+    return g;
+}

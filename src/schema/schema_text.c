@@ -1,0 +1,193 @@
+/* schema_text.c - expressions for what stands between the quotes of JSON strings, and the formats.
+ *
+ * Strings may be spelled in all ways that JSON allows (\u00e9 as well as itself); names of
+ * properties and values of enum and const in one way, that of json.dumps(ensure_ascii=False). */
+#include "schema/schema_compile_internal.h"
+
+#include <string.h>
+
+uint32_t schema_either(struct schema_compiler *k, uint32_t a, uint32_t c)
+{
+    return grammar_choice(k->builder, (uint32_t[]){a, c}, 2);
+}
+
+uint32_t schema_then(struct schema_compiler *k, uint32_t a, uint32_t c)
+{
+    return grammar_sequence(k->builder, (uint32_t[]){a, c}, 2);
+}
+
+uint32_t schema_optional(struct schema_compiler *k, uint32_t a)
+{
+    return grammar_repeat(k->builder, a, 0, 1);
+}
+
+uint32_t schema_pattern(struct schema_compiler *k, const char *pattern)
+{
+    return grammar_pattern(k->builder, str_from(pattern), 0);
+}
+
+static uint32_t any_character(struct schema_compiler *k)
+{
+    static const struct grammar_class all = {.negated = true, .alphabet = GRAMMAR_JSON};
+    if (k->character == GRAMMAR_NONE) {
+        k->character = grammar_class(k->builder, &all);
+    }
+    return k->character;
+}
+
+uint32_t schema_text_any(struct schema_compiler *k)
+{
+    if (k->any_text == GRAMMAR_NONE) {
+        k->any_text = grammar_repeat(k->builder, any_character(k), 0, GRAMMAR_UNLIMITED);
+    }
+    return k->any_text;
+}
+
+uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern)
+{
+    return grammar_determine(
+        k->builder,
+        grammar_pattern(k->builder, pattern, GRAMMAR_PATTERN_SEARCH | GRAMMAR_PATTERN_JSON));
+}
+
+/* --- one text */
+
+/* The text as it stands between quotes; p NULL, with the compiler's error set, without memory. */
+static struct str escape(struct schema_compiler *k, struct str text)
+{
+    static const char names[] = {['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
+                                 ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't'};
+    enum { LONGEST = 6 }; /* \u001f */
+    struct str out = {schema_arena_take(&k->arena, text.n, LONGEST, k->e), 0};
+    char *p = (char *)out.p;
+    for (size_t i = 0; i < text.n && p != NULL; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        if (c < sizeof names && names[c] != 0) {
+            p[out.n++] = '\\';
+            p[out.n++] = names[c];
+        } else if (c < 0x20) {
+            memcpy(p + out.n, "\\u00", 4);
+            p[out.n + 4] = "01"[c >> 4];
+            p[out.n + 5] = "0123456789abcdef"[c & 15];
+            out.n += LONGEST;
+        } else {
+            p[out.n++] = (char)c;
+        }
+    }
+    return out;
+}
+
+uint32_t schema_text_literal(struct schema_compiler *k, struct str text)
+{
+    struct str escaped = escape(k, text);
+    return escaped.p == NULL ? GRAMMAR_NONE
+           : escaped.n == 0  ? grammar_empty(k->builder)
+                             : grammar_bytes(k->builder, escaped);
+}
+
+uint32_t schema_text_spellings(struct schema_compiler *k, struct str text)
+{
+    uint32_t *parts = schema_arena_take(&k->arena, text.n, sizeof *parts, k->e);
+    size_t n = 0;
+    while (text.n > 0 && parts != NULL) {
+        struct grammar_range one = {0, 0};
+        size_t length = str_decode_utf8(text, &one.first);
+        one.last = one.first;
+        parts[n++] = grammar_class(
+            k->builder,
+            &(struct grammar_class){.ranges = &one, .n_ranges = 1, .alphabet = GRAMMAR_JSON});
+        text = str_skip(text, length > 0 ? length : text.n); /* jansson lets only UTF-8 in */
+    }
+    return parts == NULL ? GRAMMAR_NONE : grammar_sequence(k->builder, parts, n);
+}
+
+bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text)
+{
+    struct str escaped = escape(k, text);
+    return escaped.p != NULL && grammar_has_text(k->builder, inside, escaped);
+}
+
+uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set)
+{
+    if (set->is_listed) {
+        uint32_t *values = schema_arena_take(&k->arena, set->n_values, sizeof *values, k->e);
+        for (size_t i = 0; i < set->n_values && values != NULL; i++) {
+            values[i] = schema_text_literal(k, set->values[i]);
+        }
+        return values == NULL ? GRAMMAR_NONE : grammar_choice(k->builder, values, set->n_values);
+    }
+    /* no answer comes near a maximum that large */
+    bool has_max = set->max < GRAMMAR_MAX_REPEAT;
+    if (set->min == 0 && !has_max) {
+        return set->inside != GRAMMAR_NONE ? set->inside : schema_text_any(k);
+    }
+    uint32_t min = set->min < GRAMMAR_MAX_REPEAT ? (uint32_t)set->min : GRAMMAR_MAX_REPEAT + 1;
+    uint32_t max = has_max ? (uint32_t)set->max : GRAMMAR_UNLIMITED;
+    uint32_t sized = grammar_repeat(k->builder, any_character(k), min, max);
+    return set->inside != GRAMMAR_NONE ? grammar_intersect(k->builder, set->inside, sized) : sized;
+}
+
+/* --- formats: each a part of what its RFC allows that every reader takes (docs/STRUCTURED.md) */
+
+#define DATE                                                                                       \
+    "((000[1-9]|00[1-9]\\d|0[1-9]\\d\\d|[1-9]\\d{3})-"                                             \
+    "((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|"                    \
+    "02-(0[1-9]|1\\d|2[0-8]))|"                                                                    \
+    "(\\d\\d(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)-02-29)"
+#define HOUR          "([01]\\d|2[0-3])"
+#define TIME          HOUR ":[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]" HOUR ":[0-5]\\d)"
+#define DURATION_TIME "T(\\d{1,9}H(\\d{1,9}M(\\d{1,9}S)?)?|\\d{1,9}M(\\d{1,9}S)?|\\d{1,9}S)"
+#define DURATION                                                                                   \
+    "P(\\d{1,9}W|(\\d{1,9}D|\\d{1,9}M(\\d{1,9}D)?|\\d{1,9}Y(\\d{1,9}M(\\d{1,9}D)?)?)"              \
+    "(" DURATION_TIME ")?|" DURATION_TIME ")"
+/* No label begins or ends with a hyphen or has two in a row, as those of other alphabets do. */
+#define LABEL      "[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
+#define HOST       LABEL "(\\." LABEL ")*"
+#define SIZED(n)   "[A-Za-z0-9-]{1," n "}"
+#define HOST_SIZES "(" SIZED("63") "\\.){0,2}" SIZED("63") "|(" SIZED("30") "\\.){0,7}" SIZED("30")
+#define ATOM       "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+#define OCTET      "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
+#define IPV4       OCTET "(\\." OCTET "){3}"
+#define H16        "[0-9A-Fa-f]{1,4}"
+#define LS32       "(" H16 ":" H16 "|" IPV4 ")"
+#define IPV6                                                                                       \
+    "((" H16 ":){6}" LS32 "|::(" H16 ":){5}" LS32 "|(" H16 ")?::(" H16 ":){4}" LS32 "|((" H16      \
+    ":){0,1}" H16 ")?::(" H16 ":){3}" LS32 "|((" H16 ":){0,2}" H16 ")?::(" H16 ":){2}" LS32        \
+    "|((" H16 ":){0,3}" H16 ")?::" H16 ":" LS32 "|((" H16 ":){0,4}" H16 ")?::" LS32 "|((" H16      \
+    ":){0,5}" H16 ")?::" H16 "|((" H16 ":){0,6}" H16 ")?::)"
+#define URI_CHAR "([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+#define PCHAR    "([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
+#define QUERY    "([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*"
+#define URI                                                                                        \
+    "[A-Za-z][A-Za-z0-9+.-]*:(//((" URI_CHAR "|:)*@)?" URI_CHAR "*(:\\d{1,5})?(/" PCHAR            \
+    "*)*|/?(" PCHAR "+(/" PCHAR "*)*)?)(\\?" QUERY ")?(#" QUERY ")?"
+
+static const struct {
+    const char *name, *pattern;
+    const char *also; /* NULL, or another pattern that must match */
+} formats[] = {
+    {"date", DATE, NULL},
+    {"time", TIME, NULL},
+    {"date-time", DATE "T" TIME, NULL},
+    {"duration", DURATION, NULL},
+    {"uuid", "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", NULL},
+    {"hostname", HOST, HOST_SIZES},
+    {"email", ATOM "+(\\." ATOM "+)*@" HOST, "[!-?A-~]{1,64}@(" HOST_SIZES ")"},
+    {"ipv4", IPV4, NULL},
+    {"ipv6", IPV6, NULL},
+    {"uri", URI, NULL},
+};
+
+/* Of characters that stand for themselves in JSON, so that one spelling of each is enough. */
+uint32_t schema_text_format(struct schema_compiler *k, const char *name)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (strcmp(formats[i].name, name) == 0) {
+            uint32_t one = grammar_determine(k->builder, schema_pattern(k, formats[i].pattern));
+            return formats[i].also == NULL
+                       ? one
+                       : grammar_intersect(k->builder, one, schema_pattern(k, formats[i].also));
+        }
+    }
+    return GRAMMAR_NONE;
+}

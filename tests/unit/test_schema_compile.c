@@ -1,0 +1,493 @@
+/* test_schema_compile.c - grammars of JSON schemas: which texts they have, what is refused and how
+ * it is named, hostile schemas, memory that runs out. tests/oracle/schema_suite.py and
+ * schema_compare.py hold the keywords against the public test suite and another implementation. */
+#include "base/buf.h"
+#include "base/mem.h"
+#include "schema/automaton.h"
+#include "schema/schema_compile.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Single quotes stand for double ones in schemas and texts. */
+static char *quoted(const char *text)
+{
+    char *copy = strdup(text);
+    for (char *p = copy; *p != '\0'; p++) {
+        *p = (char)(*p == '\'' ? '"' : *p);
+    }
+    return copy;
+}
+
+static json_t *parse(const char *text)
+{
+    json_error_t why;
+    char *json = quoted(text);
+    json_t *value = json_loads(json, JSON_DECODE_ANY, &why);
+    if (value == NULL) {
+        fail_msg("%s: %s", text, why.text);
+    }
+    free(json);
+    return value;
+}
+
+static struct grammar *compile(const char *schema, struct error *e)
+{
+    json_t *value = parse(schema);
+    struct grammar *g = schema_compile(value, e);
+    json_decref(value);
+    return g;
+}
+
+struct reader {
+    struct token_trie *trie;
+    struct automaton *automaton;
+};
+
+static struct reader reader_of(const struct grammar *g)
+{
+    static const struct str pieces[] = {{"a", 1}};
+    static const bool ends[] = {false};
+    struct reader r = {.trie = token_trie_from_pieces(pieces, ends, 1, NULL)};
+    r.automaton = automaton_create(g, r.trie, NULL);
+    assert_non_null(r.automaton);
+    return r;
+}
+
+static bool reader_has(struct reader *r, const char *text)
+{
+    uint32_t state = AUTOMATON_START;
+    char *bytes = quoted(text);
+    for (const char *p = bytes; *p != '\0' && state != AUTOMATON_DEAD; p++) {
+        assert_true(automaton_step(r->automaton, state, (uint8_t)*p, &state, NULL));
+    }
+    free(bytes);
+    return state != AUTOMATON_DEAD && automaton_is_complete(r->automaton, state);
+}
+
+static void reader_finish(struct reader *r)
+{
+    automaton_destroy(r->automaton);
+    token_trie_destroy(r->trie);
+}
+
+struct texts {
+    const char *schema;
+    const char *yes[8], *no[10];
+};
+
+static void check_texts(const struct texts *t, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct error e = {0};
+        struct grammar *g = compile(t[i].schema, &e);
+        if (g == NULL) {
+            fail_msg("%s: %s", t[i].schema, e.text);
+        }
+        struct reader r = reader_of(g);
+        for (size_t k = 0; k < 8 && t[i].yes[k] != NULL; k++) {
+            if (!reader_has(&r, t[i].yes[k])) {
+                fail_msg("%s has no %s", t[i].schema, t[i].yes[k]);
+            }
+        }
+        for (size_t k = 0; k < 10 && t[i].no[k] != NULL; k++) {
+            if (reader_has(&r, t[i].no[k])) {
+                fail_msg("%s has %s", t[i].schema, t[i].no[k]);
+            }
+        }
+        reader_finish(&r);
+        grammar_destroy(g);
+    }
+}
+
+#define CHECK(table) check_texts((table), sizeof(table) / sizeof *(table))
+
+static void objects_have_their_members_in_the_order_of_the_schema(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'object','properties':{'a':{'type':'null'},'b':{'type':'null'},"
+         "'c':{'type':'null'}},'required':['b'],'additionalProperties':false}",
+         {"{'b': null}", "{'a': null, 'b': null}", "{'b': null, 'c': null}",
+          "{'a': null, 'b': null, 'c': null}"},
+         {"{}", "{'a': null}", "{'b': null, 'a': null}", "{'b':null}", "{ 'b': null}",
+          "{'b': null,'c': null}", "{'b': null, }", "{'b': null} ", "{'b': null, 'd': null}",
+          "{'b': null, 'b': null}"}},
+        {"{'type':'object','properties':{'a':{'const':1}}}",
+         {"{}", "{'a': 1}", "{'a': 1, 'x': [{}]}", "{'x': 1, 'y': 'z'}", "{'aa': 2}"},
+         {"{'a': 2}", "{'x': 1, 'a': 1}", "{'a': 1, 'a': 1}", "{'\\u0061': 2}", "[]"}},
+        {"{'type':'object','properties':{'a':true},'additionalProperties':{'type':'null'}}",
+         {"{'a': 7, 'b': null}", "{'b': null, 'c': null}"},
+         {"{'b': 7}", "{'a': 7, 'b': 7}"}},
+        {"{'type':'object','patternProperties':{'^x':{'type':'null'}},'properties':{'xa':{}},"
+         "'additionalProperties':false}",
+         {"{}", "{'xa': null}", "{'xb': null}", "{'xa': null, 'x\\u0061b': null}"},
+         {"{'xa': 1}", "{'xb': 1}", "{'y': null}"}},
+        {"{'type':'object','propertyNames':{'maxLength':2},'required':['a']}",
+         {"{'a': 1}", "{'a': 1, 'bb': 1}", "{'a': 1, '\\ud83e\\udd99b': 1}"},
+         {"{'a': 1, 'bbb': 1}", "{}"}},
+        {"{'type':'object','properties':{'a':{},'b':{},'c':{}},'additionalProperties':false,"
+         "'minProperties':1,'maxProperties':2}",
+         {"{'a': 1}", "{'a': 1, 'c': 1}", "{'b': 1, 'c': 1}"},
+         {"{}", "{'a': 1, 'b': 1, 'c': 1}"}},
+        {"{'type':'object','minProperties':1,'maxProperties':2}",
+         {"{'a': 1}", "{'a': 1, 'c': 1}"},
+         {"{}", "{'a': 1, 'b': 1, 'c': 1}"}},
+        {"{'type':'object','properties':{'a':{},'b':{}},'additionalProperties':false,"
+         "'dependentRequired':{'a':['b']}}",
+         {"{}", "{'b': 1}", "{'a': 1, 'b': 1}"},
+         {"{'a': 1}"}},
+        {"{'properties':{'a\\'\\n\\u00e9':{'const':'\\t\\u0001/'}},'required':['a\\'\\n\\u00e9'],"
+         "'type':'object','additionalProperties':false}",
+         {"{'a\\'\\n\xc3\xa9': '\\t\\u0001/'}"},
+         {"{'a\\'\\n\\u00e9': '\\t\\u0001/'}", "{'a\\'\\n\xc3\xa9': '\\t\\u0001\\/'}"}},
+    };
+    CHECK(table);
+}
+
+static void strings_are_sized_in_code_points_in_any_spelling(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'string','minLength':1,'maxLength':2}",
+         {"'a'", "'\xc3\xa9\xf0\x9f\xa6\x99'", "'\\u00e9\\uD83E\\udd99'", "'\\n\\/'", "'\\'\\\\'",
+          "'\\u0000'"},
+         {"''", "'abc'", "'\\ud83e'", "'\\ud83e\\u0061'", "'\\udd99'", "'\n'", "'\\x41'", "'\xc3'",
+          "'\xed\xa0\x80'"}},
+        {"{'type':'string','pattern':'^[a-c]+$'}", {"'abc'", "'\\u0061'"}, {"''", "'d'", "'aD'"}},
+        {"{'type':'string','pattern':'b','maxLength':3}", {"'b'", "'abc'"}, {"'ac'", "'abcd'"}},
+        {"{'enum':['a','bb',1,null,true,[1,'x'],{'k':0.5}]}",
+         {"'a'", "'bb'", "1", "null", "true", "[1, 'x']", "{'k': 0.5}"},
+         {"'b'", "1.5", "false", "[1]", "[1, 'x', 1]", "{}", "{'k': 0.5, 'l': 1}", "'\\u0061'"}},
+        {"{'enum':['a','bb','ccc',7],'maxLength':2,'type':'string'}",
+         {"'a'", "'bb'"},
+         {"'ccc'", "7"}},
+        {"{'type':'string','format':'date'}",
+         {"'2024-02-29'", "'2000-02-29'", "'2023-12-31'"},
+         {"'2023-02-29'", "'1900-02-29'", "'2023-13-01'", "'2023-04-31'", "'0000-01-01'"}},
+        {"{'type':'string','format':'time'}",
+         {"'23:59:59Z'", "'00:00:00.5+01:30'"},
+         {"'24:00:00Z'", "'23:59:59'", "'23:59:59.Z'"}},
+        {"{'type':'string','format':'duration'}",
+         {"'P1Y2M3DT4H5M6S'", "'P2W'", "'PT36H'"},
+         {"'P'", "'PT'", "'P1W2D'", "'P1S'", "'P1YT'"}},
+        {"{'type':'string','format':'uuid'}",
+         {"'2eb8aa08-aa98-11ea-b4aa-73b441d16380'"},
+         {"'2eb8aa08aa9811eab4aa73b441d16380'"}},
+        {"{'type':'string','format':'ipv4'}", {"'192.168.0.1'"}, {"'256.1.1.1'", "'01.1.1.1'"}},
+        {"{'type':'string','format':'ipv6'}",
+         {"'::'", "'::1'", "'1:2:3:4:5:6:7:8'", "'1::8'", "'::ffff:1.2.3.4'", "'1:2:3:4:5:6:7::'"},
+         {"':1'", "'1:2:3:4:5:6:7'", "'1::2::3'", "'12345::'", "'1:2:3:4:5:6:7:8:9'"}},
+        {"{'type':'string','format':'email'}",
+         {"'a.b+c@example.com'"},
+         {"'a'", "'a@'", "'.a@b.c'", "'a..b@c.d'", "'a@-b.c'"}},
+        {"{'type':'string','format':'hostname'}",
+         {"'a-b.c1'"},
+         {"'-a'", "'a-'", "'a..b'", "'a_b'"}},
+        {"{'type':'string','format':'uri'}",
+         {"'https://b.example:80/c?d=e#f'", "'mailto:x@y.example'", "'urn:a:b'"},
+         {"'//a/b'", "'a b'", "'http://a.example/ b'", "'%:x'", "'http://a.example/%zz'"}},
+    };
+    CHECK(table);
+}
+
+static void numbers_are_within_their_bounds(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'integer'}",
+         {"0", "-7", "123456789012345678"},
+         {"01", "1.0", "1e3", "+1", "--1"}},
+        {"{'type':'number'}",
+         {"0", "-0.5", "1e5", "1.5E-7", "1e+16"},
+         {".5", "1.", "01", "1e", "10e5", "1e400"}},
+        {"{'type':'integer','minimum':-12,'maximum':105}",
+         {"-12", "-1", "0", "9", "99", "100", "105"},
+         {"-13", "-20", "106", "110", "200", "1000", "-100", "00", "-0"}},
+        {"{'type':'integer','exclusiveMinimum':9,'exclusiveMaximum':100}",
+         {"10", "99"},
+         {"9", "100", "0", "-10"}},
+        {"{'type':'integer','minimum':9007199254740993,'maximum':9007199254740993}",
+         {"9007199254740993"},
+         {"9007199254740992", "9007199254740994"}},
+        {"{'type':'integer','minimum':1.5,'maximum':3.5}", {"2", "3"}, {"1", "4", "2.0"}},
+        {"{'type':'number','minimum':-0.25,'exclusiveMaximum':1.5}",
+         {"-0.25", "-0.2499", "0", "1", "1.49", "0.250"},
+         {"-0.26", "-0.3", "-1", "1.5", "1.50", "1.51", "2", "1e0", "1.4999999999999999999"}},
+        {"{'type':'number','exclusiveMinimum':0}", {"1", "0.001"}, {"0", "0.0", "-1", "-0"}},
+        {"{'type':'number','maximum':-10}", {"-10", "-10.0", "-11.5", "-100"}, {"-9.9", "10", "0"}},
+        {"{'type':'integer','multipleOf':7,'minimum':0}",
+         {"0", "7", "21", "700"},
+         {"1", "8", "-7"}},
+        {"{'type':'number','multipleOf':0.05}", {"0.05", "1.1", "-0.150", "3"}, {"0.01", "0.051"}},
+        {"{'type':'number','multipleOf':100}", {"0", "300", "-1200"}, {"150", "100.0"}},
+        {"{'enum':[1.0,2.5,1e20]}", {"1", "2.5", "1e20"}, {"1.0", "2"}},
+        {"{'type':'number','not':{'const':1}}", {"0", "1.5", "-1"}, {"1", "1.0"}},
+        {"{'type':'number','not':{'type':'integer'}}", {"0.5", "-1.25"}, {"1", "1.0", "0"}},
+    };
+    CHECK(table);
+}
+
+static void arrays_are_counted(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'array','items':{'const':1},'minItems':1,'maxItems':3}",
+         {"[1]", "[1, 1, 1]"},
+         {"[]", "[1, 1, 1, 1]", "[2]", "[1,1]", "[1, ]"}},
+        {"{'type':'array','prefixItems':[{'const':1},{'const':2}],'items':{'const':3}}",
+         {"[]", "[1]", "[1, 2]", "[1, 2, 3, 3]"},
+         {"[2]", "[1, 3]", "[1, 2, 2]"}},
+        {"{'type':'array','items':[{'const':1}],'additionalItems':false,'minItems':1}",
+         {"[1]"},
+         {"[]", "[1, 1]"}},
+        {"{'type':'array','items':{'enum':['a','b','c']},'uniqueItems':true,'minItems':2}",
+         {"['a', 'b']", "['c', 'a', 'b']"},
+         {"['a']", "['a', 'a']", "['a', 'b', 'a']"}},
+        {"{'type':'array','items':{'enum':[1,2,3]},'contains':{'const':2},'maxContains':1}",
+         {"[2]", "[1, 2, 3]", "[3, 3, 2]"},
+         {"[]", "[1]", "[2, 2]"}},
+        {"{'type':'array','contains':{'const':2},'minContains':2,'maxItems':3}",
+         {"[2, 2]", "[2, 'x', 2]", "[[], 2, 2]"},
+         {"[2]", "[1, 2]", "[2, 1, 1, 2]"}},
+        {"{'type':'array','items':{'const':1},'maxItems':0}", {"[]"}, {"[1]"}},
+        {"{'type':'array','items':false}", {"[]"}, {"[1]"}},
+    };
+    CHECK(table);
+}
+
+static void schemas_combine(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'anyOf':[{'type':'null'},{'type':'integer','minimum':5}]}", {"null", "5"}, {"4", "'5'"}},
+        {"{'allOf':[{'type':['integer','string']},{'minimum':5},{'maxLength':1}]}",
+         {"5", "'a'"},
+         {"4", "'ab'", "null"}},
+        {"{'oneOf':[{'type':'integer'},{'type':'number','minimum':2}]}",
+         {"1", "2.5"},
+         {"2", "3", "1.5"}},
+        {"{'oneOf':[{'properties':{'k':{'const':'a'},'x':{'type':'null'}},'required':['k','x']},"
+         "{'properties':{'k':{'const':'b'}},'required':['k']}],'type':'object'}",
+         {"{'k': 'a', 'x': null}", "{'k': 'b'}", "{'k': 'b', 'x': 7}"},
+         {"{'k': 'a'}", "{'k': 'a', 'x': 7}", "{'k': 'c'}", "{}"}},
+        {"{'not':{'type':['object','array','string']}}", {"1", "null"}, {"'a'", "{}"}},
+        {"{'type':'object','properties':{'a':{'enum':[1,2]},'b':{'type':'integer'}},"
+         "'required':['a'],'additionalProperties':false,'if':{'properties':{'a':{'const':1}}},"
+         "'then':{'required':['b']},'else':{'properties':{'b':false}}}",
+         {"{'a': 1, 'b': 7}", "{'a': 2}"},
+         {"{'a': 1}", "{'a': 2, 'b': 7}", "{'a': 3}"}},
+        {"{'$ref':'#/$defs/tree','$defs':{'tree':{'type':'object','properties':{"
+         "'left':{'$ref':'#/$defs/tree'},'v':{'$ref':'#v'}},'required':['v'],"
+         "'additionalProperties':false},'value':{'$anchor':'v','type':'integer'}}}",
+         {"{'v': 1}", "{'left': {'left': {'v': 1}, 'v': 2}, 'v': 3}"},
+         {"{'left': {}, 'v': 3}", "{'left': 1, 'v': 3}"}},
+        {"{'type':'array','items':{'$ref':'#'}}", {"[]", "[[], [[]]]"}, {"[1]", "{}"}},
+        {"{}",
+         {"1", "'a'", "[1, {'a': null}]", "{'a': [], '': {}}"},
+         {"", "[1,2]", "{'a':1}", "{a: 1}", "nul", "[1, ]"}},
+        {"{'description':'x','default':1,'$schema':'y','const':1}", {"1"}, {"2"}},
+        {"{'dependentSchemas':{'a':{'required':['b']}},'type':'object','properties':{'a':{},"
+         "'b':{}},'additionalProperties':false}",
+         {"{}", "{'b': 1}", "{'a': 1, 'b': 1}"},
+         {"{'a': 1}"}},
+    };
+    CHECK(table);
+}
+
+static void what_cannot_be_enforced_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema;
+        enum error_code code;
+        const char *words[3];
+    } cases[] = {
+        {"{'properties':{'a':{'minimun':1}}}", ERROR_UNSUPPORTED, {"#/properties/a", "'minimun'"}},
+        {"{'unevaluatedProperties':false}", ERROR_UNSUPPORTED, {"'unevaluatedProperties'"}},
+        {"{'items':{'unevaluatedItems':{}}}", ERROR_UNSUPPORTED, {"#/items", "'unevaluatedItems'"}},
+        {"{'$dynamicRef':'#a'}", ERROR_UNSUPPORTED, {"'$dynamicRef'"}},
+        {"{'items':{'$ref':'http://a.example/'}}",
+         ERROR_UNSUPPORTED,
+         {"#/items", "'$ref'", "another document"}},
+        {"{'$ref':'#/$defs/x'}", ERROR_UNSUPPORTED, {"'$ref'", "'#/$defs/x'"}},
+        {"{'$ref':'#'}", ERROR_UNSUPPORTED, {"'$ref'", "itself"}},
+        {"{'$defs':{'a':{'anyOf':[{'type':'null'},{'$ref':'#/$defs/a'}]}},'$ref':'#/$defs/a'}",
+         ERROR_UNSUPPORTED,
+         {"itself"}},
+        {"{'properties':{'a':{'$id':'http://a.example/'}}}", ERROR_UNSUPPORTED, {"'$id'"}},
+        {"{'type':'string','pattern':'(?=a)'}", ERROR_UNSUPPORTED, {"'pattern'"}},
+        {"{'type':'string','pattern':'('}", ERROR_UNSUPPORTED, {"'pattern'"}},
+        {"{'type':'string','format':'color'}", ERROR_UNSUPPORTED, {"'format'", "'color'"}},
+        {"{'type':'array','uniqueItems':true}", ERROR_UNSUPPORTED, {"schema #", "'uniqueItems'"}},
+        {"{'type':'strnig'}", ERROR_UNSUPPORTED, {"'type'"}},
+        {"{'minLength':'2'}", ERROR_UNSUPPORTED, {"'minLength'"}},
+        {"{'multipleOf':0}", ERROR_UNSUPPORTED, {"'multipleOf'"}},
+        {"{'not':{'uniqueItems':true}}", ERROR_UNSUPPORTED, {"#/not", "'uniqueItems'"}},
+        {"{'minProperties':3,'type':'object'}", ERROR_UNSUPPORTED, {"minProperties"}},
+        {"{'items':7}", ERROR_FORMAT, {"no object"}},
+        {"7", ERROR_FORMAT, {"no object"}},
+        {"false", ERROR_USAGE, {"no value"}},
+        {"{'type':'integer','minimum':3,'maximum':2}", ERROR_USAGE, {"no value"}},
+        {"{'allOf':[{'type':'string'},{'type':'null'}]}", ERROR_USAGE, {"no value"}},
+        {"{'enum':[]}", ERROR_USAGE, {"no value"}},
+        {"{'type':'object','properties':{'a':{'$ref':'#'}},'required':['a']}",
+         ERROR_USAGE,
+         {"no value"}},
+        {"{'type':'array','items':{'$ref':'#'},'minItems':1}", ERROR_USAGE, {"no value"}},
+        {"{'type':'string','pattern':'^a$','minLength':2}", ERROR_USAGE, {NULL}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error e = {0};
+        struct grammar *g = compile(cases[i].schema, &e);
+        if (g != NULL || e.code != cases[i].code) {
+            fail_msg("%s: %d %s", cases[i].schema, e.code, e.text);
+        }
+        for (size_t k = 0; k < 3 && cases[i].words[k] != NULL; k++) {
+            if (strstr(e.text, cases[i].words[k]) == NULL) {
+                fail_msg("%s: no %s in: %s", cases[i].schema, cases[i].words[k], e.text);
+            }
+        }
+    }
+}
+
+/* A schema of n parts: head, then part with its number in place of %, then tail. */
+static json_t *repeated(const char *head, const char *part, size_t n, const char *tail)
+{
+    struct buf text;
+    buf_init(&text, 64 << 20);
+    assert_true(buf_append(&text, str_from(head), NULL));
+    for (size_t i = 0; i < n; i++) {
+        for (const char *p = part; *p != '\0'; p++) {
+            if (*p == '%') {
+                assert_true(buf_printf(&text, NULL, "%zu", i));
+            } else if (*p == '+') {
+                assert_true(buf_printf(&text, NULL, "%zu", i + 1));
+            } else {
+                assert_true(buf_append_byte(&text, *p, NULL));
+            }
+        }
+    }
+    assert_true(buf_append(&text, str_from(tail), NULL));
+    assert_true(buf_append_byte(&text, '\0', NULL));
+    json_t *value = parse(text.data);
+    buf_finish(&text);
+    return value;
+}
+
+static void hostile_schemas_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *part;
+        size_t n;
+        const char *tail;
+    } cases[] = {
+        {"{'enum':[", "%,", 1000000, "0]}"},
+        {"{'enum':[", "'value %',", 100000, "0]}"},
+        {"{'allOf':[", "{'anyOf':[{'required':['a%']},{'required':['b%']}]},", 40, "{}]}"},
+        {"{'$ref':'#/$defs/d0','$defs':{", "'d%':{'$ref':'#/$defs/d+'},", 5000, "'d5000':{}}}"},
+        {"{'$ref':'#/$defs/d0','$defs':{",
+         "'d%':{'type':'object','properties':{'x':{'$ref':'#/$defs/d+'}},'required':['x']},", 5000,
+         "'d5000':{}}}"},
+        {"{'properties':{", "'p%':{},", 20000, "'x':{}}}"},
+        {"{'prefixItems':[", "{},", 20000, "{}]}"},
+        {"{'oneOf':[", "{'required':['a%','b%']},", 60, "{'type':'null'}]}"},
+        {"{'oneOf':[", "{'const':%},", 5000, "{'type':'null'}]}"},
+        {"{'patternProperties':{", "'x.*y%':{},", 20, "'z':{}}}"},
+        {"{'type':'object','properties':{", "'p%':{},", 400, "'x':{}},'minProperties':200}"},
+        {"{'type':'string','pattern':'[ab]*a[ab]{40}", "", 0, "'}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *schema = repeated(cases[i].head, cases[i].part, cases[i].n, cases[i].tail);
+        struct error e = {0};
+        struct grammar *g = schema_compile(schema, &e);
+        if (g != NULL || e.code != ERROR_UNSUPPORTED) {
+            fail_msg("%s: %d %s", cases[i].head, e.code, e.text);
+        }
+        json_decref(schema);
+    }
+}
+
+static void a_schema_is_part_of_a_larger_grammar(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    json_t *schema = parse("{'type':'object','properties':{'a':{'type':'integer'}},"
+                           "'required':['a'],'additionalProperties':false}");
+    struct grammar_builder *b = grammar_builder_create(&e);
+    uint32_t inner = GRAMMAR_NONE;
+    assert_true(schema_compile_into(b, schema, &inner, &e));
+    uint32_t parts[] = {grammar_bytes(b, STR("<call>")), inner, grammar_bytes(b, STR("</call>"))};
+    struct grammar *g = grammar_compile(b, grammar_sequence(b, parts, 3), &e);
+    assert_non_null(g);
+    struct reader r = reader_of(g);
+    assert_true(reader_has(&r, "<call>{'a': 12}</call>"));
+    assert_false(reader_has(&r, "<call>{}</call>"));
+    reader_finish(&r);
+    grammar_destroy(g);
+    grammar_builder_destroy(b);
+    json_decref(schema);
+}
+
+static void any_object_is_an_object(void **state)
+{
+    (void)state;
+    struct grammar *g = schema_compile_any_object(NULL);
+    assert_non_null(g);
+    struct reader r = reader_of(g);
+    assert_true(reader_has(&r, "{}"));
+    assert_true(reader_has(&r, "{'a': [1, {'b': null}], 'c': 1.5e7}"));
+    assert_false(reader_has(&r, "[]"));
+    assert_false(reader_has(&r, "null"));
+    reader_finish(&r);
+    grammar_destroy(g);
+}
+
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+    json_t *schema =
+        parse("{'type':'object','properties':{'a':{'type':'integer','multipleOf':3,'minimum':2},"
+              "'b':{'oneOf':[{'type':'string','pattern':'x','maxLength':5},{'enum':[1,[2],null]}]},"
+              "'c':{'type':'array','items':{'$ref':'#'},'contains':{'required':['a']}}},"
+              "'patternProperties':{'^z':{'format':'date'}},'minProperties':1}");
+    struct grammar *g = NULL;
+    size_t n_failed = 0;
+    for (size_t n = 1; g == NULL && n < 100000; n++) {
+        struct error e = {0};
+        mem_fail_nth(n);
+        g = schema_compile(schema, &e);
+        mem_fail_nth(0);
+        if (g == NULL) {
+            assert_int_equal(e.code, ERROR_MEMORY);
+            n_failed++;
+        }
+    }
+    assert_non_null(g);
+    assert_true(n_failed > 50);
+    grammar_destroy(g);
+    json_decref(schema);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(objects_have_their_members_in_the_order_of_the_schema),
+        cmocka_unit_test(strings_are_sized_in_code_points_in_any_spelling),
+        cmocka_unit_test(numbers_are_within_their_bounds),
+        cmocka_unit_test(arrays_are_counted),
+        cmocka_unit_test(schemas_combine),
+        cmocka_unit_test(what_cannot_be_enforced_is_named),
+        cmocka_unit_test(hostile_schemas_are_refused),
+        cmocka_unit_test(a_schema_is_part_of_a_larger_grammar),
+        cmocka_unit_test(any_object_is_an_object),
+        cmocka_unit_test(any_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
