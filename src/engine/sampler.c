@@ -290,10 +290,51 @@ static void apply_penalties(const struct sampler *s, struct sampler_scratch *w)
     }
 }
 
+static bool is_allowed(const struct sampler *s, uint32_t id)
+{
+    return s->allowed == NULL || (s->allowed[id / 64] >> id % 64 & 1) != 0;
+}
+
+static bool is_end(const struct sampler_params *p, uint32_t id)
+{
+    size_t i = 0;
+    while (i < p->n_ends && p->ends[i] != id) {
+        i++;
+    }
+    return i < p->n_ends;
+}
+
+/* Whether something beside the ends can be chosen. */
+static bool can_go_on(const struct sampler *s, uint32_t n_vocab)
+{
+    if (s->allowed == NULL) {
+        return true;
+    }
+    for (uint32_t id = 0; id < n_vocab; id++) {
+        if (s->allowed[id / 64] == 0) {
+            id |= 63;
+        } else if (is_allowed(s, id) && !is_end(&s->params, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void hold_back_ends(const struct sampler *s, struct sampler_scratch *w)
 {
-    for (size_t i = 0; s->n_sampled < s->params.min_tokens && i < s->params.n_ends; i++) {
+    bool holds = s->n_sampled < s->params.min_tokens && s->params.n_ends > 0;
+    if (!holds || !can_go_on(s, w->n_vocab)) {
+        return;
+    }
+    for (size_t i = 0; i < s->params.n_ends; i++) {
         w->logits[s->params.ends[i]] = -INFINITY;
+    }
+}
+
+static void forbid_others(const struct sampler *s, struct sampler_scratch *w)
+{
+    for (uint32_t id = 0; s->allowed != NULL && id < w->n_vocab; id++) {
+        w->logits[id] = is_allowed(s, id) ? w->logits[id] : -INFINITY;
     }
 }
 
@@ -463,7 +504,7 @@ static void filter(const struct sampler_params *p, struct sampler_scratch *w)
 /* Whether the logits are taken as they are. */
 static bool changes_logits(const struct sampler *s)
 {
-    return s->params.n_logit_bias > 0 || s->recent != NULL ||
+    return s->params.n_logit_bias > 0 || s->recent != NULL || s->allowed != NULL ||
            (s->params.n_ends > 0 && s->n_sampled < s->params.min_tokens);
 }
 
@@ -552,6 +593,7 @@ bool sampler_sample_at(const struct sampler *s, struct sampler_scratch *w, const
     apply_biases(p, w);
     apply_penalties(s, w);
     hold_back_ends(s, w);
+    forbid_others(s, w);
     if (p->temperature > 0) {
         filter(p, w);
         softmax(w, max_logit(w), (double)p->temperature);
@@ -559,8 +601,12 @@ bool sampler_sample_at(const struct sampler *s, struct sampler_scratch *w, const
         choose_best(w);
     }
     if (w->n_candidates == 0) {
-        return error_set(e, ERROR_FORMAT, "no token can follow: all %u logits are -inf",
-                         w->n_vocab);
+        return s->allowed != NULL
+                   ? error_set(e, ERROR_USAGE,
+                               "no token can follow: the model, or a bias, forbids all that are "
+                               "allowed here")
+                   : error_set(e, ERROR_FORMAT, "no token can follow: all %u logits are -inf",
+                               w->n_vocab);
     }
     *out_token = draw(w, uniform);
     return true;

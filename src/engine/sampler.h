@@ -57,6 +57,9 @@ bool sampler_params_check(const struct sampler_params *p, uint32_t n_vocab, stru
 
 struct sampler {
     struct sampler_params params; /* logit_bias and ends point to own copies */
+    /* Tokens that can be chosen, bit i % 64 of word i / 64 for token i; NULL: all. The owner sets it
+     * before a draw. Where it leaves nothing but tokens that min_tokens holds back, these can be. */
+    const uint64_t *allowed;
     struct rng rng;
     uint32_t *recent; /* (repeat_last_n) ring of accepted tokens, NULL when no penalty is on */
     size_t n_recent;
@@ -105,7 +108,7 @@ void sampler_scratch_finish(struct sampler_scratch *w);
  * Does not call sampler_accept.
  * shapes  logits (w->n_vocab) f32
  * error   ERROR_FORMAT when a logit is NaN or +inf (named) or none is above -inf: the weights of
- *         the model give no numbers */
+ *         the model give no numbers; ERROR_USAGE when logit_bias forbids all that are allowed */
 bool sampler_sample(struct sampler *s, struct sampler_scratch *w, const float *logits,
                     uint32_t *out_token, struct error *e);
 

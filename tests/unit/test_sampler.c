@@ -427,6 +427,69 @@ static void ends_cannot_be_chosen_before_min_tokens_others(void **state)
     close_fixture(&f);
 }
 
+/* What is not allowed might as well have a logit of -inf. */
+static void a_mask_is_as_good_as_logits_of_minus_infinity(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 11);
+    for (int round = 0; round < 2000; round++) {
+        struct sampler_params p;
+        sampler_params_default(&p);
+        p.temperature = (float)(round % 3);
+        p.top_k = (int32_t)(round % 5);
+        p.seed = (uint64_t)round;
+        struct fixture masked, forbidden;
+        open_fixture(&masked, &p);
+        open_fixture(&forbidden, &p);
+        uint64_t allowed = 1 + rng_next(&rng) % 255; /* of 8 tokens */
+        float logits[8], without[8];
+        for (int i = 0; i < 8; i++) {
+            logits[i] = (float)(rng_uniform(&rng) * 8 - 4);
+            without[i] = allowed >> i & 1 ? logits[i] : -INFINITY;
+        }
+        masked.s.allowed = &allowed;
+        uint32_t a = 0, b = 0;
+        assert_true(sampler_sample(&masked.s, &masked.w, logits, &a, &masked.e));
+        assert_true(sampler_sample(&forbidden.s, &forbidden.w, without, &b, &forbidden.e));
+        assert_int_equal(a, b);
+        close_fixture(&masked);
+        close_fixture(&forbidden);
+    }
+}
+
+static void ends_are_held_back_no_longer_when_nothing_else_is_allowed(void **state)
+{
+    (void)state;
+    static const uint32_t ends[1] = {7};
+    static const struct sampler_bias banned = {7, -INFINITY};
+    const float logits[8] = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, 5, 9};
+    struct sampler_params p;
+    sampler_params_default(&p);
+    p.ends = ends;
+    p.n_ends = 1;
+    p.min_tokens = 5;
+    struct fixture f;
+    open_fixture(&f, &p);
+    uint64_t allowed = 1u << 7 | 1u << 2;
+    uint32_t token = 0;
+    f.s.allowed = &allowed;
+    assert_true(sampler_sample(&f.s, &f.w, logits, &token, &f.e));
+    assert_int_equal(token, 2);
+    allowed = 1u << 7;
+    assert_true(sampler_sample(&f.s, &f.w, logits, &token, &f.e));
+    assert_int_equal(token, 7);
+    close_fixture(&f);
+    p.logit_bias = &banned;
+    p.n_logit_bias = 1;
+    open_fixture(&f, &p);
+    f.s.allowed = &allowed;
+    assert_false(sampler_sample(&f.s, &f.w, logits, &token, &f.e));
+    assert_int_equal(f.e.code, ERROR_USAGE);
+    assert_non_null(strstr(f.e.text, "forbids all that are allowed"));
+    close_fixture(&f);
+}
+
 /* A bias of nothing makes the long way of choosing the best, through copies. */
 static void the_best_is_the_same_read_once_or_copied(void **state)
 {
@@ -511,6 +574,8 @@ int main(void)
         cmocka_unit_test(running_out_of_memory_is_a_clean_error_at_every_allocation),
         cmocka_unit_test(penalties_of_the_answer_alone_spare_the_prompts_tokens),
         cmocka_unit_test(ends_cannot_be_chosen_before_min_tokens_others),
+        cmocka_unit_test(a_mask_is_as_good_as_logits_of_minus_infinity),
+        cmocka_unit_test(ends_are_held_back_no_longer_when_nothing_else_is_allowed),
         cmocka_unit_test(the_best_is_the_same_read_once_or_copied),
         cmocka_unit_test(sorted_logits_of_a_large_vocabulary_keep_the_right_tokens),
     };
