@@ -109,7 +109,8 @@ bool engine_init(struct engine *g, const struct model *m, struct pool *pool,
     g->guessers = g->picked ? mem_alloc(n_seqs, sizeof *g->guessers, "batch items", e) : NULL;
     if (g->guessers == NULL || !choose_kv_tokens(g, &kv_tokens, e) ||
         !kv_pool_init(&g->kv, &m->config, g->options.kv_type, kv_tokens, e) ||
-        !prefix_init(&g->prefix, &g->kv, g->options.prefix_pages, e)) {
+        !prefix_init(&g->prefix, &g->kv, g->options.prefix_pages, e) ||
+        !constraints_init(&g->constraints, n_seqs, e)) {
         goto fail;
     }
     struct speculation_options speculation = {.max_guesses = g->options.max_guesses,
@@ -141,6 +142,7 @@ void engine_finish(struct engine *g)
     }
     spill_destroy(g, g->spill);
     speculation_finish(&g->speculation);
+    constraints_finish(&g->constraints);
     forward_finish(&g->forward);
     while (g->n_scratches > 0) {
         sampler_scratch_finish(&g->scratches[--g->n_scratches]);
@@ -198,6 +200,7 @@ void engine_close(struct engine *g, struct engine_seq *s)
     schedule_remove(g, s);
     kv_seq_finish(&s->kv, &g->kv);
     sampler_finish(&s->sampler);
+    constraint_finish(&s->constraint);
     speculation_close(&g->speculation, &s->guesses);
     mem_free(s->tokens);
     *s = (struct engine_seq){0};
@@ -219,6 +222,11 @@ static bool check_ids(const struct engine *g, const uint32_t *tokens, uint32_t n
 static void sample(const struct engine *g, struct engine_seq *s, struct sampler_scratch *scratch)
 {
     s->is_due = false;
+    if (s->constraint.automaton != NULL && !s->constraint.has_mask) {
+        s->error = s->constraint.error;
+        return;
+    }
+    s->sampler.allowed = s->constraint.mask;
     s->has_token = sampler_sample(&s->sampler, scratch, forward_logits(&g->forward, s->row),
                                   &s->token, &s->error);
 }
@@ -257,6 +265,19 @@ static void drop_guesses(struct engine *g, struct engine_seq *s)
     }
 }
 
+/* What was fed is the text's once something of it was sampled. */
+static bool take_constrained(struct engine_seq *s, const uint32_t *tokens, uint32_t n_tokens,
+                             struct error *e)
+{
+    bool is_text = s->constraint.automaton != NULL && s->sampler.n_sampled > 0;
+    for (uint32_t i = 0; is_text && i < n_tokens; i++) {
+        if (!constraint_take(&s->constraint, tokens[i], e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The token behind s's own was guessed and computed: makes it s's own and samples the next. */
 static void confirm_guess(struct engine *g, struct engine_seq *s)
 {
@@ -264,6 +285,9 @@ static void confirm_guess(struct engine *g, struct engine_seq *s)
     speculation_add(&g->speculation, &s->guesses, s->tokens, s->n_tokens - 1, s->n_tokens);
     sampler_accept(&s->sampler, token);
     s->row = speculation_confirm(&g->speculation, &s->guesses);
+    if (s->constraint.automaton != NULL) {
+        constraint_make_mask(&s->constraint);
+    }
     sample(g, s, &g->scratches[0]);
     if (s->guesses.left == 0) {
         drop_guesses(g, s);
@@ -281,6 +305,9 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
     if (!check_ids(g, tokens, n_tokens, e)) {
         return false;
     }
+    if (!take_constrained(s, tokens, n_tokens, e)) {
+        return false;
+    }
     s->has_token = false;
     s->error = (struct error){0};
     if (n_tokens == 1 && s->guesses.left > 0 && tokens[0] == s->tokens[s->n_tokens]) {
@@ -296,6 +323,18 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
     }
     s->is_due = s->is_due || n_tokens > 0;
     speculation_add(&g->speculation, &s->guesses, s->tokens, s->n_tokens - n_tokens, s->n_tokens);
+    return true;
+}
+
+bool engine_constrain(struct engine *g, struct engine_seq *s, struct automaton *a, struct error *e)
+{
+    struct constraint fresh = {0};
+    (void)g;
+    if (a != NULL && !constraint_init(&fresh, a, e)) {
+        return false;
+    }
+    constraint_finish(&s->constraint);
+    s->constraint = fresh;
     return true;
 }
 
@@ -357,6 +396,18 @@ static void plan_step(struct engine *g)
     }
 }
 
+/* The masks that sampling behind this step needs, while it is computed. */
+static void begin_masks(struct engine *g)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n_items; i++) {
+        if (g->items[i].n_logits > 0 && g->picked[i]->constraint.automaton != NULL) {
+            g->constraints.list[n++] = &g->picked[i]->constraint;
+        }
+    }
+    constraints_begin(&g->constraints, n);
+}
+
 /* What the step gave to the i-th item, whose rows begin at these: rows of its prompt. True when
  * nothing of it waits any more, and a token is to follow. */
 static bool finish_item(struct engine *g, uint32_t i, uint32_t logits_row, uint32_t hidden_row)
@@ -396,7 +447,10 @@ bool engine_step(struct engine *g, bool *out_busy, struct error *e)
     if (g->n_items == 0) {
         return error_set(e, ERROR_INTERNAL, "no sequence has room in %u KV pages", g->kv.n_pages);
     }
-    if (!forward_batch(&g->forward, g->items, g->n_items, e)) {
+    begin_masks(g);
+    bool ok = forward_batch(&g->forward, g->items, g->n_items, e);
+    constraints_end(&g->constraints);
+    if (!ok) {
         for (uint32_t i = 0; i < g->n_items; i++) {
             speculation_truncate(&g->speculation, &g->picked[i]->guesses, g->picked[i]->n_tokens);
             g->picked[i]->n_new = 0;

@@ -29,6 +29,9 @@
  * numbers drawn in the same order: guesses change the speed and nothing else. So an owner takes and
  * feeds until there is no token, and then steps.
  *
+ * Constraints: a sequence may sample what a grammar allows alone (constraint.h); whatever guesses a
+ * token, it is drawn under the same mask.
+ *
  * Rows: a sequence may be opened for what the model says at each place of its prompt, logits or
  * hidden states. The steps that compute the prompt hand them over, each place once and in order;
  * logits in parts of at most prompt_logits. Nothing of such a prompt is taken from the prefix
@@ -40,6 +43,7 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "engine/constraint.h"
 #include "engine/pace.h"
 #include "engine/prefix.h"
 #include "engine/sampler.h"
@@ -101,6 +105,7 @@ struct engine_seq {
     bool in_use;
     struct kv_seq kv;
     struct sampler sampler;
+    struct constraint constraint; /* of the tokens that are sampled */
     uint32_t *tokens; /* (n_ctx) all tokens: kv.n_tokens computed, the rest waiting; then guesses */
     uint32_t n_tokens;
     struct speculation_seq guesses;
@@ -132,6 +137,7 @@ struct engine {
     struct kv_pool kv;
     struct prefix prefix;
     struct forward forward;
+    struct constraints constraints;
     struct sampler_scratch *scratches; /* (n_scratches) a thread of the pool's each */
     uint32_t n_scratches;
     struct engine_seq *seqs;   /* (max_sequences) */
@@ -183,6 +189,11 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
  * Errors as engine_feed. */
 bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
                        uint32_t n_tokens, struct error *e);
+
+/* From now on s samples what a's grammar allows, from the start of a text on; NULL: anything. Tokens
+ * that are fed after the first one sampled are the text's. a must outlive s, or the next call. Before
+ * anything of the text was sampled. ERROR_MEMORY: s is as before. */
+bool engine_constrain(struct engine *g, struct engine_seq *s, struct automaton *a, struct error *e);
 
 /* One forward pass over whatever waits and has room. False with *e when the pass failed; true, with
  * *out_busy false, when nothing waited but for the disk (spill_options.wake tells when to step

@@ -16,7 +16,7 @@ LAYERS = {
     "token": ["format"],
     "kern": ["quant"],
     "model": ["kern", "format"],
-    "chat": ["model", "token"],
+    "chat": ["model", "token", "schema"],
     "schema": ["model", "token"],
     "guard": ["model", "token"],
     "engine": ["model", "chat", "schema", "guard"],

@@ -1,0 +1,146 @@
+/* tool_grammar.c - the grammar of calls, by the form that a model is taught. */
+#include "chat/tool_grammar.h"
+
+#include "base/mem.h"
+#include "schema/schema_compile.h"
+
+/* What stands around the name and the arguments of a call, and between two calls. */
+struct form {
+    const char *before, *between, *after, *separator;
+};
+
+static const struct form *form_of(enum tool_format format)
+{
+    static const struct form llama3_json = {"{\"name\": \"", "\", \"parameters\": ", "}", "; "};
+    static const struct form function_tag = {"<function=", ">", "</function>", "\n"};
+    static const struct form hermes = {"<tool_call>\n{\"name\": \"",
+                                       "\", \"arguments\": ", "}\n</tool_call>", "\n"};
+    switch (format) {
+    case TOOL_FORMAT_FUNCTION_TAG:
+        return &function_tag;
+    case TOOL_FORMAT_HERMES:
+        return &hermes;
+    default:
+        return &llama3_json;
+    }
+}
+
+/* --- arguments */
+
+/* The schema of the arguments as one that allows objects alone; NULL when memory ran out. */
+static json_t *object_schema(const struct tool *tool)
+{
+    const json_t *parameters = json_object_get(tool->function, "parameters");
+    if (parameters == NULL || json_is_null(parameters)) {
+        return json_pack("{s:s, s:b}", "type", "object", "additionalProperties", 0);
+    }
+    if (!json_is_object(parameters) || json_object_get(parameters, "type") != NULL) {
+        return json_incref((json_t *)parameters);
+    }
+    json_t *copy = json_copy((json_t *)parameters);
+    if (copy != NULL && json_object_set_new(copy, "type", json_string("object")) != 0) {
+        json_decref(copy);
+        copy = NULL;
+    }
+    return copy;
+}
+
+static bool build_arguments(struct grammar_builder *b, const struct tool *tool, uint32_t *out,
+                            const struct tool **out_loose, struct error *e)
+{
+    bool strict = json_is_true(json_object_get(tool->function, "strict"));
+    json_t *schema = object_schema(tool);
+    json_t *any = json_pack("{s:s}", "type", "object");
+    struct error why = {0};
+    bool ok = schema != NULL && any != NULL
+                  ? schema_compile_into(b, schema, out, &why)
+                  : error_set(&why, ERROR_MEMORY, "out of memory: schema of a tool");
+    if (!ok && !strict && why.code == ERROR_UNSUPPORTED) {
+        *out_loose = tool;
+        ok = schema_compile_into(b, any, out, &why);
+    }
+    json_decref(schema);
+    json_decref(any);
+    if (!ok) {
+        error_set(e, why.code, "parameters of tool '%.*s': %s", STR_ARG(tool->name), why.text);
+    }
+    return ok;
+}
+
+/* --- calls */
+
+static bool build_call(struct grammar_builder *b, const struct form *form, const struct tool *tool,
+                       uint32_t *out, const struct tool **out_loose, struct error *e)
+{
+    uint32_t arguments = GRAMMAR_NONE;
+    if (!build_arguments(b, tool, &arguments, out_loose, e)) {
+        return false;
+    }
+    const uint32_t parts[] = {grammar_bytes(b, str_from(form->before)),
+                              grammar_bytes(b, tool->name),
+                              grammar_bytes(b, str_from(form->between)), arguments,
+                              grammar_bytes(b, str_from(form->after))};
+    *out = grammar_sequence(b, parts, sizeof parts / sizeof parts[0]);
+    return true;
+}
+
+static bool build_calls(struct grammar_builder *b, const struct tool_grammar_options *o,
+                        uint32_t *out, const struct tool **out_loose, struct error *e)
+{
+    const struct form *form = form_of(o->format);
+    const struct tool *tools = o->only != NULL ? o->only : o->set->tools;
+    size_t n = o->only != NULL ? 1 : o->set->n_tools;
+    uint32_t *ways = mem_alloc(n, sizeof *ways, "tools of a grammar", e);
+    bool ok = ways != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        ok = build_call(b, form, &tools[i], &ways[i], out_loose, e);
+    }
+    if (ok) {
+        uint32_t call = grammar_declare(b, STR("call of a tool"));
+        grammar_define(b, call, grammar_choice(b, ways, n));
+        const uint32_t next[] = {grammar_bytes(b, str_from(form->separator)),
+                                 grammar_call(b, call)};
+        const uint32_t all[] = {
+            grammar_call(b, call),
+            grammar_repeat(b, grammar_sequence(b, next, 2), 0, o->several ? GRAMMAR_UNLIMITED : 0)};
+        *out = grammar_sequence(b, all, 2);
+    }
+    mem_free(ways);
+    return ok;
+}
+
+/* --- texts without calls */
+
+/* Whatever the parser could take for the beginning of a call is left out. */
+static void build_text(struct grammar_builder *b, enum tool_format format, uint32_t *out)
+{
+    static const char *const llama[] = {
+        "\\{[ \\n\\t\\r]*\"",      "<function=",
+        "<\\|python_tag\\|>",      "\\[[ \\n\\t\\r]*[A-Za-z0-9_.-]+[ \\n\\t\\r]*\\(",
+        "\\.call[ \\n\\t\\r]*\\(", NULL};
+    static const char *const hermes[] = {"\\{[ \\n\\t\\r]*\"", "<tool_call>", NULL};
+    uint32_t text = grammar_pattern(b, STR(".*"), GRAMMAR_PATTERN_DOT_ALL);
+    /* one by one: quicker than all of them in one pattern */
+    for (const char *const *p = format == TOOL_FORMAT_HERMES ? hermes : llama; *p != NULL; p++) {
+        text = grammar_subtract(
+            b, text,
+            grammar_pattern(b, str_from(*p), GRAMMAR_PATTERN_SEARCH | GRAMMAR_PATTERN_DOT_ALL));
+    }
+    *out = text;
+}
+
+bool tool_grammar_build(struct grammar_builder *b, const struct tool_grammar_options *o,
+                        uint32_t *out, const struct tool **out_loose, struct error *e)
+{
+    uint32_t ways[2];
+    *out_loose = NULL;
+    if (!build_calls(b, o, &ways[0], out_loose, e)) {
+        return false;
+    }
+    *out = ways[0];
+    if (o->may_say) {
+        build_text(b, o->format, &ways[1]);
+        *out = grammar_choice(b, ways, 2);
+    }
+    return true;
+}

@@ -1,0 +1,28 @@
+/* tool_grammar.h - answers that call tools, as a grammar: for requests that force a call, or that
+ * hold arguments to their schemas. What it allows tool_parser.h finds again. */
+#ifndef CHAT_TOOL_GRAMMAR_H
+#define CHAT_TOOL_GRAMMAR_H
+
+#include "chat/tool_format.h"
+#include "chat/tool_set.h"
+#include "schema/grammar.h"
+
+struct tool_grammar_options {
+    enum tool_format format; /* calls of TOOL_FORMAT_PYTHONIC are written as LLAMA3_JSON, which its
+                                parser finds, too; not TOOL_FORMAT_NONE */
+    const struct tool_set *set;
+    const struct tool *only; /* the one tool that may be called; NULL: any of the set */
+    bool several;            /* more than one call may come */
+    bool may_say;            /* instead of calling, the answer may be a text without a call */
+};
+
+/* *out = an expression of the builder: a call of a tool of the set, or some, or a text. Arguments
+ * are an object that the tool's `parameters` allow; without them, one without members.
+ * *out_loose = a tool without `strict` whose schema cannot be enforced: any object will do for its
+ * arguments; NULL when there is none.
+ * ERROR_UNSUPPORTED, ERROR_USAGE, ERROR_FORMAT: the schema of a tool that is strict cannot be
+ * enforced, allows nothing or is none (the tool is named). ERROR_MEMORY. */
+bool tool_grammar_build(struct grammar_builder *b, const struct tool_grammar_options *o,
+                        uint32_t *out, const struct tool **out_loose, struct error *e);
+
+#endif
