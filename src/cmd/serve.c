@@ -84,6 +84,7 @@ struct serve {
     struct spill_options spill;
     struct error error;
     bool failed;
+    struct token_trie *trie;
     struct worker *worker;
     struct content_filter filter;
     struct chat_template chat;
@@ -241,6 +242,10 @@ static uint64_t digest(const struct serve *s)
 static bool start_worker(struct serve *s, struct error *e)
 {
     const struct session *session = &s->session;
+    s->trie = token_trie_create(session->tokenizer, e);
+    if (s->trie == NULL) {
+        return false;
+    }
     struct worker_options options = {
         .engine = {.n_ctx = session->n_ctx,
                    .max_sequences = s->options.parallel,
@@ -252,6 +257,7 @@ static bool start_worker(struct serve *s, struct error *e)
                    .spill = s->spill.folder != NULL ? &s->spill : NULL},
         .max_queue = s->options.limits.queue,
         .max_per_owner = s->options.limits.queue_per_key,
+        .trie = s->trie,
         .metrics = &s->service.metrics};
     if (!choose_kv_bytes(s, &options.engine.kv_bytes, e)) {
         return false;
@@ -740,6 +746,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
         chat_template_finish(&s.chat);
     }
     chat_options_finish(&s.options.chat);
+    token_trie_destroy(s.trie);
     session_close(&s.session);
     content_filter_close(&s.filter);
     service_manager_close(&s.manager);

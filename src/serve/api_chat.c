@@ -1,5 +1,4 @@
-/* api_chat.c - parameters of chats alone. Those that ask for what is not there yet (formats) are
- * read far enough to tell a malformed request from one that another server would take. */
+/* api_chat.c - parameters of chats alone. */
 #include "serve/api_parameter.h"
 
 static struct api_generation *generation(struct api_reader *r)
@@ -40,33 +39,7 @@ static bool read_continue(struct api_reader *r, const json_t *v)
     return api_read_bool(r, v, &wanted) && (!wanted || api_fail_yet(r));
 }
 
-/* --- formats */
-
-static bool read_response_format(struct api_reader *r, const json_t *v)
-{
-    static const char *const types[] = {"text", "json_object", "json_schema", NULL};
-    if (!api_want_object(r, v)) {
-        return false;
-    }
-    size_t path = r->path_n, type = 0;
-    struct str name = {0};
-    if (!api_want_choice(r, v, "type", types, &type)) {
-        return false;
-    }
-    const json_t *schema = NULL;
-    if (type == 2) {
-        if (!api_want_member(r, v, "json_schema", &schema)) {
-            return false;
-        }
-        api_enter_key(r, "json_schema");
-        if (!api_want_object(r, schema) || !api_want_text(r, schema, "name", SIZE_MAX, &name)) {
-            return false;
-        }
-        api_leave(r, path);
-    }
-    static const char *const text_keys[] = {"type", NULL};
-    return type == 0 ? api_check_keys(r, v, text_keys) : api_fail_yet(r);
-}
+/* --- what the model writes */
 
 static bool read_modalities(struct api_reader *r, const json_t *v)
 {
@@ -253,7 +226,6 @@ static const struct api_parameter chat_items[] = {
     {"max_completion_tokens", API_KIND_UINT32, GENERATION(max_tokens), 1, INT32_MAX, NULL},
     {"logprobs", API_KIND_BOOL, GENERATION(logprobs), 0, 0, NULL},
     {"top_logprobs", API_KIND_CUSTOM, 0, 0, 0, read_top_logprobs},
-    {"response_format", API_KIND_CUSTOM, 0, 0, 0, read_response_format},
     {"tools", API_KIND_CUSTOM, 0, 0, 0, api_read_tools},
     {"tool_choice", API_KIND_CUSTOM, 0, 0, 0, api_read_tool_choice},
     {"parallel_tool_calls", API_KIND_CUSTOM, 0, 0, 0, api_read_parallel},

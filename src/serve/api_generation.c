@@ -251,6 +251,14 @@ static const struct api_parameter generation_items[] = {
     {"stop_token_ids", API_KIND_CUSTOM, 0, 0, 0, read_stop_ids},
     {"priority", API_KIND_INT32, GENERATION(priority), INT32_MIN, INT32_MAX, NULL},
     {"cache_salt", API_KIND_TEXT, GENERATION(cache_salt), 1, API_MAX_NAME_CHARS, NULL},
+    {"response_format", API_KIND_CUSTOM, 0, 0, 0, api_read_response_format},
+    {"json_schema", API_KIND_CUSTOM, 0, 0, 0, api_read_guided_json},
+    {"guided_json", API_KIND_CUSTOM, 0, 0, 0, api_read_guided_json},
+    {"guided_regex", API_KIND_CUSTOM, 0, 0, 0, api_read_guided_regex},
+    {"guided_choice", API_KIND_CUSTOM, 0, 0, 0, api_read_guided_choice},
+    {"guided_grammar", API_KIND_CUSTOM, 0, 0, 0, api_read_guided_grammar},
+    {"grammar", API_KIND_CUSTOM, 0, 0, 0, api_read_guided_grammar},
+    {"structured_outputs", API_KIND_CUSTOM, 0, 0, 0, api_read_structured_outputs},
 };
 const struct api_table api_generation_table = API_TABLE(generation_items);
 

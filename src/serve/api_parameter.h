@@ -63,6 +63,14 @@ bool api_read_function_call(struct api_reader *r, const json_t *v);
 bool api_read_parallel(struct api_reader *r, const json_t *v);
 bool api_tools_check(struct api_reader *r);
 
+/* What the text of an answer must be: each way to say it, one of which may be given. */
+bool api_read_response_format(struct api_reader *r, const json_t *v);
+bool api_read_guided_json(struct api_reader *r, const json_t *v);
+bool api_read_guided_regex(struct api_reader *r, const json_t *v);
+bool api_read_guided_choice(struct api_reader *r, const json_t *v);
+bool api_read_guided_grammar(struct api_reader *r, const json_t *v);
+bool api_read_structured_outputs(struct api_reader *r, const json_t *v);
+
 /* A string or an array of text parts, joined by line ends. */
 bool api_read_content(struct api_reader *r, const json_t *v, struct str *out);
 

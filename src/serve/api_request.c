@@ -40,7 +40,6 @@ static const struct form *form_of(enum api_endpoint endpoint)
 static const char *why_refused(const char *name)
 {
     static const char not_sampled[] = "no such sampler (/v1/capabilities lists what is taken)";
-    static const char not_built[] = "structured output is not built yet";
     static const char own_template[] = "prompts are written in the template of the model";
     static const struct {
         const char *name, *why;
@@ -53,12 +52,8 @@ static const char *why_refused(const char *name)
         {"chat_template", own_template},
         {"chat_template_kwargs", own_template},
         {"dry_multiplier", not_sampled},
-        {"grammar", not_built},
-        {"guided_json", not_built},
-        {"json_schema", not_built},
         {"mirostat", not_sampled},
         {"prompt_logprobs", "completions with echo and logprobs tell those of a prompt"},
-        {"structured_outputs", not_built},
         {"truncate_prompt_tokens", "a chat's truncation drops whole turns"},
         {"use_beam_search", "answers are sampled"},
         {"xtc_probability", not_sampled},

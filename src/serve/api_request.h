@@ -110,6 +110,32 @@ enum api_truncation {
     API_TRUNCATION_AUTO      /* drop the oldest whole turns, keep system and the last user turn */
 };
 
+/* What the text of an answer must be. */
+enum api_format_kind {
+    API_FORMAT_TEXT,    /* anything */
+    API_FORMAT_OBJECT,  /* any JSON object */
+    API_FORMAT_SCHEMA,  /* JSON that is valid by a schema */
+    API_FORMAT_PATTERN, /* what a regular expression matches as a whole */
+    API_FORMAT_CHOICE,  /* one of some texts */
+    API_FORMAT_GBNF     /* of a grammar in llama.cpp's form */
+};
+
+struct api_format {
+    enum api_format_kind kind;
+    const char *param;         /* that asked for it */
+    const json_t *schema;      /* in the request's memory, as tools are */
+    struct str text;           /* pattern or grammar */
+    const struct str *choices; /* (n_choices) >= 1 */
+    size_t n_choices;
+};
+
+/* Whether an answer calls tools. */
+enum api_tool_choice {
+    API_TOOLS_AUTO,     /* as the model likes */
+    API_TOOLS_REQUIRED, /* at least one */
+    API_TOOLS_NAMED     /* tool_name */
+};
+
 /* What the engine is to do, the same for chats and completions. */
 struct api_generation {
     const struct chat_message *messages; /* (n_messages) of a chat, >= 1; NULL for completions */
@@ -120,11 +146,14 @@ struct api_generation {
      * {"type":"function","function":{"name","description"?,"parameters"?,"strict"?}}, checked, in
      * the request's memory. References to parts of it must be given back before that goes. */
     json_t *tools;
-    bool one_call;         /* the answer ends with its first call */
+    enum api_tool_choice tool_choice; /* of tools, which are not NULL unless it is AUTO */
+    struct str tool_name;             /* one of tools */
+    bool one_call;                    /* the answer ends with its first call */
     bool is_function_form; /* tools came as `functions`: a call is told as `function_call` */
     const struct api_prompt *prompts; /* (n_prompts) of completions, >= 1; NULL for chats */
     size_t n_prompts;
 
+    struct api_format format;
     struct sampler_params sampler; /* all but token ids' upper end checked when n_vocab was 0 */
     bool has_seed;                 /* else sampler.seed is the option's: draw one */
     uint32_t n;                    /* answers to a prompt, >= 1 */

@@ -56,7 +56,7 @@ static bool check_strict(struct api_reader *r, const json_t *function)
     const json_t *v = api_member(function, "strict");
     size_t before = api_enter_key(r, "strict");
     bool is_strict = false;
-    if (v != NULL && (!api_read_bool(r, v, &is_strict) || (is_strict && !api_fail_yet(r)))) {
+    if (v != NULL && !api_read_bool(r, v, &is_strict)) {
         return false;
     }
     api_leave(r, before);
@@ -193,29 +193,50 @@ bool api_read_functions(struct api_reader *r, const json_t *v)
 
 /* --- the choice */
 
+static bool choose_named(struct api_reader *r, const json_t *function)
+{
+    static const char *const keys[] = {"name", NULL};
+    struct str name = {0};
+    if (!api_want_object(r, function) || !api_check_keys(r, function, keys) ||
+        !api_want_text(r, function, "name", API_MAX_TOOL_CHARS, &name)) {
+        return false;
+    }
+    generation(r)->tool_choice = API_TOOLS_NAMED;
+    return api_copy_text(r, name, &generation(r)->tool_name);
+}
+
 bool api_read_tool_choice(struct api_reader *r, const json_t *v)
 {
     static const char *const names[] = {"none", "auto", "required", NULL};
     static const char *const types[] = {"function", "allowed_tools", "custom", NULL};
-    size_t i = 0;
+    static const char *const keys[] = {"type", "function", NULL};
+    size_t i = 0, before = r->path_n;
+    const json_t *function = NULL;
     if (json_is_object(v)) {
-        return api_want_choice(r, v, "type", types, &i) && api_fail_yet(r);
+        if (!api_want_choice(r, v, "type", types, &i) || (i > 0 && !api_fail_yet(r)) ||
+            !api_check_keys(r, v, keys) || !api_want_member(r, v, "function", &function)) {
+            return false;
+        }
+        api_enter_key(r, "function");
+        bool ok = choose_named(r, function);
+        api_leave(r, ok ? before : r->path_n);
+        return ok;
     }
     if (!json_is_string(v)) {
         return api_fail(r, API_ERROR_INVALID_TYPE, "is neither a string nor an object");
     }
-    return api_read_choice(r, v, names, &i) && (i < 2 || api_fail_yet(r));
+    if (!api_read_choice(r, v, names, &i)) {
+        return false;
+    }
+    generation(r)->tool_choice = i == 2 ? API_TOOLS_REQUIRED : API_TOOLS_AUTO;
+    return true;
 }
 
 bool api_read_function_call(struct api_reader *r, const json_t *v)
 {
     static const char *const names[] = {"none", "auto", NULL};
-    struct str name = {0};
     size_t i = 0;
-    if (json_is_object(v)) {
-        return api_want_text(r, v, "name", API_MAX_TOOL_CHARS, &name) && api_fail_yet(r);
-    }
-    return api_read_choice(r, v, names, &i);
+    return json_is_object(v) ? choose_named(r, v) : api_read_choice(r, v, names, &i);
 }
 
 bool api_read_parallel(struct api_reader *r, const json_t *v)
@@ -233,6 +254,19 @@ static bool is_none(const json_t *v)
     return json_is_string(v) && strcmp(json_string_value(v), "none") == 0;
 }
 
+static bool has_tool(const struct api_generation *g)
+{
+    size_t i = 0;
+    while (i < json_array_size(g->tools)) {
+        const json_t *name = json_object_get(function_of(json_array_get(g->tools, i)), "name");
+        if (str_eq((struct str){json_string_value(name), json_string_length(name)}, g->tool_name)) {
+            return true;
+        }
+        i++;
+    }
+    return false;
+}
+
 /* Without what it chooses among, a choice is a mistake of the client's: OpenAI refuses it, too. */
 bool api_tools_check(struct api_reader *r)
 {
@@ -247,6 +281,12 @@ bool api_tools_check(struct api_reader *r)
             return api_fail(r, API_ERROR_INVALID_VALUE, "is only allowed when %s are given",
                             choices[i].of);
         }
+    }
+    if (generation(r)->tool_choice == API_TOOLS_NAMED && !has_tool(generation(r))) {
+        bool is_old = api_member(r->root, "tool_choice") == NULL;
+        api_enter_key(r, is_old ? "function_call" : "tool_choice");
+        return api_fail(r, API_ERROR_INVALID_VALUE, "names '%.*s', which is none of the %s",
+                        STR_ARG(generation(r)->tool_name), is_old ? "functions" : "tools");
     }
     if (is_none(api_member(r->root, "tool_choice")) ||
         is_none(api_member(r->root, "function_call"))) {

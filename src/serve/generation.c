@@ -57,6 +57,7 @@ void generation_destroy(struct generation *g)
         token_list_finish(&g->prompts[i]);
         prompt_rows_finish(&g->prompt_rows[i]);
     }
+    grammar_destroy(g->grammar);
     mem_free(g->prompt_rows);
     mem_free(g->prompts);
     destroy_outputs(g->outputs, generation_n_choices(g));

@@ -8,6 +8,7 @@
 
 #include "engine/prefix.h"
 #include "engine/sampler.h"
+#include "schema/automaton.h"
 #include "serve/choice.h"
 #include "serve/prompt_rows.h"
 
@@ -39,14 +40,15 @@ struct generation {
     struct sampler_params sampling; /* choice i draws with seed + i % n_per_prompt */
     struct token_list *prompts;     /* (n_prompts) owned */
     uint32_t n_prompts;
-    uint32_t n_per_prompt; /* choice i belongs to prompt i / n_per_prompt */
-    enum engine_rows rows; /* wanted of the prompts; without tokens to sample they are all */
-    bool only_last;        /* see prompt_rows.h */
-    int32_t priority;      /* lower goes first */
-    uint64_t owner;        /* whose it is, for turns in the queue; 0: nobody else has it */
-    uint64_t salt;         /* of the prefix cache */
-    uint64_t arrived_ns;   /* clock_now_ns() of generation_create() */
-    double patience_s;     /* that whoever asks waits for the first token; 0: any time */
+    uint32_t n_per_prompt;   /* choice i belongs to prompt i / n_per_prompt */
+    enum engine_rows rows;   /* wanted of the prompts; without tokens to sample they are all */
+    bool only_last;          /* see prompt_rows.h */
+    struct grammar *grammar; /* that the answers are written by, owned; NULL: none */
+    int32_t priority;        /* lower goes first */
+    uint64_t owner;          /* whose it is, for turns in the queue; 0: nobody else has it */
+    uint64_t salt;           /* of the prefix cache */
+    uint64_t arrived_ns;     /* clock_now_ns() of generation_create() */
+    double patience_s;       /* that whoever asks waits for the first token; 0: any time */
     /* Called on the engine thread with the lock held, at most once between two generation_take(),
      * when there is something to take; must not block. */
     generation_notify_fn *notify;
@@ -66,12 +68,13 @@ struct generation {
     bool notified;
 
     /* the engine thread's */
-    uint32_t n_ended;        /* choices */
-    uint32_t n_started;      /* choices; under the worker's lock */
-    bool is_judged;          /* its patience and what it will take were compared */
-    struct generation *next; /* in the queue; under the worker's lock, as are the next two */
-    uint64_t round;          /* that it is served in */
-    uint64_t least_round;    /* of who comes now, of its priority */
+    struct automaton *automaton; /* of the grammar, while choices run */
+    uint32_t n_ended;            /* choices */
+    uint32_t n_started;          /* choices; under the worker's lock */
+    bool is_judged;              /* its patience and what it will take were compared */
+    struct generation *next;     /* in the queue; under the worker's lock, as are the next two */
+    uint64_t round;              /* that it is served in */
+    uint64_t least_round;        /* of who comes now, of its priority */
 
     /* the I/O thread's, from worker_rank() */
     uint32_t position; /* among those that wait, from 1; 0: it does not */

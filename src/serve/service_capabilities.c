@@ -100,7 +100,7 @@ void service_capabilities(void *service, struct http_exchange *x, struct str par
     api_write_bool(&w, s->chat != NULL && s->answers.tool_format != TOOL_FORMAT_NONE);
     api_write_raw(&w, ",\"tool_format\":");
     api_write_text(&w, str_from(tool_format_name(s->answers.tool_format)));
-    api_write_raw(&w, ",\"streaming\":true,\"structured_output\":false,"
+    api_write_raw(&w, ",\"streaming\":true,\"structured_output\":true,"
                       "\"embeddings\":true,\"images\":false,\"audio\":false,");
     write_judges(&w, s->answers.guard);
     write_limits(&w, s);

@@ -390,6 +390,9 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
         !(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, error)) {
         return false;
     }
+    if (!service_constrain(s, &job->request, &job->g->grammar, error)) {
+        return false;
+    }
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);
     return check_context(s, job, error) && check_echo(s, job, error) &&

@@ -69,6 +69,11 @@ bool service_check_model(const struct service *s, struct str name, struct api_er
 bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,
                           struct api_error *error);
 
+/* *out: the grammar that the answer's text is held to; NULL: none. It is the caller's, also on
+ * failure (a warning that `strict` makes an error). */
+bool service_constrain(const struct service *s, struct api_request *request, struct grammar **out,
+                       struct api_error *error);
+
 /* The text of a chat without n_dropped messages behind the first n_system; its owner is the caller
  * (jinja_output_finish). Errors as chat_template_write, for a client's eyes. */
 bool service_write(const struct service *s, const struct api_generation *r, size_t n_system,

@@ -32,6 +32,7 @@ struct active {
 struct worker {
     struct engine engine;
     const struct model *model;
+    const struct token_trie *trie;
     uint32_t max_active;
     struct metrics *metrics;
     struct active *actives;  /* (max_active) */
@@ -122,6 +123,19 @@ static struct active *free_active(struct worker *w)
     return NULL;
 }
 
+/* All choices of a request read by one automaton. */
+static bool constrain(struct worker *w, struct active *a, struct error *e)
+{
+    struct generation *g = a->g;
+    if (g->grammar == NULL) {
+        return true;
+    }
+    if (g->automaton == NULL) {
+        g->automaton = automaton_create(g->grammar, w->trie, e);
+    }
+    return g->automaton != NULL && engine_constrain(&w->engine, a->seq, g->automaton, e);
+}
+
 static bool open_choice(struct worker *w, struct active *a, struct error *e)
 {
     const struct generation *g = a->g;
@@ -136,7 +150,7 @@ static bool open_choice(struct worker *w, struct active *a, struct error *e)
                                      .rows = a->index % g->n_per_prompt == 0 ? g->rows
                                                                              : ENGINE_NO_ROWS};
     a->seq = engine_open(&w->engine, &request, e);
-    return a->seq != NULL;
+    return a->seq != NULL && constrain(w, a, e);
 }
 
 /* How long places are held, lately. */
@@ -145,6 +159,14 @@ static void count_hold(struct worker *w, double seconds)
     pthread_mutex_lock(&w->lock);
     w->hold_s += (seconds - w->hold_s) * (w->hold_s > 0 ? 0.2 : 1.0);
     pthread_mutex_unlock(&w->lock);
+}
+
+/* No choice of it runs any more. */
+static void finish(struct generation *g)
+{
+    automaton_destroy(g->automaton);
+    g->automaton = NULL;
+    generation_finish(g);
 }
 
 /* Lets go of a sequence, and of the request when it was the last. */
@@ -161,7 +183,7 @@ static void close_active(struct worker *w, struct active *a)
     a->g = NULL;
     g->n_ended++;
     if (g->n_ended == generation_n_choices(g)) {
-        generation_finish(g);
+        finish(g);
     }
 }
 
@@ -209,7 +231,7 @@ static void drop_rest(struct generation *g)
     g->n_ended += generation_n_choices(g) - g->n_started;
     g->n_started = generation_n_choices(g);
     if (g->n_ended == g->n_started) {
-        generation_finish(g);
+        finish(g);
     }
 }
 
@@ -620,6 +642,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
         return NULL;
     }
     w->model = m;
+    w->trie = options->trie;
     w->metrics = options->metrics;
     w->queue.max = options->max_queue > 0 ? options->max_queue : WORKER_DEFAULT_QUEUE;
     w->queue.max_per_owner =

@@ -17,9 +17,11 @@ struct worker;
 
 struct worker_options {
     struct engine_options engine;
-    uint32_t max_queue;      /* requests that may wait; 0: WORKER_DEFAULT_QUEUE */
-    uint32_t max_per_owner;  /* of them, of one owner; 0: half of them */
-    struct metrics *metrics; /* what is observed goes here; must outlive the worker */
+    uint32_t max_queue;            /* requests that may wait; 0: WORKER_DEFAULT_QUEUE */
+    uint32_t max_per_owner;        /* of them, of one owner; 0: half of them */
+    const struct token_trie *trie; /* of the vocabulary; must outlive the worker; NULL: requests
+                                      have no grammars */
+    struct metrics *metrics;       /* what is observed goes here; must outlive the worker */
 };
 
 enum { WORKER_DEFAULT_QUEUE = 64 };

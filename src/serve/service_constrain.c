@@ -1,0 +1,142 @@
+/* service_constrain.c - from what a request asks of its answer's text to the grammar that the engine
+ * writes it by. What cannot be enforced is refused here, before the first token. */
+#include "chat/tool_grammar.h"
+#include "schema/schema_compile.h"
+#include "serve/service_internal.h"
+
+#include <stdio.h>
+
+/* --- the format */
+
+static struct grammar *grammar_of(const struct api_format *f, struct error *e)
+{
+    switch (f->kind) {
+    case API_FORMAT_OBJECT:
+        return schema_compile_any_object(e);
+    case API_FORMAT_SCHEMA:
+        return schema_compile(f->schema, e);
+    case API_FORMAT_PATTERN:
+        return grammar_from_pattern(f->text, e);
+    case API_FORMAT_CHOICE:
+        return grammar_from_choices(f->choices, f->n_choices, e);
+    default:
+        return grammar_from_gbnf(f->text, e);
+    }
+}
+
+/* The format as a part of a larger grammar: beside calls of tools. */
+static bool build_format(struct grammar_builder *b, const struct api_format *f, uint32_t *out,
+                         struct error *e)
+{
+    json_t *any = NULL;
+    bool ok = true;
+    switch (f->kind) {
+    case API_FORMAT_OBJECT:
+        any = json_pack("{s:s}", "type", "object");
+        ok = any != NULL ? schema_compile_into(b, any, out, e)
+                         : error_set(e, ERROR_MEMORY, "out of memory: schema of an object");
+        json_decref(any);
+        return ok;
+    case API_FORMAT_SCHEMA:
+        return schema_compile_into(b, f->schema, out, e);
+    case API_FORMAT_PATTERN:
+        *out = grammar_pattern(b, f->text, 0);
+        return true;
+    default:
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "is not offered beside tools that the model may call: tool_choice 'none' "
+                         "leaves them out");
+    }
+}
+
+/* --- calls of tools */
+
+static bool has_strict(const json_t *tools)
+{
+    bool strict = false;
+    for (size_t i = 0; i < json_array_size(tools); i++) {
+        const json_t *function = json_object_get(json_array_get(tools, i), "function");
+        strict = strict || json_is_true(json_object_get(function, "strict"));
+    }
+    return strict;
+}
+
+/* A grammar of calls, of the format beside them, or of text without calls. *out_loose: a tool whose
+ * arguments are held to no schema, or NULL. */
+static struct grammar *tools_grammar(const struct service *s, const struct api_generation *r,
+                                     const struct tool_set *set, struct str *out_loose,
+                                     struct error *e)
+{
+    const struct tool *loose = NULL;
+    bool has_format = r->format.kind != API_FORMAT_TEXT;
+    struct tool_grammar_options o = {
+        .format = s->chat->tool_format,
+        .set = set,
+        .only = r->tool_choice == API_TOOLS_NAMED ? tool_set_find(set, r->tool_name) : NULL,
+        .several = !r->one_call,
+        .may_say = r->tool_choice == API_TOOLS_AUTO && !has_format};
+    struct grammar *made = NULL;
+    uint32_t ways[2];
+    struct grammar_builder *b = grammar_builder_create(e);
+    if (b != NULL && tool_grammar_build(b, &o, &ways[0], &loose, e) &&
+        (!has_format || r->tool_choice != API_TOOLS_AUTO ||
+         build_format(b, &r->format, &ways[1], e))) {
+        bool both = has_format && r->tool_choice == API_TOOLS_AUTO;
+        made = grammar_compile(b, both ? grammar_choice(b, ways, 2) : ways[0], e);
+    }
+    grammar_builder_destroy(b);
+    *out_loose = loose != NULL ? loose->name : (struct str){0};
+    return made;
+}
+
+static bool warn_loose(struct api_request *request, struct str tool, struct api_error *error)
+{
+    char text[160];
+    snprintf(text, sizeof text,
+             "arguments of '%.*s' are held to no schema: it cannot be enforced, and strict is not "
+             "asked for",
+             STR_ARG(tool));
+    return tool.n == 0 || api_request_warn(request, "tools", text, error);
+}
+
+/* --- all of it */
+
+/* A schema or grammar is the request's, not a file of the server's. */
+static bool refuse(struct error *e, const char *param, struct api_error *error)
+{
+    e->code = e->code == ERROR_FORMAT ? ERROR_USAGE : e->code;
+    return api_error_from(error, e, param);
+}
+
+bool service_constrain(const struct service *s, struct api_request *request, struct grammar **out,
+                       struct api_error *error)
+{
+    const struct api_generation *r = &request->generation;
+    bool forced = r->tool_choice != API_TOOLS_AUTO;
+    bool has_calls =
+        r->tools != NULL && (forced || has_strict(r->tools) || r->format.kind != API_FORMAT_TEXT);
+    struct error e = {0};
+    *out = NULL;
+    if (!has_calls) {
+        *out = r->format.kind != API_FORMAT_TEXT ? grammar_of(&r->format, &e) : NULL;
+        return r->format.kind == API_FORMAT_TEXT || *out != NULL ||
+               refuse(&e, r->format.param, error);
+    }
+    const char *param = forced ? "tool_choice" : "tools";
+    if (s->chat == NULL || s->chat->tool_format == TOOL_FORMAT_NONE) {
+        return api_error_set(error, API_ERROR_UNSUPPORTED_VALUE, param,
+                             "%s needs calls of tools, which this server does not listen for",
+                             param);
+    }
+    struct tool_set set;
+    struct str loose;
+    if (!tool_set_init(&set, r->tools, &e)) {
+        return refuse(&e, "tools", error);
+    }
+    *out = tools_grammar(s, r, &set, &loose, &e);
+    tool_set_finish(&set);
+    if (*out == NULL) {
+        return refuse(&e, "tools", error);
+    }
+    return warn_loose(request, loose, error);
+}
