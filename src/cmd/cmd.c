@@ -52,6 +52,34 @@ int cmd_finish_output(const char *command, int exit_code)
     return cmd_fail(command, &e);
 }
 
+static bool read_all(FILE *f, size_t max_bytes, struct buf *out, struct error *e)
+{
+    enum { PIECE = 1 << 16 };
+    size_t n = 1;
+    while (n > 0) {
+        if (!buf_reserve(out, PIECE, e)) {
+            return false;
+        }
+        n = fread(out->data + out->n, 1, PIECE, f);
+        out->n += n;
+        if (out->n > max_bytes) {
+            return error_set(e, ERROR_USAGE, "more than %zu bytes", max_bytes);
+        }
+    }
+    return !ferror(f) || error_set(e, ERROR_IO, "%s", strerror(errno));
+}
+
+bool cmd_read_file(const char *path, size_t max_bytes, struct buf *out, struct error *e)
+{
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        return error_set(e, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_IO, "%s", strerror(errno));
+    }
+    bool ok = read_all(f, max_bytes, out, e);
+    fclose(f);
+    return ok;
+}
+
 bool cmd_read_stdin(size_t max_bytes, char **out_text, size_t *out_n, struct error *e)
 {
     enum { PIECE = 1 << 16 };

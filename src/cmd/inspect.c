@@ -224,6 +224,7 @@ static bool report(struct inspect_report *r, uint32_t ctx, bool json, struct err
         inspect_print_text(r);
     }
     if (r->chat != NULL) {
+        r->chat = NULL;
         chat_template_finish(&chat);
     }
     tokenizer_destroy(tokenizer);

@@ -185,7 +185,8 @@ static bool answer(struct output *output, const struct token_list *ids,
                                        .stop = &run_interrupted};
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
     sigaction(SIGINT, &action, &before);
-    bool ok = generate_answer(&r->engine, r->seq, r->session.tokenizer, &request, out_stats, e);
+    bool ok = engine_constrain(&r->engine, r->seq, r->options.format.automaton, e) &&
+              generate_answer(&r->engine, r->seq, r->session.tokenizer, &request, out_stats, e);
     sigaction(SIGINT, &before, NULL);
     return ok;
 }
@@ -438,6 +439,9 @@ static bool open_run(struct run *r, const char *model, struct error *e)
     if (r->seq == NULL) {
         return false;
     }
+    if (!run_format_open(&r->options.format, r->session.tokenizer, e)) {
+        return false;
+    }
     r->has_template = !r->options.raw && chat_options_open(&r->options.chat, r->session.file,
                                                            r->session.tokenizer, &r->template, e);
     return r->options.raw || r->has_template;
@@ -453,6 +457,7 @@ static void close_run(struct run *r)
     if (r->has_engine) {
         engine_finish(&r->engine);
     }
+    run_format_close(&r->options.format);
     session_close(&r->session);
 }
 
@@ -478,6 +483,13 @@ static bool check_options(const struct run_options *o, struct error *e)
     }
     if (o->model.draft != NULL && o->draft_max == 0) {
         return error_set(e, ERROR_USAGE, "--draft changes nothing with --draft-max 0");
+    }
+    const char *format = run_format_given(&o->format);
+    if (format != NULL && (o->tools != NULL || o->ignore_eos)) {
+        return error_set(e, ERROR_USAGE, "%s with %s: %s", format,
+                         o->tools != NULL ? "--tools" : "--ignore-eos",
+                         o->tools != NULL ? "an answer of that form calls no tool"
+                                          : "an answer of that form has an end");
     }
     return true;
 }
@@ -525,7 +537,8 @@ static bool run(struct run *r, const char *model, struct error *e)
         return false;
     }
     struct sampler_params params = sampler_params_of(&r->options);
-    if (!check_sampler(&params, UINT32_MAX, e) || !open_tools(r, e) || !open_run(r, model, e)) {
+    if (!check_sampler(&params, UINT32_MAX, e) || !open_tools(r, e) ||
+        !run_format_read(&r->options.format, e) || !open_run(r, model, e)) {
         return false;
     }
     if (chat) {
@@ -589,6 +602,7 @@ int cmd_run(const struct cmd_env *env, int argc, char **argv)
          NULL},
         {OPTION_U32, "tool-timeout", 0, NULL, "SECONDS", &o->tool_timeout, 1, 86400,
          "that it has for an answer (default: 60)", NULL},
+        OPTIONS_FORMAT(o->format),
         {OPTION_FLAG, "ignore-eos", 0, NULL, NULL, &o->ignore_eos, 0, 0,
          "never end the turn: its end tokens are forbidden", NULL},
         {OPTION_U32, "draft-max", 0, NULL, "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,

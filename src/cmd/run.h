@@ -6,6 +6,7 @@
 #include "chat/template.h"
 #include "cmd/chat_options.h"
 #include "cmd/generate.h"
+#include "cmd/run_format.h"
 #include "cmd/run_tools.h"
 
 #include <limits.h>
@@ -26,6 +27,7 @@ struct run_options {
     const char *tool_command; /* NULL: the user answers calls */
     uint32_t tool_timeout;    /* seconds; 0: unset */
     struct chat_options chat;
+    struct run_format format;
     int32_t max_tokens;
     uint32_t draft_max; /* guesses beside each token of an answer; RUN_DRAFT_UNSET */
     bool raw, special, stats, ignore_eos, no_bos;

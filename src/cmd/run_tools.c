@@ -1,11 +1,12 @@
 /* run_tools.c - tools out of a file, checked, and calls of them out of an answer's text. */
 #include "cmd/run_tools.h"
 
+#include "cmd/cmd.h"
+
 #include "base/mem.h"
 #include "cmd/print.h"
 #include "store/secret.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 enum { MAX_FILE_BYTES = 4 << 20, ID_DIGITS = 24, SHOWN = 200 };
@@ -141,36 +142,14 @@ bool run_tools_parse(struct str json, json_t **out, struct error *e)
     return ok;
 }
 
-static bool read_all(FILE *f, struct buf *out, struct error *e)
-{
-    enum { PIECE = 1 << 16 };
-    size_t n = 1;
-    while (n > 0) {
-        if (!buf_reserve(out, PIECE, e)) {
-            return false;
-        }
-        n = fread(out->data + out->n, 1, PIECE, f);
-        out->n += n;
-        if (out->n > MAX_FILE_BYTES) {
-            return error_set(e, ERROR_USAGE, "more than %d MiB", MAX_FILE_BYTES >> 20);
-        }
-    }
-    return !ferror(f) || error_set(e, ERROR_IO, "%s", strerror(errno));
-}
-
 bool run_tools_read(const char *path, json_t **out, struct error *e)
 {
-    FILE *f = fopen(path, "re");
-    if (f == NULL) {
-        return error_set(e, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_IO, "%s: %s", path,
-                         strerror(errno));
-    }
     struct buf text;
     struct error why = {0};
     buf_init(&text, 2 * MAX_FILE_BYTES);
-    bool ok = read_all(f, &text, &why) && run_tools_parse(buf_str(&text), out, &why);
+    bool ok = cmd_read_file(path, MAX_FILE_BYTES, &text, &why) &&
+              run_tools_parse(buf_str(&text), out, &why);
     buf_finish(&text);
-    fclose(f);
     return ok || error_set(e, why.code == ERROR_FORMAT ? ERROR_USAGE : why.code, "%s: %s", path,
                            why.text);
 }

@@ -192,7 +192,7 @@ def test_tools_may_be_those_of_an_object(tmp_path):
 @pytest.mark.parametrize("args, code, text", [
     (["--tools", "no/such.json"], 3, "option --tools: no/such.json: No such file or directory"),
     (["--tools", "/"], 4, "option --tools: /: Is a directory"),
-    (["--tools", "/dev/zero"], 2, "option --tools: /dev/zero: more than 4 MiB"),
+    (["--tools", "/dev/zero"], 2, "option --tools: /dev/zero: more than 4194304 bytes"),
     (["--tool-command", "true"], 2, "--tool-command is for a chat in the terminal"),
     (["--tool-timeout", "5"], 2, "--tool-timeout needs --tool-command"),
     (["--tool-timeout", "0"], 2, "--tool-timeout"),
