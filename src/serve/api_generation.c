@@ -303,6 +303,25 @@ static bool check_allowed(struct api_reader *r)
     return true;
 }
 
+/* An answer with a format, or that has to be a call, ends where it is complete. */
+static bool check_end(struct api_reader *r)
+{
+    const struct api_generation *g = generation(r);
+    size_t before = r->path_n;
+    if (g->format.kind == API_FORMAT_TEXT && g->tool_choice == API_TOOLS_AUTO) {
+        return true;
+    }
+    if (g->ignore_eos) {
+        return fail_at(r, "ignore_eos", "is true, but an answer with a format ends with it");
+    }
+    api_enter_key(r, "min_tokens");
+    if (g->min_tokens > 0 && !api_warn(r, "is kept as far as the format lets the answer go on")) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
+}
+
 bool api_generation_check(struct api_reader *r)
 {
     const struct api_generation *g = generation(r);
@@ -315,7 +334,7 @@ bool api_generation_check(struct api_reader *r)
     if (api_member(r->root, "stream_options") != NULL && !g->stream) {
         return fail_at(r, "stream_options", "is only allowed when stream is true");
     }
-    return check_penalties(r);
+    return check_end(r) && check_penalties(r);
 }
 
 /* --- completions alone */

@@ -113,7 +113,6 @@ static void a_bad_tool_is_named_by_its_place(void **state)
         {"[" F(",\"parameters\":{\"type\":\"string\"}") "]", API_ERROR_INVALID_VALUE,
          "[0].function.parameters.type"},
         {"[" F(",\"strict\":1") "]", API_ERROR_INVALID_TYPE, "[0].function.strict"},
-        {"[" F(",\"strict\":true") "]", API_ERROR_UNSUPPORTED_PARAMETER, "[0].function.strict"},
         {"[" F(",\"returns\":{}") "]", API_ERROR_UNKNOWN_PARAMETER, "[0].function.returns"},
         {"[{\"type\":\"function\",\"name\":\"f\",\"function\":{\"name\":\"f\"}}]",
          API_ERROR_UNKNOWN_PARAMETER, "[0].name"},
@@ -224,24 +223,60 @@ static void none_leaves_no_tools_and_one_call_may_be_asked_for(void **state)
     api_request_finish(&q);
 }
 
-static void who_demands_a_call_is_refused_by_name(void **state)
+static void a_call_may_be_demanded(void **state)
 {
     (void)state;
-    static const char *const choices[] = {
-        "\"required\"", "{\"type\":\"function\",\"function\":{\"name\":\"f\"}}",
-        "{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[]}}"};
-    char body[512];
-    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
-        snprintf(body, sizeof body, BODY(TOOLS ",\"tool_choice\":%s"), choices[i]);
-        expect_error(API_CHAT, body, API_ERROR_UNSUPPORTED_PARAMETER, "tool_choice");
+    struct api_request q;
+    parse(BODY(TOOLS), &q);
+    assert_int_equal(q.generation.tool_choice, API_TOOLS_AUTO);
+    api_request_finish(&q);
+    parse(BODY(TOOLS ",\"tool_choice\":\"required\""), &q);
+    assert_int_equal(q.generation.tool_choice, API_TOOLS_REQUIRED);
+    api_request_finish(&q);
+    parse(BODY(TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"), &q);
+    assert_int_equal(q.generation.tool_choice, API_TOOLS_NAMED);
+    assert_true(str_eq(q.generation.tool_name, STR("f")));
+    api_request_finish(&q);
+    parse(
+        BODY(
+            "\"functions\":[{\"name\":\"f\"},{\"name\":\"g\"}],\"function_call\":{\"name\":\"g\"}"),
+        &q);
+    assert_int_equal(q.generation.tool_choice, API_TOOLS_NAMED);
+    assert_true(str_eq(q.generation.tool_name, STR("g")));
+    api_request_finish(&q);
+}
+
+static void a_demand_that_is_none_is_refused_by_its_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members;
+        enum api_error_kind kind;
+        const char *param;
+    } table[] = {
+        {TOOLS ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\","
+               "\"tools\":[]}}",
+         API_ERROR_UNSUPPORTED_PARAMETER, "tool_choice"},
+        {TOOLS ",\"tool_choice\":{}", API_ERROR_MISSING_PARAMETER, "tool_choice.type"},
+        {TOOLS ",\"tool_choice\":{\"type\":\"any\"}", API_ERROR_INVALID_VALUE, "tool_choice.type"},
+        {TOOLS ",\"tool_choice\":{\"type\":\"function\"}", API_ERROR_MISSING_PARAMETER,
+         "tool_choice.function"},
+        {TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":5}}",
+         API_ERROR_INVALID_TYPE, "tool_choice.function.name"},
+        {TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}",
+         API_ERROR_INVALID_VALUE, "tool_choice"},
+        {"\"tool_choice\":\"required\"", API_ERROR_INVALID_VALUE, "tool_choice"},
+        {"\"tool_choice\":\"required\",\"tools\":[]", API_ERROR_INVALID_VALUE, "tool_choice"},
+        {"\"functions\":[{\"name\":\"f\"}],\"function_call\":{\"name\":\"g\"}",
+         API_ERROR_INVALID_VALUE, "function_call"},
+        {"\"functions\":[{\"name\":\"f\"}],\"function_call\":\"required\"", API_ERROR_INVALID_VALUE,
+         "function_call"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char body[512];
+        snprintf(body, sizeof body, BODY("%s"), table[i].members);
+        expect_error(API_CHAT, body, table[i].kind, table[i].param);
     }
-    expect_error(API_CHAT, BODY(TOOLS ",\"tool_choice\":{}"), API_ERROR_MISSING_PARAMETER,
-                 "tool_choice.type");
-    expect_error(API_CHAT, BODY(TOOLS ",\"tool_choice\":{\"type\":\"any\"}"),
-                 API_ERROR_INVALID_VALUE, "tool_choice.type");
-    expect_error(API_CHAT,
-                 BODY("\"functions\":[{\"name\":\"f\"}],\"function_call\":{\"name\":\"f\"}"),
-                 API_ERROR_UNSUPPORTED_PARAMETER, "function_call");
 }
 
 /* --- calls and their answers */
@@ -446,7 +481,8 @@ int main(void)
         cmocka_unit_test(functions_are_tools_of_which_one_is_called),
         cmocka_unit_test(a_choice_needs_something_to_choose_among),
         cmocka_unit_test(none_leaves_no_tools_and_one_call_may_be_asked_for),
-        cmocka_unit_test(who_demands_a_call_is_refused_by_name),
+        cmocka_unit_test(a_call_may_be_demanded),
+        cmocka_unit_test(a_demand_that_is_none_is_refused_by_its_place),
         cmocka_unit_test(calls_and_answers_reach_the_messages),
         cmocka_unit_test(calls_of_old_have_no_id),
         cmocka_unit_test(what_clients_keep_of_streams_may_come_back),
