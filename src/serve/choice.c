@@ -106,7 +106,8 @@ static bool end(struct choice *c, enum choice_end why, struct tool_output *out, 
         !stop_flush(&c->stop, &c->passed, e) || !pass_text(c, true, out, e)) {
         return false;
     }
-    bool is_stopped = c->stop.found || has_its_call(c, out);
+    bool has_whole_call = has_its_call(c, out) && out->spans[out->n_spans - 1].end != TOOL_CUT;
+    bool is_stopped = c->stop.found || has_whole_call;
     c->end = c->guard.blocked ? CHOICE_FILTERED : is_stopped ? CHOICE_STOP : why;
     return true;
 }

@@ -137,10 +137,12 @@ static void a_call_that_is_cut_says_so(void **state)
     static const struct str stops[1] = {STR("1}")};
     struct error e = {0};
     struct fixture f;
-    open_fixture(&f, (struct choice_rules){.max_tokens = 3});
-    push_all(&f, (uint32_t[]){X, CALL, EOT, END});
-    expect(&f, "x(f|{\"a\":...)", CHOICE_LENGTH, 3);
-    close_fixture(&f);
+    for (int one_call = 0; one_call < 2; one_call++) {
+        open_fixture(&f, (struct choice_rules){.max_tokens = 3, .one_call = one_call});
+        push_all(&f, (uint32_t[]){X, CALL, EOT, END});
+        expect(&f, "x(f|{\"a\":...)", CHOICE_LENGTH, 3);
+        close_fixture(&f);
+    }
     open_fixture(&f, (struct choice_rules){.max_tokens = 9, .stops = stops, .n_stops = 1});
     push_all(&f, (uint32_t[]){X, CALL, EOT, END});
     expect(&f, "x(f|{\"a\":...)", CHOICE_STOP, 4);
