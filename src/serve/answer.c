@@ -446,6 +446,7 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
                                      .one_call = r->one_call,
                                      .max_tokens = max_tokens,
                                      .min_tokens = r->min_tokens,
+                                     .has_grammar = g->grammar != NULL,
                                      .ignore_eos = r->ignore_eos,
                                      .logprobs = r->logprobs || r->best_of > r->n,
                                      .tells_end = !a->is_chat,

@@ -116,7 +116,7 @@ bool choice_push(struct choice *c, uint32_t token, struct tool_output *out, stru
 {
     const struct choice_rules *r = c->rules;
     c->n_tokens++;
-    if (may_end(c) && ends_choice(r, token)) {
+    if ((may_end(c) || r->has_grammar) && ends_choice(r, token)) {
         return end(c, CHOICE_STOP, out, e);
     }
     bool is_shown = c->parser != NULL && tool_format_shows_token(r->tokenizer, token);

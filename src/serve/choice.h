@@ -26,7 +26,9 @@ struct choice_rules {
     enum tool_format tool_format; /* that is listened for, with tools */
     bool one_call;                /* the choice ends with its first call */
     uint32_t max_tokens;
-    uint32_t min_tokens; /* only the content filter and one_call end it before so many others */
+    uint32_t min_tokens; /* only the content filter, one_call and a grammar end it before so many
+                            others */
+    bool has_grammar; /* a token that ends is drawn before min_tokens where nothing else can be */
     bool ignore_eos;
     bool logprobs;  /* entries are wanted */
     bool tells_end; /* ... of the token that ended it, too */

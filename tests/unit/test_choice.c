@@ -114,6 +114,11 @@ static void nothing_ends_a_choice_before_min_tokens(void **state)
         push_all(&f, (uint32_t[]){A, END, B, B, A, UINT32_MAX});
         assert_result(&f, "ab", CHOICE_STOP, 4);
     }
+    rules.ignore_eos = false;
+    rules.has_grammar = true; /* which the sampler let say that nothing else can follow */
+    open_fixture(&f, rules);
+    push_all(&f, (uint32_t[]){A, END, B, UINT32_MAX});
+    assert_result(&f, "a", CHOICE_STOP, 2);
 }
 
 static void max_tokens_releases_what_was_held_back(void **state)
