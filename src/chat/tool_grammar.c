@@ -45,6 +45,16 @@ static json_t *object_schema(const struct tool *tool)
     return copy;
 }
 
+/* A builder that failed once fails for good: whether a schema will do is tried with another. */
+static bool can_enforce(const json_t *schema, struct error *why)
+{
+    uint32_t node = GRAMMAR_NONE;
+    struct grammar_builder *b = grammar_builder_create(why);
+    bool ok = b != NULL && schema_compile_into(b, schema, &node, why);
+    grammar_builder_destroy(b);
+    return ok;
+}
+
 static bool build_arguments(struct grammar_builder *b, const struct tool *tool, uint32_t *out,
                             const struct tool **out_loose, struct error *e)
 {
@@ -53,12 +63,13 @@ static bool build_arguments(struct grammar_builder *b, const struct tool *tool, 
     json_t *any = json_pack("{s:s}", "type", "object");
     struct error why = {0};
     bool ok = schema != NULL && any != NULL
-                  ? schema_compile_into(b, schema, out, &why)
+                  ? strict || can_enforce(schema, &why)
                   : error_set(&why, ERROR_MEMORY, "out of memory: schema of a tool");
-    if (!ok && !strict && why.code == ERROR_UNSUPPORTED) {
+    bool is_loose = !ok && why.code == ERROR_UNSUPPORTED;
+    if (is_loose) {
         *out_loose = tool;
-        ok = schema_compile_into(b, any, out, &why);
     }
+    ok = (ok || is_loose) && schema_compile_into(b, is_loose ? any : schema, out, &why);
     json_decref(schema);
     json_decref(any);
     if (!ok) {
