@@ -48,6 +48,20 @@ static void check_tools(const struct api_generation *g)
     }
 }
 
+/* It has what its kind needs, and the name of who asked for it. */
+static void check_format(const struct api_format *f)
+{
+    bool is_text = f->kind == API_FORMAT_PATTERN || f->kind == API_FORMAT_GBNF;
+    require((f->kind == API_FORMAT_TEXT) == (f->param == NULL));
+    require((f->kind == API_FORMAT_SCHEMA) == (f->schema != NULL));
+    require((f->kind == API_FORMAT_CHOICE) == (f->n_choices > 0));
+    require(api_is_utf8(f->text) && (is_text || f->text.n == 0));
+    require(f->schema == NULL || json_is_object(f->schema) || json_is_boolean(f->schema));
+    for (size_t i = 0; i < f->n_choices; i++) {
+        require(api_is_utf8(f->choices[i]));
+    }
+}
+
 static void check_generation(const struct api_generation *g)
 {
     require(sampler_params_check(&g->sampler, N_VOCAB, NULL));
@@ -58,6 +72,8 @@ static void check_generation(const struct api_generation *g)
         require(g->stop[i].n > 0 && api_is_utf8(g->stop[i]));
     }
     check_tools(g);
+    check_format(&g->format);
+    require(g->tool_choice == API_TOOLS_AUTO || g->tools != NULL);
     for (size_t i = 0; i < g->n_messages; i++) {
         check_calls(&g->messages[i]);
         require(g->messages[i].role < CHAT_ROLE_COUNT && api_is_utf8(g->messages[i].content));

@@ -30,6 +30,7 @@ static struct world {
     struct tokenizer *tokenizer;
     struct pool *pool;
     struct model model;
+    struct token_trie *trie;
     struct worker *worker;
     struct words *words;
     struct guard guard;
@@ -111,12 +112,15 @@ static void start(struct world *w)
     w->words = words_parse(STR("ab\nbad word\n"), NULL);
     require(w->words != NULL);
     w->guard = (struct guard){.judges = {words_judge(w->words)}, .n_judges = 1, .blocks = true};
+    w->trie = token_trie_create(w->tokenizer, NULL);
+    require(w->trie != NULL);
     const struct worker_options options = {
         .engine = {.n_ctx = N_CTX,
                    .max_sequences = 4,
                    .max_guesses = 3,
                    .n_choices = tokenizer_info(w->tokenizer)->n_tokens,
                    .prefix_pages = UINT32_MAX},
+        .trie = w->trie,
         .metrics = &w->service.metrics};
     w->worker = worker_create(&w->model, w->pool, &options, NULL);
     snprintf(w->host, sizeof w->host, "unix:@puna-fuzz-service-%d", (int)getpid());

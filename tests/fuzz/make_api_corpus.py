@@ -72,6 +72,22 @@ CHATS = {
     "later": messages(USER) | {"audio": {}, "web_search_options": {}, "moderation": {}, "prediction": None,
                                "chat_template": "x", "chat_template_kwargs": {}},
 }
+FORMATS = {
+    "json": {"response_format": {"type": "json_object"}},
+    "schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "description": "d", "strict": True, "schema": SCHEMA}}},
+    "schema-none": {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+    "guided-json": {"guided_json": SCHEMA}, "guided-text": {"guided_json": json.dumps(SCHEMA)}, "guided-true": {"json_schema": True},
+    "regex": {"guided_regex": "(a|b){1,3}\\d?"}, "choice": {"guided_choice": ["a", "b", ""]},
+    "gbnf": {"grammar": 'root ::= "a" root? | [b-d]{2}'}, "guided-grammar": {"guided_grammar": 'root ::= x+\nx ::= [^\\x41]'},
+    "outputs-json": {"structured_outputs": {"json": {"enum": [1, "a", None]}}}, "outputs-regex": {"structured_outputs": {"regex": "a+"}},
+    "outputs-choice": {"structured_outputs": {"choice": ["a"], "json_object": False}},
+    "outputs-grammar": {"structured_outputs": {"grammar": 'root ::= "a"'}}, "outputs-object": {"structured_outputs": {"json_object": True}},
+    "two": {"guided_regex": "a", "structured_outputs": {"regex": "a"}}, "ends": {"guided_regex": "a", "ignore_eos": True},
+    "min": {"guided_choice": ["a"], "min_tokens": 3}, "unknown": {"guided_json": {"properties": {"a": {"nope": 1}}}},
+    "nothing": {"guided_json": {"enum": []}}, "no-regex": {"guided_regex": "(a"}, "no-gbnf": {"grammar": "root ::= root"},
+}
+CHATS |= {f"format-{name}": messages(USER) | format for name, format in FORMATS.items()}
+CHATS["tools-required"] = CHATS["tools"] | {"tool_choice": "required"}
 COMPLETIONS = {
     "all": {"model": "m", "prompt": [[1, 2], [3]], "echo": True, "logprobs": 5, "best_of": 2, "max_tokens": 16} | SAMPLING,
     "texts": {"model": "m", "prompt": ["a", "b"]},
@@ -113,6 +129,7 @@ RAW = {
     "array": b"[]",
     "nothing": b"",
 }
+COMPLETIONS |= {f"format-{name}": {"model": "m", "prompt": "a"} | format for name, format in list(FORMATS.items())[::3]}
 CHAT_AT, COMPLETION_AT, EMBEDDINGS_AT, TOKENIZE_AT, DETOKENIZE_AT, TEMPLATE_AT, KEY_AT = range(7)
 SHORT = {"model": "m", "max_tokens": 5, "seed": 1}
 SERVED = {
@@ -141,7 +158,14 @@ SERVED = {
     "template-tools": (TEMPLATE_AT, 0, {k: CHATS["tools-auto"][k] for k in ("messages", "tools", "tool_choice")}),
     "key": (KEY_AT, 0, OTHERS["ephemeral-key"]),
     "no-model": (CHAT_AT, 0, SHORT | messages(USER) | {"model": "other"}),
+    "tools-required": (CHAT_AT, 0, SHORT | CHATS["tools-required"] | {"max_tokens": 40}),
+    "tools-strict": (CHAT_AT, 0, SHORT | messages(USER) | {"max_tokens": 20, "tools": [
+        {"type": "function", "function": {"name": "f", "parameters": SCHEMA, "strict": True}}]}),
+    "tools-format": (CHAT_AT, 0, SHORT | CHATS["tools"] | FORMATS["json"] | {"tool_choice": "auto"}),
 }
+SERVED |= {f"format-{name}": (CHAT_AT, 0, SHORT | messages(USER) | format) for name, format in FORMATS.items()}
+SERVED["format-stream"] = (CHAT_AT, 0, SHORT | messages(USER) | FORMATS["schema"] | {"stream": True, "n": 2, "temperature": 2, "max_tokens": 60})
+SERVED["format-completion"] = (COMPLETION_AT, 0, SHORT | {"prompt": ["a", "b"], "echo": True, "logprobs": 1, "best_of": 2} | FORMATS["gbnf"])
 
 
 def main():
