@@ -84,10 +84,57 @@ def is_name(name):
 def with_something_to_choose_among(body):
     if body.get("tools") and body.get("functions") and isinstance(body["functions"], list):
         body["functions"] = []
-    for name, of, values in (("tool_choice", "tools", ("none", "auto")), ("parallel_tool_calls", "tools", (True, False)),
+    for name, of, values in (("tool_choice", "tools", ("none", "auto", "required")), ("parallel_tool_calls", "tools", (True, False)),
                              ("function_call", "functions", ("none", "auto"))):
-        if not body.get(of) and body.get(name) in values:
+        named = body[name].get("function", body[name]) if isinstance(body.get(name), dict) else None
+        if isinstance(named, dict) and is_name(named.get("name")) and body.get(of):
+            named["name"] = "f0"
+        elif not body.get(of) and (body.get(name) in values if named is None else is_named(body[name])):
             del body[name]
+
+
+def is_named(choice):
+    """A choice of a function that the schema allows."""
+    name = choice["function"].get("name") if choice.get("type") == "function" and isinstance(choice.get("function"), dict) else choice.get("name")
+    return isinstance(name, str) and 0 < len(name) <= 64 and len(choice) == (2 if "type" in choice else 1)
+
+
+# What stands for a value of a type that the schema allows; other values stay what they are.
+FORMATS = {"json_schema": {}, "guided_json": {}, "guided_regex": "a*", "guided_grammar": "root ::= [a-z]*", "grammar": "root ::= [a-z]*",
+           "json": {}, "regex": "a*"}
+
+
+def with_formats_that_can_be(value):
+    """Schemas, patterns and grammars that are some; what a name may be is known by its value's type alone."""
+    for name, good in FORMATS.items():
+        if isinstance(value.get(name), (str, bool, dict) if good == {} else str):
+            value[name] = good
+
+
+def with_one_format(body):
+    """As an answer has one; and what goes with none of them is left out."""
+    format = body.get("response_format") if isinstance(body.get("response_format"), dict) else {}
+    if isinstance(format.get("json_schema"), dict) and isinstance(format["json_schema"].get("schema"), (dict, bool)):
+        format["json_schema"]["schema"] = {}
+    n = format.get("type") in ("json_object", "json_schema")
+    for holder in (body, body.get("structured_outputs")):
+        if not isinstance(holder, dict):
+            continue
+        with_formats_that_can_be(holder)
+        for name in (*FORMATS, "guided_choice", "choice", "json_object"):
+            if is_format(name, holder.get(name)):
+                holder[name] = holder[name] if n == 0 else None
+                n += 1
+    is_demanded = body.get("tool_choice") not in (None, "none", "auto") or body.get("function_call") not in (None, "none", "auto")
+    if (n > 0 or is_demanded) and body.get("ignore_eos") is True:
+        body["ignore_eos"] = False
+
+
+def is_format(name, value):
+    """One that the schema allows, so that leaving it out hides no mistake."""
+    if name.endswith("choice"):
+        return isinstance(value, list) and 0 < len(value) <= 10000 and all(isinstance(v, str) for v in value)
+    return value is True if name == "json_object" else value == FORMATS.get(name) and value is not None
 
 
 def with_page_that_can_be(query):
@@ -130,6 +177,7 @@ def before_call(context, case, kwargs):
         body["messages"] = with_answers_to_calls(body["messages"])
     with_names_of_their_own(body)
     with_something_to_choose_among(body)
+    with_one_format(body)
     if body.get("strict") is True:
         body["strict"] = None  # refuses what the schema allows and what has no effect
     case.body = body

@@ -24,6 +24,7 @@ CLIENT_ONLY = {"self", "extra_headers", "extra_query", "extra_body", "timeout"} 
 HELLO = [{"role": "user", "content": "a"}]
 FUNCTION = {"name": "f", "parameters": {}}
 TOOL = {"type": "function", "function": FUNCTION}
+STRICT = {"type": "function", "function": FUNCTION | {"strict": True}}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,15 @@ def text(expected):
     return lambda answer, plain: texts(answer) == [expected] and texts(plain) != [expected]
 
 
+def begins(expected):
+    return lambda answer, plain: texts(answer)[0].startswith(expected) and not texts(plain)[0].startswith(expected)
+
+
+def calls(answer, plain):
+    message = answer.choices[0].message
+    return (message.function_call or message.tool_calls[0].function).name == "f" and texts(plain) != [None]
+
+
 def is_sampled(answer, plain):
     (sampled,) = texts(answer)
     return len(sampled) > 1 and set(sampled) != {"!"}
@@ -134,7 +144,8 @@ TABLES = {
         "messages": [works([{"role": "user", "content": "ab"}],
                            lambda answer, plain: answer.usage.prompt_tokens == plain.usage.prompt_tokens + 1)],
         "audio": [refused({"format": "wav", "voice": "alloy"})],
-        "function_call": [same("none", functions=[FUNCTION]), same("auto", functions=[FUNCTION]), refused({"name": "f"}),
+        "function_call": [same("none", functions=[FUNCTION]), same("auto", functions=[FUNCTION]), works({"name": "f"}, calls, functions=[FUNCTION], max_tokens=60),
+                          refused({"name": "f"}, "invalid_value"),
                           refused("auto", "invalid_value")],
         "functions": [same([]), same([FUNCTION])],  # the model calls none
         "logprobs": [works(True, lambda answer, plain: len(answer.choices[0].logprobs.content) == 4)],
@@ -150,17 +161,21 @@ TABLES = {
         "prompt_cache_retention": [same("in_memory"), warns("24h")],
         "reasoning_effort": [same("none"), *map(warns, ("minimal", "low", "medium", "high", "xhigh", "max"))],
         "response_format": [
-            same({"type": "text"}), refused({"type": "json_object"}),
-            refused({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}})],
+            same({"type": "text"}), works({"type": "json_object"}, begins("{")),
+            works({"type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": [7]}}}, text("7")),
+            refused({"type": "json_schema", "json_schema": {"name": "n", "schema": {"minimun": 7}}}, "unsupported_value",
+                    ".json_schema.schema")],
         "safety_identifier": [warns("u")],
         "service_tier": [*(works(tier, lambda answer, plain: answer.service_tier == "default") for tier in ("auto", "default")),
                          *(warns(tier, lambda answer, plain: answer.service_tier == "default")
                            for tier in ("flex", "scale", "priority", "fast"))],
         "store": [same(False), refused(True, "unsupported_value")],
-        "tool_choice": [same("none", tools=[TOOL]), same("auto", tools=[TOOL]), refused("auto", "invalid_value"), refused("required"),
-                        refused({"type": "function", "function": {"name": "f"}}),
+        "tool_choice": [same("none", tools=[TOOL]), same("auto", tools=[TOOL]), refused("auto", "invalid_value"),
+                        works("required", calls, tools=[TOOL], parallel_tool_calls=False, max_tokens=60),
+                        works({"type": "function", "function": {"name": "f"}}, calls, tools=[TOOL], parallel_tool_calls=False, max_tokens=60),
+                        refused({"type": "function", "function": {"name": "f"}}, "invalid_value"),
                         refused({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}})],
-        "tools": [same([]), same([TOOL]), refused([{"type": "function", "function": FUNCTION | {"strict": True}}], at="[0].function.strict"),
+        "tools": [same([]), same([TOOL]), same([STRICT]),
                   refused([{"type": "custom", "custom": {"name": "f"}}], "invalid_value", "[0].type")],
         "top_logprobs": [works(2, lambda answer, plain: {len(t.top_logprobs) for t in answer.choices[0].logprobs.content} == {2},
                                logprobs=True)],

@@ -298,7 +298,7 @@ const REFUSED = [
     [{ temperature: 3 }, BadRequestError, "temperature", "invalid_value", /temperature.*3/],
     [{ temperature: "warm" }, BadRequestError, "temperature", "invalid_type", /temperature/],
     [{ tempature: 1 }, BadRequestError, "tempature", "unknown_parameter", /tempature/],
-    [{ tool_choice: "required" }, BadRequestError, "tool_choice", "unsupported_parameter", /tool_choice/],
+    [{ tool_choice: "required" }, BadRequestError, "tool_choice", "invalid_value", /tool_choice.*tools/],
     [{ max_tokens: 9999 }, BadRequestError, "messages", "context_length_exceeded", /2048.*9999/],
     [{ model: "no/such" }, NotFoundError, "model", "model_not_found", /no\/such/],
 ];
