@@ -3,8 +3,8 @@
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 
-#include "base/digest.h"
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/error.h"
 
 #include <stdbool.h>
