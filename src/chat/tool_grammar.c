@@ -31,7 +31,8 @@ static const struct form *form_of(enum tool_format format)
 static json_t *object_schema(const struct tool *tool)
 {
     const json_t *parameters = json_object_get(tool->function, "parameters");
-    if (parameters == NULL || json_is_null(parameters)) {
+    bool is_empty = json_is_object(parameters) && json_object_size(parameters) == 0;
+    if (parameters == NULL || json_is_null(parameters) || is_empty) {
         return json_pack("{s:s, s:b}", "type", "object", "additionalProperties", 0);
     }
     if (!json_is_object(parameters) || json_object_get(parameters, "type") != NULL) {

@@ -17,7 +17,8 @@ struct tool_grammar_options {
 };
 
 /* *out = an expression of the builder: a call of a tool of the set, or some, or a text. Arguments
- * are an object that the tool's `parameters` allow; without them, one without members.
+ * are an object that the tool's `parameters` allow; without them, or with {}, one without
+ * members.
  * *out_loose = a tool without `strict` whose schema cannot be enforced: any object will do for its
  * arguments; NULL when there is none.
  * ERROR_UNSUPPORTED, ERROR_USAGE, ERROR_FORMAT: the schema of a tool that is strict cannot be
