@@ -5,6 +5,7 @@
 #include "serve/service_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* --- the format */
 
@@ -39,13 +40,9 @@ static bool build_format(struct grammar_builder *b, const struct api_format *f, 
         return ok;
     case API_FORMAT_SCHEMA:
         return schema_compile_into(b, f->schema, out, e);
-    case API_FORMAT_PATTERN:
+    default:
         *out = grammar_pattern(b, f->text, 0);
         return true;
-    default:
-        return error_set(e, ERROR_UNSUPPORTED,
-                         "is not offered beside tools that the model may call: tool_choice 'none' "
-                         "leaves them out");
     }
 }
 
@@ -59,6 +56,81 @@ static bool has_strict(const json_t *tools)
         strict = strict || json_is_true(json_object_get(function, "strict"));
     }
     return strict;
+}
+
+/* Where a schema that is but a $ref into its own definitions leads. */
+static const json_t *follow(const json_t *root)
+{
+    static const char *const places[] = {"$defs", "definitions"};
+    enum { MOST_STEPS = 8 };
+    const json_t *at = root;
+    for (int step = 0; step < MOST_STEPS; step++) {
+        const char *ref = json_string_value(json_object_get(at, "$ref"));
+        const json_t *next = NULL;
+        for (size_t i = 0; ref != NULL && i < sizeof places / sizeof places[0]; i++) {
+            size_t n = strlen(places[i]);
+            if (strncmp(ref, "#/", 2) == 0 && strncmp(ref + 2, places[i], n) == 0 &&
+                ref[2 + n] == '/') {
+                next = json_object_get(json_object_get(root, places[i]), ref + 3 + n);
+            }
+        }
+        if (next == NULL) {
+            return at;
+        }
+        at = next;
+    }
+    return NULL;
+}
+
+/* Whether a text of the format could be one that the parser takes for a call: but for objects with
+ * a member that calls lack and none for arguments, it could. */
+static bool may_be_call(const struct api_format *f)
+{
+    static const char *const of_calls[] = {"name", "type", "parameters", "arguments"};
+    const json_t *schema = f->kind == API_FORMAT_SCHEMA ? follow(f->schema) : NULL;
+    const char *type = json_string_value(json_object_get(schema, "type"));
+    const json_t *properties = json_object_get(schema, "properties"), *name;
+    size_t i;
+    if (type == NULL || strcmp(type, "object") != 0 ||
+        !json_is_false(json_object_get(schema, "additionalProperties")) ||
+        json_object_get(schema, "patternProperties") != NULL ||
+        json_object_get(properties, "parameters") != NULL ||
+        json_object_get(properties, "arguments") != NULL) {
+        return true;
+    }
+    json_array_foreach(json_object_get(schema, "required"), i, name)
+    {
+        size_t k = 0;
+        while (k < sizeof of_calls / sizeof of_calls[0] && json_is_string(name) &&
+               strcmp(json_string_value(name), of_calls[k]) != 0) {
+            k++;
+        }
+        if (k == sizeof of_calls / sizeof of_calls[0]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether the format can be told from calls that the model may make instead. */
+static bool check_beside_tools(const struct api_generation *r, struct api_error *error)
+{
+    const struct api_format *f = &r->format;
+    if (f->kind == API_FORMAT_TEXT || r->tool_choice != API_TOOLS_AUTO) {
+        return true;
+    }
+    if (f->kind == API_FORMAT_CHOICE || f->kind == API_FORMAT_GBNF) {
+        return api_error_set(error, API_ERROR_UNSUPPORTED_VALUE, f->param,
+                             "%s is not offered beside tools that the model may call: tool_choice "
+                             "'none' leaves them out",
+                             f->param);
+    }
+    return !has_strict(r->tools) || !may_be_call(f) ||
+           api_error_set(error, API_ERROR_UNSUPPORTED_VALUE, f->param,
+                         "%s could be read as a call, beside strict tools: it has to be the schema "
+                         "of an object without additionalProperties, 'parameters' and "
+                         "'arguments' that requires another member than 'name' and 'type'",
+                         f->param);
 }
 
 /* A grammar of calls, of the format beside them, or of text without calls. *out_loose: a tool whose
@@ -105,6 +177,7 @@ static bool warn_loose(struct api_request *request, struct str tool, struct api_
 static bool refuse(struct error *e, const char *param, struct api_error *error)
 {
     e->code = e->code == ERROR_FORMAT ? ERROR_USAGE : e->code;
+    error_prefix(e, "%s", param);
     return api_error_from(error, e, param);
 }
 
@@ -127,6 +200,9 @@ bool service_constrain(const struct service *s, struct api_request *request, str
         return api_error_set(error, API_ERROR_UNSUPPORTED_VALUE, param,
                              "%s needs calls of tools, which this server does not listen for",
                              param);
+    }
+    if (!check_beside_tools(r, error)) {
+        return false;
     }
     struct tool_set set;
     struct str loose;
