@@ -83,6 +83,24 @@ def check_calls(calls, reason, names=PARAMETERS):
         jsonschema.validate(json.loads(arguments), PARAMETERS[name], jsonschema.Draft202012Validator)
 
 
+class Head(str):
+    """What comes in front of arguments: any name of a tool in the place of NAME."""
+
+    def startswith(self, text):
+        before, _, after = self.partition("NAME")
+        return any((before + name + after).startswith(text) for name in PARAMETERS)
+
+
+HEADS = {"llama3-json": Head('; {"name": "NAME", "parameters": '), "pythonic": Head('; {"name": "NAME", "parameters": '),
+         "function-tag": Head("<function=NAME>"), "hermes": Head('<tool_call>\n{"name": "NAME", "arguments": ')}
+SEPARATORS = {"llama3-json": ";", "pythonic": ";", "function-tag": "\n", "hermes": "\n"}
+
+
+def bias_of(form, byte):
+    (token,) = server_of(form).post("/tokenize", {"content": byte})["tokens"]
+    return str(token)
+
+
 # --- demanded
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -102,13 +120,15 @@ def test_a_demanded_call_is_made_and_its_arguments_are_valid(form, choice, stric
 
 @pytest.mark.parametrize("form", FORMS)
 def test_several_calls_may_come_and_what_is_cut_ends_by_length(form):
-    seen = set()
-    for seed, stream in enumerate([False, True] * 4):
-        for content, calls, reason in parts(create(server_of(form), tools=TOOLS, tool_choice="required", n=8, temperature=2, seed=seed, stream=stream)):
-            assert content == "" and calls and reason in ("tool_calls", "length")
-            check_calls(calls, reason)
-            seen.add(len(calls))
-    assert max(seen) > 1
+    """What stands between two calls can be said to come wherever it may, and nothing else needs it."""
+    more = {bias_of(form, SEPARATORS[form]): 100}
+    for stream in (False, True):
+        for bias in ({}, more):
+            for content, calls, reason in parts(create(server_of(form), tools=TOOLS, tool_choice="required", n=8, stream=stream, logit_bias=bias)):
+                assert calls and reason in ("tool_calls", "length")
+                check_calls(calls, reason)
+                assert content == "" or (reason == "length" and HEADS[form].startswith(content.lstrip()))  # where it was cut is no call yet
+                assert not bias or (len(calls) > 1 and reason == "length")
     ((_, calls, reason),) = parts(create(server_of(form), tools=TOOLS, tool_choice=TIME_ALONE, max_tokens=3))
     assert reason == "length" and len(calls) <= 1
 
@@ -129,18 +149,18 @@ def test_a_demanded_function_of_old_is_one_call(form):
         check_calls([[name, arguments]], reason)
 
 
-@pytest.mark.parametrize("parameters", [None, {}, {"type": "object", "properties": {"a": {"type": "string", "maxLength": 3}}}],
+@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}, {"type": "object", "properties": {"a": {"type": "string", "maxLength": 3}}}],
                          ids=json.dumps)
 @pytest.mark.parametrize("form", FORMS)
 def test_arguments_without_a_schema_are_an_object(form, parameters):
-    """None of them where there is no schema at all."""
+    """Without members where there is no schema at all, or an empty one."""
     function = {"name": "f"} | ({} if parameters is None else {"parameters": parameters})
     answer = create(server_of(form), tools=[{"type": "function", "function": function}], tool_choice="required",
                     parallel_tool_calls=False, n=4, max_tokens=60)
     for _, calls, reason in parts(answer):
         ((name, arguments),) = calls
         assert name == "f" and (reason == "length" or isinstance(json.loads(arguments), dict))
-        assert parameters is not None or arguments == "{}"
+        assert parameters or arguments == "{}"
 
 
 def test_a_server_that_listens_for_no_calls_cannot_be_asked_for_one():
@@ -192,9 +212,10 @@ FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": ANS
 def test_an_answer_is_a_call_or_what_the_format_says(form):
     kinds = set()
     for stream in (False, True):
-        for seed in range(8):
-            for content, calls, reason in parts(create(server_of(form), tools=TOOLS, response_format=FORMAT, n=8, temperature=2, seed=seed,
-                                                       parallel_tool_calls=False, stream=stream)):
+        for bias in (-100, 0, 100):
+            for content, calls, reason in parts(create(server_of(form), tools=TOOLS, response_format=FORMAT, n=8, temperature=2,
+                                                       parallel_tool_calls=False, stream=stream,
+                                                       logit_bias={bias_of(form, "<" if form in ("function-tag", "hermes") else "n"): bias})):
                 assert reason in ("stop", "tool_calls") and (not calls or not content)
                 check_calls(calls, reason)
                 if not calls:
@@ -211,6 +232,35 @@ def test_other_formats_beside_tools(format, name):
             assert re.fullmatch("[a-c]{3}", content) if name == "pattern" else isinstance(json.loads(content), dict)
 
 
+def closed(**properties):
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+ANY = {"type": "string", "maxLength": 9}
+FORMATS = [  # and whether a text of theirs could be taken for a call
+    ({"response_format": FORMAT}, False), ({"guided_json": closed(name=ANY, age=ANY)}, False),
+    ({"guided_json": {"$ref": "#/$defs/a", "$defs": {"a": closed(age=ANY)}}}, False),
+    ({"response_format": {"type": "json_object"}}, True), ({"guided_regex": ".*"}, True), ({"guided_json": True}, True),
+    ({"guided_json": {"type": "array"}}, True), ({"guided_json": closed(name=ANY)}, True), ({"guided_json": closed(name=ANY, type=ANY)}, True),
+    ({"guided_json": closed(age=ANY, parameters={"type": "object"})}, True), ({"guided_json": closed(age=ANY) | {"required": []}}, True),
+    ({"guided_json": {k: v for k, v in closed(age=ANY).items() if k != "additionalProperties"}}, True),
+    ({"guided_json": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}}, True),
+]
+
+
+@pytest.mark.parametrize("format, is_like_a_call", FORMATS, ids=lambda v: json.dumps(v)[:60])
+def test_no_text_of_a_format_is_a_call_that_strict_tools_forbid(format, is_like_a_call):
+    """Said by a model that would like to make one."""
+    options = {"tools": STRICT, "temperature": 0, "extra_body": format}
+    if is_like_a_call:
+        with pytest.raises(openai.BadRequestError) as caught:
+            create(said_by(WRONG), **options)
+        assert caught.value.param.startswith(next(iter(format))) and caught.value.code == "unsupported_value"
+    else:
+        ((_, calls, reason),) = parts(create(said_by(WRONG), **options))
+        check_calls(calls, reason)
+
+
 def test_a_demanded_call_wins_over_a_format():
     """The format is of what is said, and nothing is."""
     ((content, calls, reason),) = parts(create(server_of("hermes"), tools=TOOLS, tool_choice=TIME_ALONE, response_format=FORMAT,
@@ -222,7 +272,7 @@ def test_a_demanded_call_wins_over_a_format():
 def test_formats_that_do_not_go_with_tools_are_named(name, value):
     with pytest.raises(openai.BadRequestError) as caught:
         create(server_of("hermes"), tools=TOOLS, extra_body={name: value})
-    assert caught.value.param in ("tools", name) and "tool_choice 'none'" in caught.value.message
+    assert caught.value.param == name and "tool_choice 'none'" in caught.value.message
     ((content, calls, reason),) = parts(create(server_of("hermes"), tools=TOOLS, tool_choice="none", extra_body={name: value}))
     assert (content, calls, reason) == ("a", [], "stop")
 

@@ -393,7 +393,7 @@ def test_an_extra_body_is_refused_by_its_name_where_it_is_unknown(client, name):
     with pytest.raises(openai.BadRequestError) as e:
         ask(client, ENDPOINTS[name], extra_body={"frobnicate": None})
     assert (e.value.param, e.value.code) == ("frobnicate", "unknown_parameter")
-    for known in ("grammar", "mirostat", "chat_template", "prompt_logprobs"):
+    for known in ("bad_words", "mirostat", "chat_template", "prompt_logprobs"):
         with pytest.raises(openai.BadRequestError, match=f"{known} is not offered by this server: .") as e:
             ask(client, ENDPOINTS[name], extra_body={known: "x"})
         assert (e.value.param, e.value.code) == (known, "unsupported_parameter")

@@ -350,6 +350,8 @@ HOSTILE = {
     "too many choices": {"guided_choice": [f"w{i}" for i in range(10001)]},
     "long choices": {"guided_choice": ["a" * (1 << 20)] * 8},
 }
+NEVER = {"a reference to itself", "references in turn", "a long text", "open parentheses", "nested parentheses", "a deep grammar",
+         "a grammar that calls itself first", "a grammar that ends nowhere", "too many choices"}  # the others are up to limits
 
 
 def test_what_is_made_to_hurt_hurts_nobody_else():
@@ -369,6 +371,5 @@ def test_what_is_made_to_hurt_hurts_nobody_else():
         else:
             assert (status, document["error"]["param"]) == (400, next(iter(HOSTILE[name]))), (name, document)
             assert len(document["error"]["message"]) < 600
-    assert {name for name, status, _ in got[:-2] if status == 200} <= {"parts in parts", "a million values", "any order", "long choices",
-                                                                       "references that double", "a grammar that doubles", "many items", "repeated repetition"}
+    assert NEVER <= {name for name, status, _ in got[:-2] if status == 400}
     wait_until(server_of("tiny").is_idle)

@@ -82,13 +82,13 @@ test("a stream is parsed when it has ended", async () => {
 });
 
 test("functions made of zod are strict, and their arguments are parsed", async () => {
-    const tools = [zodFunction({ name: "nested", parameters: KINDS.nested }), zodFunction({ name: "union", parameters: KINDS.union })];
+    const tools = [zodFunction({ name: "exact", parameters: KINDS.exact }), zodFunction({ name: "nullable", parameters: KINDS.nullable })];
     assert.ok(tools.every((t) => t.function.strict));
-    for (const choice of ["required", { type: "function", function: { name: "union" } }]) {
+    for (const choice of ["required", { type: "function", function: { name: "nullable" } }]) {
         const answer = await client.chat.completions.parse({ ...options(2), tools, tool_choice: choice, parallel_tool_calls: false });
         const [call] = answer.choices[0].message.tool_calls;
         assert.deepEqual(KINDS[call.function.name].parse(JSON.parse(call.function.arguments)), call.function.parsed_arguments);
-        assert.ok(choice === "required" || call.function.name === "union");
+        assert.ok(choice === "required" || call.function.name === "nullable");
     }
 });
 
