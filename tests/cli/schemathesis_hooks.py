@@ -96,7 +96,7 @@ def with_something_to_choose_among(body):
 def is_named(choice):
     """A choice of a function that the schema allows."""
     name = choice["function"].get("name") if choice.get("type") == "function" and isinstance(choice.get("function"), dict) else choice.get("name")
-    return isinstance(name, str) and 0 < len(name) <= 64 and len(choice) == (2 if "type" in choice else 1)
+    return is_name(name) and len(choice) == (2 if "type" in choice else 1)
 
 
 # What stands for a value of a type that the schema allows; other values stay what they are.
