@@ -48,8 +48,8 @@ int cmd_finish_output(const char *command, int exit_code);
 /* Reads all of stdin (at most max_bytes); *out_text is freed with mem_free. */
 bool cmd_read_stdin(size_t max_bytes, char **out_text, size_t *out_n, struct error *e);
 
-/* Appends the bytes of a file to *out, which has room for twice max_bytes. ERROR_NOT_FOUND, ERROR_IO,
- * ERROR_USAGE (more than max_bytes), ERROR_MEMORY; texts do not name it. */
+/* Appends the bytes of a file to *out, which has room for twice max_bytes. ERROR_NOT_FOUND,
+ * ERROR_IO, ERROR_USAGE (more than max_bytes), ERROR_MEMORY; texts do not name it. */
 bool cmd_read_file(const char *path, size_t max_bytes, struct buf *out, struct error *e);
 
 /* Path of a model named on the command line: a path, a name in the model folder (with or without

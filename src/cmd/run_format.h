@@ -1,4 +1,4 @@
-/* run_format.h - what the answers of `puna run` are held to: a JSON schema or a grammar out of a file. */
+/* run_format.h - what the answers of `puna run` are held to: a JSON schema or a grammar. */
 #ifndef CMD_RUN_FORMAT_H
 #define CMD_RUN_FORMAT_H
 

@@ -57,8 +57,9 @@ bool sampler_params_check(const struct sampler_params *p, uint32_t n_vocab, stru
 
 struct sampler {
     struct sampler_params params; /* logit_bias and ends point to own copies */
-    /* Tokens that can be chosen, bit i % 64 of word i / 64 for token i; NULL: all. The owner sets it
-     * before a draw. Where it leaves nothing but tokens that min_tokens holds back, these can be. */
+    /* Tokens that can be chosen, bit i % 64 of word i / 64 for token i; NULL: all. The owner sets
+     * it before a draw. Where it leaves nothing but tokens that min_tokens holds back, these can
+     * be. */
     const uint64_t *allowed;
     struct rng rng;
     uint32_t *recent; /* (repeat_last_n) ring of accepted tokens, NULL when no penalty is on */

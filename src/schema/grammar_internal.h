@@ -1,5 +1,5 @@
-/* grammar_internal.h - what builder, compiler and automaton share: expressions, and the program that
- * they become. */
+/* grammar_internal.h - what builder, compiler and automaton share: expressions, and the program
+ * that they become. */
 #ifndef SCHEMA_GRAMMAR_INTERNAL_H
 #define SCHEMA_GRAMMAR_INTERNAL_H
 

@@ -1,5 +1,5 @@
-/* service_constrain.c - from what a request asks of its answer's text to the grammar that the engine
- * writes it by. What cannot be enforced is refused here, before the first token. */
+/* service_constrain.c - from what a request asks of its answer's text to the grammar that the
+ * engine writes it by. What cannot be enforced is refused here, before the first token. */
 #include "chat/tool_grammar.h"
 #include "schema/schema_compile.h"
 #include "serve/service_internal.h"

@@ -282,7 +282,7 @@ CANNOT = {
     "$dynamicRef": {"$dynamicRef": "#meta"},
     "x-order": {"type": "object", "x-order": 1},
     "nullable": {"type": "string", "nullable": True},
-    "$ref": {"$ref": "https://example.com/schema"},
+    "$ref": {"$ref": "https://schemas.example/one"},
     "format": {"type": "string", "format": "iri-reference"},
     "pattern": {"type": "string", "pattern": "(?=a)ab"},
 }

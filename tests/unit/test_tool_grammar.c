@@ -1,5 +1,5 @@
-/* test_tool_grammar.c - what the grammar of calls allows, the parser of calls finds: random texts of
- * the grammar, byte by byte. */
+/* test_tool_grammar.c - what the grammar of calls allows, the parser of calls finds: random texts
+ * of the grammar, byte by byte. */
 #include "base/rng.h"
 #include "chat/tool_grammar.h"
 #include "chat/tool_parser.h"
