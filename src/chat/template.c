@@ -154,7 +154,7 @@ void chat_template_finish(struct chat_template *t)
 
 /* --- text to ids */
 
-/* White space, then BOS: Llama Guard 3's template begins so, and the model was trained on that. */
+/* White space, then BOS: Llama Guard 3 begins so, and was trained with it. */
 static bool begins_behind_space(const struct tokenizer *t, const uint32_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
