@@ -96,7 +96,7 @@ class Template:
     @property
     def marks(self):
         """User-defined tokens that it writes."""
-        return [WRITTEN] if WRITTEN in self.source else []
+        return [name for name in (WRITTEN, MATCHED) if name in self.source]
 
 
 def environment():

@@ -12,6 +12,7 @@ import tempfile
 import hypothesis
 from hypothesis import strategies as st
 
+import jinja_common
 import template_common as common
 from test_templates import SETTINGS, TEMPLATES
 
@@ -37,10 +38,15 @@ def keys_of(value):
 
 
 def is_compared(template, conversation):
-    """It leaves out contents that are none, which a template may tell from what is not there."""
+    """It leaves out contents that are none, which a template may tell from what is not there, or print."""
     arguments = [json.loads(call["function"]["arguments"]) for m in conversation["messages"] for call in m.get("tool_calls", [])]
     return not (any(common.spells_control(key) for key in keys_of([conversation, *arguments]))
-                or (template.arguments_text and any(m["content"] is None for m in conversation["messages"])))
+                or (any(m["content"] is None for m in conversation["messages"]) and (template.arguments_text or prints_none(template, conversation))))
+
+
+def prints_none(template, conversation):
+    text = jinja_common.Reference(common.ENVIRONMENT.from_string(template.source), common.called(template, conversation)).text
+    return text is not None and "None" in text
 
 
 def text_between(vocabulary, template, ids):
