@@ -205,10 +205,8 @@ static bool report(struct inspect_report *r, uint32_t ctx, bool json, struct err
         tokenizer = tokenizer_create(r->g, &r->tokenizer_why);
     }
     r->tokenizer = tokenizer;
-    struct chat_template chat;
-    if (tokenizer != NULL && chat_template_init(&chat, r->g, tokenizer, NULL, &r->chat_why)) {
-        r->chat = &chat;
-    }
+    r->has_chat =
+        tokenizer != NULL && chat_template_init(&r->chat, r->g, tokenizer, NULL, &r->chat_why);
     sum_types(r);
     measure_memory(r, ctx, &r->memory, &r->memory.why);
     bool bad_ctx = r->memory.why.code == ERROR_USAGE || r->memory.why.code == ERROR_UNSUPPORTED;
@@ -223,9 +221,8 @@ static bool report(struct inspect_report *r, uint32_t ctx, bool json, struct err
     } else {
         inspect_print_text(r);
     }
-    if (r->chat != NULL) {
-        r->chat = NULL;
-        chat_template_finish(&chat);
+    if (r->has_chat) {
+        chat_template_finish(&r->chat);
     }
     tokenizer_destroy(tokenizer);
     return ok;

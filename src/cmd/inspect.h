@@ -42,8 +42,9 @@ struct inspect_report {
     struct inspect_memory memory;
     const struct tokenizer *tokenizer; /* NULL when the file has none or it cannot be used */
     struct error tokenizer_why;        /* set in the second case */
-    const struct chat_template *chat;  /* NULL when a chat cannot be written */
-    struct error chat_why;             /* set where there is a tokenizer then */
+    struct chat_template chat;         /* with has_chat: how a chat is written */
+    struct error chat_why;             /* why it is not, where there is a tokenizer */
+    bool has_chat;
 };
 
 /* The special tokens that a file may name: ids by role, TOKEN_NONE where it names none. */

@@ -178,28 +178,28 @@ static void print_tokenizer(const struct inspect_report *r)
 static void print_template(const struct inspect_report *r)
 {
     printf(" \"chat_template\": ");
-    if (r->chat == NULL && r->chat_why.code == ERROR_NONE) {
+    if (!r->has_chat && r->chat_why.code == ERROR_NONE) {
         printf("null,\n");
         return;
     }
-    if (r->chat == NULL) {
+    if (!r->has_chat) {
         printf("{\"error\": ");
         print_json_text(stdout, str_from(r->chat_why.text));
         printf("},\n");
         return;
     }
     struct inspect_supported supported[INSPECT_N_SUPPORTED];
-    inspect_support(r->chat, supported);
+    inspect_support(&r->chat, supported);
     printf("{\"built_in\": ");
-    if (r->chat->name != NULL) {
-        print_json_text(stdout, str_from(r->chat->name));
+    if (r->chat.name != NULL) {
+        print_json_text(stdout, str_from(r->chat.name));
     } else {
         printf("null");
     }
     for (size_t i = 0; i < INSPECT_N_SUPPORTED; i++) {
         printf(", \"%s\": %s", supported[i].key, supported[i].is_so ? "true" : "false");
     }
-    printf(", \"tool_format\": \"%s\"},\n", tool_format_name(r->chat->tool_format));
+    printf(", \"tool_format\": \"%s\"},\n", tool_format_name(r->chat.tool_format));
 }
 
 static void print_memory(const struct inspect_memory *m)

@@ -246,24 +246,24 @@ static void print_template(const struct inspect_report *r)
     } else {
         print_template_text(text);
     }
-    if (r->chat == NULL && r->chat_why.code != ERROR_NONE) {
+    if (!r->has_chat && r->chat_why.code != ERROR_NONE) {
         printf("  cannot be used: ");
         print_escaped(stdout, str_from(r->chat_why.text), SIZE_MAX);
         putchar('\n');
     }
-    if (r->chat == NULL) {
+    if (!r->has_chat) {
         return;
     }
-    if (r->chat->name != NULL) {
-        printf("  chats are written as %s, which is built in\n", r->chat->name);
+    if (r->chat.name != NULL) {
+        printf("  chats are written as %s, which is built in\n", r->chat.name);
     }
     struct inspect_supported supported[INSPECT_N_SUPPORTED];
-    inspect_support(r->chat, supported);
+    inspect_support(&r->chat, supported);
     for (size_t i = 0; i < INSPECT_N_SUPPORTED; i++) {
         printf("  %-24s%s\n", supported[i].text,
                supported[i].is_so ? "written" : supported[i].otherwise);
     }
-    printf("  %-24s%s\n", "calls are expected as", tool_format_name(r->chat->tool_format));
+    printf("  %-24s%s\n", "calls are expected as", tool_format_name(r->chat.tool_format));
 }
 
 static void print_memory(const struct inspect_memory *m)
