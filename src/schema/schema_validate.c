@@ -406,8 +406,8 @@ static enum schema_outcome is_evaluated(const struct schema_call *c, const char 
     json_object_foreach(json_object_get(c->schema, "patternProperties"), pattern, schema)
     {
         enum schema_outcome found = find_pattern(c, pattern, str_from(key));
-        if (found == SCHEMA_VALID) {
-            return SCHEMA_VALID;
+        if (found == SCHEMA_VALID || !schema_spend(c->run, 1)) {
+            return found == SCHEMA_VALID ? SCHEMA_VALID : SCHEMA_UNCHECKED;
         }
         outcome = found == SCHEMA_UNCHECKED ? found : outcome;
     }
@@ -600,6 +600,13 @@ static const struct schema_entry applicators[] = {
 
 /* --- the walk */
 
+/* Steps that a keyword takes to look at its own value or at the instance, once. */
+static size_t steps_to_read(const json_t *v)
+{
+    enum { BYTES_A_STEP = 64 };
+    return json_array_size(v) + json_object_size(v) + json_string_length(v) / BYTES_A_STEP;
+}
+
 static enum schema_outcome apply_keyword(const struct schema_call *schema,
                                          const struct schema_entry *entry)
 {
@@ -611,7 +618,7 @@ static enum schema_outcome apply_keyword(const struct schema_call *schema,
     if (c.value == NULL) {
         return SCHEMA_VALID;
     }
-    if (!schema_spend(c.run, 1)) {
+    if (!schema_spend(c.run, 1 + steps_to_read(c.value) + steps_to_read(c.instance))) {
         return schema_leave_open(&c, "cannot be checked: it takes too many steps");
     }
     return entry->apply(&c);

@@ -22,7 +22,7 @@
 enum schema_outcome { SCHEMA_VALID, SCHEMA_INVALID, SCHEMA_UNCHECKED };
 
 struct schema_limits {
-    size_t steps;   /* keywords applied and values compared; 0: 1,000,000 */
+    size_t steps;   /* keywords applied, members, items and 64 bytes looked at; 0: 1,000,000 */
     unsigned depth; /* schemas within schemas, $ref included; 0: 200 */
 };
 

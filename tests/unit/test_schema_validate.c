@@ -161,6 +161,43 @@ static void steps_and_depth_are_bounded(void **state)
     assert_int_equal(v.outcome, SCHEMA_UNCHECKED);
 }
 
+/* 20 * 20 * 20 times a thousand schemas, names or bytes: each look at them takes steps. */
+static void a_small_schema_cannot_ask_for_endless_work(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"allOf", "required", "minLength"};
+    for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+        json_t *root = parse("{'$defs':{}}"), *defs = json_object_get(root, "$defs");
+        json_t *many = json_array(), *text = NULL;
+        for (size_t i = 0; i < 1000; i++) {
+            json_array_append_new(many, kind == 0 ? json_true() : json_string("a"));
+        }
+        json_t *value = kind == 2 ? json_integer(1) : json_incref(many);
+        json_object_set_new(defs, "d0", json_pack("{s:o}", kinds[kind], value));
+        for (int level = 1; level <= 3; level++) {
+            char ref[32], name[8];
+            snprintf(ref, sizeof ref, "#/$defs/d%d", level - 1);
+            snprintf(name, sizeof name, "d%d", level);
+            json_t *all = json_array();
+            for (size_t i = 0; i < 20; i++) {
+                json_array_append_new(all, json_pack("{s:s}", "$ref", ref));
+            }
+            json_object_set_new(defs, name, json_pack("{s:o}", "allOf", all));
+        }
+        json_object_set_new(root, "$ref", json_string("#/$defs/d3"));
+        static char bytes[64000];
+        memset(bytes, 'x', sizeof bytes);
+        text = kind == 2 ? json_stringn(bytes, sizeof bytes) : parse("{'a':1}");
+        struct schema_verdict v;
+        assert_int_equal(schema_validate(root, text, &(struct schema_limits){.steps = 1000000}, &v),
+                         SCHEMA_UNCHECKED);
+        assert_non_null(strstr(v.text, "too many steps"));
+        json_decref(text);
+        json_decref(many);
+        json_decref(root);
+    }
+}
+
 static void long_places_are_cut_on_a_character(void **state)
 {
     (void)state;
@@ -277,6 +314,7 @@ int main(void)
         cmocka_unit_test(the_first_reason_names_place_and_keyword),
         cmocka_unit_test(what_cannot_be_judged_is_never_valid),
         cmocka_unit_test(steps_and_depth_are_bounded),
+        cmocka_unit_test(a_small_schema_cannot_ask_for_endless_work),
         cmocka_unit_test(long_places_are_cut_on_a_character),
         cmocka_unit_test(numbers_are_compared_as_they_are_written),
         cmocka_unit_test(multiples_are_exact),
