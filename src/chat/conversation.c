@@ -311,9 +311,12 @@ static json_t *calls_json(const struct chat_message *m, bool *ok)
     json_t *list = json_array();
     for (size_t i = 0; i < m->n_calls; i++) {
         const struct chat_call *call = &m->calls[i];
-        json_t *item = json_pack("{s:o,s:s,s:{s:o,s:o}}", "id", text_json(call->id, ok), "type",
-                                 "function", "function", "name", text_json(call->name, ok),
-                                 "arguments", text_json(call->arguments, ok));
+        json_t *item =
+            json_pack("{s:s,s:{s:o,s:o}}", "type", "function", "function", "name",
+                      text_json(call->name, ok), "arguments", text_json(call->arguments, ok));
+        if (call->id.p != NULL) { /* in old forms none has one */
+            *ok = json_object_set_new(item, "id", text_json(call->id, ok)) == 0 && *ok;
+        }
         *ok = json_array_append_new(list, item) == 0 && *ok;
     }
     return list;

@@ -54,6 +54,28 @@ static void a_conversation_survives_its_json_form(void **state)
     conversation_finish(&again);
 }
 
+static void a_call_without_an_id_has_none_in_the_json_form(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct conversation c = {0};
+    struct buf json;
+    buf_init(&json, 1 << 16);
+    assert_true(conversation_parse(
+        &c,
+        STR("{\"messages\": [{\"role\": \"assistant\", \"tool_calls\": [{\"type\": "
+            "\"function\", \"function\": {\"name\": \"f\", \"arguments\": \"{}\"}}]}]}"),
+        &e));
+    assert_true(conversation_print(&c, &json, &e));
+    if (!conversation_parse(&c, buf_str(&json), &e)) {
+        fail_msg("%s", e.text);
+    }
+    assert_int_equal(c.messages[0].n_calls, 1);
+    assert_int_equal(c.messages[0].calls[0].id.n, 0);
+    buf_finish(&json);
+    conversation_finish(&c);
+}
+
 static void a_bad_conversation_file_is_refused_by_message_and_key(void **state)
 {
     (void)state;
@@ -99,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_conversation_survives_its_json_form),
+        cmocka_unit_test(a_call_without_an_id_has_none_in_the_json_form),
         cmocka_unit_test(a_bad_conversation_file_is_refused_by_message_and_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
