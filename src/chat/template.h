@@ -101,8 +101,9 @@ struct chat_input {
 };
 
 /* The text of a conversation, with the origin of its bytes; released with jinja_output_finish.
- * ERROR_USAGE: no messages, one that is not UTF-8, or the template refuses the conversation and
- * says so in its own words. ERROR_FORMAT, ERROR_UNSUPPORTED: see jinja_render. ERROR_MEMORY. */
+ * ERROR_USAGE: no messages, one that is not UTF-8, tools that nothing would tell of, or the
+ * template refuses the conversation and says so in its own words. ERROR_FORMAT, ERROR_UNSUPPORTED:
+ * see jinja_render. ERROR_MEMORY. */
 bool chat_template_write(const struct chat_template *t, const struct chat_input *input,
                          struct jinja_output *out, struct error *e);
 

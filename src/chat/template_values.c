@@ -72,14 +72,23 @@ static struct jinja_value content_of(struct maker *m, struct str text)
     return list;
 }
 
+/* As JSON; NULL when it is none. Integers of more than 64 bits are only spelled as they came: what
+ * else a template does with one sees a real number, and then with all of that object. */
+static json_t *read_arguments(struct str text)
+{
+    json_error_t why;
+    const char *p = text.n > 0 ? text.p : "";
+    json_t *json = json_loadb(p, text.n, JSON_ALLOW_NUL, &why);
+    bool is_too_big = json == NULL && json_error_code(&why) == json_error_numeric_overflow;
+    return is_too_big ? json_loadb(p, text.n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why)
+                      : json;
+}
+
 /* The arguments of a call: an object that tojson writes as it came. */
 static struct jinja_value arguments_of(struct maker *m, const struct chat_call *call)
 {
-    json_error_t why;
     struct jinja_value v = jinja_none();
-    json_t *json = m->ok ? json_loadb(call->arguments.n > 0 ? call->arguments.p : "",
-                                      call->arguments.n, JSON_ALLOW_NUL, &why)
-                         : NULL;
+    json_t *json = m->ok ? read_arguments(call->arguments) : NULL;
     if (m->ok && !json_is_object(json)) {
         m->ok =
             error_set(m->e, ERROR_USAGE, "the arguments of the call of '%.*s' are no JSON object",
@@ -242,6 +251,19 @@ static struct jinja_value variables_of(struct maker *m, const struct chat_input 
     return all;
 }
 
+/* Tools that are told of by a message of ours must be told of. */
+static bool check_told(const struct chat_template *t, struct error *e)
+{
+    if (t->tool_format == TOOL_FORMAT_NONE) {
+        return error_set(e, ERROR_USAGE,
+                         "the model's chat template has no place for tools, and with the tool "
+                         "format 'none' nothing else tells of them");
+    }
+    return t->support.system || error_set(e, ERROR_USAGE,
+                                          "the model's chat template has a place neither for tools "
+                                          "nor for a system message that tells of them");
+}
+
 /* A template that leaves a message out does not refuse it: that is done here. */
 static bool check_written(const struct chat_template *t, const struct chat_input *input,
                           struct error *e)
@@ -288,6 +310,9 @@ bool chat_template_write_at(const struct chat_template *t, const struct chat_inp
     struct jinja_output made;
     if (input->n == 0) {
         return error_set(e, ERROR_USAGE, "the conversation has 0 messages, at least 1 is needed");
+    }
+    if (m.told_tools && !check_told(t, e)) {
+        return false;
     }
     jinja_arena_init(&m.arena, JINJA_DEFAULT_MEMORY_BYTES);
     struct jinja_value all = variables_of(&m, input, now);

@@ -336,6 +336,58 @@ static void a_template_without_a_place_for_tools_gets_a_system_message_that_tell
     close_file(&f);
 }
 
+static void tools_that_nothing_would_tell_of_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *jinja, *text;
+        enum tool_format format;
+    } table[] = {
+        {"{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
+         "neither for tools nor for a system message", TOOL_FORMAT_HERMES},
+        {SMOLLM_JINJA, "no place for tools, and with the tool format 'none'", TOOL_FORMAT_NONE},
+    };
+    json_t *tools =
+        json_loads("[{\"type\": \"function\", \"function\": {\"name\": \"look_up\"}}]", 0, NULL);
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct file f;
+        struct chat_template t;
+        struct jinja_output out;
+        struct error e = {0};
+        struct chat_input input = {.messages = user_says("?"), .n = 1, .tools = tools};
+        open_file(&f, false, chatml_tokens, table[i].jinja, NULL);
+        open_template(&t, &f, NULL);
+        t.tool_format = table[i].format;
+        assert_false(chat_template_write(&t, &input, &out, &e));
+        assert_int_equal(e.code, ERROR_USAGE);
+        assert_non_null(strstr(e.text, table[i].text));
+        input.tools = NULL;
+        assert_true(chat_template_write(&t, &input, &out, &e));
+        jinja_output_finish(&out);
+        chat_template_finish(&t);
+        close_file(&f);
+    }
+    json_decref(tools);
+}
+
+static void integers_of_any_size_are_written_as_they_were_spelled(void **state)
+{
+    (void)state;
+    static const char arguments[] = "{\"a\": 123456789012345678901234567890, \"b\": 1}";
+    const struct chat_call call = {STR("1"), STR("f"), {arguments, sizeof arguments - 1}};
+    const struct chat_message messages[] = {{.role = CHAT_USER, .content = STR("?")},
+                                            {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1}};
+    struct file f;
+    struct chat_template t;
+    open_file(&f, false, llama31_tokens, NULL, NULL);
+    open_template(&t, &f, NULL);
+    struct buf text = text_of(&t, messages, 2, NULL);
+    assert_ends(&text,
+                "\"parameters\": {\"a\": 123456789012345678901234567890, \"b\": 1}}<|eot_id|>");
+    chat_template_finish(&t);
+    close_file(&f);
+}
+
 static void a_refused_conversation_leaves_no_count_of_dropped_bytes(void **state)
 {
     (void)state;
@@ -441,6 +493,8 @@ int main(void)
         cmocka_unit_test(calls_are_written_by_the_template_as_they_were_spelled_or_as_text),
         cmocka_unit_test(
             a_template_without_a_place_for_tools_gets_a_system_message_that_tells_them),
+        cmocka_unit_test(tools_that_nothing_would_tell_of_are_refused),
+        cmocka_unit_test(integers_of_any_size_are_written_as_they_were_spelled),
         cmocka_unit_test(a_refused_conversation_leaves_no_count_of_dropped_bytes),
         cmocka_unit_test(one_more_turn_keeps_the_ids_before_it),
         cmocka_unit_test(running_out_of_memory_leaves_the_list_as_it_was),
