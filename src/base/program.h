@@ -32,8 +32,8 @@ struct program_result {
 
 /* Runs it in a process group of its own, beside our standard error, and appends its standard output
  * to *out, whose maximum bounds it. Processes that it leaves behind go on. One that we end has a
- * second to do so itself, after SIGTERM. ERROR_IO when it could not be started, quoting the system;
- * ERROR_MEMORY. */
+ * second to do so itself, after SIGTERM. SIGCHLD must not be ignored: no end would be told.
+ * ERROR_IO when it could not be started, quoting the system; ERROR_MEMORY. */
 bool program_run(const struct program *p, struct buf *out, struct program_result *out_result,
                  struct error *e);
 

@@ -126,6 +126,7 @@ bool repl_run(struct run *run, struct error *e)
     struct repl r = {.run = run, .input = &in, .conversation = {.tools = json_incref(run->tools)}};
     struct sigaction action = {.sa_handler = on_interrupt}, before;
     sigaction(SIGINT, &action, &before);
+    signal(SIGCHLD, SIG_DFL); /* ignored, as who starts us may have left it, it hides ends */
     bool ok = repl_input_open(&in, run->env, e) &&
               (run->options.system == NULL ||
                conversation_set_system(&r.conversation, str_from(run->options.system), e));

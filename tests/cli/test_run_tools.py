@@ -348,6 +348,16 @@ def test_a_program_answers_with_consent(chat, tmp_path):
     assert saved(c, tmp_path)["messages"][2]["content"] == "12 °C\n"
 
 
+def test_a_program_ends_also_where_the_ends_of_children_are_ignored(chat, tmp_path):
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the chat inherits it
+    try:
+        c = chat(model({1: ROME, 3: SAID}), "--tool-command", program(tmp_path, "echo 21 degrees; exit 3"))
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    say(c, "Weather?", CONSENT)
+    assert "ended with code 3" in say(c, "y")
+
+
 def test_without_consent_nothing_runs(chat, tmp_path):
     path = program(tmp_path, f"echo ran >> {tmp_path}/calls")
     c = chat(model({1: ROME, 3: SAID}), "--tool-command", path)
