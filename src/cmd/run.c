@@ -368,6 +368,12 @@ static bool answer_once(struct run *r, struct str text, struct error *e)
     if (r->options.stats) {
         run_print_stats(r, &stats);
     }
+    if (stats.end == GENERATE_LENGTH && run_format_given(&r->options.format) != NULL) {
+        fprintf(stderr,
+                "puna run: warning: the answer was cut after %u tokens, as -n says: of its form it "
+                "is a beginning alone\n",
+                stats.n_answer);
+    }
     if (stats.end == GENERATE_STOPPED) {
         return error_set(e, ERROR_INTERRUPTED, "interrupted");
     }

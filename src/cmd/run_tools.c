@@ -94,7 +94,8 @@ static bool check_tool(const json_t *tool, const char *what, struct error *e)
         return error_set(e, ERROR_FORMAT, "description of %s is no text", what);
     }
     return strict == NULL || json_is_false(strict) ||
-           error_set(e, ERROR_FORMAT, "strict of %s is not false: nothing else is offered yet",
+           error_set(e, ERROR_FORMAT,
+                     "strict of %s is not false: puna serve alone holds arguments to schemas",
                      what);
 }
 

@@ -159,7 +159,7 @@ static enum schema_outcome apply_unique_items(const struct schema_call *c)
     }
     size_t n = json_is_true(c->value) ? json_array_size(c->instance) : 0;
     for (size_t i = 1; i < n; i++) {
-        for (size_t k = 0; k < i; k++) {
+        for (size_t k = 0; k < i && c->run->steps > 0; k++) {
             if (schema_value_equal(json_array_get(c->instance, i), json_array_get(c->instance, k),
                                    &c->run->steps)) {
                 return schema_fail(c, "has the same item at %zu and %zu", k, i);

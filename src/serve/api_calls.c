@@ -22,6 +22,7 @@ static bool read_arguments(struct api_reader *r, const json_t *function, struct 
     if (!api_read_text(r, v, SIZE_MAX, out)) {
         return false;
     }
+    *out = out->n > 0 ? *out : STR("{}"); /* some servers write none so */
     if (!api_json_parse(&json, *out, "the text", JSON_DECODE_INT_AS_REAL, &r->options->limits,
                         &why)) {
         return why.kind == API_ERROR_OVERLOADED

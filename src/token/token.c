@@ -325,11 +325,16 @@ static bool count_neutralised(const struct tokenizer *t, struct str text,
     return ok;
 }
 
-/* The next special token that starts at `done` or behind it; NULL when there is none. */
-static const struct special_match *next_special(struct work *w, size_t done)
+/* The next special token that starts at `done` or behind it; NULL when there is none. A
+ * user-defined one that reaches into one that is allowed, out of text, gives way. */
+static const struct special_match *next_special(const struct tokenizer *t, struct work *w,
+                                                size_t done)
 {
-    const struct special_match *user = first_match(&w->user_defined, done);
-    const struct special_match *m = first_match(&w->special, done);
+    const struct special_match *m = first_match(&w->special, done), *user;
+    while ((user = first_match(&w->user_defined, done)) != NULL && m != NULL &&
+           user->start < m->start && user->start + t->vocab.pieces[user->id].n > m->start) {
+        w->user_defined.n--;
+    }
     return m != NULL && (user == NULL || m->start <= user->start) ? m : user;
 }
 
@@ -339,7 +344,7 @@ static bool encode_around(const struct tokenizer *t, struct str text, bool after
 {
     const struct special_match *match;
     size_t done = 0;
-    while ((match = next_special(w, done)) != NULL) {
+    while ((match = next_special(t, w, done)) != NULL) {
         struct str fragment = {text.p + done, match->start - done};
         if (!encode_fragment(t, fragment, after_special, w, out, e) ||
             !token_list_push(out, match->id, e)) {

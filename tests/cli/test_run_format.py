@@ -38,10 +38,15 @@ def test_an_answer_is_json_of_the_schema_whatever_the_model_would_say(file, seed
 def test_an_answer_is_a_text_of_the_grammar(file):
     grammar = file('root ::= word (", " word)* "."\nword ::= [a-c]{2,3}\n')
     for seed in range(5):
-        code, text, error = run("--grammar", grammar, "--seed", seed, "--temp", 2, "-n", 60)
-        assert (code, error) == (0, "")
+        code, text, error = run("--grammar", grammar, "--seed", seed, "--temp", 2, "-n", 200)
+        assert code == 0 and ("cut after" in error or (error == "" and text.endswith(".\n")))
         words = text.rstrip("\n").rstrip(".").split(", ")
         assert all(set(w) <= set("abc") for w in words) and all(2 <= len(w) <= 3 for w in words[:-1])
+
+
+def test_a_text_that_is_cut_is_said_to_be_a_beginning(file):
+    code, text, error = run("--schema", file(SCHEMA), "-n", 3)
+    assert code == 0 and text.startswith("{") and "cut after 3 tokens" in error and error.count("\n") == 1
 
 
 def test_guesses_and_threads_change_no_byte(file):

@@ -373,7 +373,7 @@ static void a_bad_call_is_named_by_its_place(void **state)
          API_ERROR_MISSING_PARAMETER, "[0].function.arguments"},
         {"{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{}}}",
          API_ERROR_INVALID_TYPE, "[0].function.arguments"},
-        {CALL("c", "") "", API_ERROR_INVALID_VALUE, "[0].function.arguments"},
+        {CALL("c", " "), API_ERROR_INVALID_VALUE, "[0].function.arguments"},
         {CALL("c", "{\\\"a\\\": "), API_ERROR_INVALID_VALUE, "[0].function.arguments"},
         {CALL("c", "[]"), API_ERROR_INVALID_VALUE, "[0].function.arguments"},
         {CALL("c", "{} {}"), API_ERROR_INVALID_VALUE, "[0].function.arguments"},
@@ -387,6 +387,16 @@ static void a_bad_call_is_named_by_its_place(void **state)
         snprintf(param, sizeof param, "messages[1].tool_calls%s", table[i].at);
         expect_error(API_CHAT, body, table[i].kind, param);
     }
+}
+
+/* As some servers write calls without arguments. */
+static void empty_arguments_are_an_empty_object(void **state)
+{
+    (void)state;
+    struct api_request q;
+    parse(CHAT(USER "," CALLS(CALL("c", "")) "," ANSWER("c")), &q);
+    assert_true(str_eq(q.generation.messages[1].calls[0].arguments, STR("{}")));
+    api_request_finish(&q);
 }
 
 static void arguments_that_nest_beyond_the_bodys_limit_are_refused(void **state)
@@ -487,6 +497,7 @@ int main(void)
         cmocka_unit_test(calls_of_old_have_no_id),
         cmocka_unit_test(what_clients_keep_of_streams_may_come_back),
         cmocka_unit_test(a_bad_call_is_named_by_its_place),
+        cmocka_unit_test(empty_arguments_are_an_empty_object),
         cmocka_unit_test(arguments_that_nest_beyond_the_bodys_limit_are_refused),
         cmocka_unit_test(every_call_has_its_answer_and_every_answer_its_call),
         cmocka_unit_test(running_out_of_memory_at_any_point_leaks_nothing),
