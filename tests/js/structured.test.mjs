@@ -76,7 +76,7 @@ test("a stream is parsed when it has ended", async () => {
     stream.on("content.delta", ({ parsed }) => snapshots.push(parsed));
     const { message } = (await stream.finalChatCompletion()).choices[0];
     assert.deepEqual(KINDS.nested.parse(JSON.parse(message.content)), message.parsed);
-    assert.ok(snapshots.length > 3);
+    assert.deepEqual(snapshots.at(-1), message.parsed);
     const whole = await client.chat.completions.parse({ ...options(1), response_format: format });
     assert.equal(whole.choices[0].message.content, message.content);
 });
@@ -147,7 +147,6 @@ test("a stream of an object grows to the object", async () => {
     for await (const part of result.partialOutputStream) {
         parts.push(part);
     }
-    assert.ok(parts.length > 3);
     assert.deepEqual(KINDS.nested.parse(parts.at(-1)), await result.output);
 });
 

@@ -112,6 +112,9 @@ def judge_all(name, options, judge, answer, counts, wrong):
             ok = judge(choice["text"].removesuffix("\ufffd") if not whole else choice["text"], whole)
         except ValueError:
             ok = False
+        except RecursionError:  # a $ref that leads back to itself, where Python's opinion has no end
+            counts[f"{name} of no judge"] += 1
+            continue
         if not ok:
             wrong.append((options, choice["finish_reason"], choice["text"]))
     return len(document["choices"])
