@@ -154,7 +154,7 @@ def expected(vocabulary, template, conversation, prompt=True):
     if plain.text is None:
         return plain
     text = jinja_common.Reference(compiled, called(template, marked_conversation(conversation), prompt)).text
-    assert text.replace(MARK, "") == plain.text, "marks change what this template writes"
+    assert text is not None and text.replace(MARK, "") == plain.text, "marks change what this template writes"
     return cut(vocabulary, text, CONTROL + template.marks)
 
 
