@@ -175,7 +175,7 @@ static void a_small_schema_cannot_ask_for_endless_work(void **state)
         json_t *value = kind == 2 ? json_integer(1) : json_incref(many);
         json_object_set_new(defs, "d0", json_pack("{s:o}", kinds[kind], value));
         for (int level = 1; level <= 3; level++) {
-            char ref[32], name[8];
+            char ref[32], name[16];
             snprintf(ref, sizeof ref, "#/$defs/d%d", level - 1);
             snprintf(name, sizeof name, "d%d", level);
             json_t *all = json_array();
