@@ -70,14 +70,18 @@ static void *make_masks(void *argument)
 }
 
 /* Signals are for other threads. */
-static bool start_thread(struct constraints *all)
+bool constraints_start(struct constraints *all, struct error *e)
 {
     sigset_t every, before;
+    if (all->is_running) {
+        return true;
+    }
     sigfillset(&every);
     pthread_sigmask(SIG_SETMASK, &every, &before);
-    bool ok = pthread_create(&all->thread, NULL, make_masks, all) == 0;
+    all->is_running = pthread_create(&all->thread, NULL, make_masks, all) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return ok;
+    return all->is_running ||
+           error_set(e, ERROR_IO, "a thread for masks of tokens cannot be started");
 }
 
 bool constraints_init(struct constraints *all, uint32_t most, struct error *e)
@@ -89,11 +93,6 @@ bool constraints_init(struct constraints *all, uint32_t most, struct error *e)
     }
     pthread_mutex_init(&all->lock, NULL);
     pthread_cond_init(&all->changed, NULL);
-    all->is_running = start_thread(all);
-    if (!all->is_running) {
-        constraints_finish(all);
-        return error_set(e, ERROR_IO, "a thread for masks of tokens cannot be started");
-    }
     return true;
 }
 

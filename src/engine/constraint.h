@@ -41,9 +41,12 @@ struct constraints {
     bool is_running, ends;
 };
 
-/* For at most `most` at once. ERROR_MEMORY, ERROR_IO. On failure there is nothing to release. */
+/* For at most `most` at once. ERROR_MEMORY. On failure there is nothing to release. */
 bool constraints_init(struct constraints *all, uint32_t most, struct error *e);
 void constraints_finish(struct constraints *all);
+
+/* Starts the thread, unless it runs; before the first constraints_begin with some. ERROR_IO. */
+bool constraints_start(struct constraints *all, struct error *e);
 
 /* Hands over what was put into all->list[0, n). */
 void constraints_begin(struct constraints *all, uint32_t n);

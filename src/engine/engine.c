@@ -329,8 +329,7 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
 bool engine_constrain(struct engine *g, struct engine_seq *s, struct automaton *a, struct error *e)
 {
     struct constraint fresh = {0};
-    (void)g;
-    if (a != NULL && !constraint_init(&fresh, a, e)) {
+    if (a != NULL && (!constraints_start(&g->constraints, e) || !constraint_init(&fresh, a, e))) {
         return false;
     }
     constraint_finish(&s->constraint);

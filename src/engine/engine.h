@@ -192,7 +192,8 @@ bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *t
 
 /* From now on s samples what a's grammar allows, from the start of a text on; NULL: anything.
  * Tokens that are fed after the first one sampled are the text's. a must outlive s, or the next
- * call. Before anything of the text was sampled. ERROR_MEMORY: s is as before. */
+ * call. Before anything of the text was sampled. ERROR_MEMORY, ERROR_IO (no thread can be
+ * started): s is as before. */
 bool engine_constrain(struct engine *g, struct engine_seq *s, struct automaton *a, struct error *e);
 
 /* One forward pass over whatever waits and has room. False with *e when the pass failed; true, with

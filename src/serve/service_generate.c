@@ -386,13 +386,14 @@ static bool make_job(struct service *s, struct answer_job *job, struct api_error
 {
     bool is_chat = job->request.endpoint == API_CHAT;
     const char *param = is_chat ? "messages" : "prompt";
+    struct grammar *grammar = NULL;
     if (!service_check_model(s, job->request.model, error) ||
+        !service_constrain(s, &job->request, &grammar, error) ||
         !(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, error)) {
+        grammar_destroy(grammar);
         return false;
     }
-    if (!service_constrain(s, &job->request, &job->g->grammar, error)) {
-        return false;
-    }
+    job->g->grammar = grammar;
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);
     return check_context(s, job, error) && check_echo(s, job, error) &&
