@@ -279,7 +279,8 @@ static bool start_service(struct serve *s, struct error *e)
                                     .digest = digest(s)};
     s->has_chat = chat_options_open(&s->options.chat, s->session.file, s->session.tokenizer,
                                     &s->chat, &engine.no_chat);
-    if (!s->has_chat && chat_options_given(&s->options.chat) != NULL) {
+    if (!s->has_chat &&
+        (chat_options_given(&s->options.chat) != NULL || engine.no_chat.code == ERROR_MEMORY)) {
         *e = engine.no_chat; /* a server without chats is not what was asked for */
         return false;
     }

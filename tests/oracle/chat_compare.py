@@ -199,8 +199,12 @@ def ids(args):
         for family, model, encode in vocabularies(args, pathlib.Path(folder)):
             name = [] if family == "chatml" else ["--chat-template", family]
             for case in json.loads((GOLDEN / f"{family}.json").read_text())["cases"]:
-                options = name + ([] if case["generation_prompt"] else ["--no-generation-prompt"])
-                messages = json.dumps({"messages": case["messages"]})
+                variables = dict(case.get("variables") or {})
+                date = variables.pop("date_string", None)
+                if variables:  # there is no option for them; tests/unit/test_chat.c passes them
+                    continue
+                options = name + ([] if case["generation_prompt"] else ["--no-generation-prompt"]) + (["--date", date] if date else [])
+                messages = json.dumps({"messages": case["messages"], "tools": case.get("tools") or []})
                 got = common.puna_one(args.puna, model, messages, "--chat", *options)["ids"]
                 expected = encode(case["text"])
                 n += 1
