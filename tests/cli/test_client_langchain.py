@@ -1,7 +1,10 @@
 """`puna serve` as LangChain's ChatOpenAI meets it. What an answer should be comes from the official client
 that tests/cli/test_serve_openai.py tests: the same request gets the same text."""
 import asyncio
+import itertools
+import json
 import math
+from typing import Annotated, Literal
 
 import openai
 import pytest
@@ -11,9 +14,10 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI
+from pydantic import Field
 
 from puna_server import serving, wait_until
-from scripted_model import ASKED, LAST_WORDS, WRITTEN, weather_loop
+from scripted_model import ASKED, CITIES, LAST_WORDS, N_TURNS, WRITTEN, weather_loop
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
 TURNS = [SystemMessage("Be brief."), HumanMessage("Hi!"), AIMessage("Hello."), HumanMessage("Tell me about llamas.")]
@@ -174,10 +178,32 @@ def test_who_leaves_a_stream_is_not_computed_for(server):
 
 # --- tools
 
-@tool
-def get_weather(city: str, days: int) -> str:
-    """Tells the weather of some days."""
-    return f"In {city}: rain, {days} mm."
+def run_agent(llm, messages, streams, choices=()):
+    """The conversation when nothing was called any more, and what the tool was called with. choices: tool_choice of the
+    first turns."""
+    called, messages, choices = [], list(messages), iter(choices)
+
+    @tool
+    def get_weather(city: Literal[tuple(CITIES)], days: Annotated[int, Field(ge=0, le=9)]) -> dict:
+        """Tells the weather."""
+        called.append({"city": city, "days": days})
+        return {"city": CITIES[(CITIES.index(city) + 1) % len(CITIES)], "days": days + 1}  # where to ask next
+
+    while not isinstance(messages[-1], AIMessage):
+        bound = llm.bind_tools([get_weather], tool_choice=next(choices, None))
+        if streams:
+            first, *chunks = bound.stream(messages, stream_usage=True)
+            message = sum(chunks, first)
+        else:
+            message = bound.invoke(messages)
+        assert message.invalid_tool_calls == []
+        assert message.response_metadata["finish_reason"] == ("tool_calls" if message.tool_calls else "stop")
+        messages += [message, *(get_weather.invoke(call) for call in message.tool_calls)]
+    calls = [call for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
+    assert called == [call["args"] for call in calls]
+    assert [m.tool_call_id for m in messages if isinstance(m, ToolMessage)] == [call["id"] for call in calls]
+    assert len({call["id"] for call in calls}) == len(calls)
+    return messages, called
 
 
 @pytest.mark.parametrize("streams", [False, True])
@@ -185,19 +211,19 @@ def get_weather(city: str, days: int) -> str:
 def test_an_agent_calls_tools_through_ten_turns(tmp_path, family, streams):
     weather_loop(tmp_path / "scripted.gguf", family)
     with serving(tmp_path / "scripted.gguf", "-t", "1") as s:
-        llm = of(s, model="scripted").bind_tools([get_weather])
-        messages, asked = [HumanMessage("Hi!")], []
-        while not isinstance(messages[-1], AIMessage):
-            if streams:
-                first, *chunks = llm.stream(messages)
-                message = sum(chunks, first)
-            else:
-                message = llm.invoke(messages)
-            messages.append(message)
-            asked += [c["args"] for c in message.tool_calls]
-            assert message.invalid_tool_calls == []
-            assert message.response_metadata["finish_reason"] == ("tool_calls" if message.tool_calls else "stop")
-            answers = [get_weather.invoke(c) for c in message.tool_calls]
-            assert all(isinstance(a, ToolMessage) for a in answers)
-            messages += answers
-        assert asked == ASKED and messages[-1].content == LAST_WORDS
+        messages, called = run_agent(of(s, model="scripted"), [HumanMessage("Hi!")], streams)
+        assert called == ASKED and messages[-1].content == LAST_WORDS
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_an_agent_calls_tools_through_ten_turns_of_the_default_model(streams):
+    """It was taught no tools, and asks for what it was told to."""
+    with serving("-c", 4096, "-t", 2) as s:
+        llm = of(s, max_tokens=60, model_kwargs={"parallel_tool_calls": False})
+        start = HumanMessage(f"Ask for {json.dumps(ASKED[0])} first.")
+        messages, called = run_agent(llm, [start], streams, [*["required"] * N_TURNS, "none"])
+    assert called == ASKED[:N_TURNS] and messages[-1].content
+    *turns, _ = (m.usage_metadata for m in messages if isinstance(m, AIMessage))
+    assert len(turns) == N_TURNS
+    for before, now in itertools.pairwise(turns):
+        assert now["input_token_details"]["cache_read"] >= before["total_tokens"] - 2
