@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 import openai
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import wrap_model_call
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
@@ -178,10 +180,9 @@ def test_who_leaves_a_stream_is_not_computed_for(server):
 
 # --- tools
 
-def run_agent(llm, messages, streams, choices=()):
-    """The conversation when nothing was called any more, and what the tool was called with. choices: tool_choice of the
-    first turns."""
-    called, messages, choices = [], list(messages), iter(choices)
+def run_agent(llm, start, streams, choices=()):
+    """The agent's conversation to its end, and the arguments of its calls. choices: tool_choice of the first turns."""
+    called, choices = [], iter(choices)
 
     @tool
     def get_weather(city: Literal[tuple(CITIES)], days: Annotated[int, Field(ge=0, le=9)]) -> dict:
@@ -189,21 +190,27 @@ def run_agent(llm, messages, streams, choices=()):
         called.append({"city": city, "days": days})
         return {"city": CITIES[(CITIES.index(city) + 1) % len(CITIES)], "days": days + 1}  # where to ask next
 
-    while not isinstance(messages[-1], AIMessage):
-        bound = llm.bind_tools([get_weather], tool_choice=next(choices, None))
-        if streams:
-            first, *chunks = bound.stream(messages, stream_usage=True)
-            message = sum(chunks, first)
-        else:
-            message = bound.invoke(messages)
-        assert message.invalid_tool_calls == []
-        assert message.response_metadata["finish_reason"] == ("tool_calls" if message.tool_calls else "stop")
-        messages += [message, *(get_weather.invoke(call) for call in message.tool_calls)]
-    calls = [call for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
-    assert called == [call["args"] for call in calls]
+    @wrap_model_call
+    def choose(request, handler):
+        return handler(request.override(tool_choice=next(choices, None)))
+
+    agent = create_agent(llm, [get_weather], middleware=[choose])
+    request = {"messages": [start]}, {"recursion_limit": 2 * N_TURNS + 5}  # its nodes, not its turns
+    if streams:
+        parts = list(agent.stream(*request, stream_mode=["messages", "values"]))
+        messages = parts[-1][1]["messages"]
+        assert sum(isinstance(part[0], AIMessageChunk) for mode, part in parts if mode == "messages") > len(messages)
+    else:
+        messages = agent.invoke(*request)["messages"]
+    said = [m for m in messages if isinstance(m, AIMessage)]
+    assert all(m.response_metadata["finish_reason"] == ("tool_calls" if m.tool_calls else "stop") for m in said)
+    assert all(m.invalid_tool_calls == [] for m in said) and messages[-1] is said[-1]
+    calls = [call for m in said for call in m.tool_calls]
+    asked = [call["args"] for call in calls]
+    assert sorted(called, key=str) == sorted(asked, key=str)  # those of a turn at once
     assert [m.tool_call_id for m in messages if isinstance(m, ToolMessage)] == [call["id"] for call in calls]
     assert len({call["id"] for call in calls}) == len(calls)
-    return messages, called
+    return messages, asked
 
 
 @pytest.mark.parametrize("streams", [False, True])
@@ -211,18 +218,18 @@ def run_agent(llm, messages, streams, choices=()):
 def test_an_agent_calls_tools_through_ten_turns(tmp_path, family, streams):
     weather_loop(tmp_path / "scripted.gguf", family)
     with serving(tmp_path / "scripted.gguf", "-t", "1") as s:
-        messages, called = run_agent(of(s, model="scripted"), [HumanMessage("Hi!")], streams)
-        assert called == ASKED and messages[-1].content == LAST_WORDS
+        messages, asked = run_agent(of(s, model="scripted"), HumanMessage("Hi!"), streams)
+        assert asked == ASKED and messages[-1].content == LAST_WORDS
 
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_an_agent_calls_tools_through_ten_turns_of_the_default_model(streams):
     """It was taught no tools, and asks for what it was told to."""
     with serving("-c", 4096, "-t", 2) as s:
-        llm = of(s, max_tokens=60, model_kwargs={"parallel_tool_calls": False})
+        llm = of(s, max_tokens=60, stream_usage=True, model_kwargs={"parallel_tool_calls": False})
         start = HumanMessage(f"Ask for {json.dumps(ASKED[0])} first.")
-        messages, called = run_agent(llm, [start], streams, [*["required"] * N_TURNS, "none"])
-    assert called == ASKED[:N_TURNS] and messages[-1].content
+        messages, asked = run_agent(llm, start, streams, [*["required"] * N_TURNS, "none"])
+    assert asked == ASKED[:N_TURNS] and messages[-1].content
     *turns, _ = (m.usage_metadata for m in messages if isinstance(m, AIMessage))
     assert len(turns) == N_TURNS
     for before, now in itertools.pairwise(turns):
