@@ -150,10 +150,9 @@ static uint32_t utf8(struct nfa *a, uint32_t n_bytes, struct grammar_range r, ui
                         : number(&s, n_bytes - 1, r, next, e);
 }
 
-static uint32_t hex_digit(const struct spelling *s, uint32_t place, struct grammar_range d,
-                          uint32_t next, struct error *e)
+static uint32_t hex_digits(const struct spelling *s, struct grammar_range d, const char *letters,
+                           uint32_t next, struct error *e)
 {
-    (void)place;
     uint32_t found = NFA_FAIL;
     if (d.first < 10) {
         uint32_t last = d.last < 9 ? d.last : 9;
@@ -161,7 +160,7 @@ static uint32_t hex_digit(const struct spelling *s, uint32_t place, struct gramm
     }
     if (d.last >= 10) {
         uint32_t first = d.first > 10 ? d.first - 10 : 0, last = d.last - 10;
-        for (const char *letter = "aA"; *letter != '\0' && found != NFA_NONE; letter++) {
+        for (const char *letter = letters; *letter != '\0' && found != NFA_NONE; letter++) {
             uint8_t base = (uint8_t)*letter;
             uint32_t part =
                 nfa_byte(s->nfa, (uint8_t)(base + first), (uint8_t)(base + last), next, e);
@@ -171,20 +170,35 @@ static uint32_t hex_digit(const struct spelling *s, uint32_t place, struct gramm
     return found;
 }
 
-/* What is read before next: `\u` and four digits of the range. */
-static uint32_t escape16(struct nfa *a, struct grammar_range r, uint32_t next, struct error *e)
+static uint32_t hex_digit(const struct spelling *s, uint32_t place, struct grammar_range d,
+                          uint32_t next, struct error *e)
 {
-    struct spelling s = {a, 4, 4, hex_digit};
-    uint32_t at = number(&s, 3, r, next, e);
-    at = at == NFA_NONE ? at : nfa_byte(a, 'u', 'u', at, e);
-    return at == NFA_NONE ? at : nfa_byte(a, '\\', '\\', at, e);
+    (void)place;
+    return hex_digits(s, d, "aA", next, e);
+}
+
+static uint32_t lower_hex_digit(const struct spelling *s, uint32_t place, struct grammar_range d,
+                                uint32_t next, struct error *e)
+{
+    (void)place;
+    return hex_digits(s, d, "a", next, e);
+}
+
+/* What is read before next: `\u` and four digits of the range. */
+static uint32_t escape16(const struct spelling *s, struct grammar_range r, uint32_t next,
+                         struct error *e)
+{
+    uint32_t at = number(s, 3, r, next, e);
+    at = at == NFA_NONE ? at : nfa_byte(s->nfa, 'u', 'u', at, e);
+    return at == NFA_NONE ? at : nfa_byte(s->nfa, '\\', '\\', at, e);
 }
 
 static uint32_t surrogate_digit(const struct spelling *s, uint32_t place, struct grammar_range d,
                                 uint32_t next, struct error *e)
 {
     uint32_t base = place == 0 ? 0xDC00 : 0xD800;
-    return escape16(s->nfa, (struct grammar_range){base + d.first, base + d.last}, next, e);
+    struct spelling hex = {s->nfa, 4, 4, hex_digit};
+    return escape16(&hex, (struct grammar_range){base + d.first, base + d.last}, next, e);
 }
 
 /* --- classes */
@@ -213,12 +227,12 @@ static uint32_t plain(struct nfa *a, struct grammar_range r, uint32_t next, stru
     return found;
 }
 
-/* Every code point of the range as an escape. */
-static uint32_t escaped(struct nfa *a, struct grammar_range r, uint32_t next, struct error *e)
+/* Those of the range that have a short escape. */
+static uint32_t escaped_shortly(struct nfa *a, struct grammar_range r, const char *letters,
+                                const char *meanings, uint32_t next, struct error *e)
 {
-    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     uint32_t found = NFA_FAIL;
-    for (size_t i = 0; i < sizeof letters - 1; i++) {
+    for (size_t i = 0; letters[i] != '\0'; i++) {
         uint32_t c = (uint8_t)meanings[i];
         if (c >= r.first && c <= r.last) {
             uint32_t at = nfa_byte(a, (uint8_t)letters[i], (uint8_t)letters[i], next, e);
@@ -226,9 +240,33 @@ static uint32_t escaped(struct nfa *a, struct grammar_range r, uint32_t next, st
             found = add(a, found, at, e);
         }
     }
+    return found;
+}
+
+/* Those of the range that cannot stand for themselves, each in one way. */
+static uint32_t escaped_plainly(struct nfa *a, struct grammar_range r, uint32_t next,
+                                struct error *e)
+{
+    static const struct grammar_range without_letter[] = {{0, 7}, {0x0B, 0x0B}, {0x0E, 0x1F}};
+    uint32_t found = escaped_shortly(a, r, "\"\\bfnrt", "\"\\\b\f\n\r\t", next, e);
+    struct spelling s = {a, 4, 4, lower_hex_digit};
+    for (size_t i = 0; i < sizeof without_letter / sizeof *without_letter; i++) {
+        struct grammar_range part = overlap(r, without_letter[i].first, without_letter[i].last);
+        if (part.first <= part.last) {
+            found = add(a, found, escape16(&s, part, next, e), e);
+        }
+    }
+    return found;
+}
+
+/* Every code point of the range as an escape, in all ways. */
+static uint32_t escaped(struct nfa *a, struct grammar_range r, uint32_t next, struct error *e)
+{
+    uint32_t found = escaped_shortly(a, r, "\"\\/bfnrt", "\"\\/\b\f\n\r\t", next, e);
+    struct spelling hex = {a, 4, 4, hex_digit};
     struct grammar_range part = overlap(r, 0, 0xFFFF);
     if (part.first <= part.last) {
-        found = add(a, found, escape16(a, part, next, e), e);
+        found = add(a, found, escape16(&hex, part, next, e), e);
     }
     part = overlap(r, 0x10000, LAST_CODE_POINT);
     if (part.first <= part.last) {
@@ -256,7 +294,9 @@ uint32_t nfa_class(struct nfa *a, const struct grammar_range *ranges, size_t n,
                 found = add(a, found, plain(a, part, next, e), e);
             }
         }
-        found = add(a, found, escaped(a, ranges[i], next, e), e);
+        uint32_t rest = alphabet == GRAMMAR_JSON ? escaped(a, ranges[i], next, e)
+                                                 : escaped_plainly(a, ranges[i], next, e);
+        found = add(a, found, rest, e);
     }
     return found;
 }

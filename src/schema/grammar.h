@@ -56,10 +56,11 @@ uint32_t grammar_empty(struct grammar_builder *b);   /* the empty text, and no o
 uint32_t grammar_nothing(struct grammar_builder *b); /* no text at all: the choice of nothing */
 uint32_t grammar_bytes(struct grammar_builder *b, struct str bytes);
 
-/* How a code point is written: itself in UTF-8, or inside a JSON string in any way that JSON
- * allows: itself where it may stand, a short escape (\n), \u with hexadecimal digits of any
- * case, a pair of surrogates from U+10000 on. */
-enum grammar_alphabet { GRAMMAR_UTF8, GRAMMAR_JSON };
+/* How a code point is written: itself in UTF-8, or inside a JSON string. There in any way that JSON
+ * allows (itself where it may stand, a short escape (\n), \u with hexadecimal digits of any
+ * case, a pair of surrogates from U+10000 on), or, PLAIN, in the one of json.dumps(
+ * ensure_ascii=False) of Python: itself where it may stand, else a short escape, else \u001f. */
+enum grammar_alphabet { GRAMMAR_UTF8, GRAMMAR_JSON, GRAMMAR_JSON_PLAIN };
 
 struct grammar_range {
     uint32_t first,
@@ -77,7 +78,7 @@ uint32_t grammar_class(struct grammar_builder *b, const struct grammar_class *c)
 /* A regular expression (docs/STRUCTURED.md says of what), for the whole text unless SEARCH. */
 enum {
     GRAMMAR_PATTERN_SEARCH = 1, /* matches somewhere, as JSON Schema's `pattern` does */
-    GRAMMAR_PATTERN_JSON = 2,   /* of the inside of a JSON string; its characters are code points */
+    GRAMMAR_PATTERN_JSON = 2,   /* of the inside of a JSON string, in GRAMMAR_JSON_PLAIN */
     GRAMMAR_PATTERN_DOT_ALL = 4 /* . is every code point, line ends too */
 };
 uint32_t grammar_pattern(struct grammar_builder *b, struct str pattern, unsigned flags);
@@ -88,8 +89,8 @@ uint32_t grammar_choice(struct grammar_builder *b, const uint32_t *nodes, size_t
 uint32_t grammar_repeat(struct grammar_builder *b, uint32_t node, uint32_t min, uint32_t max);
 
 /* Texts of both, and those of a that are not of c. Both need expressions without calls of rules
- * (ERROR_UNSUPPORTED) and are computed at once. Bytes decide: in the JSON alphabet take care that
- * both sides have all spellings. */
+ * (ERROR_UNSUPPORTED) and are computed at once. Bytes decide: both sides have to spell characters
+ * in the same way. */
 uint32_t grammar_intersect(struct grammar_builder *b, uint32_t a, uint32_t c);
 uint32_t grammar_subtract(struct grammar_builder *b, uint32_t a, uint32_t c);
 

@@ -93,11 +93,11 @@ static bool push_range(struct pattern *p, uint32_t first, uint32_t last)
 static uint32_t make_class(const struct pattern *p, const struct grammar_range *ranges, size_t n,
                            bool negated)
 {
-    struct grammar_class c = {.ranges = ranges,
-                              .n_ranges = n,
-                              .negated = negated,
-                              .alphabet = (p->flags & GRAMMAR_PATTERN_JSON) != 0 ? GRAMMAR_JSON
-                                                                                 : GRAMMAR_UTF8};
+    struct grammar_class c = {
+        .ranges = ranges,
+        .n_ranges = n,
+        .negated = negated,
+        .alphabet = (p->flags & GRAMMAR_PATTERN_JSON) != 0 ? GRAMMAR_JSON_PLAIN : GRAMMAR_UTF8};
     return grammar_class(p->b, &c);
 }
 

@@ -295,7 +295,8 @@ static bool prepare(struct schema_compiler *k, const json_t *schema, struct gram
                                   .builder = b,
                                   .e = e,
                                   .steps = SCHEMA_MAX_STEPS,
-                                  .character = GRAMMAR_NONE,
+                                  .plain_character = GRAMMAR_NONE,
+                                  .plain_text = GRAMMAR_NONE,
                                   .any_text = GRAMMAR_NONE,
                                   .any_value = GRAMMAR_NONE,
                                   .any_number = GRAMMAR_NONE};

@@ -44,7 +44,7 @@ struct schema_compiler {
     size_t n_nodes;
     uint32_t *node_table; /* (node_slots) node + 1, hashed by its terms */
     /* expressions that are made once; GRAMMAR_NONE until then */
-    uint32_t character, any_text, any_value, any_member, any_number;
+    uint32_t plain_character, plain_text, any_text, any_value, any_member, any_number;
 };
 
 /* One keyword of a schema. */
@@ -121,13 +121,14 @@ bool schema_forbid_member(struct schema_compiler *k, struct str name, struct sch
 
 /* --- texts inside of JSON strings (schema_text.c) */
 
+/* Any text, in all spellings or in one: that of all that the functions below make. */
 uint32_t schema_text_any(struct schema_compiler *k);
-/* One text: as json.dumps(ensure_ascii=False) spells it, or in all spellings. */
+uint32_t schema_text_plain(struct schema_compiler *k);
+/* One text. */
 uint32_t schema_text_literal(struct schema_compiler *k, struct str text);
-uint32_t schema_text_spellings(struct schema_compiler *k, struct str text);
 /* Has an expression this text? */
 bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text);
-/* What is between the quotes of the set's strings. */
+/* What is between the quotes of the set's strings; any text for a set of all. */
 uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set);
 /* Texts in which a regular expression of `pattern` is found. */
 uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern);

@@ -58,30 +58,40 @@ bool schema_objects_are_productive(struct schema_compiler *k, const struct schem
 
 /* --- members */
 
-static uint32_t emit_member(struct schema_compiler *k, uint32_t name, struct schema_terms terms)
+/* `"name": `. */
+static uint32_t quote_name(struct schema_compiler *k, uint32_t name)
 {
-    uint32_t node = 0;
-    if (!schema_node_of(k, terms, &node)) {
-        return GRAMMAR_NONE;
-    }
     uint32_t parts[] = {grammar_bytes(k->builder, STR("\"")), name,
-                        grammar_bytes(k->builder, STR("\": ")), schema_emit_node(k, node)};
-    return grammar_sequence(k->builder, parts, 4);
+                        grammar_bytes(k->builder, STR("\": "))};
+    return grammar_sequence(k->builder, parts, 3);
 }
 
-/* Names that no property has. */
+/* quoted: of quote_name. */
+static uint32_t emit_member(struct schema_compiler *k, uint32_t quoted, struct schema_terms terms)
+{
+    uint32_t node = 0;
+    return schema_node_of(k, terms, &node) ? schema_then(k, quoted, schema_emit_node(k, node))
+                                           : GRAMMAR_NONE;
+}
+
+/* Names that no property has, quoted, as one automaton: they are needed at several places. */
 static uint32_t other_names(struct schema_compiler *k, const struct schema_objects *set,
                             uint32_t names)
 {
     uint32_t *known = schema_arena_take(&k->arena, set->n_properties + 1, sizeof *known, k->e);
-    uint32_t all = names != GRAMMAR_NONE ? names : schema_text_any(k);
-    if (known == NULL || set->n_properties == 0) {
-        return known == NULL ? GRAMMAR_NONE : all;
+    if (known == NULL) {
+        return GRAMMAR_NONE;
+    }
+    if (set->n_properties == 0) {
+        names = names != GRAMMAR_NONE ? names : schema_text_any(k);
+        return grammar_determine(k->builder, quote_name(k, names));
     }
     for (size_t i = 0; i < set->n_properties; i++) {
-        known[i] = schema_text_spellings(k, set->properties[i].name);
+        known[i] = schema_text_literal(k, set->properties[i].name);
     }
-    return grammar_subtract(k->builder, all, grammar_choice(k->builder, known, set->n_properties));
+    uint32_t all = names != GRAMMAR_NONE ? names : schema_text_plain(k);
+    uint32_t properties = grammar_choice(k->builder, known, set->n_properties);
+    return grammar_subtract(k->builder, quote_name(k, all), quote_name(k, properties));
 }
 
 static bool emit_others(struct schema_compiler *k, const struct schema_objects *set,
@@ -114,7 +124,7 @@ static bool emit_members(struct schema_compiler *k, const struct schema_objects 
             return false;
         }
         if (possible) {
-            uint32_t name = schema_text_literal(k, p->name);
+            uint32_t name = quote_name(k, schema_text_literal(k, p->name));
             l->members[l->n++] =
                 (struct member){emit_member(k, name, p->terms), p->presence == SCHEMA_REQUIRED};
             l->n_required += p->presence == SCHEMA_REQUIRED;

@@ -165,7 +165,7 @@ static bool cut_parts(struct schema_compiler *k, struct part *parts, size_t *n, 
     size_t n_before = *n;
     for (size_t i = 0; i < n_before; i++) {
         uint32_t names = parts[i].region.names;
-        uint32_t all = names != GRAMMAR_NONE ? names : schema_text_any(k);
+        uint32_t all = names != GRAMMAR_NONE ? names : schema_text_plain(k);
         uint32_t in = names != GRAMMAR_NONE ? grammar_intersect(k->builder, all, pattern) : pattern;
         uint32_t out = grammar_subtract(k->builder, all, pattern);
         if (grammar_is_nothing(k->builder, in)) {
@@ -359,16 +359,10 @@ static bool strings_of(struct schema_compiler *k, const json_t *schema, bool *ou
     *out_all = false;
     for (size_t i = 0; i < f.strings.n; i++) {
         const struct schema_strings *s = &sets[i];
-        *out_all |=
-            !s->is_listed && s->inside == GRAMMAR_NONE && s->min == 0 && s->max == SCHEMA_NO_LIMIT;
-        uint32_t one = schema_text_of_set(k, s);
-        if (s->is_listed) { /* in all spellings, as names are compared */
-            one = grammar_nothing(k->builder);
-            for (size_t v = 0; v < s->n_values; v++) {
-                one = schema_either(k, one, schema_text_spellings(k, s->values[v]));
-            }
-        }
-        inside = schema_either(k, inside, one);
+        bool is_all = !s->is_listed && s->inside == GRAMMAR_NONE && s->min == 0 &&
+                      s->max >= GRAMMAR_MAX_REPEAT;
+        *out_all |= is_all;
+        inside = schema_either(k, inside, is_all ? schema_text_plain(k) : schema_text_of_set(k, s));
     }
     *out_inside = grammar_determine(k->builder, inside);
     return true;

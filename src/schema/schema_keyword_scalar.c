@@ -210,11 +210,11 @@ static bool exclude_strings(struct schema_compiler *k, struct schema_strings *se
 {
     uint32_t *texts = schema_arena_take(&k->arena, l->n_strings, sizeof *texts, k->e);
     for (size_t m = 0; m < l->n_strings && texts != NULL; m++) {
-        texts[m] = schema_text_spellings(k, l->strings[m]);
+        texts[m] = schema_text_literal(k, l->strings[m]);
     }
     if (texts != NULL && l->n_strings > 0) {
         set->inside = grammar_subtract(
-            k->builder, set->inside != GRAMMAR_NONE ? set->inside : schema_text_any(k),
+            k->builder, set->inside != GRAMMAR_NONE ? set->inside : schema_text_plain(k),
             grammar_choice(k->builder, texts, l->n_strings));
     }
     return texts != NULL && schema_spend_steps(k, 1 + l->n_strings);
@@ -391,7 +391,7 @@ static bool match_inside(struct schema_compiler *k, const struct schema_use *use
     struct schema_strings *sets = f->strings.items;
     for (size_t i = 0; i < f->strings.n; i++) {
         uint32_t all = sets[i].inside != GRAMMAR_NONE ? sets[i].inside
-                       : is_denied                    ? schema_text_any(k)
+                       : is_denied                    ? schema_text_plain(k)
                                                       : GRAMMAR_NONE;
         sets[i].inside = is_denied             ? grammar_subtract(k->builder, all, inside)
                          : all == GRAMMAR_NONE ? inside

@@ -1,7 +1,8 @@
 /* schema_text.c - expressions for what stands between the quotes of JSON strings, and the formats.
  *
- * Strings may be spelled in all ways that JSON allows (\u00e9 as well as itself); names of
- * properties and values of enum and const in one way, that of json.dumps(ensure_ascii=False). */
+ * Strings of which the schema says nothing may be spelled in all ways that JSON allows (\u00e9 as
+ * well as itself). All others are spelled in one way, that of json.dumps(ensure_ascii=False): their
+ * automata are smaller by far, and what has the same meaning has the same bytes. */
 #include "schema/schema_compile_internal.h"
 
 #include <string.h>
@@ -26,19 +27,29 @@ uint32_t schema_pattern(struct schema_compiler *k, const char *pattern)
     return grammar_pattern(k->builder, str_from(pattern), 0);
 }
 
-static uint32_t any_character(struct schema_compiler *k)
+static uint32_t plain_character(struct schema_compiler *k)
 {
-    static const struct grammar_class all = {.negated = true, .alphabet = GRAMMAR_JSON};
-    if (k->character == GRAMMAR_NONE) {
-        k->character = grammar_class(k->builder, &all);
+    static const struct grammar_class all = {.negated = true, .alphabet = GRAMMAR_JSON_PLAIN};
+    if (k->plain_character == GRAMMAR_NONE) {
+        k->plain_character = grammar_class(k->builder, &all);
     }
-    return k->character;
+    return k->plain_character;
+}
+
+uint32_t schema_text_plain(struct schema_compiler *k)
+{
+    if (k->plain_text == GRAMMAR_NONE) {
+        k->plain_text = grammar_repeat(k->builder, plain_character(k), 0, GRAMMAR_UNLIMITED);
+    }
+    return k->plain_text;
 }
 
 uint32_t schema_text_any(struct schema_compiler *k)
 {
+    static const struct grammar_class all = {.negated = true, .alphabet = GRAMMAR_JSON};
     if (k->any_text == GRAMMAR_NONE) {
-        k->any_text = grammar_repeat(k->builder, any_character(k), 0, GRAMMAR_UNLIMITED);
+        k->any_text =
+            grammar_repeat(k->builder, grammar_class(k->builder, &all), 0, GRAMMAR_UNLIMITED);
     }
     return k->any_text;
 }
@@ -85,22 +96,6 @@ uint32_t schema_text_literal(struct schema_compiler *k, struct str text)
                              : grammar_bytes(k->builder, escaped);
 }
 
-uint32_t schema_text_spellings(struct schema_compiler *k, struct str text)
-{
-    uint32_t *parts = schema_arena_take(&k->arena, text.n, sizeof *parts, k->e);
-    size_t n = 0;
-    while (text.n > 0 && parts != NULL) {
-        struct grammar_range one = {0, 0};
-        size_t length = str_decode_utf8(text, &one.first);
-        one.last = one.first;
-        parts[n++] = grammar_class(
-            k->builder,
-            &(struct grammar_class){.ranges = &one, .n_ranges = 1, .alphabet = GRAMMAR_JSON});
-        text = str_skip(text, length > 0 ? length : text.n); /* jansson lets only UTF-8 in */
-    }
-    return parts == NULL ? GRAMMAR_NONE : grammar_sequence(k->builder, parts, n);
-}
-
 bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text)
 {
     struct str escaped = escape(k, text);
@@ -123,7 +118,7 @@ uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strin
     }
     uint32_t min = set->min < GRAMMAR_MAX_REPEAT ? (uint32_t)set->min : GRAMMAR_MAX_REPEAT + 1;
     uint32_t max = has_max ? (uint32_t)set->max : GRAMMAR_UNLIMITED;
-    uint32_t sized = grammar_repeat(k->builder, any_character(k), min, max);
+    uint32_t sized = grammar_repeat(k->builder, plain_character(k), min, max);
     return set->inside != GRAMMAR_NONE ? grammar_intersect(k->builder, set->inside, sized) : sized;
 }
 

@@ -13,12 +13,12 @@ const LIMIT_MS = 20000;
 export class Server {
     // The plain kernels and one thread: what is to be stopped must not have ended by itself.
     static start(...options) {
-        return Server.startOn(TINY, "--cpu", "ref", ...options);
+        return Server.startOn(TINY, ...options);
     }
 
     static async startOn(model, ...options) {
         const server = new Server();
-        const all = ["serve", "--port", "0", "--log", "none", "--alias", MODEL, "-t", "1", ...options, model];
+        const all = ["serve", "--port", "0", "--log", "none", "--alias", MODEL, "--cpu", "ref", "-t", "1", ...options, model];
         server.child = spawn(PROGRAM, all, {
             stdio: ["ignore", "pipe", "inherit"],
             env: { ...process.env, PUNA_STORE: "", XDG_DATA_HOME: "/nonexistent" },

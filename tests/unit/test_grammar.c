@@ -371,6 +371,15 @@ static void a_class_is_written_in_every_way_of_json(void **state)
     check_list(g, "a|\\t|\\u00e8|\\ud83d\\ude50|\\\\|\xf0\x9f\x99\x90", true, "others");
     check_list(g, "\\\"|\"|\\ud83d\\ude00|\\ud83d|\\udfff|\t|\\u000a", false, "others");
     grammar_destroy(g);
+    c = (struct grammar_class){.negated = true, .alphabet = GRAMMAR_JSON_PLAIN};
+    g = compile(b, grammar_class(b, &c));
+    check_list(g,
+               "a|/|'|\\\"|\\\\|\\b|\\f|\\n|\\r|\\t|\\u0000|\\u000b|\\u001f|\x7f|\xc3\xa9|"
+               "\xe2\x80\xa8|\xf0\x9f\x98\x80",
+               true, "plain");
+    check_list(g, "\"|\\|\n|\\/|\\u000a|\\u000B|\\u0022|\\u0041|\\u007f|\\u00e9|\\ud83d\\ude00",
+               false, "plain");
+    grammar_destroy(g);
     grammar_builder_destroy(b);
 }
 
