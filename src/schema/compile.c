@@ -137,6 +137,21 @@ static uint32_t trial_states(struct compilation *k, struct nfa *a, const struct 
     return found;
 }
 
+static bool trial_automaton(struct compilation *k, const struct trial *t, uint64_t *steps,
+                            struct dfa *out)
+{
+    const struct expression *x = builder_node(k->builder, t->node);
+    if (x->kind == EXPRESSION_DFA) {
+        return dfa_copy((const struct dfa *)k->builder->dfas.items + x->at, steps, out, k->error);
+    }
+    struct nfa a;
+    bool ok = nfa_init(&a, 16 * GRAMMAR_MAX_DFA_STATES, steps, k->error);
+    uint32_t start = ok ? trial_states(k, &a, t) : NFA_NONE;
+    ok = start != NFA_NONE && dfa_from_nfa(&a, start, GRAMMAR_MAX_DFA_STATES, out, k->error);
+    nfa_finish(&a);
+    return ok;
+}
+
 static uint32_t try_leaf(struct compilation *k, const struct trial *t)
 {
     bool is_plain = builder_node(k->builder, t->node)->is_atomic || k->measures[t->node].is_words;
@@ -144,23 +159,18 @@ static uint32_t try_leaf(struct compilation *k, const struct trial *t)
     most = k->steps < most ? k->steps : most;
     uint64_t left = most;
     struct error why = {0}, *before = k->error;
-    struct nfa a;
     struct dfa d = {0};
     uint32_t at = NONE;
     k->error = &why;
-    if (nfa_init(&a, 16 * GRAMMAR_MAX_DFA_STATES, &left, &why)) {
-        uint32_t start = trial_states(k, &a, t);
-        if (start != NFA_NONE && dfa_from_nfa(&a, start, GRAMMAR_MAX_DFA_STATES, &d, &why)) {
-            struct dfa *place = pool_add(&k->leaves, 1, sizeof d, MAX_LEAVES, "automata", &why);
-            if (place != NULL) {
-                *place = d;
-                at = k->leaves.n - 1;
-            } else {
-                dfa_finish(&d);
-            }
+    if (trial_automaton(k, t, &left, &d)) {
+        struct dfa *place = pool_add(&k->leaves, 1, sizeof d, MAX_LEAVES, "automata", &why);
+        if (place != NULL) {
+            *place = d;
+            at = k->leaves.n - 1;
+        } else {
+            dfa_finish(&d);
         }
     }
-    nfa_finish(&a);
     k->error = before;
     k->steps -= most - left;
     if (at == NONE && (why.code != ERROR_UNSUPPORTED || k->steps == 0)) {
@@ -174,8 +184,11 @@ static bool is_failed(const struct compilation *k)
     return k->error->code != ERROR_NONE;
 }
 
-static bool is_fit(const struct expression *x, const struct measure *m)
+static bool is_fit(const struct compilation *k, uint32_t node)
 {
+    const struct expression *x = builder_node(k->builder, node);
+    const struct measure *m = &k->measures[node];
+
     if (!m->is_regular || m->depth > MAX_LEAF_DEPTH) {
         return false;
     }
@@ -185,15 +198,19 @@ static bool is_fit(const struct expression *x, const struct measure *m)
     if (x->is_atomic || m->is_words) {
         return m->size <= MAX_WORDS_SIZE;
     }
-    return m->n_wide <= 1 && m->size <= MAX_LEAF_SIZE && !m->has_count;
+    return m->n_wide <= 1 && m->size <= MAX_LEAF_SIZE && !m->has_count && !m->has_part;
 }
 
 /* Leaf of an expression, made once; NONE when it is not fit or too large (or failed). */
 static uint32_t find_leaf(struct compilation *k, uint32_t node)
 {
+    while (builder_node(k->builder, node)->kind == EXPRESSION_CALL &&
+           k->measures[node].is_regular) {
+        node = builder_rule(k->builder, builder_node(k->builder, node)->at)->body;
+    }
     if (k->leaf_of[node] == 0) {
         struct trial t = {.node = node};
-        bool fit = is_fit(builder_node(k->builder, node), &k->measures[node]);
+        bool fit = is_fit(k, node);
         uint32_t at = fit ? try_leaf(k, &t) : NONE;
         if (at == NONE && is_failed(k)) {
             return NONE;
@@ -223,7 +240,7 @@ static bool find_group(const struct compilation *k, const struct expression *x, 
     for (g->last = g->first, g->take = 0; g->last < x->n; g->last++) {
         uint32_t child = builder_child(b, x->at + g->last);
         const struct measure *m = &k->measures[child];
-        if (!is_fit(builder_node(b, child), m) || size + m->size > MAX_LEAF_SIZE) {
+        if (!is_fit(k, child) || size + m->size > MAX_LEAF_SIZE) {
             break;
         }
         if (m->n_wide > 0 && g->last > g->first) {
@@ -244,7 +261,7 @@ static bool find_group(const struct compilation *k, const struct expression *x, 
         }
         if (next->kind == EXPRESSION_BYTES && next->n > 1) {
             g->take = 1;
-        } else if (is_fit(next, &k->measures[after]) && k->measures[after].n_wide == 0 &&
+        } else if (is_fit(k, after) && k->measures[after].n_wide == 0 &&
                    k->measures[after].size <= 64) {
             g->last++;
         }
@@ -321,8 +338,7 @@ static uint32_t emit_choice(struct compilation *k, uint32_t node, uint32_t next)
     for (uint32_t i = 0; i < x->n && !is_failed(k); i++) {
         uint32_t child = builder_child(b, x->at + i);
         const struct measure *m = &k->measures[child];
-        if (is_fit(builder_node(b, child), m) && size + m->size <= MAX_LEAF_SIZE &&
-            n_wide + m->n_wide <= 1) {
+        if (is_fit(k, child) && size + m->size <= MAX_LEAF_SIZE && n_wide + m->n_wide <= 1) {
             fit[n_fit++] = child;
             size += m->size;
             n_wide += m->n_wide;

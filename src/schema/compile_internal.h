@@ -20,6 +20,8 @@ struct measure {
     bool is_words;    /* literals and choices of them alone */
     bool is_nullable; /* of regular ones */
     bool is_open;     /* a text may be over without a byte that tells, as a loop ends */
+    bool has_part;    /* text-like and its own end, among others, as a member's value behind its
+                         name: it is better a leaf of its own, which equal parts share */
 };
 
 struct compilation {

@@ -10,6 +10,24 @@ void dfa_finish(struct dfa *d)
     *d = (struct dfa){0};
 }
 
+bool dfa_copy(const struct dfa *d, uint64_t *steps, struct dfa *out, struct error *e)
+{
+    size_t n = (size_t)d->n_states * d->n_classes;
+    if (!dfa_spend(steps, n / 16, e)) {
+        return false;
+    }
+    *out = *d;
+    out->next = mem_alloc(n, sizeof *out->next, "grammar automaton", e);
+    out->accepting = mem_alloc(d->n_states, sizeof *out->accepting, "grammar automaton", e);
+    if (out->next == NULL || out->accepting == NULL) {
+        dfa_finish(out);
+        return false;
+    }
+    memcpy(out->next, d->next, n * sizeof *out->next);
+    memcpy(out->accepting, d->accepting, d->n_states * sizeof *out->accepting);
+    return true;
+}
+
 bool dfa_matches(const struct dfa *d, struct str text)
 {
     uint32_t s = d->start;

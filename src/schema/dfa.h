@@ -53,6 +53,7 @@ struct dfa {
 bool dfa_from_nfa(const struct nfa *a, uint32_t start, uint32_t max_states, struct dfa *out,
                   struct error *e);
 void dfa_finish(struct dfa *d);
+bool dfa_copy(const struct dfa *d, uint64_t *steps, struct dfa *out, struct error *e);
 
 enum dfa_operation { DFA_AND, DFA_AND_NOT };
 bool dfa_combine(const struct dfa *a, const struct dfa *b, enum dfa_operation operation,

@@ -53,6 +53,7 @@ void grammar_builder_destroy(struct grammar_builder *b)
     mem_free(b->rules.items);
     mem_free(b->dfas.items);
     mem_free(b->names.items);
+    mem_free(b->slots);
     mem_free(b);
 }
 
@@ -68,13 +69,90 @@ static bool failed(const struct grammar_builder *b)
 
 /* --- expressions */
 
-static uint32_t add_node(struct grammar_builder *b, struct expression x)
+/* How an automaton came about; one that a caller made is equal to no other. */
+enum derivation { DERIVED_BY_CALLER, DERIVED_ALONE, DERIVED_AS_BOTH, DERIVED_AS_DIFFERENCE };
+
+/* What an expression refers to: bytes of a pool. */
+static struct str content(const struct grammar_builder *b, const struct expression *x)
 {
-    if (x.depth > GRAMMAR_MAX_DEPTH) {
-        error_set(&b->error, ERROR_UNSUPPORTED, "expressions within each other: more than %d",
-                  GRAMMAR_MAX_DEPTH);
-        return GRAMMAR_NONE;
+    switch ((enum expression_kind)x->kind) {
+    case EXPRESSION_BYTES:
+        return (struct str){(const char *)b->bytes.items + x->at, x->n};
+    case EXPRESSION_CLASS:
+        return (struct str){(const char *)((const struct grammar_range *)b->ranges.items + x->at),
+                            x->n * sizeof(struct grammar_range)};
+    case EXPRESSION_SEQUENCE:
+    case EXPRESSION_CHOICE:
+    case EXPRESSION_REPEAT:
+        return (struct str){(const char *)((const uint32_t *)b->children.items + x->at),
+                            x->n * sizeof(uint32_t)};
+    case EXPRESSION_CALL:
+    case EXPRESSION_DFA:
+        break;
     }
+    return (struct str){0};
+}
+
+static bool are_equal(const struct grammar_builder *b, const struct expression *x,
+                      const struct expression *y)
+{
+    return x->kind == y->kind && x->alphabet == y->alphabet && x->n == y->n && x->min == y->min &&
+           x->max == y->max && str_eq(content(b, x), content(b, y));
+}
+
+/* The slot of an expression equal to x, or a free one. Whoever makes many that meet in one slot
+ * runs out of steps; as all others do then, add_node() looks. */
+static uint32_t find_slot(struct grammar_builder *b, const struct expression *x)
+{
+    struct str s = content(b, x);
+    uint64_t h = (((uint64_t)x->kind << 8 | x->alphabet) << 32 | x->n) * 0x9E3779B97F4A7C15u;
+    h = (h ^ x->min ^ (uint64_t)x->max << 32) * 0xBF58476D1CE4E5B9u;
+    for (size_t i = 0; i < s.n; i++) {
+        h = (h ^ (uint8_t)s.p[i]) * 0x100000001B3u;
+    }
+    uint32_t at = (uint32_t)(h ^ h >> 32) & (b->n_slots - 1);
+    while (b->slots[at] != 0 && !are_equal(b, builder_node(b, b->slots[at] - 1), x)) {
+        at = (at + 1) & (b->n_slots - 1);
+        b->steps -= b->steps > 0;
+    }
+    return at;
+}
+
+static bool room_for_slot(struct grammar_builder *b)
+{
+    if (2 * b->n_slots_used < b->n_slots) {
+        return true;
+    }
+    uint32_t *old = b->slots, n_old = b->n_slots, n = n_old > 0 ? 2 * n_old : 256;
+    uint32_t *slots = mem_alloc(n, sizeof *slots, "grammar", &b->error);
+    if (slots == NULL) {
+        return false;
+    }
+    b->slots = slots;
+    b->n_slots = n;
+    for (uint32_t i = 0; i < n_old; i++) {
+        if (old[i] != 0) {
+            slots[find_slot(b, builder_node(b, old[i] - 1))] = old[i];
+        }
+    }
+    mem_free(old);
+    return true;
+}
+
+/* Gives back what x has at the end of a pool. */
+static void drop_content(struct grammar_builder *b, const struct expression *x)
+{
+    if (x->kind == EXPRESSION_BYTES) {
+        b->bytes.n = x->at;
+    } else if (x->kind == EXPRESSION_CLASS) {
+        b->ranges.n = x->at;
+    } else if (x->kind != EXPRESSION_DFA) {
+        b->children.n = x->at;
+    }
+}
+
+static uint32_t append_node(struct grammar_builder *b, struct expression x)
+{
     struct expression *place =
         pool_add(&b->nodes, 1, sizeof x, GRAMMAR_MAX_NODES, "expressions", &b->error);
     if (place == NULL) {
@@ -84,10 +162,43 @@ static uint32_t add_node(struct grammar_builder *b, struct expression x)
     return b->nodes.n - 1;
 }
 
-static uint32_t add_list(struct grammar_builder *b, enum expression_kind kind,
-                         const uint32_t *nodes, size_t n)
+/* x, whose content is the last of its pool. What calls nothing is there once, so that equal parts
+ * of a grammar are compiled once. */
+static uint32_t add_node(struct grammar_builder *b, struct expression x)
 {
-    struct expression x = {.kind = (uint8_t)kind, .n = (uint32_t)n, .depth = 1, .min = 1, .max = 1};
+    if (x.depth > GRAMMAR_MAX_DEPTH) {
+        error_set(&b->error, ERROR_UNSUPPORTED, "expressions within each other: more than %d",
+                  GRAMMAR_MAX_DEPTH);
+        return GRAMMAR_NONE;
+    }
+    if (x.has_call || (x.kind == EXPRESSION_DFA && x.n == DERIVED_BY_CALLER)) {
+        return append_node(b, x);
+    }
+    if (!room_for_slot(b)) {
+        return GRAMMAR_NONE;
+    }
+    uint32_t slot = find_slot(b, &x);
+    if (!dfa_spend(&b->steps, 1, &b->error)) {
+        return GRAMMAR_NONE;
+    }
+    if (b->slots[slot] != 0) {
+        drop_content(b, &x);
+        return b->slots[slot] - 1;
+    }
+    uint32_t node = append_node(b, x);
+    if (node != GRAMMAR_NONE) {
+        b->slots[slot] = node + 1;
+        b->n_slots_used++;
+    }
+    return node;
+}
+
+/* min and max: of a repetition, else 1. */
+static uint32_t add_parts(struct grammar_builder *b, enum expression_kind kind,
+                          const uint32_t *nodes, size_t n, uint32_t min, uint32_t max)
+{
+    struct expression x = {
+        .kind = (uint8_t)kind, .n = (uint32_t)n, .depth = 1, .min = min, .max = max};
     for (size_t i = 0; i < n && !failed(b); i++) {
         if (nodes[i] >= b->nodes.n) {
             error_set(&b->error, ERROR_INTERNAL, "expression %u of %u", nodes[i], b->nodes.n);
@@ -109,6 +220,12 @@ static uint32_t add_list(struct grammar_builder *b, enum expression_kind kind,
         x.depth = child->depth + 1 > x.depth ? child->depth + 1 : x.depth;
     }
     return add_node(b, x);
+}
+
+static uint32_t add_list(struct grammar_builder *b, enum expression_kind kind,
+                         const uint32_t *nodes, size_t n)
+{
+    return add_parts(b, kind, nodes, n, 1, 1);
 }
 
 uint32_t grammar_empty(struct grammar_builder *b)
@@ -139,13 +256,7 @@ uint32_t grammar_repeat(struct grammar_builder *b, uint32_t node, uint32_t min, 
                   "a repetition of %u to %u: at most %d, and from less to more", min, max,
                   GRAMMAR_MAX_REPEAT);
     }
-    uint32_t x = add_list(b, EXPRESSION_REPEAT, &node, 1);
-    if (x != GRAMMAR_NONE) {
-        struct expression *place = (struct expression *)b->nodes.items + x;
-        place->min = min;
-        place->max = max;
-    }
-    return x;
+    return add_parts(b, EXPRESSION_REPEAT, &node, 1, min, max);
 }
 
 uint32_t grammar_bytes(struct grammar_builder *b, struct str bytes)
@@ -248,6 +359,13 @@ uint32_t grammar_call(struct grammar_builder *b, uint32_t rule)
 
 /* --- what is computed at once */
 
+static const struct dfa *known_dfa(const struct grammar_builder *b, uint32_t node)
+{
+    bool is_known = b->error.code == ERROR_NONE && node < b->nodes.n &&
+                    builder_node(b, node)->kind == EXPRESSION_DFA;
+    return is_known ? (const struct dfa *)b->dfas.items + builder_node(b, node)->at : NULL;
+}
+
 static bool build_dfa(struct grammar_builder *b, uint32_t node, struct dfa *out)
 {
     struct nfa a;
@@ -257,6 +375,10 @@ static bool build_dfa(struct grammar_builder *b, uint32_t node, struct dfa *out)
     if (node >= b->nodes.n || builder_node(b, node)->has_call) {
         return error_set(&b->error, ERROR_UNSUPPORTED,
                          "an expression that calls rules cannot be combined with another");
+    }
+    const struct dfa *known = known_dfa(b, node);
+    if (known != NULL) {
+        return dfa_copy(known, &b->steps, out, &b->error);
     }
     uint32_t start = NFA_NONE;
     if (nfa_init(&a, 16 * GRAMMAR_MAX_DFA_STATES, &b->steps, &b->error)) {
@@ -275,46 +397,57 @@ static bool build_minimal(struct grammar_builder *b, struct dfa *d)
     return ok;
 }
 
-static uint32_t add_dfa(struct grammar_builder *b, const struct dfa *d)
+static struct expression derived(enum derivation how, uint32_t one, uint32_t other)
 {
-    struct dfa *place =
-        pool_add(&b->dfas, 1, sizeof *place, GRAMMAR_MAX_NODES, "automata", &b->error);
+    return (struct expression){
+        .kind = EXPRESSION_DFA, .is_atomic = true, .n = how, .min = one, .max = other, .depth = 1};
+}
+
+/* Takes d over, on failure too. */
+static uint32_t add_dfa(struct grammar_builder *b, struct dfa *d, struct expression x)
+{
+    struct dfa *place = build_minimal(b, d) ? pool_add(&b->dfas, 1, sizeof *place,
+                                                       GRAMMAR_MAX_NODES, "automata", &b->error)
+                                            : NULL;
     if (place == NULL) {
+        dfa_finish(d);
         return GRAMMAR_NONE;
     }
     *place = *d;
-    return b->dfas.n - 1;
+    x.at = b->dfas.n - 1;
+    return add_node(b, x);
+}
+
+/* The node that was derived in the same way before, GRAMMAR_NONE. */
+static uint32_t find_derived(struct grammar_builder *b, struct expression x)
+{
+    uint32_t found = b->n_slots > 0 && !failed(b) ? b->slots[find_slot(b, &x)] : 0;
+    return found != 0 ? found - 1 : GRAMMAR_NONE;
 }
 
 static uint32_t combine(struct grammar_builder *b, uint32_t one, uint32_t other,
                         enum dfa_operation operation)
 {
+    struct expression result =
+        derived(operation == DFA_AND ? DERIVED_AS_BOTH : DERIVED_AS_DIFFERENCE, one, other);
+    uint32_t node = find_derived(b, result);
     struct dfa x = {0}, y = {0}, d = {0};
-    uint32_t at = GRAMMAR_NONE;
-    if (build_dfa(b, one, &x) && build_dfa(b, other, &y) &&
-        dfa_combine(&x, &y, operation, &b->steps, &d, &b->error) && build_minimal(b, &d)) {
-        at = add_dfa(b, &d);
+    if (node == GRAMMAR_NONE && build_dfa(b, one, &x) && build_dfa(b, other, &y) &&
+        dfa_combine(&x, &y, operation, &b->steps, &d, &b->error)) {
+        node = add_dfa(b, &d, result);
     }
     dfa_finish(&x);
     dfa_finish(&y);
-    if (at == GRAMMAR_NONE) {
-        dfa_finish(&d);
-        return GRAMMAR_NONE;
-    }
-    return add_node(
-        b, (struct expression){.kind = EXPRESSION_DFA, .is_atomic = true, .at = at, .depth = 1});
+    return node;
 }
 
 uint32_t grammar_add_dfa(struct grammar_builder *b, struct dfa *d)
 {
-    bool ok = b->error.code == ERROR_NONE && dfa_prune(d, &b->error) && build_minimal(b, d);
-    uint32_t at = ok ? add_dfa(b, d) : GRAMMAR_NONE;
-    if (at == GRAMMAR_NONE) {
+    if (failed(b) || !dfa_prune(d, &b->error)) {
         dfa_finish(d);
         return GRAMMAR_NONE;
     }
-    return add_node(
-        b, (struct expression){.kind = EXPRESSION_DFA, .is_atomic = true, .at = at, .depth = 1});
+    return add_dfa(b, d, derived(DERIVED_BY_CALLER, 0, 0));
 }
 
 uint32_t grammar_intersect(struct grammar_builder *b, uint32_t a, uint32_t c)
@@ -327,20 +460,14 @@ uint32_t grammar_subtract(struct grammar_builder *b, uint32_t a, uint32_t c)
     return combine(b, a, c, DFA_AND_NOT);
 }
 
-static const struct dfa *known_dfa(const struct grammar_builder *b, uint32_t node)
-{
-    bool is_known = b->error.code == ERROR_NONE && node < b->nodes.n &&
-                    builder_node(b, node)->kind == EXPRESSION_DFA;
-    return is_known ? (const struct dfa *)b->dfas.items + builder_node(b, node)->at : NULL;
-}
-
 uint32_t grammar_determine(struct grammar_builder *b, uint32_t node)
 {
+    struct expression result = derived(DERIVED_ALONE, node, 0);
+    uint32_t before = known_dfa(b, node) != NULL ? node : find_derived(b, result);
     struct dfa d = {0};
-    if (known_dfa(b, node) != NULL) {
-        return node;
-    }
-    return build_dfa(b, node, &d) ? grammar_add_dfa(b, &d) : GRAMMAR_NONE;
+    return before != GRAMMAR_NONE   ? before
+           : build_dfa(b, node, &d) ? add_dfa(b, &d, result)
+                                    : GRAMMAR_NONE;
 }
 
 bool grammar_is_nothing(struct grammar_builder *b, uint32_t node)

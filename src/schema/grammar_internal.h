@@ -15,7 +15,7 @@ enum expression_kind {
     EXPRESSION_CHOICE,   /* the same */
     EXPRESSION_REPEAT,   /* children[at], min..max times */
     EXPRESSION_CALL,     /* rule at */
-    EXPRESSION_DFA       /* dfas[at] */
+    EXPRESSION_DFA       /* dfas[at]; n: enum derivation, of min and max */
 };
 
 struct expression {
@@ -24,7 +24,7 @@ struct expression {
     bool is_atomic;   /* a pattern: better one automaton, whatever is in it */
     bool has_call;
     uint32_t at, n;
-    uint32_t min, max; /* of a repetition */
+    uint32_t min, max; /* of a repetition; of an automaton that was computed: of what */
     uint32_t depth;    /* expressions within each other, 1 for those without children */
 };
 
@@ -47,7 +47,9 @@ struct grammar_builder {
     struct pool rules;    /* struct rule */
     struct pool dfas;     /* struct dfa */
     struct pool names;    /* char *, each its own allocation */
-    uint64_t steps;       /* left for what is computed at once */
+    uint32_t *slots;      /* (n_slots) expression without calls + 1 by what it is, 0: free */
+    uint32_t n_slots, n_slots_used;
+    uint64_t steps; /* left for what is computed at once */
     struct error error;
 };
 

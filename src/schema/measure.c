@@ -80,8 +80,9 @@ uint32_t regular_states(const struct grammar_builder *b, struct nfa *a, uint32_t
 /* --- measures */
 
 enum {
-    WIDE_CLASS = 64, /* characters: more are like text */
-    FEW = 8          /* repetitions of such that are better written out than counted */
+    WIDE_CLASS = 64,  /* characters: more are like text */
+    FEW = 8,          /* repetitions of such that are better written out than counted */
+    WORTH_A_LEAF = 24 /* states of a text-like part */
 };
 
 static uint32_t sum(uint64_t a, uint64_t b)
@@ -106,7 +107,7 @@ static struct measure measure_class(const struct grammar_builder *b, const struc
     for (uint32_t i = 0; i < x->n; i++) {
         n_chars += r[i].last - r[i].first + 1;
     }
-    uint32_t of_range = x->alphabet == GRAMMAR_JSON ? 40 : n_chars > 128 ? 6 : 1;
+    uint32_t of_range = x->alphabet == GRAMMAR_JSON ? 40 : n_chars > 128 ? 10 : 1;
     return (struct measure){.size = product(x->n, of_range),
                             .depth = 1,
                             .is_regular = true,
@@ -121,6 +122,7 @@ static void add_child(struct measure *m, const struct measure *child)
     m->is_regular = m->is_regular && child->is_regular;
     m->has_wide = m->has_wide || child->has_wide;
     m->has_count = m->has_count || child->has_count;
+    m->has_part = m->has_part || child->has_part;
 }
 
 static struct measure measure_repeat(const struct expression *x, const struct measure *body)
@@ -160,7 +162,7 @@ static struct measure measure_node(const struct compilation *k, const struct exp
         m.size = ((const struct dfa *)b->dfas.items + x->at)->n_states;
         m.n_wide = 1;
         m.has_wide = true;
-        m.is_open = true;
+        m.is_open = !dfa_is_prefix_free((const struct dfa *)b->dfas.items + x->at);
         return m;
     case EXPRESSION_SEQUENCE:
     case EXPRESSION_CHOICE:
@@ -174,6 +176,8 @@ static struct measure measure_node(const struct compilation *k, const struct exp
         const struct measure *child = &k->measures[builder_child(b, x->at + i)];
         add_child(&m, child);
         m.is_words = m.is_words && child->is_words;
+        m.has_part = m.has_part || (is_sequence && x->n > 1 && child->n_wide > 0 &&
+                                    !child->is_open && child->size > WORTH_A_LEAF);
         m.is_open = child->is_open || (!is_sequence && m.is_open);
         m.is_nullable =
             is_sequence ? m.is_nullable && child->is_nullable : m.is_nullable || child->is_nullable;
@@ -202,6 +206,7 @@ static bool measure_tree(struct compilation *k, uint32_t node)
     }
     uint32_t n_uses = m->n_uses;
     *m = measure_node(k, x);
+    m->has_part = m->has_part && !x->is_atomic;
     m->n_uses = n_uses;
     m->is_known = true;
     return dfa_spend(&k->steps, 1, k->error);

@@ -4,8 +4,6 @@
 
 #include "base/mem.h"
 
-#include <stdlib.h>
-
 enum { LOOK_BACK = 12 }; /* states in which the same one is looked for before a new one is made */
 
 bool dfa_spend(uint64_t *steps, uint64_t n, struct error *e)
@@ -168,13 +166,7 @@ static bool grow(void **p, size_t *capacity, size_t n, size_t size, struct error
     return bigger != NULL;
 }
 
-static int compare_numbers(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Reading states behind the given ones, ascending, in k->found; whether a match is among them. */
+/* Reading states behind the given ones in k->found, stamped; whether a match is among them. */
 static bool close_set(struct construction *k, const uint32_t *from, size_t n_from, uint32_t *n,
                       bool *accepting, struct error *e)
 {
@@ -206,18 +198,18 @@ static bool close_set(struct construction *k, const uint32_t *from, size_t n_fro
             }
         }
     }
-    qsort(k->found, *n, sizeof *k->found, compare_numbers);
     return dfa_spend(k->nfa->steps, n_from + 2 * n_met, e);
 }
 
+/* Sets have no order: the hash is a sum. */
 static size_t hash_set(const uint32_t *items, size_t n, bool accepting)
 {
-    uint64_t h = accepting ? 0x9E3779B97F4A7C15u : 1;
+    uint64_t sum = accepting;
     for (size_t i = 0; i < n; i++) {
-        h = (h ^ items[i]) * 0xBF58476D1CE4E5B9u;
-        h ^= h >> 29;
+        uint64_t h = (items[i] + 1) * 0x9E3779B97F4A7C15u;
+        sum += (h ^ h >> 32) * 0xBF58476D1CE4E5B9u;
     }
-    return (size_t)(h ^ h >> 32);
+    return (size_t)(sum ^ sum >> 29);
 }
 
 static bool rehash(struct sets *s, struct error *e)
@@ -263,7 +255,17 @@ static bool room_for_set(struct sets *s, size_t n, struct error *e)
            grow((void **)&s->pool, &s->pool_capacity, s->n_pool + n, sizeof *s->pool, e);
 }
 
-/* The number of the set k->found[0..n); a new one gets an empty row of transitions. */
+static bool all_are_stamped(const struct construction *k, const uint32_t *items, size_t n)
+{
+    size_t i = 0;
+    while (i < n && k->stamps[items[i]] == k->stamp) {
+        i++;
+    }
+    return i == n;
+}
+
+/* The number of the set k->found[0..n), whose items alone are stamped of all that read; a new one
+ * gets an empty row of transitions. */
 static bool find_set(struct construction *k, uint32_t n, bool accepting, uint32_t *out,
                      struct error *e)
 {
@@ -272,7 +274,7 @@ static bool find_set(struct construction *k, uint32_t n, bool accepting, uint32_
     for (; s->n_slots > 0 && s->slots[at & (s->n_slots - 1)] != 0; at++) {
         uint32_t i = s->slots[at & (s->n_slots - 1)] - 1;
         if (s->begins[i + 1] - s->begins[i] == n && s->accepting[i] == accepting &&
-            (n == 0 || memcmp(s->pool + s->begins[i], k->found, n * sizeof *k->found) == 0)) {
+            all_are_stamped(k, s->pool + s->begins[i], n)) {
             *out = i;
             return true;
         }
