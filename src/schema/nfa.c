@@ -274,7 +274,7 @@ static bool find_set(struct construction *k, uint32_t n, bool accepting, uint32_
     for (; s->n_slots > 0 && s->slots[at & (s->n_slots - 1)] != 0; at++) {
         uint32_t i = s->slots[at & (s->n_slots - 1)] - 1;
         if (s->begins[i + 1] - s->begins[i] == n && s->accepting[i] == accepting &&
-            all_are_stamped(k, s->pool + s->begins[i], n)) {
+            (n == 0 || all_are_stamped(k, s->pool + s->begins[i], n))) {
             *out = i;
             return true;
         }
