@@ -2,8 +2,8 @@
  * states the tokens that it reads to their end are found once, by a walk over the vocabulary's
  * trie, and kept, with the places of the trie where the leaf may end in the middle of a token. A
  * mask is the sum of these over a state's readings, and of what lies below those places and goes
- * on as the stack says. Equal leaves are the same states (link.c), and a state that is met again
- * has its mask already. */
+ * on as the stack says. Equal leaves are the same states (link.c), equal ones of other grammars
+ * have been walked (walk_cache.h), and a state that is met again has its mask already. */
 #include "schema/automaton_internal.h"
 
 #include "base/mem.h"
@@ -21,12 +21,8 @@ struct leaf_mask {
     uint32_t hash;
     uint32_t dfa, loop;
     uint32_t least, most; /* times that the loop must, and may be done; at most the longest token */
-    uint64_t *bits;       /* (n_words), NULL: tokens */
-    uint32_t *tokens;     /* (n_tokens) */
-    uint32_t n_tokens;
-    uint32_t *exits; /* (n_exits) nodes whose parents may end the leaf, by byte */
-    uint32_t n_exits;
-    uint32_t *exits_of; /* (257) first exit of a byte; NULL where there are none */
+    struct token_walk walk;
+    bool is_shared; /* walk's arrays are the cache's */
 };
 
 struct state_mask {
@@ -41,6 +37,7 @@ struct masks {
     struct state_mask states[MAX_MASKS];
     uint32_t hand;             /* place of `states` to be given away next */
     struct pool tokens, exits; /* uint32_t, of the walk */
+    struct pool key;           /* char, of the cache */
     uint64_t most_steps;       /* of the automaton, at which the mask costs too much */
     uint32_t *path;            /* (max_depth + 1) states of a walk, by depth */
     uint32_t *counts;          /* (max_depth + 1) */
@@ -67,10 +64,9 @@ static void forget_leaves(struct masks *m)
 {
     for (uint32_t i = 0; i < m->leaves.n; i++) {
         struct leaf_mask *leaf = (struct leaf_mask *)m->leaves.items + i;
-        mem_free(leaf->bits);
-        mem_free(leaf->tokens);
-        mem_free(leaf->exits);
-        mem_free(leaf->exits_of);
+        if (!leaf->is_shared) {
+            token_walk_finish(&leaf->walk);
+        }
     }
     mem_free(m->leaf_index.slots);
     m->leaf_index = (struct index){0};
@@ -90,6 +86,7 @@ void masks_destroy(struct masks *m)
     mem_free(m->leaves.items);
     mem_free(m->tokens.items);
     mem_free(m->exits.items);
+    mem_free(m->key.items);
     mem_free(m->path);
     mem_free(m->counts);
     mem_free(m);
@@ -153,7 +150,6 @@ static bool walk_leaf(struct automaton *a, const struct reading *start, struct e
     const struct grammar *g = a->grammar;
     const struct loop *loop = start->loop > 0 ? &g->loops[start->loop - 1] : NULL;
     struct masks *m = a->masks;
-    a->n_steps += t->n_nodes / 8;
     m->tokens.n = m->exits.n = 0;
     m->path[0] = start->dfa;
     m->counts[0] = start->count;
@@ -180,8 +176,8 @@ static bool walk_leaf(struct automaton *a, const struct reading *start, struct e
     return true;
 }
 
-/* Moves m->tokens and m->exits to the leaf's own memory. */
-static bool keep_tokens(struct automaton *a, struct leaf_mask *leaf, struct error *e)
+/* Moves m->tokens and m->exits to a walk's own memory. */
+static bool keep_tokens(const struct automaton *a, struct token_walk *leaf, struct error *e)
 {
     struct masks *m = a->masks;
     const uint32_t *tokens = m->tokens.items;
@@ -191,18 +187,18 @@ static bool keep_tokens(struct automaton *a, struct leaf_mask *leaf, struct erro
         if (leaf->tokens != NULL && m->tokens.n > 0) {
             memcpy(leaf->tokens, tokens, m->tokens.n * sizeof *tokens);
         }
-        m->leaf_bytes += m->tokens.n * sizeof *tokens;
+        leaf->n_bytes += m->tokens.n * sizeof *tokens;
         return leaf->tokens != NULL;
     }
     leaf->bits = mem_alloc(a->trie->n_words, sizeof *leaf->bits, "token masks", e);
     for (uint32_t i = 0; i < m->tokens.n && leaf->bits != NULL; i++) {
         token_mask_add(leaf->bits, tokens[i]);
     }
-    m->leaf_bytes += a->trie->n_words * sizeof *leaf->bits;
+    leaf->n_bytes += a->trie->n_words * sizeof *leaf->bits;
     return leaf->bits != NULL;
 }
 
-static bool keep_exits(struct automaton *a, struct leaf_mask *leaf, struct error *e)
+static bool keep_exits(const struct automaton *a, struct token_walk *leaf, struct error *e)
 {
     struct masks *m = a->masks;
     const uint32_t *exits = m->exits.items;
@@ -224,7 +220,7 @@ static bool keep_exits(struct automaton *a, struct leaf_mask *leaf, struct error
     for (uint32_t i = 0; i < m->exits.n; i++) {
         leaf->exits[leaf->exits_of[a->trie->nodes[exits[i]].byte + 1]++] = exits[i];
     }
-    m->leaf_bytes += (m->exits.n + 258) * sizeof *exits;
+    leaf->n_bytes += (m->exits.n + 258) * sizeof *exits;
     return true;
 }
 
@@ -246,7 +242,110 @@ static struct leaf_mask key_of(const struct automaton *a, const struct reading *
     return key;
 }
 
-static bool find_leaf(struct automaton *a, const struct reading *r, const struct leaf_mask **out,
+/* --- leaves of other grammars */
+
+enum {
+    MOST_STATES = 64, /* of what a shared walk may lead to */
+    WIDE = 64         /* bytes that its first state reads, at least: others are quickly walked */
+};
+
+static bool is_wide(const struct grammar *g, uint32_t state)
+{
+    uint32_t n = 0;
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        n += g->dfa.next[(size_t)state * g->dfa.n_classes + g->dfa.class_of[byte]] != 0;
+    }
+    return n >= WIDE;
+}
+
+static bool push_key(struct masks *m, const void *bytes, size_t n, struct error *e)
+{
+    char *place = pool_add(&m->key, n, 1, UINT32_MAX / 2, "token masks", e);
+    if (place != NULL) {
+        memcpy(place, bytes, n);
+    }
+    return place != NULL;
+}
+
+/* The number of a state in the order in which they are met; MOST_STATES: too many. */
+static uint8_t number_of(uint32_t states[MOST_STATES], uint32_t *n, uint32_t state)
+{
+    uint32_t i = 0;
+    while (i < *n && states[i] != state) {
+        i++;
+    }
+    if (i == *n && i < MOST_STATES) {
+        states[(*n)++] = state;
+    }
+    return (uint8_t)i;
+}
+
+/* All that a walk from the leaf's state depends on, into m->key: the loop's counts, and the
+ * automaton from that state on, whose states are numbered as bytes lead to them. As it is
+ * minimal, equal ones have equal keys. Empty where the walk is not to be shared. */
+static bool make_key(struct automaton *a, const struct leaf_mask *leaf, struct error *e)
+{
+    const struct grammar *g = a->grammar;
+    struct masks *m = a->masks;
+    uint32_t states[MOST_STATES], n = 0, counts[3] = {leaf->loop > 0, leaf->least, leaf->most};
+    m->key.n = 0;
+    if (!is_wide(g, leaf->dfa)) {
+        return true;
+    }
+    number_of(states, &n, leaf->dfa);
+    if (leaf->loop > 0) {
+        number_of(states, &n, g->loops[leaf->loop - 1].start);
+    }
+    bool ok = push_key(m, counts, sizeof counts, e), is_small = true;
+    for (uint32_t i = 0; i < n && ok && is_small; i++) {
+        const uint32_t *row = g->dfa.next + (size_t)states[i] * g->dfa.n_classes;
+        uint8_t ends = g->dfa.accepting[states[i]];
+        ok = push_key(m, &ends, 1, e);
+        for (uint32_t first = 0, byte = 1; byte <= 256 && ok && is_small; byte++) {
+            uint32_t to = row[g->dfa.class_of[first]];
+            if (byte < 256 && row[g->dfa.class_of[byte]] == to) {
+                continue;
+            }
+            uint8_t run[3] = {(uint8_t)first, (uint8_t)(byte - 1),
+                              to != 0 ? number_of(states, &n, to) : UINT8_MAX};
+            is_small = run[2] != MOST_STATES;
+            ok = push_key(m, run, sizeof run, e);
+            first = byte;
+        }
+    }
+    m->key.n = is_small ? m->key.n : 0;
+    return ok;
+}
+
+/* Fills the walk of a new leaf: from the cache, or by walking. */
+static bool find_walk(struct automaton *a, const struct reading *r, struct leaf_mask *leaf,
+                      struct error *e)
+{
+    struct masks *m = a->masks;
+    a->n_steps += a->trie->n_nodes / 8; /* also where it is known: whether a mask costs too much
+                                           depends on this grammar alone */
+    if (!make_key(a, leaf, e)) {
+        return false;
+    }
+    struct str key = {m->key.items, m->key.n};
+    const struct token_walk *kept = key.n > 0 ? walk_cache_find(a->trie->walks, key) : NULL;
+    if (kept == NULL) {
+        bool ok = walk_leaf(a, r, e) && keep_tokens(a, &leaf->walk, e) &&
+                  keep_exits(a, &leaf->walk, e) &&
+                  (key.n == 0 || walk_cache_keep(a->trie->walks, key, &leaf->walk, &kept, e));
+        if (!ok) {
+            token_walk_finish(&leaf->walk);
+            return false;
+        }
+    }
+    if (kept != NULL) {
+        leaf->walk = *kept;
+        leaf->is_shared = true;
+    }
+    return true;
+}
+
+static bool find_leaf(struct automaton *a, const struct reading *r, const struct token_walk **out,
                       struct error *e)
 {
     struct masks *m = a->masks;
@@ -262,24 +361,25 @@ static bool find_leaf(struct automaton *a, const struct reading *r, const struct
         const struct leaf_mask *leaf = (const struct leaf_mask *)m->leaves.items + i;
         if (leaf->dfa == key.dfa && leaf->loop == key.loop && leaf->least == key.least &&
             leaf->most == key.most) {
-            *out = leaf;
+            *out = &leaf->walk;
             return true;
         }
     }
     struct leaf_mask *place = NULL;
-    bool ok = walk_leaf(a, r, e) && keep_tokens(a, &key, e) && keep_exits(a, &key, e) &&
-              (place = pool_add(&m->leaves, 1, sizeof key, UINT32_MAX / 2, "automata", e)) != NULL;
-    if (!ok) {
-        mem_free(key.bits);
-        mem_free(key.tokens);
-        mem_free(key.exits);
-        mem_free(key.exits_of);
+    if (!find_walk(a, r, &key, e)) {
+        return false;
+    }
+    place = pool_add(&m->leaves, 1, sizeof key, UINT32_MAX / 2, "automata", e);
+    if (place == NULL) {
+        if (!key.is_shared) {
+            token_walk_finish(&key.walk);
+        }
         return false;
     }
     *place = key;
-    m->leaf_bytes += sizeof key;
+    m->leaf_bytes += sizeof key + key.walk.n_bytes;
     m->leaf_index.slots[slot & (m->leaf_index.n_slots - 1)] = m->leaves.n;
-    *out = place;
+    *out = &place->walk;
     return true;
 }
 
@@ -327,7 +427,7 @@ static bool walk_states(struct automaton *a, uint32_t top, uint32_t state, uint6
     return true;
 }
 
-static bool add_exits(struct automaton *a, const struct leaf_mask *leaf, uint32_t node,
+static bool add_exits(struct automaton *a, const struct token_walk *leaf, uint32_t node,
                       uint64_t *bits, struct error *e)
 {
     uint32_t after;
@@ -361,7 +461,7 @@ static bool make_mask(struct automaton *a, uint32_t state, uint64_t *bits, struc
     for (uint32_t i = 0; i < automaton_state(a, state)->n_readings; i++) {
         struct reading r =
             ((const struct reading *)a->readings.items)[automaton_state(a, state)->readings + i];
-        const struct leaf_mask *leaf;
+        const struct token_walk *leaf;
         a->n_steps += 1 + t->n_words / 32;
         if (!find_leaf(a, &r, &leaf, e) || !check_cost(a, e)) {
             return false;

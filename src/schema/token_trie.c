@@ -119,7 +119,8 @@ struct token_trie *token_trie_from_pieces(const struct str *pieces, const bool *
     }
     t->n_tokens = n;
     t->n_words = (n + 63) / 64;
-    t->pieces = mem_alloc(n, sizeof *t->pieces, "token trie", e);
+    t->walks = walk_cache_create(e);
+    t->pieces = t->walks != NULL ? mem_alloc(n, sizeof *t->pieces, "token trie", e) : NULL;
     if (t->pieces != NULL && n > 0) {
         memcpy(t->pieces, pieces, n * sizeof *pieces);
     }
@@ -157,6 +158,7 @@ void token_trie_destroy(struct token_trie *t)
         mem_free(t->next_equal);
         mem_free(t->pieces);
         mem_free(t->ends);
+        walk_cache_destroy(t->walks);
         mem_free(t);
     }
 }

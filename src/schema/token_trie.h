@@ -1,8 +1,9 @@
 /* token_trie.h - the vocabulary as a trie of bytes in one array, made once and shared:
- * immutable, any thread. */
+ * immutable but for what was found by walking it, any thread. */
 #ifndef SCHEMA_TOKEN_TRIE_H
 #define SCHEMA_TOKEN_TRIE_H
 
+#include "schema/walk_cache.h"
 #include "token/token.h"
 
 /* In order of their bytes, parents before children: the children of node i are i + 1 (if that is
@@ -19,6 +20,7 @@ struct token_trie {
     uint32_t *next_equal;     /* (n_tokens) another token of the same bytes, TOKEN_NONE */
     struct str *pieces;       /* (n_tokens) bytes; empty: never allowed as text; borrowed */
     uint64_t *ends;           /* (n_words) tokens that end a text */
+    struct walk_cache *walks;
     uint32_t n_nodes, n_tokens;
     uint32_t n_words;   /* of 64 bits, of a mask over all tokens */
     uint32_t max_depth; /* bytes of the longest token */

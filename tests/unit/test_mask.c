@@ -135,6 +135,42 @@ static void a_mask_has_the_tokens_whose_bytes_are_allowed(void **state)
     }
 }
 
+/* Two grammars with the same kind of string among other things: the second finds what the first has
+ * walked, and its masks are right. A third has another kind, and counts. */
+static void what_a_grammar_walked_is_found_by_others(void **state)
+{
+    (void)state;
+    static const char string[] = "string ::= \"\\\"\" ([^\"\\] | \"\\\\\" [\"\\nt])* \"\\\"\"";
+    static const char *const roots[] = {
+        "root ::= \"[\" string (\",\" string)* \"]\"",
+        "root ::= (\"ab\" string | \"c\" string \"!\"){1,9}",
+        "root ::= \"\\\"\" ([^\"\\]){2,30} \"\\\"\" | \"\\\"\\\"\" ([^\"]){0,3} \"\\\"\" string"};
+    size_t counts[3];
+    struct rng r;
+    static struct vocabulary v;
+    rng_init(&r, 12);
+    vocabulary_init(&v, &r, alphabet);
+    for (size_t i = 0; i < 3; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "%s\n%s", roots[i], string);
+        struct grammar *g = grammar_from_gbnf(str_from(text), NULL);
+        struct automaton *a = automaton_create(g, v.trie, NULL);
+        for (int round = 0; round < 20; round++) {
+            struct matcher m;
+            matcher_init(&m, a);
+            walk(&m, &v, &r, 40);
+            matcher_finish(&m);
+        }
+        counts[i] = walk_cache_count(v.trie->walks);
+        automaton_destroy(a);
+        grammar_destroy(g);
+    }
+    assert_true(counts[0] > 0);
+    assert_int_equal(counts[1], counts[0]);
+    assert_true(counts[2] > counts[1]);
+    token_trie_destroy(v.trie);
+}
+
 static void going_back_and_copies_give_the_same_masks(void **state)
 {
     (void)state;
@@ -278,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mask_has_the_tokens_whose_bytes_are_allowed),
+        cmocka_unit_test(what_a_grammar_walked_is_found_by_others),
         cmocka_unit_test(going_back_and_copies_give_the_same_masks),
         cmocka_unit_test(what_nobody_holds_is_forgotten_and_changes_nothing),
         cmocka_unit_test(a_vocabulary_without_tokens_allows_nothing),
