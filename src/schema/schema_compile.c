@@ -2,8 +2,8 @@
  * values at all, then one rule each. */
 #include "schema/schema_compile.h"
 
-#include "base/buf.h"
 #include "schema/schema_compile_internal.h"
+#include "schema/schema_place.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,63 +12,38 @@ enum { NODE_SLOTS = 2048 };
 
 /* --- errors that say where */
 
-/* "/a/b" of a value of the document by its address; false when it is not in it. */
-static bool find_pointer(const json_t *at, const json_t *wanted, struct buf *out, unsigned depth)
+enum { POINTER_BYTES = 200, MAX_NAME_BYTES = 60 }; /* of what is shown */
+
+struct pointer {
+    char text[POINTER_BYTES];
+};
+
+/* Where a value of the document is, as far as it is shown. */
+static struct pointer pointer_to(const struct schema_compiler *k, const json_t *value)
 {
-    const char *key;
-    json_t *member;
-    size_t i = 0, n_before = out->n;
-    if (at == wanted) {
-        return true;
+    struct pointer p;
+    if (!schema_place_find(k->root, value, p.text, sizeof p.text)) {
+        snprintf(p.text, sizeof p.text, "/...");
     }
-    if (depth == 0) {
-        return false;
-    }
-    for (; i < json_array_size(at); i++) {
-        if (buf_printf(out, NULL, "/%zu", i) &&
-            find_pointer(json_array_get(at, i), wanted, out, depth - 1)) {
-            return true;
-        }
-        out->n = n_before;
-    }
-    json_object_foreach((json_t *)at, key, member)
-    {
-        if (buf_printf(out, NULL, "/%s", key) && find_pointer(member, wanted, out, depth - 1)) {
-            return true;
-        }
-        out->n = n_before;
-    }
-    return false;
+    return p;
 }
 
-enum { MAX_POINTER_BYTES = 1 << 16 };
-
-/* As much of the pointer to a value of the document as an error shows. */
-static struct str where_is(const struct schema_compiler *k, const json_t *value,
-                           struct buf *pointer)
+static struct str shown_name(const char *name)
 {
-    enum { MOST_SHOWN = 200, DEPTH = 200 };
-    bool is_found = find_pointer(k->root, value, pointer, DEPTH);
-    struct str where = {pointer->data, is_found ? pointer->n : 0};
-    return where.n > MOST_SHOWN
-               ? (struct str){where.p, str_complete_utf8((struct str){where.p, MOST_SHOWN})}
-               : where;
+    size_t n = strnlen(name, MAX_NAME_BYTES);
+    return (struct str){name, str_complete_utf8((struct str){name, n})};
 }
 
 bool schema_refuse(struct schema_compiler *k, const struct schema_use *use, const char *format, ...)
 {
-    struct buf pointer;
     char reason[300];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
-    buf_init(&pointer, MAX_POINTER_BYTES);
-    struct str where = where_is(k, use->schema, &pointer);
-    error_set(k->e, ERROR_UNSUPPORTED, "schema #%.*s: '%.60s' %s", STR_ARG(where), use->keyword,
-              reason);
-    buf_finish(&pointer);
-    return false;
+    struct str keyword = shown_name(use->keyword);
+    return error_set(k->e, ERROR_UNSUPPORTED, "schema #%s: '%.*s' %s",
+                     pointer_to(k, use->schema).text, STR_ARG(keyword), reason);
 }
 
 bool schema_refuse_value(struct schema_compiler *k, const struct schema_use *use)
@@ -220,11 +195,7 @@ static bool place_error(struct schema_compiler *k, size_t node)
         *k->e = *grammar_builder_error(k->builder);
     }
     if (k->e->code == ERROR_UNSUPPORTED && strncmp(k->e->text, "schema #", 8) != 0) {
-        struct buf pointer;
-        buf_init(&pointer, MAX_POINTER_BYTES);
-        struct str where = where_is(k, k->nodes[node].terms.list->schema, &pointer);
-        error_prefix(k->e, "schema #%.*s", STR_ARG(where));
-        buf_finish(&pointer);
+        error_prefix(k->e, "schema #%s", pointer_to(k, k->nodes[node].terms.list->schema).text);
     }
     return false;
 }

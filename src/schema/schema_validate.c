@@ -18,54 +18,13 @@ enum { DEFAULT_STEPS = 1000000, DEFAULT_DEPTH = 200 };
 
 /* --- the report */
 
-static size_t put(char *out, size_t n, size_t n_bytes, struct str s)
-{
-    size_t fits = n < n_bytes ? n_bytes - 1 - n : 0;
-    size_t taken = s.n < fits ? s.n : fits;
-    memcpy(out + n, s.p, taken);
-    return n + s.n; /* what it would have needed */
-}
-
-/* "/a/b~1c/3" from the root down. Returns the bytes that the whole would need. */
-static size_t put_pointer(const struct schema_place *p, char *out, size_t n_bytes)
-{
-    if (p == NULL || (p->parent == NULL && p->key == NULL)) {
-        return 0;
-    }
-    char number[24];
-    size_t n = put(out, put_pointer(p->parent, out, n_bytes), n_bytes, STR("/"));
-    if (p->key == NULL) {
-        snprintf(number, sizeof number, "%zu", p->index);
-        return put(out, n, n_bytes, str_from(number));
-    }
-    for (const char *c = p->key; *c != '\0'; c++) {
-        n = put(out, n, n_bytes,
-                *c == '~'   ? STR("~0")
-                : *c == '/' ? STR("~1")
-                            : (struct str){c, 1});
-    }
-    return n;
-}
-
-static void print_pointer(const struct schema_place *p, char out[SCHEMA_POINTER_BYTES])
-{
-    enum { DOTS = 3 };
-    size_t n = put_pointer(p, out, SCHEMA_POINTER_BYTES);
-    if (n >= SCHEMA_POINTER_BYTES) {
-        n = str_complete_utf8((struct str){out, SCHEMA_POINTER_BYTES - 1 - DOTS});
-        memcpy(out + n, "...", DOTS);
-        n += DOTS;
-    }
-    out[n] = '\0';
-}
-
 __attribute__((format(printf, 3, 0))) static void note(const struct schema_call *c,
                                                        const struct schema_place *at,
                                                        const char *format, va_list arguments)
 {
     struct schema_verdict *v = c->run->verdict;
-    print_pointer(at, v->instance);
-    print_pointer(c->where, v->schema);
+    schema_place_print(at, v->instance, sizeof v->instance);
+    schema_place_print(c->where, v->schema, sizeof v->schema);
     v->keyword = c->keyword;
     char reason[SCHEMA_REASON_BYTES];
     vsnprintf(reason, sizeof reason, format, arguments);

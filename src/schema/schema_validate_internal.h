@@ -3,16 +3,10 @@
 #define SCHEMA_SCHEMA_VALIDATE_INTERNAL_H
 
 #include "schema/grammar.h"
+#include "schema/schema_place.h"
 #include "schema/schema_validate.h"
 
 #include <stdbool.h>
-
-/* Where a value stands: a chain up to the root, on the stack. */
-struct schema_place {
-    const struct schema_place *parent; /* NULL at the root */
-    const char *key;                   /* a member's name, or NULL and the index of an item */
-    size_t index;
-};
 
 /* A regular expression of the schema, ready to be looked for. */
 struct schema_pattern {

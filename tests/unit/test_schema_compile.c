@@ -321,6 +321,9 @@ static void what_cannot_be_enforced_is_named(void **state)
         {"{'properties':{'a':{'minimun':1}}}", ERROR_UNSUPPORTED, {"#/properties/a", "'minimun'"}},
         {"{'unevaluatedProperties':false}", ERROR_UNSUPPORTED, {"'unevaluatedProperties'"}},
         {"{'items':{'unevaluatedItems':{}}}", ERROR_UNSUPPORTED, {"#/items", "'unevaluatedItems'"}},
+        {"{'properties':{'a/~b':{'unevaluatedItems':{}}}}",
+         ERROR_UNSUPPORTED,
+         {"schema #/properties/a~1~0b: 'unevaluatedItems'"}},
         {"{'$dynamicRef':'#a'}", ERROR_UNSUPPORTED, {"'$dynamicRef'"}},
         {"{'items':{'$ref':'http://a.example/'}}",
          ERROR_UNSUPPORTED,
@@ -388,6 +391,26 @@ static json_t *repeated(const char *head, const char *part, size_t n, const char
     json_t *value = parse(text.data);
     buf_finish(&text);
     return value;
+}
+
+static void a_place_is_shown_as_far_as_it_fits(void **state)
+{
+    (void)state;
+    enum { DEEPEST = 250 };
+    struct error e = {0};
+    json_t *schema = repeated("{'properties':{'", "\xc3\xa9", 5000, "':{'$dynamicRef':'#a'}}}");
+    assert_null(schema_compile(schema, &e));
+    assert_non_null(strstr(e.text, "schema #/properties/\xc3\xa9"));
+    assert_non_null(strstr(e.text, "\xc3\xa9...: '$dynamicRef'"));
+    assert_true(strlen(e.text) < 300);
+    json_decref(schema);
+    schema = parse("{'$dynamicRef':'#a'}");
+    for (int i = 0; i < DEEPEST; i++) {
+        schema = json_pack("{s:o}", "items", schema);
+    }
+    assert_null(schema_compile(schema, &e));
+    assert_non_null(strstr(e.text, "schema #/...: '$dynamicRef'"));
+    json_decref(schema);
 }
 
 static void hostile_schemas_are_refused(void **state)
@@ -494,6 +517,7 @@ int main(void)
         cmocka_unit_test(arrays_are_counted),
         cmocka_unit_test(schemas_combine),
         cmocka_unit_test(what_cannot_be_enforced_is_named),
+        cmocka_unit_test(a_place_is_shown_as_far_as_it_fits),
         cmocka_unit_test(hostile_schemas_are_refused),
         cmocka_unit_test(a_schema_is_part_of_a_larger_grammar),
         cmocka_unit_test(any_object_is_an_object),
