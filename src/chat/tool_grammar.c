@@ -2,7 +2,6 @@
 #include "chat/tool_grammar.h"
 
 #include "base/mem.h"
-#include "schema/schema_compile.h"
 
 /* What stands around the name and the arguments of a call, and between two calls. */
 struct form {
@@ -51,13 +50,13 @@ static bool can_enforce(const json_t *schema, struct error *why)
 {
     uint32_t node = GRAMMAR_NONE;
     struct grammar_builder *b = grammar_builder_create(why);
-    bool ok = b != NULL && schema_compile_into(b, schema, &node, why);
+    bool ok = b != NULL && schema_compile_into(b, schema, &node, NULL, why);
     grammar_builder_destroy(b);
     return ok;
 }
 
 static bool build_arguments(struct grammar_builder *b, const struct tool *tool, uint32_t *out,
-                            const struct tool **out_loose, struct error *e)
+                            struct tool_grammar_notes *notes, struct error *e)
 {
     bool strict = json_is_true(json_object_get(tool->function, "strict"));
     json_t *schema = object_schema(tool);
@@ -68,9 +67,10 @@ static bool build_arguments(struct grammar_builder *b, const struct tool *tool, 
                   : error_set(&why, ERROR_MEMORY, "out of memory: schema of a tool");
     bool is_loose = !ok && why.code == ERROR_UNSUPPORTED;
     if (is_loose) {
-        *out_loose = tool;
+        notes->loose = tool;
     }
-    ok = (ok || is_loose) && schema_compile_into(b, is_loose ? any : schema, out, &why);
+    ok = (ok || is_loose) &&
+         schema_compile_into(b, is_loose ? any : schema, out, &notes->remarks, &why);
     json_decref(schema);
     json_decref(any);
     if (!ok) {
@@ -82,10 +82,10 @@ static bool build_arguments(struct grammar_builder *b, const struct tool *tool, 
 /* --- calls */
 
 static bool build_call(struct grammar_builder *b, const struct form *form, const struct tool *tool,
-                       uint32_t *out, const struct tool **out_loose, struct error *e)
+                       uint32_t *out, struct tool_grammar_notes *notes, struct error *e)
 {
     uint32_t arguments = GRAMMAR_NONE;
-    if (!build_arguments(b, tool, &arguments, out_loose, e)) {
+    if (!build_arguments(b, tool, &arguments, notes, e)) {
         return false;
     }
     const uint32_t parts[] = {grammar_bytes(b, str_from(form->before)),
@@ -97,7 +97,7 @@ static bool build_call(struct grammar_builder *b, const struct form *form, const
 }
 
 static bool build_calls(struct grammar_builder *b, const struct tool_grammar_options *o,
-                        uint32_t *out, const struct tool **out_loose, struct error *e)
+                        uint32_t *out, struct tool_grammar_notes *notes, struct error *e)
 {
     const struct form *form = form_of(o->format);
     const struct tool *tools = o->only != NULL ? o->only : o->set->tools;
@@ -105,7 +105,8 @@ static bool build_calls(struct grammar_builder *b, const struct tool_grammar_opt
     uint32_t *ways = mem_alloc(n, sizeof *ways, "tools of a grammar", e);
     bool ok = ways != NULL;
     for (size_t i = 0; ok && i < n; i++) {
-        ok = build_call(b, form, &tools[i], &ways[i], out_loose, e);
+        notes->remarks.next_source = (size_t)(&tools[i] - o->set->tools);
+        ok = build_call(b, form, &tools[i], &ways[i], notes, e);
     }
     if (ok) {
         uint32_t call = grammar_declare(b, STR("call of a tool"));
@@ -142,11 +143,11 @@ static void build_text(struct grammar_builder *b, enum tool_format format, uint3
 }
 
 bool tool_grammar_build(struct grammar_builder *b, const struct tool_grammar_options *o,
-                        uint32_t *out, const struct tool **out_loose, struct error *e)
+                        uint32_t *out, struct tool_grammar_notes *notes, struct error *e)
 {
     uint32_t ways[2];
-    *out_loose = NULL;
-    if (!build_calls(b, o, &ways[0], out_loose, e)) {
+    *notes = (struct tool_grammar_notes){0};
+    if (!build_calls(b, o, &ways[0], notes, e)) {
         return false;
     }
     *out = ways[0];

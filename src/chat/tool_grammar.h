@@ -5,7 +5,7 @@
 
 #include "chat/tool_format.h"
 #include "chat/tool_set.h"
-#include "schema/grammar.h"
+#include "schema/schema_compile.h"
 
 struct tool_grammar_options {
     enum tool_format format; /* calls of TOOL_FORMAT_PYTHONIC are written as LLAMA3_JSON, which its
@@ -16,14 +16,20 @@ struct tool_grammar_options {
     bool may_say;            /* instead of calling, the answer may be a text without a call */
 };
 
+struct tool_grammar_notes {
+    const struct tool
+        *loose; /* without `strict`, and its schema cannot be enforced: any object will
+                                 do for its arguments; NULL when there is none */
+    struct schema_remarks remarks; /* of the others' schemas; source: which tool of the set */
+};
+
 /* *out = an expression of the builder: a call of a tool of the set, or some, or a text. Arguments
  * are an object that the tool's `parameters` allow; without them, or with {}, one without
  * members.
- * *out_loose = a tool without `strict` whose schema cannot be enforced: any object will do for its
- * arguments; NULL when there is none.
+ * Fills *notes.
  * ERROR_UNSUPPORTED, ERROR_USAGE, ERROR_FORMAT: the schema of a tool that is strict cannot be
  * enforced, allows nothing or is none (the tool is named). ERROR_MEMORY. */
 bool tool_grammar_build(struct grammar_builder *b, const struct tool_grammar_options *o,
-                        uint32_t *out, const struct tool **out_loose, struct error *e);
+                        uint32_t *out, struct tool_grammar_notes *notes, struct error *e);
 
 #endif

@@ -2,6 +2,7 @@
 #include "cmd/run_format.h"
 
 #include "cmd/cmd.h"
+#include "cmd/print.h"
 #include "schema/schema_compile.h"
 
 enum { MAX_FILE_BYTES = 16 << 20 };
@@ -11,8 +12,20 @@ const char *run_format_given(const struct run_format *f)
     return f->schema_path != NULL ? "--schema" : f->grammar_path != NULL ? "--grammar" : NULL;
 }
 
-static struct grammar *compile_schema(struct str text, struct error *e)
+static void warn(const char *path, const struct schema_remarks *remarks)
 {
+    for (size_t i = 0; i < remarks->n; i++) {
+        fprintf(stderr, "puna run: warning: option --schema: ");
+        print_escaped(stderr, str_from(path), SIZE_MAX);
+        fputs(": ", stderr);
+        print_escaped(stderr, str_from(remarks->text[i]), SIZE_MAX);
+        putc('\n', stderr);
+    }
+}
+
+static struct grammar *compile_schema(const char *path, struct str text, struct error *e)
+{
+    struct schema_remarks remarks = {0};
     json_error_t why;
     json_t *schema = json_loadb(text.n > 0 ? text.p : "", text.n,
                                 JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
@@ -21,8 +34,11 @@ static struct grammar *compile_schema(struct str text, struct error *e)
                   why.text);
         return NULL;
     }
-    struct grammar *g = schema_compile(schema, e);
+    struct grammar *g = schema_compile(schema, &remarks, e);
     json_decref(schema);
+    if (g != NULL) {
+        warn(path, &remarks);
+    }
     return g;
 }
 
@@ -40,7 +56,8 @@ bool run_format_read(struct run_format *f, struct error *e)
     }
     buf_init(&text, 2 * MAX_FILE_BYTES);
     if (cmd_read_file(path, MAX_FILE_BYTES, &text, &why)) {
-        f->grammar = (is_schema ? compile_schema : grammar_from_gbnf)(buf_str(&text), &why);
+        f->grammar = is_schema ? compile_schema(path, buf_str(&text), &why)
+                               : grammar_from_gbnf(buf_str(&text), &why);
     }
     buf_finish(&text);
     /* what is in the file was written by the user: no model file is to blame */

@@ -23,8 +23,9 @@ struct run_format {
 /* Name of an option that was given, with its dashes; NULL: none was. */
 const char *run_format_given(const struct run_format *f);
 
-/* Reads and compiles the file. ERROR_USAGE: both are given, or what is in it is no schema or
- * grammar, or none that can be enforced; ERROR_NOT_FOUND, ERROR_IO, ERROR_MEMORY. */
+/* Reads and compiles the file; what has no effect in a schema is told on stderr. ERROR_USAGE: both
+ * are given, or what is in it is no schema or grammar, or none that can be enforced;
+ * ERROR_NOT_FOUND, ERROR_IO, ERROR_MEMORY. */
 bool run_format_read(struct run_format *f, struct error *e);
 
 /* Makes what the engine needs, after run_format_read. ERROR_MEMORY. */

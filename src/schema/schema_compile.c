@@ -12,25 +12,19 @@ enum { NODE_SLOTS = 2048 };
 
 /* --- errors that say where */
 
-enum { POINTER_BYTES = 200, MAX_NAME_BYTES = 60 }; /* of what is shown */
-
-struct pointer {
-    char text[POINTER_BYTES];
-};
-
-/* Where a value of the document is, as far as it is shown. */
-static struct pointer pointer_to(const struct schema_compiler *k, const json_t *value)
+struct schema_pointer schema_pointer_to(const struct schema_compiler *k, const json_t *value)
 {
-    struct pointer p;
+    struct schema_pointer p = {""};
     if (!schema_place_find(k->root, value, p.text, sizeof p.text)) {
         snprintf(p.text, sizeof p.text, "/...");
     }
     return p;
 }
 
-static struct str shown_name(const char *name)
+struct str schema_shown_name(const char *name)
 {
-    size_t n = strnlen(name, MAX_NAME_BYTES);
+    enum { MOST_BYTES = 60 };
+    size_t n = strnlen(name, MOST_BYTES);
     return (struct str){name, str_complete_utf8((struct str){name, n})};
 }
 
@@ -41,14 +35,21 @@ bool schema_refuse(struct schema_compiler *k, const struct schema_use *use, cons
     va_start(arguments, format);
     vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
-    struct str keyword = shown_name(use->keyword);
+    struct str keyword = schema_shown_name(use->keyword);
     return error_set(k->e, ERROR_UNSUPPORTED, "schema #%s: '%.*s' %s",
-                     pointer_to(k, use->schema).text, STR_ARG(keyword), reason);
+                     schema_pointer_to(k, use->schema).text, STR_ARG(keyword), reason);
 }
 
 bool schema_refuse_value(struct schema_compiler *k, const struct schema_use *use)
 {
     return schema_refuse(k, use, "has a value that it may not have");
+}
+
+bool schema_refuse_opposite(struct schema_compiler *k, const struct schema_use *use)
+{
+    return schema_refuse(k, use,
+                         "cannot be enforced where it must fail (in not, if, or oneOf whose "
+                         "schemas overlap)");
 }
 
 bool schema_spend_steps(struct schema_compiler *k, size_t n)
@@ -195,7 +196,8 @@ static bool place_error(struct schema_compiler *k, size_t node)
         *k->e = *grammar_builder_error(k->builder);
     }
     if (k->e->code == ERROR_UNSUPPORTED && strncmp(k->e->text, "schema #", 8) != 0) {
-        error_prefix(k->e, "schema #%s", pointer_to(k, k->nodes[node].terms.list->schema).text);
+        error_prefix(k->e, "schema #%s",
+                     schema_pointer_to(k, k->nodes[node].terms.list->schema).text);
     }
     return false;
 }
@@ -297,7 +299,7 @@ static bool compile_root(struct schema_compiler *k, uint32_t *out)
 }
 
 bool schema_compile_into(struct grammar_builder *b, const json_t *schema, uint32_t *out,
-                         struct error *e)
+                         struct schema_remarks *remarks, struct error *e)
 {
     struct schema_compiler k;
     struct error why = {0};
@@ -314,16 +316,20 @@ bool schema_compile_into(struct grammar_builder *b, const json_t *schema, uint32
         const struct error *first = why.code != ERROR_NONE ? &why : of_builder;
         return error_set(e, first->code, "%s", first->text);
     }
+    if (remarks != NULL) {
+        schema_tell_notes(&k, remarks);
+    }
     *out = node;
     return true;
 }
 
-struct grammar *schema_compile(const json_t *schema, struct error *e)
+struct grammar *schema_compile(const json_t *schema, struct schema_remarks *remarks,
+                               struct error *e)
 {
     struct grammar_builder *b = grammar_builder_create(e);
     struct grammar *g = NULL;
     uint32_t root = GRAMMAR_NONE;
-    if (b != NULL && schema_compile_into(b, schema, &root, e)) {
+    if (b != NULL && schema_compile_into(b, schema, &root, remarks, e)) {
         g = grammar_compile(b, root, e);
     }
     grammar_builder_destroy(b);
@@ -335,7 +341,7 @@ struct grammar *schema_compile_any_object(struct error *e)
     json_t *schema = json_pack("{s:s}", "type", "object");
     struct grammar *g = NULL;
     if (schema != NULL) {
-        g = schema_compile(schema, e);
+        g = schema_compile(schema, NULL, e);
     } else {
         error_set(e, ERROR_MEMORY, "no memory for a schema");
     }

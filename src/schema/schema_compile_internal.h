@@ -1,7 +1,7 @@
 /* schema_compile_internal.h - what the files share that make a grammar of a JSON schema:
  *   schema_keyword.c         a schema applied to a form: the table of keywords, allOf, anyOf, $ref
- * ...
  *   schema_keyword_*.c       keywords of scalars, arrays and objects
+ *   schema_names.c           names that are not enforced: refused, or noted for the caller
  *   schema_form.c            lists of sets, copies, terms, emptiness
  *   schema_text.c            expressions for texts inside of JSON strings, and formats
  *   schema_compile.c         nodes: forms that stand for children, until none is new
@@ -10,8 +10,8 @@
 #ifndef SCHEMA_SCHEMA_COMPILE_INTERNAL_H
 #define SCHEMA_SCHEMA_COMPILE_INTERNAL_H
 
-#include "schema/grammar.h"
 #include "schema/schema_arena.h"
+#include "schema/schema_compile.h"
 #include "schema/schema_form.h"
 
 enum {
@@ -31,6 +31,14 @@ struct schema_active {
     bool fails;
 };
 
+/* A name that has no effect. */
+struct schema_note {
+    const char *name;     /* of a keyword or format, in the schema */
+    const json_t *schema; /* the first that has it */
+    size_t n_places;
+    bool is_format;
+};
+
 struct schema_compiler {
     const json_t *root;
     struct grammar_builder *builder;
@@ -39,6 +47,11 @@ struct schema_compiler {
     size_t steps; /* that are left */
     const struct schema_active *active;
     unsigned n_active;
+    /* names that have no effect, in the order in which they were met; schemas count once */
+    struct schema_note notes[SCHEMA_MAX_REMARKS]; /* (n_notes) */
+    size_t n_notes, n_more;                       /* n_more: places of names beyond */
+    const json_t **seen;                          /* (n_seen_slots) schemas, hashed by address */
+    size_t n_seen, n_seen_slots;
     /* nodes, in the order in which they were met */
     struct schema_node *nodes; /* (n_nodes), room for SCHEMA_MAX_NODES */
     size_t n_nodes;
@@ -60,9 +73,17 @@ struct schema_use {
 bool schema_refuse(struct schema_compiler *k, const struct schema_use *use, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool schema_refuse_value(struct schema_compiler *k, const struct schema_use *use);
+/* Where it must fail. */
+bool schema_refuse_opposite(struct schema_compiler *k, const struct schema_use *use);
 bool schema_spend_steps(struct schema_compiler *k, size_t n);
 /* False, naming the use, when the builder has failed. */
 bool schema_check_builder(struct schema_compiler *k, const struct schema_use *use);
+/* The JSON pointer of a value of the document, and as much of a name as texts show. */
+struct schema_pointer {
+    char text[200];
+};
+struct schema_pointer schema_pointer_to(const struct schema_compiler *k, const json_t *value);
+struct str schema_shown_name(const char *name);
 
 /* --- forms (schema_form.c) */
 
@@ -107,6 +128,14 @@ extern const struct schema_keyword schema_scalar_keywords[], schema_array_keywor
     schema_object_keywords[];
 extern const size_t schema_n_scalar_keywords, schema_n_array_keywords, schema_n_object_keywords;
 
+/* All keywords that are enforced. */
+struct schema_keyword_table {
+    const struct schema_keyword *keywords;
+    const size_t *n;
+};
+enum { SCHEMA_KEYWORD_TABLES = 4 };
+extern const struct schema_keyword_table schema_keyword_tables[SCHEMA_KEYWORD_TABLES];
+
 /* Leaves the n values (EQUALS) of f. */
 bool schema_apply_values(struct schema_compiler *k, const struct schema_use *use,
                          json_t *const *values, size_t n, struct schema_form *f);
@@ -118,6 +147,19 @@ bool schema_apply_object_value(struct schema_compiler *k, const json_t *value,
 /* Leaves the objects with, or without, a member. */
 bool schema_require_member(struct schema_compiler *k, struct str name, struct schema_form *f);
 bool schema_forbid_member(struct schema_compiler *k, struct str name, struct schema_form *f);
+
+/* --- names that are not enforced (schema_names.c) */
+
+/* Refuses a schema with a keyword that restricts without being enforced or looks like a slip of one
+ * that does, and one that is a document of its own; notes the keywords and the format that have no
+ * effect. Looks at each schema once. */
+bool schema_check_names(struct schema_compiler *k, const json_t *schema);
+/* A format that allows everything: the standard defines none of that name. */
+bool schema_format_is_free(const json_t *value);
+/* Of another one that is not enforced: the standard's, or what looks like a slip. */
+bool schema_refuse_format(struct schema_compiler *k, const struct schema_use *use);
+/* Appends what was noted. */
+void schema_tell_notes(const struct schema_compiler *k, struct schema_remarks *out);
 
 /* --- texts inside of JSON strings (schema_text.c) */
 
@@ -132,7 +174,7 @@ bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text
 uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set);
 /* Texts in which a regular expression of `pattern` is found. */
 uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern);
-/* GRAMMAR_NONE for a format that is not known. */
+/* GRAMMAR_NONE for a format that is not enforced. */
 uint32_t schema_text_format(struct schema_compiler *k, const char *name);
 
 /* --- nodes (schema_compile.c) and their expressions (schema_emit*.c) */

@@ -3,8 +3,6 @@
 #include "schema/schema_compile_internal.h"
 #include "schema/schema_ref.h"
 
-#include <string.h>
-
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
 static const struct schema_keyword combining[];
@@ -24,74 +22,17 @@ static bool is_nothing(const struct schema_form *f)
            f->strings.n == 0 && f->arrays.n == 0 && f->objects.n == 0;
 }
 
-static const struct schema_keyword *find_in(const struct schema_keyword *table, size_t n,
-                                            const char *name)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(table[i].name, name) == 0) {
-            return &table[i];
-        }
-    }
-    return NULL;
-}
-
-static const struct {
-    const struct schema_keyword *keywords;
-    const size_t *n;
-} tables[] = {{schema_scalar_keywords, &schema_n_scalar_keywords},
-              {schema_array_keywords, &schema_n_array_keywords},
-              {schema_object_keywords, &schema_n_object_keywords},
-              {combining, &n_combining}};
-
-/* Keywords that others read, and those that allow everything. What is neither is refused: it might
- * be meant to allow less. */
-static bool is_known(const struct schema_use *use)
-{
-    static const char *const others[] = {
-        "minContains",      "maxContains",   "then",         "else",        "$defs",
-        "definitions",      "$schema",       "$id",          "$anchor",     "$dynamicAnchor",
-        "$comment",         "$vocabulary",   "title",        "description", "default",
-        "examples",         "deprecated",    "readOnly",     "writeOnly",   "contentEncoding",
-        "contentMediaType", "contentSchema", "discriminator"};
-    for (size_t i = 0; i < COUNT(tables); i++) {
-        if (find_in(tables[i].keywords, *tables[i].n, use->keyword) != NULL) {
-            return true;
-        }
-    }
-    for (size_t i = 0; i < COUNT(others); i++) {
-        if (strcmp(others[i], use->keyword) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool check_keywords(struct schema_compiler *k, const json_t *schema)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)schema, key, value)
-    {
-        struct schema_use use = {schema, key, value};
-        if (!is_known(&use)) {
-            bool is_true = strncmp(key, "unevaluated", 11) == 0 && json_is_true(value);
-            if (!is_true) {
-                return schema_refuse(k, &use, "is no keyword that can be enforced");
-            }
-        }
-    }
-    if (schema != k->root && schema_ref_has_own_id(schema)) {
-        return schema_refuse(k, &(struct schema_use){schema, "$id", NULL},
-                             "starts a document of its own");
-    }
-    return true;
-}
+const struct schema_keyword_table schema_keyword_tables[SCHEMA_KEYWORD_TABLES] = {
+    {schema_scalar_keywords, &schema_n_scalar_keywords},
+    {schema_array_keywords, &schema_n_array_keywords},
+    {schema_object_keywords, &schema_n_object_keywords},
+    {combining, &n_combining}};
 
 static bool apply_keywords(struct schema_compiler *k, const json_t *schema, struct schema_form *f)
 {
-    for (size_t t = 0; t < COUNT(tables); t++) {
-        for (size_t i = 0; i < *tables[t].n; i++) {
-            const struct schema_keyword *keyword = &tables[t].keywords[i];
+    for (size_t t = 0; t < SCHEMA_KEYWORD_TABLES; t++) {
+        for (size_t i = 0; i < *schema_keyword_tables[t].n; i++) {
+            const struct schema_keyword *keyword = &schema_keyword_tables[t].keywords[i];
             struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
             if (use.value != NULL && (!schema_spend_steps(k, 1) || !keyword->apply(k, &use, f))) {
                 return false;
@@ -105,9 +46,9 @@ static bool apply_keywords(struct schema_compiler *k, const json_t *schema, stru
 static bool deny_keywords(struct schema_compiler *k, const json_t *schema, struct schema_form *f)
 {
     struct schema_form out = {0};
-    for (size_t t = 0; t < COUNT(tables); t++) {
-        for (size_t i = 0; i < *tables[t].n; i++) {
-            const struct schema_keyword *keyword = &tables[t].keywords[i];
+    for (size_t t = 0; t < SCHEMA_KEYWORD_TABLES; t++) {
+        for (size_t i = 0; i < *schema_keyword_tables[t].n; i++) {
+            const struct schema_keyword *keyword = &schema_keyword_tables[t].keywords[i];
             struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
             struct schema_form one;
             if (use.value == NULL) {
@@ -121,9 +62,7 @@ static bool deny_keywords(struct schema_compiler *k, const json_t *schema, struc
                 continue;
             }
             if (keyword->deny == NULL) {
-                return schema_refuse(k, &use,
-                                     "cannot be enforced where it must fail "
-                                     "(in not, if, or oneOf whose schemas overlap)");
+                return schema_refuse_opposite(k, &use);
             }
             if (!keyword->deny(k, &use, &one) || !schema_form_merge(k, &out, &one)) {
                 return false;
@@ -162,7 +101,7 @@ bool schema_apply(struct schema_compiler *k, const json_t *schema, bool fails,
         return schema_refuse(k, &use, "lies in more than %d others about the same value",
                              SCHEMA_MAX_INLINE);
     }
-    if (!schema_spend_steps(k, 1) || !check_keywords(k, schema)) {
+    if (!schema_spend_steps(k, 1) || !schema_check_names(k, schema)) {
         return false;
     }
     k->active = &here;

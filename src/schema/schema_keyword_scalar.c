@@ -433,16 +433,22 @@ static bool apply_format(struct schema_compiler *k, const struct schema_use *use
     if (!json_is_string(use->value)) {
         return schema_refuse_value(k, use);
     }
-    if (f->strings.n == 0) {
+    if (f->strings.n == 0 || schema_format_is_free(use->value)) {
         return true;
     }
     uint32_t inside = schema_text_format(k, json_string_value(use->value));
     if (inside == GRAMMAR_NONE) {
-        return schema_check_builder(k, use) &&
-               schema_refuse(k, use, "'%.60s' is none that can be enforced",
-                             json_string_value(use->value));
+        return schema_check_builder(k, use) && schema_refuse_format(k, use);
     }
     return match_inside(k, use, f, inside, false);
+}
+
+static bool deny_format(struct schema_compiler *k, const struct schema_use *use,
+                        struct schema_form *f)
+{
+    bool is_free = schema_format_is_free(use->value);
+    f->strings.n = is_free ? 0 : f->strings.n;
+    return is_free || schema_refuse_opposite(k, use);
 }
 
 const struct schema_keyword schema_scalar_keywords[] = {
@@ -457,7 +463,7 @@ const struct schema_keyword schema_scalar_keywords[] = {
     {"minLength", SCHEMA_TYPE_STRING, apply_length, deny_length},
     {"maxLength", SCHEMA_TYPE_STRING, apply_length, deny_length},
     {"pattern", SCHEMA_TYPE_STRING, apply_pattern, deny_pattern},
-    {"format", SCHEMA_TYPE_STRING, apply_format, NULL},
+    {"format", SCHEMA_TYPE_STRING, apply_format, deny_format},
 };
 const size_t schema_n_scalar_keywords =
     sizeof schema_scalar_keywords / sizeof *schema_scalar_keywords;

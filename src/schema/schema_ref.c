@@ -7,10 +7,43 @@
 
 enum { MAX_DEPTH = 256, MAX_SEGMENT_BYTES = 1024 };
 
-bool schema_ref_has_own_id(const json_t *schema)
+/* --- schemas that are documents of their own */
+
+static bool is_document(const json_t *schema, const char *keyword)
 {
-    const char *id = json_string_value(json_object_get(schema, "$id"));
+    const char *id = json_string_value(json_object_get(schema, keyword));
     return id != NULL && id[0] != '#' && id[0] != '\0';
+}
+
+/* Anywhere in it: a reference in what is no schema counts, too. */
+static bool has_reference(const json_t *at, size_t *steps, unsigned depth)
+{
+    static const char *const references[] = {"$ref", "$dynamicRef", "$recursiveRef"};
+    const char *key;
+    json_t *member;
+    bool has = depth > MAX_DEPTH || *steps == 0;
+    *steps -= *steps > 0;
+    for (size_t i = 0; i < sizeof references / sizeof *references && !has; i++) {
+        has = json_is_string(json_object_get(at, references[i]));
+    }
+    for (size_t i = 0; i < json_array_size(at) && !has; i++) {
+        has = has_reference(json_array_get(at, i), steps, depth + 1);
+    }
+    json_object_foreach((json_t *)at, key, member)
+    {
+        if (has || (has = has_reference(member, steps, depth + 1))) {
+            break;
+        }
+    }
+    return has;
+}
+
+const char *schema_ref_own_base(const json_t *schema, size_t *steps)
+{
+    const char *keyword = is_document(schema, "$id")  ? "$id"
+                          : is_document(schema, "id") ? "id"
+                                                      : NULL;
+    return keyword != NULL && has_reference(schema, steps, 0) ? keyword : NULL;
 }
 
 /* --- pointers */
@@ -76,15 +109,18 @@ static const json_t *step_into(const json_t *at, const char *name)
     return json_array_get(at, index);
 }
 
-static bool follow_pointer(const json_t *root, const char *ref, const json_t **out, struct error *e)
+static bool follow_pointer(const json_t *root, const char *ref, size_t *steps, const json_t **out,
+                           struct error *e)
 {
     char name[MAX_SEGMENT_BYTES];
     const json_t *at = root;
     const char *p = ref + 1; /* behind the # */
     while (at != NULL && *p == '/') {
         struct str part = {p + 1, strcspn(p + 1, "/")};
-        if (at != root && json_is_object(at) && schema_ref_has_own_id(at)) {
-            return error_set(e, ERROR_UNSUPPORTED, "leads into a schema with an $id of its own");
+        const char *own = at != root ? schema_ref_own_base(at, steps) : NULL;
+        if (own != NULL) {
+            return error_set(e, ERROR_UNSUPPORTED, "leads into a schema with an %s of its own",
+                             own);
         }
         at = decode_segment(part, name) != NULL ? step_into(at, name) : NULL;
         p = part.p + part.n;
@@ -177,7 +213,7 @@ static const json_t *find_anchor(struct search *s, const json_t *at, unsigned de
         }
         return found;
     }
-    if (at != s->root && schema_ref_has_own_id(at)) {
+    if (at != s->root && is_document(at, "$id")) {
         return NULL; /* its anchors are its own */
     }
     return is_named(at, s->anchor) ? at : find_in_schema(s, at, depth);
@@ -190,7 +226,7 @@ bool schema_ref_resolve(const json_t *root, const char *ref, size_t *steps, cons
         return error_set(e, ERROR_UNSUPPORTED, "refers to another document");
     }
     if (ref[1] == '\0' || ref[1] == '/') {
-        return follow_pointer(root, ref, out, e);
+        return follow_pointer(root, ref, steps, out, e);
     }
     struct search s = {.root = root, .anchor = ref + 1, .steps = steps};
     const json_t *found = find_anchor(&s, root, 0);

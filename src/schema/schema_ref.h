@@ -10,13 +10,16 @@
 
 /* *out = the schema (an object or a boolean) that `ref` names in root. *steps is what may be looked
  * at yet, in values, and gets less.
- * ERROR_UNSUPPORTED: a reference to another document, or into a schema with an $id of its own,
- * whose references would start there; ERROR_FORMAT: it leads nowhere or to no schema;
+ * ERROR_UNSUPPORTED: a reference to another document, or into a schema whose references start
+ * there (schema_ref_own_base); ERROR_FORMAT: it leads nowhere or to no schema;
  * ERROR_CONTEXT: no steps are left. */
 bool schema_ref_resolve(const json_t *root, const char *ref, size_t *steps, const json_t **out,
                         struct error *e);
 
-/* Has the schema an identity of its own, so that references in it are none to the root? */
-bool schema_ref_has_own_id(const json_t *schema);
+/* The keyword that makes the schema a document of its own, "$id" or "id" (draft 4), when it has one
+ * and there is a reference in it, which then starts there and not at the root; NULL: none. Without
+ * references such a keyword says nothing. *steps as above; a schema that cannot be looked through
+ * with them counts as one with a reference. */
+const char *schema_ref_own_base(const json_t *schema, size_t *steps);
 
 #endif

@@ -555,6 +555,9 @@ static const struct schema_entry applicators[] = {
     {"unevaluatedItems", apply_unjudged},
     {"$dynamicRef", apply_unjudged},
     {"$recursiveRef", apply_unjudged},
+    {"extends", apply_unjudged},
+    {"disallow", apply_unjudged},
+    {"divisibleBy", apply_unjudged},
 };
 
 /* --- the walk */
@@ -615,9 +618,10 @@ static enum schema_outcome evaluate(struct schema_run *run, const json_t *schema
         run->stopped = true;
         return schema_leave_open(&c, "cannot be checked: too many schemas lie in one another");
     }
-    if (schema != run->root && schema_ref_has_own_id(schema)) {
-        c.keyword = "$id";
-        return schema_leave_open(&c, "cannot be checked: its schema has an $id of its own");
+    const char *own = schema != run->root ? schema_ref_own_base(schema, &run->steps) : NULL;
+    if (own != NULL) {
+        c.keyword = own;
+        return schema_leave_open(&c, "cannot be checked: its schema is a document of its own");
     }
     run->depth--;
     enum schema_outcome outcome = apply_keywords(&c);

@@ -7,9 +7,10 @@
  *                contentSchema, readOnly, writeOnly, deprecated, $comment, $schema, and any keyword
  *                that is not known: they allow everything
  *   unchecked    what this file cannot judge: unevaluatedProperties, unevaluatedItems, $dynamicRef,
- *                $recursiveRef, $ref to another document or nowhere, an $id of its own below the
- *                root, a keyword whose value is malformed, a regular expression that grammar.h
- *                refuses, and more steps or depth than the limits allow.
+ *                $recursiveRef, draft 3's extends, disallow and divisibleBy, $ref to another
+ *                document or nowhere, an $id or id of its own below the root with references in it,
+ *                a keyword whose value is malformed, a regular expression that grammar.h refuses,
+ *                and more steps or depth than the limits allow.
  * A value is never said to be valid where something unchecked could have made it invalid; it can be
  * invalid for another reason, or valid by another branch of anyOf.
  * Pure; all calls are thread-safe as long as nobody changes the values. */

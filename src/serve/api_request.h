@@ -36,7 +36,8 @@ enum {
     API_MAX_ORIGIN_CHARS = 512, /* of the origin of an ephemeral key */
     API_MAX_KEY_SECONDS = 600,  /* of its life */
     API_MAX_METADATA = 16,      /* pairs; keys of at most 64, values of at most 512 code points */
-    API_MAX_WARNINGS = 96       /* each parameter warns at most once, so this is never reached */
+    API_MAX_WARNINGS = 128      /* each parameter warns at most once, and schemas have at most twice
+                                   SCHEMA_MAX_REMARKS + 1 remarks, so this is never reached */
 };
 
 /* "as many tokens as the context has room for" */

@@ -9,13 +9,14 @@
 
 /* --- the format */
 
-static struct grammar *grammar_of(const struct api_format *f, struct error *e)
+static struct grammar *grammar_of(const struct api_format *f, struct schema_remarks *remarks,
+                                  struct error *e)
 {
     switch (f->kind) {
     case API_FORMAT_OBJECT:
         return schema_compile_any_object(e);
     case API_FORMAT_SCHEMA:
-        return schema_compile(f->schema, e);
+        return schema_compile(f->schema, remarks, e);
     case API_FORMAT_PATTERN:
         return grammar_from_pattern(f->text, e);
     case API_FORMAT_CHOICE:
@@ -27,19 +28,19 @@ static struct grammar *grammar_of(const struct api_format *f, struct error *e)
 
 /* The format as a part of a larger grammar: beside calls of tools. */
 static bool build_format(struct grammar_builder *b, const struct api_format *f, uint32_t *out,
-                         struct error *e)
+                         struct schema_remarks *remarks, struct error *e)
 {
     json_t *any = NULL;
     bool ok = true;
     switch (f->kind) {
     case API_FORMAT_OBJECT:
         any = json_pack("{s:s}", "type", "object");
-        ok = any != NULL ? schema_compile_into(b, any, out, e)
+        ok = any != NULL ? schema_compile_into(b, any, out, NULL, e)
                          : error_set(e, ERROR_MEMORY, "out of memory: schema of an object");
         json_decref(any);
         return ok;
     case API_FORMAT_SCHEMA:
-        return schema_compile_into(b, f->schema, out, e);
+        return schema_compile_into(b, f->schema, out, remarks, e);
     default:
         *out = grammar_pattern(b, f->text, 0);
         return true;
@@ -133,13 +134,17 @@ static bool check_beside_tools(const struct api_generation *r, struct api_error 
                          f->param);
 }
 
-/* A grammar of calls, of the format beside them, or of text without calls. *out_loose: a tool whose
- * arguments are held to no schema, or NULL. */
+/* What was found out while a grammar was made. */
+struct notes {
+    struct schema_remarks format;
+    struct tool_grammar_notes tools;
+};
+
+/* A grammar of calls, of the format beside them, or of text without calls. */
 static struct grammar *tools_grammar(const struct service *s, const struct api_generation *r,
-                                     const struct tool_set *set, struct str *out_loose,
+                                     const struct tool_set *set, struct notes *notes,
                                      struct error *e)
 {
-    const struct tool *loose = NULL;
     bool has_format = r->format.kind != API_FORMAT_TEXT;
     struct tool_grammar_options o = {
         .format = s->chat->tool_format,
@@ -150,25 +155,59 @@ static struct grammar *tools_grammar(const struct service *s, const struct api_g
     struct grammar *made = NULL;
     uint32_t ways[2];
     struct grammar_builder *b = grammar_builder_create(e);
-    if (b != NULL && tool_grammar_build(b, &o, &ways[0], &loose, e) &&
+    if (b != NULL && tool_grammar_build(b, &o, &ways[0], &notes->tools, e) &&
         (!has_format || r->tool_choice != API_TOOLS_AUTO ||
-         build_format(b, &r->format, &ways[1], e))) {
+         build_format(b, &r->format, &ways[1], &notes->format, e))) {
         bool both = has_format && r->tool_choice == API_TOOLS_AUTO;
         made = grammar_compile(b, both ? grammar_choice(b, ways, 2) : ways[0], e);
     }
     grammar_builder_destroy(b);
-    *out_loose = loose != NULL ? loose->name : (struct str){0};
     return made;
 }
 
-static bool warn_loose(struct api_request *request, struct str tool, struct api_error *error)
+/* --- warnings */
+
+static bool warn_loose(struct api_request *request, const struct tool *tool,
+                       struct api_error *error)
 {
     char text[160];
+    if (tool == NULL) {
+        return true;
+    }
     snprintf(text, sizeof text,
              "arguments of '%.*s' are held to no schema: it cannot be enforced, and strict is not "
              "asked for",
-             STR_ARG(tool));
-    return tool.n == 0 || api_request_warn(request, "tools", text, error);
+             STR_ARG(tool->name));
+    return api_request_warn(request, "tools", text, error);
+}
+
+static bool warn_format(struct api_request *request, const struct schema_remarks *remarks,
+                        struct api_error *error)
+{
+    bool ok = true;
+    for (size_t i = 0; i < remarks->n && ok; i++) {
+        ok = api_request_warn(request, request->generation.format.param, remarks->text[i], error);
+    }
+    return ok;
+}
+
+/* With the tool's name, as what is said of two tools alike would be told once. */
+static bool warn_tools(struct api_request *request, const struct tool_set *set,
+                       const struct schema_remarks *remarks, struct api_error *error)
+{
+    bool is_old = request->generation.is_function_form, ok = true;
+    for (size_t i = 0; i < remarks->n && i < SCHEMA_MAX_REMARKS && ok; i++) {
+        char param[64], text[SCHEMA_REMARK_BYTES + 2 * API_MAX_TOOL_CHARS];
+        size_t tool = remarks->source[i];
+        snprintf(param, sizeof param, "%s[%zu]%s.parameters", is_old ? "functions" : "tools", tool,
+                 is_old ? "" : ".function");
+        snprintf(text, sizeof text, "parameters of '%.*s': %s", STR_ARG(set->tools[tool].name),
+                 remarks->text[i]);
+        ok = api_request_warn(request, param, text, error);
+    }
+    return ok && (remarks->n <= SCHEMA_MAX_REMARKS ||
+                  api_request_warn(request, is_old ? "functions" : "tools",
+                                   remarks->text[SCHEMA_MAX_REMARKS], error));
 }
 
 /* --- all of it */
@@ -189,11 +228,13 @@ bool service_constrain(const struct service *s, struct api_request *request, str
     bool has_calls =
         r->tools != NULL && (forced || has_strict(r->tools) || r->format.kind != API_FORMAT_TEXT);
     struct error e = {0};
+    struct notes notes = {0};
     *out = NULL;
     if (!has_calls) {
-        *out = r->format.kind != API_FORMAT_TEXT ? grammar_of(&r->format, &e) : NULL;
-        return r->format.kind == API_FORMAT_TEXT || *out != NULL ||
-               refuse(&e, r->format.param, error);
+        *out = r->format.kind != API_FORMAT_TEXT ? grammar_of(&r->format, &notes.format, &e) : NULL;
+        return r->format.kind == API_FORMAT_TEXT ||
+               (*out != NULL ? warn_format(request, &notes.format, error)
+                             : refuse(&e, r->format.param, error));
     }
     const char *param = forced ? "tool_choice" : "tools";
     if (s->chat == NULL || s->chat->tool_format == TOOL_FORMAT_NONE) {
@@ -205,14 +246,14 @@ bool service_constrain(const struct service *s, struct api_request *request, str
         return false;
     }
     struct tool_set set;
-    struct str loose;
     if (!tool_set_init(&set, r->tools, &e)) {
         return refuse(&e, "tools", error);
     }
-    *out = tools_grammar(s, r, &set, &loose, &e);
+    *out = tools_grammar(s, r, &set, &notes, &e);
+    bool ok = *out != NULL ? warn_loose(request, notes.tools.loose, error) &&
+                                 warn_tools(request, &set, &notes.tools.remarks, error) &&
+                                 warn_format(request, &notes.format, error)
+                           : refuse(&e, "tools", error);
     tool_set_finish(&set);
-    if (*out == NULL) {
-        return refuse(&e, "tools", error);
-    }
-    return warn_loose(request, loose, error);
+    return ok;
 }

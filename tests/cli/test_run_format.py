@@ -54,11 +54,22 @@ def test_guesses_and_threads_change_no_byte(file):
     assert len(answers) == 1
 
 
+def test_what_of_a_schema_has_no_effect_is_told_beside_the_answer(file):
+    schema = SCHEMA | {"faker": 1, "properties": SCHEMA["properties"] | {"kind": {"const": "llama", "\x1b[31m": 1}}}
+    path = file(schema)
+    code, text, error = run("--schema", path)
+    assert code == 0 and error.splitlines() == [
+        f"puna run: warning: option --schema: {path}: schema {where}: '{name}' is no keyword of JSON Schema and has no effect"
+        for where, name in (("#", "faker"), ("#/properties/kind", "\\x1b[31m"))]
+    jsonschema_rs.validate(schema, json.loads(text))
+
+
 @pytest.mark.parametrize("option,text,more,says", [
     ("--schema", "{", (), "not JSON: line 1"),
     ("--schema", '{"a": 1, "a": 2}', (), "duplicate"),
     ("--schema", '{"type": "strin"}', (), "type"),
     ("--schema", '{"unevaluatedItems": false}', (), "unevaluatedItems"),
+    ("--schema", '{"minitems": 1}', (), "did you mean 'minItems'?"),
     ("--schema", '{"type": "object", "properties": {"x": {"not": {}}}, "required": ["x"]}', (), ""),
     ("--grammar", "root := x", (), "line 1"),
     ("--grammar", 'root ::= "a" other', (), "other"),

@@ -280,8 +280,8 @@ CANNOT = {
     "unevaluatedProperties": {"type": "object", "unevaluatedProperties": False},
     "unevaluatedItems": {"type": "array", "unevaluatedItems": False},
     "$dynamicRef": {"$dynamicRef": "#meta"},
-    "x-order": {"type": "object", "x-order": 1},
-    "nullable": {"type": "string", "nullable": True},
+    "disallow": {"disallow": "string"},
+    "additonalProperties": {"type": "object", "additonalProperties": False},
     "$ref": {"$ref": "https://schemas.example/one"},
     "format": {"type": "string", "format": "iri-reference"},
     "pattern": {"type": "string", "pattern": "(?=a)ab"},
@@ -311,6 +311,64 @@ def test_a_strict_tool_whose_schema_cannot_be_enforced_is_refused_and_another_is
     assert answer.warnings[0]["param"] == "tools" and "'f'" in answer.warnings[0]["message"]
     error = refusal("tiny", tools=[tool], tool_choice="required", strict=True)
     assert error.param == "tools"
+
+
+# --- names that JSON Schema does not define
+
+FOREIGN = {"type": "object", "properties": {"a/b": {"type": "string", "maxLength": 3, "x-order": 1, "format": "color"}},
+           "required": ["a/b"], "additionalProperties": False, "x-order": 2}
+TOLD = ["schema #: 'x-order' is no keyword of JSON Schema and has no effect (2 places)",
+        "schema #/properties/a~1b: 'format' 'color' is no format of JSON Schema and has no effect"]
+
+
+def warnings_of(answer):
+    """Of a stream they stand in the first chunk alone."""
+    if hasattr(answer, "choices"):
+        return [(w["param"], w["message"]) for w in getattr(answer, "warnings", [])]
+    first, *others = list(answer)
+    assert not any(hasattr(chunk, "warnings") for chunk in others)
+    return [(w["param"], w["message"]) for w in getattr(first, "warnings", [])]
+
+
+@pytest.mark.parametrize("options,param", [
+    (schema_format(FOREIGN, strict=True), "response_format.json_schema.schema"), ({"json_schema": FOREIGN}, "json_schema"),
+    ({"guided_json": json.dumps(FOREIGN)}, "guided_json"), ({"structured_outputs": {"json": FOREIGN}}, "structured_outputs.json"),
+], ids=lambda p: p if isinstance(p, str) else "")
+def test_a_name_that_json_schema_does_not_define_is_a_warning_and_with_strict_an_error(options, param):
+    for stream in (False, True):
+        assert warnings_of(create("tiny", stream=stream, **options)) == [(param, told) for told in TOLD]
+        error = refusal("tiny", stream=stream, strict=True, **options)
+        assert (error.param, error.code) == (param, "unsupported_parameter") and TOLD[0] in error.message
+    text, reason = results(create("tiny", temperature=1, **options))[0]
+    assert reason == "stop" and len(json.loads(text)["a/b"]) <= 3
+
+
+def test_warnings_of_tools_name_the_tool_whether_they_are_strict_or_not():
+    tools = [{"type": "function", "function": {"name": name, "parameters": schema, "strict": strict}} for name, schema, strict in (
+        ("plain", {}, True), ("one", FOREIGN, True), ("two", FOREIGN, False))]
+    expected = [(f"tools[{i}].function.parameters", f"parameters of '{name}': {told}") for i, name in ((1, "one"), (2, "two"))
+                for told in TOLD]
+    for stream in (False, True):
+        for choice in ("auto", "required"):
+            assert warnings_of(create("tiny", stream=stream, tools=tools, tool_choice=choice)) == expected
+        assert refusal("tiny", stream=stream, tools=tools, strict=True).param == expected[0][0]
+    one = create("tiny", tools=tools, tool_choice={"type": "function", "function": {"name": "two"}})
+    assert warnings_of(one) == expected[2:]
+    functions = [{"name": "one", "parameters": FOREIGN}]
+    assert [param for param, _ in warnings_of(create("tiny", functions=functions, function_call={"name": "one"}))] == [
+        "functions[0].parameters"] * 2
+    both = warnings_of(create("tiny", tools=tools[:2], **schema_format(
+        FOREIGN | {"properties": {"other": {"const": 1}}, "required": ["other"]})))
+    assert both == expected[:2] + [("response_format.json_schema.schema", TOLD[0].replace(" (2 places)", ""))]
+
+
+def test_warnings_of_schemas_are_bounded_whatever_is_in_them():
+    many = {"type": "object", "properties": {"a": {f"name {i}": {"any": ["thing"] * 3} for i in range(3000)}}}
+    tools = [{"type": "function", "function": {"name": f"f{i}", "parameters": {"x": 1, "y": 1, "z": 1}, "strict": True}} for i in range(6)]
+    for options, n_places, param in ((schema_format(many), 2984, "response_format.json_schema.schema"), ({"tools": tools}, 2, "tools")):
+        told = warnings_of(create("tiny", max_tokens=5, **options))
+        assert len(told) == 17 and told[-1] == (
+            param, f"other keywords and formats that are none of JSON Schema have no effect, in {n_places} places")
 
 
 @pytest.mark.parametrize("schema", [False, {"type": "integer", "minimum": 3, "maximum": 2}, {"enum": []}, {"$ref": "#"}, {"type": "strin"},

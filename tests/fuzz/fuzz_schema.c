@@ -1,6 +1,6 @@
 /* fuzz_schema.c - JSON schemas from any bytes. What is refused says why. Texts that are written by
  * taking any byte that the grammar allows, which the input's own bytes choose, are JSON, and the
- * validator does not call their values invalid. */
+ * validator does not call their values invalid. What has no effect is told in bounds. */
 #include "schema/automaton.h"
 #include "schema/schema_compile.h"
 #include "schema/schema_validate.h"
@@ -94,18 +94,33 @@ static void check_grammar(const json_t *schema, const struct grammar *g, const u
     token_trie_destroy(trie);
 }
 
+/* Each is a text of UTF-8 with its end. */
+static void check_remarks(const struct schema_remarks *remarks)
+{
+    require(remarks->n <= SCHEMA_MAX_REMARKS + 1);
+    require((remarks->n_more > 0) == (remarks->n > SCHEMA_MAX_REMARKS));
+    for (size_t i = 0; i < remarks->n; i++) {
+        require(memchr(remarks->text[i], '\0', SCHEMA_REMARK_BYTES) != NULL);
+        json_t *text = json_string(remarks->text[i]);
+        require(text != NULL && json_string_length(text) > 0);
+        json_decref(text);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
     json_error_t why;
     struct error e = {0};
+    struct schema_remarks remarks = {0};
     json_t *schema = n_bytes > 0 ? json_loadb((const char *)data, n_bytes,
                                               JSON_DECODE_ANY | JSON_ALLOW_NUL, &why)
                                  : NULL;
     if (schema == NULL) {
         return 0;
     }
-    struct grammar *g = schema_compile(schema, &e);
+    struct grammar *g = schema_compile(schema, &remarks, &e);
     if (g != NULL) {
+        check_remarks(&remarks);
         check_grammar(schema, g, data, n_bytes);
     } else {
         require(e.text[0] != '\0' &&

@@ -34,9 +34,13 @@ SCHEMAS = {
     "all-of": {"allOf": [{"type": ["string", "object"]}, {"required": ["a"]}, {"minLength": 1}]},
     "unknown": {"properties": {"a": {"minimun": 1}}},
     "unevaluated": {"unevaluatedProperties": False},
+    "foreign": {"x-a": 1, "nullable": True, "properties": {"a/b~c": {"x-a": 1, "é" * 70: 1}}, "items": {"x-a": 1, "format": "url"},
+                **{f"name {i}": i for i in range(20)}},
+    "documents": {"properties": {"a": {"$id": "http://a.example/", "items": {"type": "null"}}, "b": {"id": "b", "items": {"$ref": "#"}}}},
+    "draft-3": {"items": {"extends": {"type": "null"}, "divisibleBy": 2}},
 }
 SCHEMAS.update({name: {"type": "string", "format": name} for name in
-                ["date", "time", "date-time", "duration", "uuid", "email", "hostname", "ipv4", "ipv6", "uri", "color"]})
+                ["date", "time", "date-time", "duration", "uuid", "email", "hostname", "ipv4", "ipv6", "uri", "color", "datetime", "regex"]})
 
 
 def main():

@@ -50,7 +50,7 @@ static void open_world(struct world *w, uint32_t threads, uint32_t max_guesses)
     assert_true(engine_init(&w->engine, &w->model, w->pool, &options, &e));
     w->trie = token_trie_create(w->tokenizer, &e);
     assert_non_null(w->trie);
-    w->grammar = schema_compile(schema, &e);
+    w->grammar = schema_compile(schema, NULL, &e);
     if (w->grammar == NULL) {
         fail_msg("%s", e.text);
     }

@@ -39,7 +39,7 @@ static json_t *parse(const char *text)
 static struct grammar *compile(const char *schema, struct error *e)
 {
     json_t *value = parse(schema);
-    struct grammar *g = schema_compile(value, e);
+    struct grammar *g = schema_compile(value, NULL, e);
     json_decref(value);
     return g;
 }
@@ -333,10 +333,25 @@ static void what_cannot_be_enforced_is_named(void **state)
         {"{'$defs':{'a':{'anyOf':[{'type':'null'},{'$ref':'#/$defs/a'}]}},'$ref':'#/$defs/a'}",
          ERROR_UNSUPPORTED,
          {"itself"}},
-        {"{'properties':{'a':{'$id':'http://a.example/'}}}", ERROR_UNSUPPORTED, {"'$id'"}},
+        {"{'properties':{'a':{'$id':'http://a.example/','items':{'$ref':'#'}}}}",
+         ERROR_UNSUPPORTED,
+         {"#/properties/a:", "'$id'", "references"}},
+        {"{'properties':{'a':{'id':'/a','$ref':'#/properties/b'},'b':{}}}",
+         ERROR_UNSUPPORTED,
+         {"#/properties/a:", "'id'", "references"}},
+        {"{'$ref':'#/$defs/a/items','$defs':{'a':{'id':'a','items':{},'not':{'$ref':'#'}}}}",
+         ERROR_UNSUPPORTED,
+         {"'$ref'", "'#/$defs/a/items'", "an id of its own"}},
+        {"{'items':{'extends':{'type':'null'}}}", ERROR_UNSUPPORTED, {"#/items", "'extends'"}},
+        {"{'disallow':'null'}", ERROR_UNSUPPORTED, {"'disallow'"}},
+        {"{'divisibleBy':2}", ERROR_UNSUPPORTED, {"'divisibleBy'"}},
+        {"{'$recursiveRef':'#'}", ERROR_UNSUPPORTED, {"'$recursiveRef'"}},
         {"{'type':'string','pattern':'(?=a)'}", ERROR_UNSUPPORTED, {"'pattern'"}},
         {"{'type':'string','pattern':'('}", ERROR_UNSUPPORTED, {"'pattern'"}},
-        {"{'type':'string','format':'color'}", ERROR_UNSUPPORTED, {"'format'", "'color'"}},
+        {"{'items':{'format':'iri-reference'}}",
+         ERROR_UNSUPPORTED,
+         {"#/items", "'format'", "'iri-reference' is none that can be enforced"}},
+        {"{'not':{'format':'date'}}", ERROR_UNSUPPORTED, {"#/not", "'format'", "must fail"}},
         {"{'type':'array','uniqueItems':true}", ERROR_UNSUPPORTED, {"schema #", "'uniqueItems'"}},
         {"{'type':'strnig'}", ERROR_UNSUPPORTED, {"'type'"}},
         {"{'minLength':'2'}", ERROR_UNSUPPORTED, {"'minLength'"}},
@@ -393,13 +408,100 @@ static json_t *repeated(const char *head, const char *part, size_t n, const char
     return value;
 }
 
+/* Takes the schema. */
+static void check_slip(json_t *schema, const char *name, const char *meant)
+{
+    char hint[100];
+    struct error e = {0};
+    struct grammar *g = schema_compile(schema, NULL, &e);
+    snprintf(hint, sizeof hint, "did you mean '%s'?", meant != NULL ? meant : "");
+    if ((g != NULL) != (meant == NULL) ||
+        (meant != NULL && (e.code != ERROR_UNSUPPORTED || strstr(e.text, hint) == NULL ||
+                           strstr(e.text, name) == NULL))) {
+        fail_msg("'%s': %s", name, e.text);
+    }
+    grammar_destroy(g);
+    json_decref(schema);
+}
+
+static void slips_of_keywords_that_restrict_are_refused_with_what_may_be_meant(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *meant; /* NULL: it is another word */
+    } keywords[] = {
+        {"minimun", "minimum"},
+        {"Minimum", "minimum"},
+        {"minimum ", "minimum"},
+        {"min_length", "minLength"},
+        {"maxlenght", "maxLength"},
+        {"requierd", "required"},
+        {"additonalProperties", "additionalProperties"},
+        {"additional_properties", "additionalProperties"},
+        {"item", "items"},
+        {"ENUM", "enum"},
+        {"Type", "type"},
+        {"IF", "if"},
+        {"Then", "then"},
+        {"maxContain", "maxContains"},
+        {"$allOf", "allOf"},
+        {"anyof", "anyOf"},
+        {"$Ref", "$ref"},
+        {"unevaluatedproperties", "unevaluatedProperties"},
+        {"id", NULL},
+        {"types", NULL},
+        {"ref", NULL},
+        {"no", NULL},
+        {"items2", NULL},
+        {"stems", NULL},
+        {"readonly", NULL},
+        {"descripton", NULL},
+        {"_format", NULL},
+        {"__items", NULL},
+        {"x-items", NULL},
+        {"x_items", NULL},
+        {"^x-items", NULL},
+        {"tiems", "items"},
+        {"itesm", "items"},
+        {"imtes", NULL},
+        {"", NULL},
+    };
+    static const struct {
+        const char *name, *meant;
+    } formats[] = {
+        {"datetime", "date-time"},
+        {"date_time", "date-time"},
+        {"Date-Time", "date-time"},
+        {"DateTime", "date-time"},
+        {"host-name", "hostname"},
+        {"emails", "email"},
+        {"tiem", "time"},
+        {"URI", "uri"},
+        {"ip4", "ipv4"},
+        {"urn", NULL},
+        {"url", NULL},
+        {"guid", NULL},
+        {"uuid4", NULL},
+        {"mime", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
+        check_slip(json_pack("{s:{s:{s:s}}}", "properties", "a", keywords[i].name, "x"),
+                   keywords[i].name, keywords[i].meant);
+    }
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        check_slip(json_pack("{s:{s:{s:s}}}", "properties", "a", "format", formats[i].name),
+                   formats[i].name, formats[i].meant);
+    }
+}
+
 static void a_place_is_shown_as_far_as_it_fits(void **state)
 {
     (void)state;
     enum { DEEPEST = 250 };
     struct error e = {0};
     json_t *schema = repeated("{'properties':{'", "\xc3\xa9", 5000, "':{'$dynamicRef':'#a'}}}");
-    assert_null(schema_compile(schema, &e));
+    assert_null(schema_compile(schema, NULL, &e));
     assert_non_null(strstr(e.text, "schema #/properties/\xc3\xa9"));
     assert_non_null(strstr(e.text, "\xc3\xa9...: '$dynamicRef'"));
     assert_true(strlen(e.text) < 300);
@@ -408,9 +510,138 @@ static void a_place_is_shown_as_far_as_it_fits(void **state)
     for (int i = 0; i < DEEPEST; i++) {
         schema = json_pack("{s:o}", "items", schema);
     }
-    assert_null(schema_compile(schema, &e));
+    assert_null(schema_compile(schema, NULL, &e));
     assert_non_null(strstr(e.text, "schema #/...: '$dynamicRef'"));
     json_decref(schema);
+}
+
+static struct schema_remarks remarks_of(json_t *schema)
+{
+    struct schema_remarks remarks = {0};
+    struct error e = {0};
+    struct grammar *g = schema_compile(schema, &remarks, &e);
+    if (g == NULL) {
+        fail_msg("%s", e.text);
+    }
+    grammar_destroy(g);
+    json_decref(schema);
+    return remarks;
+}
+
+static void names_that_have_no_effect_are_told_once_with_their_first_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema;
+        const char *remarks[4];
+    } cases[] = {
+        {"{'faker':1,'type':'string'}",
+         {"schema #: 'faker' is no keyword of JSON Schema and has no effect"}},
+        {"{'properties':{'a/b':{'x-a':1,'nullable':true},'~':{'nullable':true,'x-a':[]},"
+         "'c':{'x-a':1}}}",
+         {"schema #/properties/a~1b: 'x-a' is no keyword of JSON Schema and has no effect (3 "
+          "places)",
+          "schema #/properties/a~1b: 'nullable' is no keyword of JSON Schema and has no effect (2 "
+          "places)"}},
+        {"{'items':{'type':'integer','format':'int32'},'contains':{'format':'url','not':"
+         "{'format':'url','type':'string'}}}",
+         {"schema #/items: 'format' 'int32' is no format of JSON Schema and has no effect",
+          "schema #/contains: 'format' 'url' is no format of JSON Schema and has no effect (2 "
+          "places)"}},
+        {"{'prefixItems':[{'$ref':'#/$defs/a'},{'$ref':'#/$defs/a'}],'anyOf':[{'$ref':'#/$defs/b'},"
+         "{'$ref':'#/$defs/b'}],'$defs':{'a':{'one':1},'b':{'format':'one'},'c':{'not used':1}}}",
+         {"schema #/$defs/b: 'format' 'one' is no format of JSON Schema and has no effect",
+          "schema #/$defs/a: 'one' is no keyword of JSON Schema and has no effect"}},
+        {"{'$id':'http://a.example/','id':'http://a.example/','$schema':'x','$comment':'x','xml':1,"
+         "'discriminator':{},'externalDocs':{},'example':1,'examples':[],'title':'x','default':1,"
+         "'unevaluatedProperties':true,'$recursiveAnchor':true,'deprecated':true,'properties':{"
+         "'id':{'id':'/properties/id'},'$id':{'$id':'#/properties/b'},'c':{'$id':'http://b.example/"
+         "',"
+         "'properties':{'$ref':{'type':'null'}}},'unknown':true},'enum':[{'unknown':1}],'const':{"
+         "'unknown':1}}",
+         {NULL}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct schema_remarks made = remarks_of(parse(cases[i].schema));
+        size_t n = 0;
+        for (; n < 4 && cases[i].remarks[n] != NULL; n++) {
+            if (n >= made.n || strcmp(made.text[n], cases[i].remarks[n]) != 0) {
+                fail_msg("%s: remark %zu is not %s but %s", cases[i].schema, n, cases[i].remarks[n],
+                         n < made.n ? made.text[n] : "missing");
+            }
+        }
+        if (made.n != n) {
+            fail_msg("%s: %s", cases[i].schema, made.text[n]);
+        }
+    }
+}
+
+static void names_that_have_no_effect_change_no_text(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'integer','faker':{'minimum':5},'x-b':{'$ref':'nowhere'}}", {"1"}, {"'a'"}},
+        {"{'type':['string','null'],'format':'color'}", {"'a'", "null", "''"}, {"1"}},
+        {"{'type':['string','null'],'not':{'type':'string','format':'color'}}",
+         {"null"},
+         {"'a'", "''"}},
+        {"{'type':'integer','format':'datetime'}", {"1"}, {"'a'"}},
+        {"{'oneOf':[{'type':'string','format':'color','maxLength':1},{'type':'string','minLength':"
+         "1,"
+         "'format':'color'}]}",
+         {"''", "'ab'"},
+         {"'a'"}},
+        {"{'$ref':'#/properties/a/items','properties':{'a':{'$id':'http://a.example/','items':{"
+         "'type':'null'}}}}",
+         {"null"},
+         {"1"}},
+    };
+    CHECK(table);
+}
+
+static void remarks_are_bounded(void **state)
+{
+    (void)state;
+    enum { N = 5000 };
+    struct schema_remarks made = remarks_of(
+        repeated("{'items':{'k0':0,'k3':0},'properties':{'x':{", "'k%':1,", N, "'k':1}}}"));
+    assert_int_equal(made.n, SCHEMA_MAX_REMARKS + 1);
+    assert_string_equal(
+        made.text[0],
+        "schema #/items: 'k0' is no keyword of JSON Schema and has no effect (2 places)");
+    assert_non_null(strstr(made.text[15], "'k15'"));
+    assert_string_equal(
+        made.text[SCHEMA_MAX_REMARKS],
+        "other keywords and formats that are none of JSON Schema have no effect, in 4985 places");
+
+    /* two schemas whose remarks are for the same answer */
+    struct error e = {0};
+    json_t *first = parse("{'a1':1,'a2':1,'a3':1,'properties':{'p':{'a3':1}}}");
+    struct schema_remarks all = {.next_source = 7};
+    for (size_t i = 0; i < 6; i++) {
+        struct grammar *g = schema_compile(first, &all, &e);
+        assert_non_null(g);
+        grammar_destroy(g);
+        assert_int_equal(all.n, i < 5 ? 3 * (i + 1) : SCHEMA_MAX_REMARKS + 1);
+        assert_int_equal(all.source[3 * i], 7 + i);
+        all.next_source++;
+    }
+    assert_non_null(strstr(all.text[16], "in 3 places"));
+    json_decref(first);
+
+    /* a name that is cut is cut between characters; the whole has room */
+    made = remarks_of(repeated("{'properties':{'x", "\xf0\x9f\xa6\x99", 100,
+                               "':{'a\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99"
+                               "\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99"
+                               "\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99"
+                               "\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99"
+                               "\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99\xf0\x9f\xa6\x99':1}}}"));
+    assert_int_equal(made.n, 1);
+    assert_non_null(strstr(made.text[0], "\xf0\x9f\xa6\x99...: 'a\xf0\x9f\xa6\x99"));
+    assert_non_null(strstr(made.text[0], "\xf0\x9f\xa6\x99' is no keyword"));
+    json_t *text = json_string(made.text[0]); /* NULL when it is no UTF-8 */
+    assert_non_null(text);
+    json_decref(text);
 }
 
 static void hostile_schemas_are_refused(void **state)
@@ -430,6 +661,7 @@ static void hostile_schemas_are_refused(void **state)
          "'d5000':{}}}"},
         {"{'properties':{", "'p%':{},", 20000, "'x':{}}}"},
         {"{'prefixItems':[", "{},", 20000, "{}]}"},
+        {"{'items':{'id':'x','items':{'id':'x','enum':[", "[0],", 300000, "{'$ref':'#'}]}}}"},
         {"{'oneOf':[", "{'required':['a%','b%']},", 60, "{'type':'null'}]}"},
         {"{'oneOf':[", "{'const':%},", 5000, "{'type':'null'}]}"},
         {"{'patternProperties':{", "'x.*y%':{},", 20, "'z':{}}}"},
@@ -439,7 +671,7 @@ static void hostile_schemas_are_refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *schema = repeated(cases[i].head, cases[i].part, cases[i].n, cases[i].tail);
         struct error e = {0};
-        struct grammar *g = schema_compile(schema, &e);
+        struct grammar *g = schema_compile(schema, NULL, &e);
         if (g != NULL || e.code != ERROR_UNSUPPORTED) {
             fail_msg("%s: %d %s", cases[i].head, e.code, e.text);
         }
@@ -455,7 +687,7 @@ static void a_schema_is_part_of_a_larger_grammar(void **state)
                            "'required':['a'],'additionalProperties':false}");
     struct grammar_builder *b = grammar_builder_create(&e);
     uint32_t inner = GRAMMAR_NONE;
-    assert_true(schema_compile_into(b, schema, &inner, &e));
+    assert_true(schema_compile_into(b, schema, &inner, NULL, &e));
     uint32_t parts[] = {grammar_bytes(b, STR("<call>")), inner, grammar_bytes(b, STR("</call>"))};
     struct grammar *g = grammar_compile(b, grammar_sequence(b, parts, 3), &e);
     assert_non_null(g);
@@ -489,13 +721,15 @@ static void any_allocation_may_fail(void **state)
         parse("{'type':'object','properties':{'a':{'type':'integer','multipleOf':3,'minimum':2},"
               "'b':{'oneOf':[{'type':'string','pattern':'x','maxLength':5},{'enum':[1,[2],null]}]},"
               "'c':{'type':'array','items':{'$ref':'#'},'contains':{'required':['a']}}},"
-              "'patternProperties':{'^z':{'format':'date'}},'minProperties':1}");
+              "'patternProperties':{'^z':{'format':'date','faker':1}},'minProperties':1}");
     struct grammar *g = NULL;
+    struct schema_remarks remarks = {0};
     size_t n_failed = 0;
     for (size_t n = 1; g == NULL && n < 100000; n++) {
         struct error e = {0};
         mem_fail_nth(n);
-        g = schema_compile(schema, &e);
+        remarks.n = 0;
+        g = schema_compile(schema, &remarks, &e);
         mem_fail_nth(0);
         if (g == NULL) {
             assert_int_equal(e.code, ERROR_MEMORY);
@@ -504,6 +738,7 @@ static void any_allocation_may_fail(void **state)
     }
     assert_non_null(g);
     assert_true(n_failed > 50);
+    assert_int_equal(remarks.n, 1);
     grammar_destroy(g);
     json_decref(schema);
 }
@@ -517,7 +752,11 @@ int main(void)
         cmocka_unit_test(arrays_are_counted),
         cmocka_unit_test(schemas_combine),
         cmocka_unit_test(what_cannot_be_enforced_is_named),
+        cmocka_unit_test(slips_of_keywords_that_restrict_are_refused_with_what_may_be_meant),
         cmocka_unit_test(a_place_is_shown_as_far_as_it_fits),
+        cmocka_unit_test(names_that_have_no_effect_are_told_once_with_their_first_place),
+        cmocka_unit_test(names_that_have_no_effect_change_no_text),
+        cmocka_unit_test(remarks_are_bounded),
         cmocka_unit_test(hostile_schemas_are_refused),
         cmocka_unit_test(a_schema_is_part_of_a_larger_grammar),
         cmocka_unit_test(any_object_is_an_object),

@@ -132,17 +132,18 @@ struct world {
 static void open_world(struct world *w, struct tool_grammar_options o, const char *only)
 {
     struct error e = {0};
-    const struct tool *loose;
+    struct tool_grammar_notes notes;
     w->tools = json_loads(tools_text, 0, NULL);
     assert_true(tool_set_init(&w->set, w->tools, &e));
     o.set = &w->set;
     o.only = only != NULL ? tool_set_find(&w->set, str_from(only)) : NULL;
     struct grammar_builder *b = grammar_builder_create(&e);
     uint32_t root = GRAMMAR_NONE;
-    if (!tool_grammar_build(b, &o, &root, &loose, &e)) {
+    if (!tool_grammar_build(b, &o, &root, &notes, &e)) {
         fail_msg("%s", e.text);
     }
-    assert_null(loose);
+    assert_null(notes.loose);
+    assert_int_equal(notes.remarks.n, 0);
     w->grammar = grammar_compile(b, root, &e);
     if (w->grammar == NULL) {
         fail_msg("%s", e.text);
@@ -261,19 +262,19 @@ static void a_schema_that_cannot_be_enforced_is_an_error_of_strict_tools_alone(v
         json_t *tools = json_pack("[{s:s,s:{s:s,s:b,s:o}}]", "type", "function", "function", "name",
                                   "odd", "strict", strict, "parameters", odd);
         struct tool_set set;
-        const struct tool *loose = NULL;
+        struct tool_grammar_notes notes = {0};
         uint32_t root;
         assert_true(tool_set_init(&set, tools, &e));
         struct grammar_builder *b = grammar_builder_create(&e);
         struct tool_grammar_options o = {.format = TOOL_FORMAT_HERMES, .set = &set};
-        bool ok = tool_grammar_build(b, &o, &root, &loose, &e);
+        bool ok = tool_grammar_build(b, &o, &root, &notes, &e);
         assert_int_equal(ok, !strict);
         if (strict) {
             assert_int_equal(e.code, ERROR_UNSUPPORTED);
             assert_non_null(strstr(e.text, "tool 'odd'"));
             assert_non_null(strstr(e.text, i < 2 ? "unevaluatedProperties" : "'pattern'"));
         } else {
-            assert_ptr_equal(loose, &set.tools[0]);
+            assert_ptr_equal(notes.loose, &set.tools[0]);
             struct grammar *g = grammar_compile(b, root, &e);
             assert_non_null(g);
             grammar_destroy(g);
@@ -284,12 +285,50 @@ static void a_schema_that_cannot_be_enforced_is_an_error_of_strict_tools_alone(v
     }
 }
 
+static void remarks_say_of_which_tool_they_are(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "[{'function':{'name':'plain','parameters':{'type':'object'}}},"
+        "{'function':{'name':'loose','parameters':{'x-a':1,'unevaluatedProperties':false}}},"
+        "{'function':{'name':'one','parameters':{'x-a':1}}},"
+        "{'function':{'name':'two','strict':true,'parameters':{'x-a':1,'x-b':1}}}]";
+    struct error e = {0};
+    char quoted[sizeof text];
+    for (size_t i = 0; i < sizeof text; i++) {
+        quoted[i] = (char)(text[i] == '\'' ? '"' : text[i]);
+    }
+    json_t *tools = json_loads(quoted, 0, NULL);
+    struct tool_set set;
+    assert_true(tool_set_init(&set, tools, &e));
+    for (int only = 0; only < 2; only++) {
+        struct tool_grammar_notes notes;
+        uint32_t root;
+        struct grammar_builder *b = grammar_builder_create(&e);
+        struct tool_grammar_options o = {.format = TOOL_FORMAT_HERMES,
+                                         .set = &set,
+                                         .only = only ? tool_set_find(&set, STR("two")) : NULL};
+        assert_true(tool_grammar_build(b, &o, &root, &notes, &e));
+        assert_ptr_equal(notes.loose, only ? NULL : &set.tools[1]);
+        size_t n = notes.remarks.n;
+        assert_int_equal(n, only ? 2 : 3);
+        assert_non_null(strstr(notes.remarks.text[n - 2], "schema #: 'x-a'"));
+        assert_non_null(strstr(notes.remarks.text[n - 1], "schema #: 'x-b'"));
+        assert_int_equal(notes.remarks.source[0], only ? 3 : 2);
+        assert_int_equal(notes.remarks.source[n - 1], 3);
+        grammar_builder_destroy(b);
+    }
+    tool_set_finish(&set);
+    json_decref(tools);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_forced_answer_is_calls_that_the_parser_finds),
         cmocka_unit_test(an_answer_that_may_be_a_text_has_no_call_that_is_not_held_to_its_schema),
         cmocka_unit_test(a_schema_that_cannot_be_enforced_is_an_error_of_strict_tools_alone),
+        cmocka_unit_test(remarks_say_of_which_tool_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
