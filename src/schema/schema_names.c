@@ -28,11 +28,8 @@ static const char *const annotations[] = {
     "readOnly",        "writeOnly",   "contentMediaType", "example",     "contentSchema",
     "contentEncoding", "xml",         "discriminator",    "externalDocs"};
 
-static const char *const enforced_formats[] = {"date",  "time",     "date-time", "duration", "uuid",
-                                               "email", "hostname", "ipv4",      "ipv6",     "uri"};
-static const char *const unenforced_formats[] = {
-    "idn-email",    "idn-hostname", "uri-reference",         "iri",  "iri-reference",
-    "uri-template", "json-pointer", "relative-json-pointer", "regex"};
+static const char *const unenforced_formats[] = {"idn-email",     "idn-hostname", "iri",
+                                                 "iri-reference", "uri-template", "regex"};
 
 static bool is_one_of(const char *name, const char *const *names, size_t n)
 {
@@ -136,7 +133,13 @@ static bool is_known(const char *name)
 /* The format that is enforced and may be meant; NULL: none. */
 static const char *meant_format(const char *name)
 {
-    return slip_of(name, enforced_formats, COUNT(enforced_formats), SHORTEST_FORMAT);
+    const char *format = NULL;
+    for (size_t i = 0; (format = schema_format_name(i)) != NULL; i++) {
+        if (is_slip(name, format, SHORTEST_FORMAT)) {
+            break;
+        }
+    }
+    return format;
 }
 
 bool schema_format_is_free(const json_t *value)

@@ -150,12 +150,18 @@ uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strin
     ":){0,1}" H16 ")?::(" H16 ":){3}" LS32 "|((" H16 ":){0,2}" H16 ")?::(" H16 ":){2}" LS32        \
     "|((" H16 ":){0,3}" H16 ")?::" H16 ":" LS32 "|((" H16 ":){0,4}" H16 ")?::" LS32 "|((" H16      \
     ":){0,5}" H16 ")?::" H16 "|((" H16 ":){0,6}" H16 ")?::)"
-#define URI_CHAR "([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
-#define PCHAR    "([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
-#define QUERY    "([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*"
+#define URI_CHAR       "([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+#define PCHAR          "([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
+#define QUERY          "([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*"
+#define AUTHORITY_PATH "//((" URI_CHAR "|:)*@)?" URI_CHAR "*(:\\d{1,5})?(/" PCHAR "*)*"
 #define URI                                                                                        \
-    "[A-Za-z][A-Za-z0-9+.-]*:(//((" URI_CHAR "|:)*@)?" URI_CHAR "*(:\\d{1,5})?(/" PCHAR            \
-    "*)*|/?(" PCHAR "+(/" PCHAR "*)*)?)(\\?" QUERY ")?(#" QUERY ")?"
+    "[A-Za-z][A-Za-z0-9+.-]*:(" AUTHORITY_PATH "|/?(" PCHAR "+(/" PCHAR "*)*)?)(\\?" QUERY         \
+    ")?(#" QUERY ")?"
+/* No colon in the first segment, where it would end a scheme. */
+#define RELATIVE                                                                                   \
+    "(" AUTHORITY_PATH "|/(" PCHAR "+(/" PCHAR "*)*)?|(" URI_CHAR "|@)+(/" PCHAR "*)*)?(\\?" QUERY \
+    ")?(#" QUERY ")?"
+#define POINTER "(/([^/~]|~[01])*)*"
 
 static const struct {
     const char *name, *pattern;
@@ -171,17 +177,30 @@ static const struct {
     {"ipv4", IPV4, NULL},
     {"ipv6", IPV6, NULL},
     {"uri", URI, NULL},
+    {"uri-reference", URI "|" RELATIVE, NULL},
+    {"json-pointer", POINTER, NULL},
+    {"relative-json-pointer", "(0|[1-9]\\d{0,8})(#|" POINTER ")", NULL},
 };
 
-/* Of characters that stand for themselves in JSON, so that one spelling of each is enough. */
+const char *schema_format_name(size_t i)
+{
+    return i < sizeof formats / sizeof *formats ? formats[i].name : NULL;
+}
+
+static uint32_t format_pattern(struct schema_compiler *k, const char *pattern)
+{
+    return grammar_pattern(k->builder, str_from(pattern),
+                           GRAMMAR_PATTERN_JSON | GRAMMAR_PATTERN_DOT_ALL);
+}
+
 uint32_t schema_text_format(struct schema_compiler *k, const char *name)
 {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         if (strcmp(formats[i].name, name) == 0) {
-            uint32_t one = grammar_determine(k->builder, schema_pattern(k, formats[i].pattern));
+            uint32_t one = grammar_determine(k->builder, format_pattern(k, formats[i].pattern));
             return formats[i].also == NULL
                        ? one
-                       : grammar_intersect(k->builder, one, schema_pattern(k, formats[i].also));
+                       : grammar_intersect(k->builder, one, format_pattern(k, formats[i].also));
         }
     }
     return GRAMMAR_NONE;

@@ -14,7 +14,6 @@ import sys
 import schema_suite
 
 PATTERNS = ["^a", "b$", "^[ab]+$", "a.b", "^(x|yy)*$", "[^a]", "^\\d{2,3}$", "\"", "é", "^.{2}$"]
-FORMATS = ["date", "time", "date-time", "duration", "uuid", "ipv4", "ipv6", "email", "hostname", "uri"]
 NAMES = ["a", "b", "c", "ab", "x\"y"]
 STRINGS = ["", "a", "b", "ab", "ba", "aab", "x", "yy", "é", "\"", "a\nb", "12", "123", "🦙a", "2024-02-29"]
 NUMBERS = [0, 1, 2, 3, 4, 5, 6, 7, 10, 12, 21, 99, 100, -1, -2, -7, 0.5, 1.5, 2.25, -0.5, 0.1, 0.25, 3.0, 1e3, 12345.678]
