@@ -179,9 +179,7 @@ static void mark_survivors(const struct automaton *a, struct survivors *s)
 {
     s->states[AUTOMATON_ENDED] = s->states[AUTOMATON_START] = 1;
     for (const struct automaton_user *u = a->users; u != NULL; u = u->next) {
-        for (uint32_t i = 0; i < u->n_states; i++) {
-            s->states[u->states[i]] = 1;
-        }
+        s->states[u->state] = 1;
     }
     for (uint32_t i = 0; i < a->states.n; i++) {
         const struct state *state = automaton_state(a, i);
@@ -265,9 +263,7 @@ static bool copy_survivors(struct automaton *a, struct survivors *s, struct erro
     s->states[AUTOMATON_DEAD] = AUTOMATON_DEAD;
     s->states[AUTOMATON_ENDED] = AUTOMATON_ENDED;
     for (struct automaton_user *u = a->users; u != NULL; u = u->next) {
-        for (uint32_t i = 0; i < u->n_states; i++) {
-            u->states[i] = s->states[u->states[i]];
-        }
+        u->state = s->states[u->state];
     }
     finish_states(a);
     to.masks = a->masks;

@@ -54,8 +54,7 @@ struct automaton_size automaton_size(const struct automaton *a);
 /* What the automaton knows of who reads by it; matcher.c's. Zeroed at first. */
 struct automaton_user {
     struct automaton_user *next, *before;
-    uint32_t *states; /* (n_states) renumbered when states are forgotten */
-    uint32_t n_states;
+    uint32_t state; /* renumbered when states are forgotten */
 };
 void automaton_add_user(struct automaton *a, struct automaton_user *user);
 void automaton_remove_user(struct automaton *a, struct automaton_user *user);
