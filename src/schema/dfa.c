@@ -99,13 +99,37 @@ static void keep_states(struct dfa *d, const uint32_t *number, uint32_t n_kept)
     d->n_states = n_kept;
 }
 
+/* Whether a few looks at the table, from the last state on, show that none is a dead end: states
+ * lead to later ones more often than not. leads: (n_states) zeroes. */
+static bool has_no_dead_ends(const struct dfa *d, uint32_t *leads)
+{
+    enum { MOST_LOOKS = 4 };
+    uint32_t n_unknown = d->n_states - 1;
+    for (int look = 0; look < MOST_LOOKS && n_unknown > 0; look++) {
+        for (uint32_t s = d->n_states; s-- > 1;) {
+            const uint32_t *row = d->next + (size_t)s * d->n_classes;
+            bool does = d->accepting[s];
+            for (uint32_t c = 0; c < d->n_classes && !does && leads[s] == 0; c++) {
+                does = leads[row[c]] != 0;
+            }
+            if (does && leads[s] == 0) {
+                leads[s] = 1;
+                n_unknown--;
+            }
+        }
+    }
+    return n_unknown == 0;
+}
+
 bool dfa_prune(struct dfa *d, struct error *e)
 {
     struct reverse r;
     uint32_t *number = mem_alloc(d->n_states, sizeof *number, "grammar automaton", e);
     uint32_t *stack = mem_alloc(d->n_states, sizeof *stack, "grammar automaton", e);
-    bool ok = number != NULL && stack != NULL && find_reverse(d, &r, e);
-    if (ok) {
+    bool ok = number != NULL && stack != NULL;
+    bool is_pruned = ok && has_no_dead_ends(d, number);
+    ok = ok && (is_pruned || find_reverse(d, &r, e));
+    if (ok && !is_pruned) {
         uint32_t n_stack = 0, n_kept = 1;
         for (uint32_t s = 1; s < d->n_states; s++) {
             number[s] = d->accepting[s];

@@ -84,41 +84,49 @@ struct minimization {
     struct partition blocks, cords;
     uint32_t n_transitions;
     uint32_t *tails;    /* (n_transitions) ordered by class */
+    uint32_t *heads;    /* (n_transitions) the same */
     uint32_t *begins;   /* (n_states + 2) incoming transitions of a state in incoming */
     uint32_t *incoming; /* (n_transitions) */
-    uint64_t n_steps;
 };
 
-/* Transitions class by class, each class a cord. */
+/* Transitions class by class, each class a cord. The table is read row by row, as it lies. */
 static void list_transitions(const struct dfa *d, struct minimization *m)
 {
-    uint32_t n = 0;
+    uint32_t places[257] = {0}; /* of the next transition of a class */
+    for (uint32_t s = 1; s < d->n_states; s++) {
+        const uint32_t *row = d->next + (size_t)s * d->n_classes;
+        for (uint32_t c = 0; c < d->n_classes; c++) {
+            places[c + 1] += row[c] != 0;
+        }
+    }
+    m->cords.n_sets = 0;
     for (uint32_t c = 0; c < d->n_classes; c++) {
-        uint32_t before = n;
-        for (uint32_t s = 1; s < d->n_states; s++) {
-            uint32_t head = d->next[(size_t)s * d->n_classes + c];
-            if (head != 0) {
-                m->begins[head + 2]++;
-                m->tails[n++] = s;
-                if (before > 0) {
-                    mark(&m->cords, n - 1);
-                }
+        uint32_t first = places[c], past = first + places[c + 1], set = m->cords.n_sets;
+        places[c + 1] = past;
+        if (first < past) {
+            m->cords.first[set] = first;
+            m->cords.past[set] = past;
+            m->cords.n_sets++;
+        }
+        for (uint32_t t = first; t < past; t++) {
+            m->cords.set_of[t] = set;
+        }
+    }
+    for (uint32_t s = 1; s < d->n_states; s++) {
+        const uint32_t *row = d->next + (size_t)s * d->n_classes;
+        for (uint32_t c = 0; c < d->n_classes; c++) {
+            if (row[c] != 0) {
+                m->tails[places[c]] = s;
+                m->heads[places[c]++] = row[c];
+                m->begins[row[c] + 2]++;
             }
         }
-        /* what is marked is cut off from the classes before */
-        split(&m->cords);
     }
     for (uint32_t s = 2; s < d->n_states + 2; s++) {
         m->begins[s] += m->begins[s - 1];
     }
-    n = 0;
-    for (uint32_t c = 0; c < d->n_classes; c++) {
-        for (uint32_t s = 1; s < d->n_states; s++) {
-            uint32_t head = d->next[(size_t)s * d->n_classes + c];
-            if (head != 0) {
-                m->incoming[m->begins[head + 1]++] = n++;
-            }
-        }
+    for (uint32_t t = 0; t < m->n_transitions; t++) {
+        m->incoming[m->begins[m->heads[t] + 1]++] = t;
     }
 }
 
@@ -188,7 +196,8 @@ bool dfa_minimize(struct dfa *d, uint32_t *map, uint64_t *steps, struct error *e
               partition_init(&m.blocks, d->n_states, e) &&
               partition_init(&m.cords, m.n_transitions, e);
     if (ok) {
-        m.tails = mem_alloc(m.n_transitions, sizeof *m.tails, "grammar automaton", e);
+        m.tails = mem_alloc(2 * (size_t)m.n_transitions, sizeof *m.tails, "grammar automaton", e);
+        m.heads = m.tails + m.n_transitions;
         m.begins = mem_alloc(d->n_states + 3, sizeof *m.begins, "grammar automaton", e);
         m.incoming = mem_alloc(m.n_transitions, sizeof *m.incoming, "grammar automaton", e);
         number = mem_alloc(d->n_states + 1, sizeof *number, "grammar automaton", e);

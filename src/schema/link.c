@@ -75,11 +75,15 @@ static bool join_leaves(struct compilation *k, struct dfa *all, uint32_t *starts
     uint32_t base = 0; /* state s of the leaf is base + s */
     for (uint32_t i = 0; i < k->leaves.n; i++) {
         const struct dfa *d = leaf(k, i);
+        uint8_t class_of[256]; /* of the leaf, by those of all */
+        for (uint32_t c = 0; c < all->n_classes; c++) {
+            class_of[c] = d->class_of[byte_of[c]];
+        }
         starts[i] = d->start == 0 ? 0 : base + d->start;
         for (uint32_t s = 1; s < d->n_states; s++) {
             uint32_t *row = all->next + (size_t)(base + s) * all->n_classes;
             for (uint32_t c = 0; c < all->n_classes; c++) {
-                uint32_t to = d->next[(size_t)s * d->n_classes + d->class_of[byte_of[c]]];
+                uint32_t to = d->next[(size_t)s * d->n_classes + class_of[c]];
                 row[c] = to == 0 ? 0 : base + to;
             }
             all->accepting[base + s] = d->accepting[s];
@@ -96,10 +100,11 @@ static bool find_has_next(struct linking *l)
     if (g->has_next == NULL) {
         return false;
     }
-    size_t n = (size_t)g->dfa.n_states * g->dfa.n_classes;
-    for (size_t i = 0; i < n; i++) {
-        g->has_next[i / g->dfa.n_classes] =
-            g->has_next[i / g->dfa.n_classes] || g->dfa.next[i] != 0;
+    for (uint32_t s = 0; s < g->dfa.n_states; s++) {
+        const uint32_t *row = g->dfa.next + (size_t)s * g->dfa.n_classes;
+        for (uint32_t c = 0; c < g->dfa.n_classes && !g->has_next[s]; c++) {
+            g->has_next[s] = row[c] != 0;
+        }
     }
     return true;
 }
