@@ -39,6 +39,7 @@ struct masks {
     struct pool tokens, exits; /* uint32_t, of the walk */
     struct pool key;           /* char, of the cache */
     uint64_t most_steps;       /* of the automaton, at which the mask costs too much */
+    uint64_t *loops;           /* (dfa's n_states) kinds of bytes that lead back, and KNOWN */
     uint32_t *path;            /* (max_depth + 1) states of a walk, by depth */
     uint32_t *counts;          /* (max_depth + 1) */
 };
@@ -52,7 +53,10 @@ struct masks *masks_create(const struct automaton *a, struct error *e)
     size_t n = (size_t)a->trie->max_depth + 1;
     m->path = mem_alloc(n, sizeof *m->path, "token masks", e);
     m->counts = m->path != NULL ? mem_alloc(n, sizeof *m->counts, "token masks", e) : NULL;
-    if (m->counts == NULL) {
+    m->loops = m->counts != NULL
+                   ? mem_alloc(a->grammar->dfa.n_states, sizeof *m->loops, "token masks", e)
+                   : NULL;
+    if (m->loops == NULL) {
         masks_destroy(m);
         return NULL;
     }
@@ -89,6 +93,7 @@ void masks_destroy(struct masks *m)
     mem_free(m->key.items);
     mem_free(m->path);
     mem_free(m->counts);
+    mem_free(m->loops);
     mem_free(m);
 }
 
@@ -143,6 +148,82 @@ static bool step_leaf(const struct grammar *g, const struct loop *loop, uint8_t 
     return to != 0;
 }
 
+/* --- states that bytes lead back to */
+
+#define KNOWN ((uint64_t)1 << 63)
+
+/* Whether any n more bytes of a character, the first of them from first to last, lead from one
+ * state to another, and end no text on their way. */
+static bool leads_to(const struct dfa *d, uint32_t from, uint32_t to, int n, uint32_t first,
+                     uint32_t last)
+{
+    uint32_t before = 0;
+    for (uint32_t byte = first; byte <= last; byte++) {
+        uint32_t next = d->next[(size_t)from * d->n_classes + d->class_of[byte]];
+        bool ok = n == 1 ? next == to
+                         : next != 0 && !d->accepting[next] &&
+                               (next == before || leads_to(d, next, to, n - 1, 0x80, 0xBF));
+        if (!ok) {
+            return false;
+        }
+        before = next;
+    }
+    return true;
+}
+
+/* source  RFC 3629, section 4: the bytes of characters */
+static bool reads_characters(const struct dfa *d, uint32_t state)
+{
+    static const struct {
+        uint8_t lead, last_lead, n, first, last;
+    } forms[] = {{0xC2, 0xDF, 1, 0x80, 0xBF}, {0xE0, 0xE0, 2, 0xA0, 0xBF},
+                 {0xE1, 0xEC, 2, 0x80, 0xBF}, {0xED, 0xED, 2, 0x80, 0x9F},
+                 {0xEE, 0xEF, 2, 0x80, 0xBF}, {0xF0, 0xF0, 3, 0x90, 0xBF},
+                 {0xF1, 0xF3, 3, 0x80, 0xBF}, {0xF4, 0xF4, 3, 0x80, 0x8F}};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        for (uint32_t lead = forms[i].lead; lead <= forms[i].last_lead && ok; lead++) {
+            uint32_t next = d->next[(size_t)state * d->n_classes + d->class_of[lead]];
+            ok = next != 0 && !d->accepting[next] &&
+                 leads_to(d, next, state, forms[i].n, forms[i].first, forms[i].last);
+        }
+    }
+    return ok;
+}
+
+/* The kinds of bytes that lead from a state back to it, without ending a text. */
+static uint64_t loop_kinds(struct automaton *a, uint32_t state)
+{
+    const struct dfa *d = &a->grammar->dfa;
+    uint64_t *known = &a->masks->loops[state];
+    if (*known == 0) {
+        uint64_t leaves = 0; /* kinds that lead elsewhere */
+        for (uint32_t byte = 0; byte < 0x80; byte++) {
+            bool stays = d->next[(size_t)state * d->n_classes + d->class_of[byte]] == state;
+            leaves |= (uint64_t)!stays << token_byte_kind((uint8_t)byte);
+        }
+        uint64_t ascii = ((uint64_t)1 << TOKEN_BYTE_MULTI) - 1;
+        *known = KNOWN | (d->accepting[state] ? 0 : ascii & ~leaves);
+        if ((*known & ascii) != 0 && reads_characters(d, state)) {
+            *known |= (uint64_t)1 << TOKEN_BYTE_MULTI;
+        }
+    }
+    return *known;
+}
+
+/* All tokens below a node. */
+static bool push_subtree(const struct token_trie *t, uint32_t node, struct pool *p, struct error *e)
+{
+    uint32_t first = t->n_before[node + 1], past = t->n_before[t->nodes[node].end];
+    uint32_t *place = pool_add(p, past - first, sizeof *place, UINT32_MAX / 2, "grammar states", e);
+    if (place != NULL && past > first) {
+        memcpy(place, t->ordered + first, (past - first) * sizeof *place);
+    }
+    return place != NULL;
+}
+
+/* --- a walk */
+
 /* Fills m->tokens and m->exits. */
 static bool walk_leaf(struct automaton *a, const struct reading *start, struct error *e)
 {
@@ -168,6 +249,13 @@ static bool walk_leaf(struct automaton *a, const struct reading *start, struct e
             if (!push(&m->exits, c, e)) {
                 return false;
             }
+        }
+        if (loop == NULL && node->end > i + 1 && (t->kinds[i] & ~loop_kinds(a, r.dfa)) == 0) {
+            if (!push_subtree(t, i, &m->tokens, e)) {
+                return false;
+            }
+            i = node->end;
+            continue;
         }
         m->path[node->depth] = r.dfa;
         m->counts[node->depth] = r.count;

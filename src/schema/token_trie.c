@@ -78,6 +78,82 @@ static void add_nodes(struct token_trie *t, const struct entry *entries, uint32_
     }
 }
 
+/* --- what is below a node */
+
+enum token_byte_kind token_byte_kind(uint8_t ascii)
+{
+    static const char signs[] = " !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
+    const char *sign = ascii != 0 ? strchr(signs, ascii) : NULL;
+    return sign != NULL                   ? (enum token_byte_kind)(sign - signs)
+           : ascii >= 'a' && ascii <= 'z' ? TOKEN_BYTE_LOWER
+           : ascii >= 'A' && ascii <= 'Z' ? TOKEN_BYTE_UPPER
+           : ascii >= '0' && ascii <= '9' ? TOKEN_BYTE_DIGIT
+                                          : TOKEN_BYTE_CONTROL;
+}
+
+/* The kind of a byte behind a beginning of a character, or none, which becomes that with the
+ * byte; what belongs to no character is left out. */
+static enum token_byte_kind take_byte(char begun[4], uint8_t *n_begun, uint8_t byte)
+{
+    uint32_t code_point;
+    if (*n_begun == 0 && byte < 0x80) {
+        return token_byte_kind(byte);
+    }
+    begun[(*n_begun)++] = (char)byte;
+    if (str_complete_utf8((struct str){begun, *n_begun}) == 0) {
+        return TOKEN_BYTE_MULTI;
+    }
+    bool is_whole = str_decode_utf8((struct str){begun, *n_begun}, &code_point) == *n_begun;
+    *n_begun = 0;
+    return is_whole ? TOKEN_BYTE_MULTI : TOKEN_BYTE_OTHER;
+}
+
+static bool find_kinds(struct token_trie *t, struct error *e)
+{
+    struct {
+        uint32_t node;
+        uint8_t n;
+        char begun[4];
+    } path[TOKEN_TRIE_MAX_BYTES + 1] = {0};
+    t->kinds = mem_alloc(t->n_nodes, sizeof *t->kinds, "token trie", e);
+    uint32_t *parents = mem_alloc(t->n_nodes, sizeof *parents, "token trie", e);
+    uint8_t *own = mem_alloc(t->n_nodes, sizeof *own, "token trie", e);
+    bool ok = t->kinds != NULL && parents != NULL && own != NULL;
+    for (uint32_t i = 1; i < t->n_nodes && ok; i++) {
+        uint16_t depth = t->nodes[i].depth;
+        path[depth] = path[depth - 1];
+        own[i] = (uint8_t)take_byte(path[depth].begun, &path[depth].n, t->nodes[i].byte);
+        parents[i] = path[depth].node;
+        path[depth].node = i;
+        t->kinds[i] = (uint64_t)(path[depth].n > 0) << TOKEN_BYTE_INSIDE;
+    }
+    for (uint32_t i = t->n_nodes; i-- > 1 && ok;) {
+        t->kinds[parents[i]] |= (t->kinds[i] & ~((uint64_t)1 << TOKEN_BYTE_INSIDE)) | (uint64_t)1
+                                                                                          << own[i];
+    }
+    mem_free(parents);
+    mem_free(own);
+    return ok;
+}
+
+static bool order_tokens(struct token_trie *t, struct error *e)
+{
+    uint32_t n = 0;
+    t->n_before = mem_alloc((size_t)t->n_nodes + 1, sizeof *t->n_before, "token trie", e);
+    t->ordered = mem_alloc(t->n_tokens, sizeof *t->ordered, "token trie", e);
+    if (t->n_before == NULL || t->ordered == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < t->n_nodes; i++) {
+        t->n_before[i] = n;
+        for (uint32_t k = t->nodes[i].token; k != TOKEN_NONE; k = t->next_equal[k]) {
+            t->ordered[n++] = k;
+        }
+    }
+    t->n_before[t->n_nodes] = n;
+    return true;
+}
+
 static bool build(struct token_trie *t, const bool *is_end, struct error *e)
 {
     struct entry *entries = mem_alloc(t->n_tokens, sizeof *entries, "token trie", e);
@@ -107,7 +183,7 @@ static bool build(struct token_trie *t, const bool *is_end, struct error *e)
         add_nodes(t, entries, n);
     }
     mem_free(entries);
-    return ok;
+    return ok && find_kinds(t, e) && order_tokens(t, e);
 }
 
 struct token_trie *token_trie_from_pieces(const struct str *pieces, const bool *is_end, uint32_t n,
@@ -155,6 +231,9 @@ void token_trie_destroy(struct token_trie *t)
 {
     if (t != NULL) {
         mem_free(t->nodes);
+        mem_free(t->kinds);
+        mem_free(t->n_before);
+        mem_free(t->ordered);
         mem_free(t->next_equal);
         mem_free(t->pieces);
         mem_free(t->ends);

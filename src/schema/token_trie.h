@@ -15,8 +15,26 @@ struct token_node {
     uint8_t byte;
 };
 
+/* Kinds of bytes, as bits of a set: a state to which all kinds of a subtree lead back reads all of
+ * it. */
+enum token_byte_kind {
+    TOKEN_BYTE_PUNCTUATION, /* 33: space and ASCII's signs, each its own */
+    TOKEN_BYTE_LOWER = 33,
+    TOKEN_BYTE_UPPER,
+    TOKEN_BYTE_DIGIT,
+    TOKEN_BYTE_CONTROL, /* below 0x20, and 0x7f */
+    TOKEN_BYTE_MULTI, /* of a character of several bytes in UTF-8, of which the last of a token may
+                           lack some */
+    TOKEN_BYTE_OTHER, /* of no character */
+    TOKEN_BYTE_INSIDE /* the node is within a character: nothing is said of what is below */
+};
+enum token_byte_kind token_byte_kind(uint8_t ascii);
+
 struct token_trie {
     struct token_node *nodes; /* (n_nodes) */
+    uint64_t *kinds;          /* (n_nodes) of the bytes below a node, without its own */
+    uint32_t *n_before;       /* (n_nodes + 1) tokens at nodes with smaller numbers */
+    uint32_t *ordered;        /* (n_before[n_nodes]) tokens by their nodes */
     uint32_t *next_equal;     /* (n_tokens) another token of the same bytes, TOKEN_NONE */
     struct str *pieces;       /* (n_tokens) bytes; empty: never allowed as text; borrowed */
     uint64_t *ends;           /* (n_words) tokens that end a text */
