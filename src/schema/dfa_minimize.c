@@ -197,10 +197,10 @@ bool dfa_minimize(struct dfa *d, uint32_t *map, uint64_t *steps, struct error *e
               partition_init(&m.cords, m.n_transitions, e);
     if (ok) {
         m.tails = mem_alloc(2 * (size_t)m.n_transitions, sizeof *m.tails, "grammar automaton", e);
-        m.heads = m.tails + m.n_transitions;
         m.begins = mem_alloc(d->n_states + 3, sizeof *m.begins, "grammar automaton", e);
         m.incoming = mem_alloc(m.n_transitions, sizeof *m.incoming, "grammar automaton", e);
         number = mem_alloc(d->n_states + 1, sizeof *number, "grammar automaton", e);
+        m.heads = m.tails != NULL ? m.tails + m.n_transitions : NULL;
         ok = m.tails != NULL && m.begins != NULL && m.incoming != NULL && number != NULL;
     }
     if (ok) {

@@ -368,21 +368,24 @@ static uint8_t number_of(uint32_t states[MOST_STATES], uint32_t *n, uint32_t sta
     return (uint8_t)i;
 }
 
-/* All that a walk from the leaf's state depends on, into m->key: the loop's counts, and the
- * automaton from that state on, whose states are numbered as bytes lead to them. As it is
- * minimal, equal ones have equal keys. Empty where the walk is not to be shared. */
+/* All that a walk from the leaf's state depends on, into m->key: the state in which the loop begins
+ * again, if there is one, its counts, and the automaton from the leaf's state on, whose states are
+ * numbered as bytes lead to them. As it is minimal, equal ones have equal keys. Empty where the
+ * walk is not to be shared: by far not all counts of a loop are. */
 static bool make_key(struct automaton *a, const struct leaf_mask *leaf, struct error *e)
 {
     const struct grammar *g = a->grammar;
     struct masks *m = a->masks;
-    uint32_t states[MOST_STATES], n = 0, counts[3] = {leaf->loop > 0, leaf->least, leaf->most};
+    uint32_t states[MOST_STATES], n = 0, counts[3] = {0, leaf->least, leaf->most};
+    uint32_t longest = a->trie->max_depth + 1;
     m->key.n = 0;
-    if (!is_wide(g, leaf->dfa)) {
+    if (!is_wide(g, leaf->dfa) || (leaf->least > 0 && leaf->least < longest) ||
+        (leaf->loop > 0 && leaf->most < longest)) {
         return true;
     }
     number_of(states, &n, leaf->dfa);
     if (leaf->loop > 0) {
-        number_of(states, &n, g->loops[leaf->loop - 1].start);
+        counts[0] = 1u + number_of(states, &n, g->loops[leaf->loop - 1].start);
     }
     bool ok = push_key(m, counts, sizeof counts, e), is_small = true;
     for (uint32_t i = 0; i < n && ok && is_small; i++) {

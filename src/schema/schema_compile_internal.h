@@ -44,7 +44,8 @@ struct schema_compiler {
     struct grammar_builder *builder;
     struct schema_arena arena;
     struct error *e;
-    size_t steps; /* that are left */
+    size_t steps;      /* that are left */
+    bool is_comparing; /* formats count as what they may be by any reader: all strings */
     const struct schema_active *active;
     unsigned n_active;
     /* names that have no effect, in the order in which they were met; schemas count once */

@@ -194,8 +194,12 @@ static bool are_disjoint(struct schema_compiler *k, const json_t *a, const json_
                          const struct schema_form *f, bool *out)
 {
     struct schema_form both;
-    if (schema_form_copy(k, f, &both) && schema_apply(k, a, false, &both) &&
-        schema_apply(k, b, false, &both) && schema_form_is_empty(k, &both, LOOK_INTO, out)) {
+    bool was_comparing = k->is_comparing;
+    k->is_comparing = true;
+    bool ok = schema_form_copy(k, f, &both) && schema_apply(k, a, false, &both) &&
+              schema_apply(k, b, false, &both) && schema_form_is_empty(k, &both, LOOK_INTO, out);
+    k->is_comparing = was_comparing;
+    if (ok) {
         return true;
     }
     bool is_final = k->e->code != ERROR_UNSUPPORTED || k->steps == 0 ||

@@ -440,7 +440,7 @@ static bool apply_format(struct schema_compiler *k, const struct schema_use *use
     if (inside == GRAMMAR_NONE) {
         return schema_check_builder(k, use) && schema_refuse_format(k, use);
     }
-    return match_inside(k, use, f, inside, false);
+    return k->is_comparing || match_inside(k, use, f, inside, false);
 }
 
 static bool deny_format(struct schema_compiler *k, const struct schema_use *use,

@@ -8,6 +8,7 @@
 enum {
     N_LISTS = 1024,
     MAX_BYTES = 64 << 20,
+    MAX_WALK_BYTES = 1 << 20,
 };
 
 struct entry {
@@ -100,7 +101,7 @@ bool walk_cache_keep(struct walk_cache *c, struct str key, struct token_walk *w,
     *out = find(c, key, hash);
     if (*out != NULL) { /* another thread was faster */
         token_walk_finish(w);
-    } else if (n_bytes <= MAX_BYTES - c->n_bytes) {
+    } else if (n_bytes <= MAX_WALK_BYTES && n_bytes <= MAX_BYTES - c->n_bytes) {
         x->next = c->lists[hash % N_LISTS];
         x->hash = hash;
         x->walk = *w;

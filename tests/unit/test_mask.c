@@ -180,6 +180,34 @@ static void what_a_grammar_walked_is_found_by_others(void **state)
     token_trie_destroy(v.trie);
 }
 
+/* One begins where its rounds begin, the other beside it, and both go on alike: not the same walk. */
+static void loops_that_begin_elsewhere_are_told_apart(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "root ::= (w (\"a\" w)* \".\"){50,4000}\nw ::= [!-,] | [0-Z] | [b-~]",
+        "root ::= ((\"a\" w)* \".\"){50,4000}\nw ::= [!-,] | [0-Z] | [b-~]"};
+    struct rng r;
+    static struct vocabulary v;
+    rng_init(&r, 13);
+    for (size_t first = 0; first < 2; first++) {
+        vocabulary_init(&v, &r, "abc.");
+        for (size_t i = 0; i < 2; i++) {
+            struct grammar *g = grammar_from_gbnf(str_from(texts[(first + i) % 2]), NULL);
+            struct automaton *a = automaton_create(g, v.trie, NULL);
+            for (int round = 0; round < 10; round++) {
+                struct matcher m;
+                matcher_init(&m, a);
+                assert_true(walk(&m, &v, &r, 12) == 12);
+                matcher_finish(&m);
+            }
+            automaton_destroy(a);
+            grammar_destroy(g);
+        }
+        token_trie_destroy(v.trie);
+    }
+}
+
 static void a_token_that_is_not_allowed_changes_nothing(void **state)
 {
     (void)state;
@@ -314,6 +342,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mask_has_the_tokens_whose_bytes_are_allowed),
         cmocka_unit_test(what_a_grammar_walked_is_found_by_others),
+        cmocka_unit_test(loops_that_begin_elsewhere_are_told_apart),
         cmocka_unit_test(a_token_that_is_not_allowed_changes_nothing),
         cmocka_unit_test(what_nobody_holds_is_forgotten_and_changes_nothing),
         cmocka_unit_test(a_vocabulary_without_tokens_allows_nothing),
