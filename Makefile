@@ -147,8 +147,8 @@ $(B)/gen_gguf: $(wildcard bench/gen_*.c) bench/gen.h $(B)/src/cmd/options.o $(B)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(PKG_LIBS) -lm
 
-# --- bench/mask_speed: what a grammar costs, see docs/STRUCTURED.md
-$(B)/mask_speed: bench/mask_speed.c $(B)/libpuna.a
+# --- bench/mask_speed, schema_masks: what a grammar and a schema cost, see docs/STRUCTURED.md
+$(B)/mask_speed $(B)/schema_masks: $(B)/%: bench/%.c $(B)/libpuna.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
