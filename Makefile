@@ -180,7 +180,7 @@ BENCH_MODELS ?= 1b-Q4_K_M 1b-Q8_0 8b-Q4_K_M
 build/models/%.gguf: $(B)/gen_gguf
 	@mkdir -p $(@D)
 	$(B)/gen_gguf -s $(firstword $(subst -, ,$*)) -t $(lastword $(subst -, ,$*)) -o $@
-.PHONY: bench-peers bench-serve
+.PHONY: bench-peers bench-serve bench-structured
 bench-peers: all $(BENCH_MODELS:%=build/models/%.gguf) ## Puna beside llama.cpp, which is built first: 25 minutes
 	tools/setup peers
 	$(PYTHON) bench/peers.py $(PEERS) $(BENCH_MODELS:%=build/models/%.gguf) "$$(tools/fetch-default-model)"
@@ -188,6 +188,10 @@ bench-peers: all $(BENCH_MODELS:%=build/models/%.gguf) ## Puna beside llama.cpp,
 bench-serve: all ## puna serve beside llama-server, which is built first, with MODEL=FILE or the default model
 	tools/setup peers
 	$(PYTHON) bench/serve_peers.py $(PEERS) "$(or $(MODEL),$$(tools/fetch-default-model))"
+
+bench-structured: all $(B)/schema_masks $(B)/tests/schema_check build/tiny.gguf ## structured output beside other engines, on the schemas of JSONSCHEMABENCH=FOLDER
+	tools/setup peers
+	$(PYTHON) bench/structured_peers.py --write $(PEERS) $(JSONSCHEMABENCH)
 
 test: ## the whole suite: both compilers, sanitizers, oracles, other architectures
 	tools/setup test
