@@ -68,6 +68,7 @@ static bool build_arguments(struct grammar_builder *b, const struct tool *tool, 
     bool is_loose = !ok && why.code == ERROR_UNSUPPORTED;
     if (is_loose) {
         notes->loose = tool;
+        notes->loose_why = why;
     }
     ok = (ok || is_loose) &&
          schema_compile_into(b, is_loose ? any : schema, out, &notes->remarks, &why);

@@ -37,6 +37,48 @@ bool dfa_matches(const struct dfa *d, struct str text)
     return s != 0 && d->accepting[s];
 }
 
+bool dfa_longest(const struct dfa *d, uint32_t *out, struct error *e)
+{
+    enum { UNSEEN = 0, OPEN = 1, DONE = 2 }; /* DONE + bytes of the longest from there on */
+    struct place {
+        uint32_t state, class;
+    } *stack = mem_alloc(d->n_states, sizeof *stack, "grammar automaton", e);
+    uint32_t *seen = mem_alloc(d->n_states, sizeof *seen, "grammar automaton", e);
+    bool ok = stack != NULL && seen != NULL, has_loop = false;
+    uint32_t n = 0;
+    if (ok) {
+        seen[0] = DONE;
+        stack[n++] = (struct place){d->start, 0};
+    }
+    while (n > 0 && !has_loop) {
+        struct place *top = &stack[n - 1];
+        const uint32_t *row = d->next + (size_t)top->state * d->n_classes;
+        while (top->class < d->n_classes && seen[row[top->class]] >= DONE) {
+            top->class ++;
+        }
+        if (top->class < d->n_classes) {
+            has_loop = seen[row[top->class]] == OPEN || row[top->class] == top->state;
+            seen[top->state] = OPEN;
+            stack[n] = (struct place){row[top->class], 0};
+            n += !has_loop;
+            continue;
+        }
+        uint32_t longest = DONE;
+        for (uint32_t c = 0; c < d->n_classes; c++) {
+            uint32_t behind = row[c] != 0 ? seen[row[c]] + 1 : DONE;
+            longest = behind > longest ? behind : longest;
+        }
+        seen[top->state] = longest;
+        n--;
+    }
+    if (ok) {
+        *out = has_loop ? UINT32_MAX : seen[d->start] - DONE;
+    }
+    mem_free(stack);
+    mem_free(seen);
+    return ok;
+}
+
 bool dfa_is_prefix_free(const struct dfa *d)
 {
     for (uint32_t s = 1; s < d->n_states; s++) {

@@ -61,6 +61,9 @@ bool dfa_combine(const struct dfa *a, const struct dfa *b, enum dfa_operation op
 
 bool dfa_matches(const struct dfa *d, struct str text);
 
+/* Bytes of the longest text of an automaton without dead ends; UINT32_MAX: there is none. */
+bool dfa_longest(const struct dfa *d, uint32_t *out, struct error *e);
+
 /* Copies d into an nfa, so that what leaves it goes on to next. */
 uint32_t nfa_dfa(struct nfa *a, const struct dfa *d, uint32_t next, struct error *e);
 

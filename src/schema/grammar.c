@@ -470,6 +470,14 @@ uint32_t grammar_determine(struct grammar_builder *b, uint32_t node)
                                     : GRAMMAR_NONE;
 }
 
+bool grammar_measure(struct grammar_builder *b, uint32_t node, uint32_t *out_states,
+                     uint32_t *out_longest)
+{
+    const struct dfa *d = known_dfa(b, node);
+    *out_states = d != NULL ? d->n_states : 0;
+    return d != NULL && dfa_longest(d, out_longest, &b->error);
+}
+
 bool grammar_is_nothing(struct grammar_builder *b, uint32_t node)
 {
     const struct dfa *known = known_dfa(b, node);

@@ -97,6 +97,11 @@ uint32_t grammar_subtract(struct grammar_builder *b, uint32_t a, uint32_t c);
 /* The same texts as one minimal automaton, so that the questions below are quick. */
 uint32_t grammar_determine(struct grammar_builder *b, uint32_t node);
 
+/* Of an expression that is one automaton (of the three above): its states, and the bytes of its
+ * longest text, UINT32_MAX if there is none. False for others, or with the builder's error set. */
+bool grammar_measure(struct grammar_builder *b, uint32_t node, uint32_t *out_states,
+                     uint32_t *out_longest);
+
 /* Of an expression without calls of rules: whether it has no text at all, and whether it has this
  * one. Bounded like the above; false with GRAMMAR's first error set where they fail. */
 bool grammar_is_nothing(struct grammar_builder *b, uint32_t node);

@@ -42,7 +42,14 @@ bool schema_refuse(struct schema_compiler *k, const struct schema_use *use, cons
 
 bool schema_refuse_value(struct schema_compiler *k, const struct schema_use *use)
 {
-    return schema_refuse(k, use, "has a value that it may not have");
+    char text[60];
+    size_t n = json_dumpb(use->value, text, sizeof text, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    const char *expected = strcmp(use->keyword, "type") == 0
+                               ? ": expected null, boolean, integer, number, string, array or "
+                                 "object, or an array of some of them"
+                               : "";
+    return schema_refuse(k, use, "may not be %.*s%s%s", (int)(n < sizeof text ? n : sizeof text),
+                         text, n > sizeof text ? "..." : "", expected);
 }
 
 bool schema_refuse_opposite(struct schema_compiler *k, const struct schema_use *use)
@@ -279,11 +286,32 @@ static bool prepare(struct schema_compiler *k, const json_t *schema, struct gram
     return k->nodes != NULL && k->node_table != NULL;
 }
 
+/* Refuses what a request's json_schema, or a tool, holds beside the schema that is meant. */
+static bool check_wrapper(struct schema_compiler *k)
+{
+    static const char *const inner[] = {"schema", "json_schema", "parameters", "function"};
+    const char *type = json_string_value(json_object_get(k->root, "type"));
+    bool is_named = type == NULL && json_is_string(json_object_get(k->root, "name"));
+    bool is_wrapper =
+        is_named ||
+        (type != NULL && (strcmp(type, "json_schema") == 0 || strcmp(type, "function") == 0));
+    for (size_t i = 0; i < sizeof inner / sizeof *inner && is_wrapper; i++) {
+        if (json_is_object(json_object_get(k->root, inner[i]))) {
+            return error_set(k->e, ERROR_UNSUPPORTED,
+                             "schema #: '%s' is no keyword: the schema within is expected, without "
+                             "what holds it",
+                             inner[i]);
+        }
+    }
+    return true;
+}
+
 static bool compile_root(struct schema_compiler *k, uint32_t *out)
 {
     struct schema_terms terms = {0};
     uint32_t node = 0;
-    if (!schema_terms_add(k, &terms, (struct schema_term){k->root, SCHEMA_HOLDS}) ||
+    if (!check_wrapper(k) ||
+        !schema_terms_add(k, &terms, (struct schema_term){k->root, SCHEMA_HOLDS}) ||
         !schema_node_of(k, terms, &node) || !open_nodes(k)) {
         return false;
     }

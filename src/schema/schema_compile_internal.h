@@ -175,6 +175,8 @@ bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text
 uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set);
 /* Texts in which a regular expression of `pattern` is found. */
 uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern);
+/* Whether it is true or has nothing but annotations and names that are not known. */
+bool schema_is_silent(const json_t *schema);
 /* The i-th format that is enforced; NULL behind the last. */
 const char *schema_format_name(size_t i);
 /* GRAMMAR_NONE for a format that is not enforced. */

@@ -92,35 +92,13 @@ void schema_form_keep_types(struct schema_form *f, unsigned types)
 
 /* --- terms */
 
-static bool allows_everything(struct schema_term term)
-{
-    static const char *const silent[] = {"title",    "description", "default",
-                                         "examples", "$comment",    "deprecated",
-                                         "readOnly", "writeOnly",   "$schema"};
-    const char *key;
-    json_t *value;
-    if (term.kind != SCHEMA_HOLDS || json_is_true(term.schema)) {
-        return term.kind == SCHEMA_HOLDS;
-    }
-    size_t n_silent = 0;
-    json_object_foreach((json_t *)term.schema, key, value)
-    {
-        bool is_silent = false;
-        for (size_t i = 0; i < sizeof silent / sizeof *silent && !is_silent; i++) {
-            is_silent = strcmp(silent[i], key) == 0;
-        }
-        if (!is_silent) {
-            return false;
-        }
-        n_silent++;
-    }
-    return json_is_object(term.schema) && n_silent == json_object_size(term.schema);
-}
-
 bool schema_terms_add(struct schema_compiler *k, struct schema_terms *terms,
                       struct schema_term term)
 {
-    bool is_there = allows_everything(term);
+    bool is_there = term.kind == SCHEMA_HOLDS && schema_is_silent(term.schema);
+    if (is_there && json_is_object(term.schema) && !schema_check_names(k, term.schema)) {
+        return false;
+    }
     for (size_t i = 0; i < terms->n && !is_there; i++) {
         is_there = terms->list[i].schema == term.schema && terms->list[i].kind == term.kind;
     }

@@ -1,7 +1,7 @@
 /* schema_names.c - keywords and formats that a grammar does not enforce. By the standard a name
  * that it does not define allows everything (JSON Schema Core 2020-12, 6.5): it is noted, so that
  * it is not ignored in silence. Refused is what would make answers freer than the schema's author
- * means: names that restrict by some draft, and slips of the hand. */
+ * means: names that restrict by draft 3 or a later one, and slips of the hand. */
 #include "schema/schema_compile_internal.h"
 #include "schema/schema_ref.h"
 
@@ -130,7 +130,20 @@ static bool is_known(const char *name)
            is_one_of(name, annotations, COUNT(annotations));
 }
 
-/* The format that is enforced and may be meant; NULL: none. */
+bool schema_is_silent(const json_t *schema)
+{
+    const char *key;
+    json_t *value;
+    bool is_silent = json_is_true(schema) || json_is_object(schema);
+    json_object_foreach((json_t *)schema, key, value)
+    {
+        is_silent =
+            is_silent && (!is_known(key) || is_one_of(key, annotations, COUNT(annotations)));
+    }
+    return is_silent;
+}
+
+/* The format of the standard that may be meant; NULL: none. */
 static const char *meant_format(const char *name)
 {
     const char *format = NULL;
@@ -139,7 +152,9 @@ static const char *meant_format(const char *name)
             break;
         }
     }
-    return format;
+    return format != NULL
+               ? format
+               : slip_of(name, unenforced_formats, COUNT(unenforced_formats), SHORTEST_FORMAT);
 }
 
 bool schema_format_is_free(const json_t *value)
@@ -152,7 +167,9 @@ bool schema_format_is_free(const json_t *value)
 
 bool schema_refuse_format(struct schema_compiler *k, const struct schema_use *use)
 {
-    const char *name = json_string_value(use->value), *meant = meant_format(name);
+    const char *name = json_string_value(use->value);
+    bool is_standard = is_one_of(name, unenforced_formats, COUNT(unenforced_formats));
+    const char *meant = is_standard ? NULL : meant_format(name);
     struct str shown = schema_shown_name(name);
     return meant != NULL
                ? schema_refuse(k, use, "'%.*s' is no format: did you mean '%s'?", STR_ARG(shown),

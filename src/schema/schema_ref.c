@@ -118,6 +118,9 @@ static bool follow_pointer(const json_t *root, const char *ref, size_t *steps, c
     while (at != NULL && *p == '/') {
         struct str part = {p + 1, strcspn(p + 1, "/")};
         const char *own = at != root ? schema_ref_own_base(at, steps) : NULL;
+        if (own != NULL && *steps == 0) {
+            return error_set(e, ERROR_UNSUPPORTED, "takes too many steps to follow");
+        }
         if (own != NULL) {
             return error_set(e, ERROR_UNSUPPORTED, "leads into a schema with an %s of its own",
                              own);

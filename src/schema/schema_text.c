@@ -102,6 +102,25 @@ bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text
     return escaped.p != NULL && grammar_has_text(k->builder, inside, escaped);
 }
 
+/* Automata count lengths in states: where a maximum would take too many, a smaller one is enforced,
+ * if that is still long; and where every text is shorter there is none. */
+static void fit_length(struct schema_compiler *k, struct schema_strings *set)
+{
+    enum { MOST_STATES = 15000, FEWER = 8000, STILL_LONG = 100, OF_CHARACTER = 12 /* states */ };
+    uint32_t n_states, longest;
+    if (set->inside == GRAMMAR_NONE || set->max >= GRAMMAR_MAX_REPEAT ||
+        !grammar_measure(k->builder, set->inside, &n_states, &longest)) {
+        return;
+    }
+    n_states = n_states > OF_CHARACTER ? n_states : OF_CHARACTER;
+    size_t most = FEWER / n_states;
+    if (longest <= set->max) {
+        set->max = SCHEMA_NO_LIMIT;
+    } else if (set->max > MOST_STATES / n_states && most >= STILL_LONG && most >= 2 * set->min) {
+        set->max = most;
+    }
+}
+
 uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set)
 {
     if (set->is_listed) {
@@ -111,6 +130,9 @@ uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strin
         }
         return values == NULL ? GRAMMAR_NONE : grammar_choice(k->builder, values, set->n_values);
     }
+    struct schema_strings fitting = *set;
+    fit_length(k, &fitting);
+    set = &fitting;
     /* no answer comes near a maximum that large */
     bool has_max = set->max < GRAMMAR_MAX_REPEAT;
     if (set->min == 0 && !has_max) {
@@ -119,7 +141,18 @@ uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strin
     uint32_t min = set->min < GRAMMAR_MAX_REPEAT ? (uint32_t)set->min : GRAMMAR_MAX_REPEAT + 1;
     uint32_t max = has_max ? (uint32_t)set->max : GRAMMAR_UNLIMITED;
     uint32_t sized = grammar_repeat(k->builder, plain_character(k), min, max);
-    return set->inside != GRAMMAR_NONE ? grammar_intersect(k->builder, set->inside, sized) : sized;
+    if (set->inside == GRAMMAR_NONE) {
+        return sized;
+    }
+    uint32_t both = grammar_intersect(k->builder, set->inside, sized);
+    const struct error *e = grammar_builder_error(k->builder);
+    if (both == GRAMMAR_NONE && e->code == ERROR_UNSUPPORTED && k->e->code == ERROR_NONE) {
+        error_set(k->e, e->code,
+                  "its lengths cannot be enforced beside its pattern or format: %s; smaller ones "
+                  "can, or one of them alone",
+                  e->text);
+    }
+    return both;
 }
 
 /* --- formats: each a part of what its RFC allows that every reader takes (docs/STRUCTURED.md) */
@@ -140,6 +173,8 @@ uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strin
 #define HOST       LABEL "(\\." LABEL ")*"
 #define SIZED(n)   "[A-Za-z0-9-]{1," n "}"
 #define HOST_SIZES "(" SIZED("63") "\\.){0,2}" SIZED("63") "|(" SIZED("30") "\\.){0,7}" SIZED("30")
+/* With 64 characters and the @ before it at most 254. */
+#define MAIL_SIZES "(" SIZED("62") "\\.){0,2}" SIZED("62") "|(" SIZED("22") "\\.){0,7}" SIZED("22")
 #define ATOM       "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 #define OCTET      "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
 #define IPV4       OCTET "(\\." OCTET "){3}"
@@ -173,7 +208,7 @@ static const struct {
     {"duration", DURATION, NULL},
     {"uuid", "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", NULL},
     {"hostname", HOST, HOST_SIZES},
-    {"email", ATOM "+(\\." ATOM "+)*@" HOST, "[!-?A-~]{1,64}@(" HOST_SIZES ")"},
+    {"email", ATOM "+(\\." ATOM "+)*@" HOST, "[!-?A-~]{1,64}@(" MAIL_SIZES ")"},
     {"ipv4", IPV4, NULL},
     {"ipv6", IPV6, NULL},
     {"uri", URI, NULL},

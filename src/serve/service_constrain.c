@@ -167,17 +167,19 @@ static struct grammar *tools_grammar(const struct service *s, const struct api_g
 
 /* --- warnings */
 
-static bool warn_loose(struct api_request *request, const struct tool *tool,
+static bool warn_loose(struct api_request *request, const struct tool_grammar_notes *notes,
                        struct api_error *error)
 {
-    char text[160];
+    const struct tool *tool = notes->loose;
+    char text[sizeof notes->loose_why.text + 2 * API_MAX_TOOL_CHARS + 160];
     if (tool == NULL) {
         return true;
     }
-    snprintf(text, sizeof text,
-             "arguments of '%.*s' are held to no schema: it cannot be enforced, and strict is not "
-             "asked for",
-             STR_ARG(tool->name));
+    snprintf(
+        text, sizeof text,
+        "arguments of '%.*s' are held to no schema, as it cannot be enforced and strict is not "
+        "asked for: %s",
+        STR_ARG(tool->name), notes->loose_why.text);
     return api_request_warn(request, "tools", text, error);
 }
 
@@ -250,7 +252,7 @@ bool service_constrain(const struct service *s, struct api_request *request, str
         return refuse(&e, "tools", error);
     }
     *out = tools_grammar(s, r, &set, &notes, &e);
-    bool ok = *out != NULL ? warn_loose(request, notes.tools.loose, error) &&
+    bool ok = *out != NULL ? warn_loose(request, &notes.tools, error) &&
                                  warn_tools(request, &set, &notes.tools.remarks, error) &&
                                  warn_format(request, &notes.format, error)
                            : refuse(&e, "tools", error);

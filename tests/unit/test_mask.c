@@ -180,7 +180,7 @@ static void what_a_grammar_walked_is_found_by_others(void **state)
     token_trie_destroy(v.trie);
 }
 
-/* One begins where its rounds begin, the other beside it, and both go on alike: not the same walk. */
+/* One begins where its rounds begin, the other beside it, and both go on alike: different walks. */
 static void loops_that_begin_elsewhere_are_told_apart(void **state)
 {
     (void)state;
