@@ -34,7 +34,8 @@ static bool failed(const struct pattern *p)
 static bool refuse(struct pattern *p, size_t at, enum error_code code, const char *what)
 {
     if (!failed(p)) {
-        error_set(&p->b->error, code, "pattern, byte %zu: %s", at, what);
+        error_set(&p->b->error, code, "pattern, byte %zu: %s%s", at,
+                  code == ERROR_UNSUPPORTED ? "not supported: " : "", what);
     }
     return false;
 }
