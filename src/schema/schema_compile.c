@@ -65,7 +65,7 @@ bool schema_spend_steps(struct schema_compiler *k, size_t n)
         k->steps = 0;
         return error_set(k->e, ERROR_UNSUPPORTED,
                          "the schema takes more than %d steps: too many alternatives within each "
-                         "other",
+                         "other, or too many keywords that are none of JSON Schema",
                          SCHEMA_MAX_STEPS);
     }
     k->steps -= n;

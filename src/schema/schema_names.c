@@ -186,8 +186,10 @@ static bool check_keyword(struct schema_compiler *k, const struct schema_use *us
         bool allows_all = strncmp(use->keyword, "unevaluated", 11) == 0 && json_is_true(use->value);
         return allows_all || schema_refuse(k, use, "is no keyword that can be enforced");
     }
+    enum { STEPS = 10 }; /* it is compared with every name that it may be a slip of */
     const char *meant = meant_keyword(use->keyword);
-    return meant == NULL || schema_refuse(k, use, "is no keyword: did you mean '%s'?", meant);
+    return meant != NULL ? schema_refuse(k, use, "is no keyword: did you mean '%s'?", meant)
+                         : schema_spend_steps(k, STEPS);
 }
 
 /* --- each schema once */
