@@ -1,15 +1,10 @@
-/* worker.c - the engine thread's loop: admit, drop, step, take, feed. */
+/* worker.c - the engine thread's loop: drop, admit, step, take, feed. */
 #include "serve/worker.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/spill.h"
 #include "serve/queue.h"
-
-#include <time.h>
-
-/* How long to wait when all readers are slow; they wake the thread, this is a safeguard. */
-enum { PAUSE_MS = 100 };
 
 /* Fewer tokens of prompts in a step do not show how fast prompts are. */
 enum { TELLING_TOKENS = 64 };
@@ -75,6 +70,7 @@ static bool enqueue(struct worker *w, struct generation *g, struct error *e)
     if (w->round_began_ns == 0) {
         w->round_began_ns = clock_now_ns();
     }
+    w->woken = true;
     pthread_cond_signal(&w->changed);
     return true;
 }
@@ -537,7 +533,8 @@ static void note_time(struct worker *w, double seconds)
     }
 }
 
-/* A step that fails ends the requests that are computed, and none that wait. */
+/* A step that fails ends the requests that are computed, and none that wait. False when nothing
+ * came of it, and nothing will before the thread is woken. */
 static bool step(struct worker *w)
 {
     struct error e = {0};
@@ -548,38 +545,31 @@ static bool step(struct worker *w)
     if (busy && ok) {
         note_time(w, clock_seconds_since(start));
     }
+    bool goes_on = busy;
     for (uint32_t i = 0; i < w->max_active; i++) {
         struct active *a = &w->actives[i];
         if (a->g == NULL) {
             continue;
         }
+        bool held_token = a->has_token;
         if (!ok || !take_rows(w, a, &e) || !take_tokens(w, a, &e)) {
             fail(w, a, &e);
         } else if (a->choice.end != CHOICE_RUNS) {
             close_active(w, a);
         }
+        /* its place is free, or its reader is back */
+        goes_on = goes_on || a->g == NULL || (held_token && !a->has_token);
     }
-    return busy;
+    return goes_on;
 }
 
 /* Sleeps until something changes: nothing waits, or all readers are slow. */
 static void wait_for_work(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
-    bool idle = count_active(w) == 0;
-    while (!w->woken && !w->stopping && (idle ? w->queue.first == NULL : true)) {
-        if (idle) {
-            w->round_began_ns = 0;
-            pthread_cond_wait(&w->changed, &w->lock);
-            continue;
-        }
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += PAUSE_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&w->changed, &w->lock, &until);
-        break;
+    while (!w->woken && !w->stopping) {
+        w->round_began_ns = 0;
+        pthread_cond_wait(&w->changed, &w->lock);
     }
     w->woken = false;
     pthread_mutex_unlock(&w->lock);
@@ -616,8 +606,8 @@ static void *worker_main(void *argument)
 {
     struct worker *w = argument;
     while (begin_round(w)) {
-        admit(w);
         drop_cancelled(w);
+        admit(w);
         publish_status(w); /* what runs is told while its first step runs, which may be long */
         if (!step(w)) {
             publish_status(w);
@@ -648,11 +638,7 @@ struct worker *worker_create(const struct model *m, struct pool *pool,
     w->queue.max_per_owner =
         options->max_per_owner > 0 ? options->max_per_owner : (w->queue.max + 1) / 2;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    pthread_cond_init(&w->changed, NULL);
     tool_output_init(&w->said);
     struct engine_options engine = options->engine;
     engine.keeps_pace = true;
