@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from gguf_file import BOOL, LLAMA_TOKENS, U32, llama
-from puna_server import ENDING, PATIENCE_S, PUNA, Server, serving, wait_until
+from puna_server import ENDING, PATIENCE_S, PUNA, Server, begin_to_read, serving, wait_until
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
 WIDTH = 576
@@ -381,6 +381,7 @@ def test_the_numbers_of_all_answers_together_are_bounded(wide):
         assert s.ask("POST", "/v1/embeddings", small)[0] == 429
         clients[0].close()
         wait_until(lambda: s.ask("POST", "/v1/embeddings", small)[0] == 200)
+        begin_to_read(clients[1])
         answer = http.client.HTTPResponse(clients[1])
         answer.begin()
         data = json.loads(answer.read())["data"]
@@ -395,6 +396,7 @@ def test_an_answer_that_is_being_read_outlasts_the_signal(wide):
     with send(s, {"model": "m", "input": ["a"] * 100}) as client:
         wait_until(lambda: s.metric("puna_prompt_tokens_total") == 100)
         s.process.send_signal(signal.SIGTERM)
+        begin_to_read(client)
         answer = http.client.HTTPResponse(client)
         answer.begin()
         assert len(json.loads(answer.read())["data"]) == 100

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from gguf_file import LLAMA_TOKENS, STRING, U32, llama
-from puna_server import NO_STORE, PATIENCE_S, PUNA, serving, wait_until
+from puna_server import NO_STORE, PATIENCE_S, PUNA, begin_to_read, serving, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = pathlib.Path(PUNA).parent / "tests/tiny.gguf"
@@ -216,6 +216,7 @@ def test_bytes_of_a_stream_in_memory(quick):
     with serving("--max-output", "1M", "--write-timeout", 600, "-c", 32768, "--parallel", 32, quick) as s:
         with start(s, echo(30000)) as c:
             wait_until(lambda: s.metric("puna_generation_tokens_total") == 32 and s.is_idle())
+            begin_to_read(c)
             data = read_all(c)
             assert data.startswith(b"HTTP/1.1 200 ") and b"data: [DONE]" in data and 960000 < len(data) < 1 << 20
         assert_refused(s.ask("POST", "/v1/completions", echo(32000)), 400, "1056768 bytes", "1048576", code="invalid_value",
@@ -304,6 +305,7 @@ def test_time_of_a_reader(idle):
                 time.sleep(0.05)
             assert idle.metric("puna_requests_running") == 1
             assert b"[DONE]" not in read_all(stalled)
+        begin_to_read(slow)
         data += read_all(slow)
     assert data.startswith(b"HTTP/1.1 200 ") and b"data: [DONE]" in data
     wait_until(idle.is_idle)

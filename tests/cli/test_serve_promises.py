@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from gguf_file import U32, llama
-from puna_server import ENDING, PATIENCE_S, Server, serving, wait_until
+from puna_server import ENDING, PATIENCE_S, Server, begin_to_read, serving, wait_until
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
 SMALL = ("-c", 512)
@@ -288,6 +288,7 @@ def test_a_reader_that_stops_stops_its_own_answer_alone(quick):
         n = quick.metric("puna_generation_tokens_total")
         quick.post("/v1/completions", {"model": "quick", "prompt": "b", "max_tokens": 5})
         assert quick.metric("puna_generation_tokens_total") == n + 5
+        begin_to_read(slow)
         tail = b""  # it goes on when the reader does
         while b"data: [DONE]" not in tail:
             assert (piece := slow.recv(1 << 20))
