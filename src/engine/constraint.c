@@ -6,14 +6,15 @@
 #include <signal.h>
 #include <string.h>
 
-bool constraint_init(struct constraint *c, struct automaton *a, struct error *e)
+bool constraint_set(struct constraint *c, struct automaton *a, struct error *e)
 {
-    *c = (struct constraint){0};
-    c->mask = mem_alloc(automaton_trie(a)->n_words, sizeof *c->mask, "mask of tokens", e);
-    if (c->mask == NULL) {
+    uint64_t *mask = mem_alloc(automaton_trie(a)->n_words, sizeof *mask, "mask of tokens", e);
+    if (mask == NULL) {
         return false;
     }
+    constraint_finish(c);
     c->automaton = a;
+    c->mask = mask;
     matcher_init(&c->matcher, a);
     return true;
 }

@@ -21,8 +21,9 @@ struct constraint {
     struct error error; /* why it could not be made */
 };
 
-/* a must outlive the constraint. ERROR_MEMORY: there is nothing to release. */
-bool constraint_init(struct constraint *c, struct automaton *a, struct error *e);
+/* What c, zeroed or set before, is from now on; a must outlive it, and knows where it lies: it is
+ * not moved. ERROR_MEMORY: c is as before. */
+bool constraint_set(struct constraint *c, struct automaton *a, struct error *e);
 void constraint_finish(struct constraint *c);
 
 /* A token of the answer was fed. Errors as matcher_take. */

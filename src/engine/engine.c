@@ -328,13 +328,11 @@ bool engine_feed(struct engine *g, struct engine_seq *s, const uint32_t *tokens,
 
 bool engine_constrain(struct engine *g, struct engine_seq *s, struct automaton *a, struct error *e)
 {
-    struct constraint fresh = {0};
-    if (a != NULL && (!constraints_start(&g->constraints, e) || !constraint_init(&fresh, a, e))) {
-        return false;
+    if (a == NULL) {
+        constraint_finish(&s->constraint);
+        return true;
     }
-    constraint_finish(&s->constraint);
-    s->constraint = fresh;
-    return true;
+    return constraints_start(&g->constraints, e) && constraint_set(&s->constraint, a, e);
 }
 
 bool engine_set_tokens(struct engine *g, struct engine_seq *s, const uint32_t *tokens,

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { N_CTX = 256, N_PROMPT = 20, N_MATES = 3, MAX_TOKENS = 200 };
+enum { N_CTX = 256, N_PROMPT = 20, N_MATES = 3, MAX_TOKENS = 200, FEW_TOKENS = 60 };
 
 static char model_path[4096];
 
@@ -164,6 +164,122 @@ static void a_constrained_answer_is_of_the_grammar_and_the_same_in_any_company(v
     }
 }
 
+/* Takes and feeds what there is of s; its tokens come behind those of ids. False at the end of its
+ * text. */
+static bool take_all(struct world *w, struct engine_seq *s, struct token_list *ids)
+{
+    struct error e = {0};
+    uint32_t token;
+    while (engine_take(s, &token)) {
+        if (tokenizer_is_end(w->tokenizer, token) || ids->n == FEW_TOKENS) {
+            return false;
+        }
+        assert_true(token_list_push(ids, token, &e));
+        assert_true(engine_feed(&w->engine, s, &token, 1, &e));
+    }
+    if (engine_failed(s, &e)) {
+        fail_msg("%s", e.text);
+    }
+    return true;
+}
+
+/* Goes another way through the automaton's states, and leaves them. */
+static void walk(struct world *w, struct rng *r)
+{
+    static const char *const parts[] = {"(", "(b)", "(ab)", ")"};
+    struct matcher m;
+    matcher_init(&m, w->automaton);
+    for (int i = 0; i < 400; i++) {
+        for (const char *p = parts[rng_next(r) % 4]; *p != '\0'; p++) {
+            (void)matcher_take(&m, tokenizer_find(w->tokenizer, (struct str){p, 1}), NULL);
+        }
+    }
+    assert_non_null(matcher_mask(&m, NULL));
+    matcher_finish(&m);
+}
+
+/* What n sequences of one automaton write in one engine, beside `walks` between steps. Returns how
+ * often states were forgotten. */
+static uint32_t write_together(struct world *w, uint64_t first_seed, uint32_t n,
+                               struct token_list *ids, uint32_t walks)
+{
+    struct error e = {0};
+    struct engine_seq *seqs[1 + N_MATES];
+    uint32_t n_running = n, n_states = 0, n_falls = 0;
+    struct rng r;
+    rng_init(&r, 9);
+    for (uint32_t i = 0; i < n; i++) {
+        ids[i] = (struct token_list){0};
+        seqs[i] = open_seq(w, first_seed + 2 * i, true);
+    }
+    for (bool busy = true; n_running > 0;) {
+        assert_true(engine_step(&w->engine, &busy, &e));
+        for (uint32_t i = 0; i < n; i++) {
+            if (seqs[i] != NULL && !take_all(w, seqs[i], &ids[i])) {
+                engine_close(&w->engine, seqs[i]);
+                seqs[i] = NULL;
+                n_running--;
+            }
+        }
+        for (uint32_t i = 0; i < walks; i++) {
+            walk(w, &r);
+            uint32_t now = automaton_size(w->automaton).n_states;
+            n_falls += now < n_states;
+            n_states = now;
+        }
+    }
+    return n_falls;
+}
+
+static void assert_same_ids(struct token_list *a, struct token_list *b)
+{
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->ids, b->ids, a->n * sizeof *a->ids);
+    token_list_finish(a);
+    token_list_finish(b);
+}
+
+/* As the choices of one request do. */
+static void sequences_of_one_automaton_write_what_each_would_alone(void **state)
+{
+    (void)state;
+    struct world w;
+    struct token_list together[1 + N_MATES], alone;
+    open_world(&w, 2, 3);
+    write_together(&w, 1, 1 + N_MATES, together, 0);
+    for (uint32_t i = 0; i <= N_MATES; i++) {
+        write_together(&w, 1 + 2 * i, 1, &alone, 0);
+        assert_true(alone.n > 5);
+        assert_same_ids(&alone, &together[i]);
+    }
+    close_world(&w);
+}
+
+static void sequences_go_on_where_they_were_when_states_are_forgotten(void **state)
+{
+    (void)state;
+    struct world w;
+    struct error e = {0};
+    struct token_list quiet[1 + N_MATES], walked[1 + N_MATES];
+    open_world(&w, 2, 0);
+    automaton_destroy(w.automaton);
+    grammar_destroy(w.grammar);
+    w.grammar = grammar_from_gbnf(
+        STR("root ::= (\"(\" root \")\"){2,100000} (\"a\" root){0,3} | \"b\""), &e);
+    w.automaton = automaton_create(w.grammar, w.trie, &e);
+    assert_non_null(w.automaton);
+    write_together(&w, 1, 1 + N_MATES, quiet, 0);
+    uint32_t n_falls = write_together(&w, 1, 1 + N_MATES, walked, 20);
+    size_t n_tokens = 0;
+    assert_true(n_falls > 2);
+    for (uint32_t i = 0; i <= N_MATES; i++) {
+        n_tokens += quiet[i].n;
+        assert_same_ids(&quiet[i], &walked[i]);
+    }
+    assert_true(n_tokens > FEW_TOKENS); /* some went on behind the first time */
+    close_world(&w);
+}
+
 static void a_token_that_the_grammar_does_not_have_is_not_taken(void **state)
 {
     (void)state;
@@ -195,6 +311,8 @@ int main(int argc, char **argv)
     snprintf(model_path, sizeof model_path, "%.*stiny.gguf", n, argv[0]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_constrained_answer_is_of_the_grammar_and_the_same_in_any_company),
+        cmocka_unit_test(sequences_of_one_automaton_write_what_each_would_alone),
+        cmocka_unit_test(sequences_go_on_where_they_were_when_states_are_forgotten),
         cmocka_unit_test(a_token_that_the_grammar_does_not_have_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
