@@ -8,6 +8,7 @@
 #include "cmd/content_filter.h"
 #include "cmd/listening.h"
 #include "cmd/print.h"
+#include "cmd/serve_aliases.h"
 #include "cmd/serve_keys.h"
 #include "cmd/serve_sandbox.h"
 #include "cmd/serve_usage.h"
@@ -63,6 +64,7 @@ struct serve_options {
 struct serve {
     const struct cmd_env *env;
     struct settings settings;
+    struct serve_aliases aliases;
     const char *model; /* as it was named */
     char *model_path;  /* where it was found */
     struct serve_sandbox sandbox;
@@ -179,6 +181,7 @@ static void on_found(void *argument)
     const struct serve_sandbox_files files = {.model = s->model_path,
                                               .stores = {s->keys.path, s->usage.path},
                                               .prefix_folder = s->spill.folder,
+                                              .config = s->settings.config,
                                               .listening = &s->options.listening,
                                               .options = &s->options.model};
     pthread_join(s->loader, NULL);
@@ -357,24 +360,35 @@ static void on_signal(void *argument)
 
 /* --- beside it */
 
-/* New connections get the new certificate, those there keep theirs; keys count at once. A manager
- * that waits for the model, or for the end, must not take this READY for that. */
+/* why: NULL, nothing is wrong */
+static void tell_reload(const char *what, const struct error *why)
+{
+    char line[ERROR_TEXT_BYTES + 64];
+    int n = snprintf(line, sizeof line, "puna serve: SIGHUP: %s%s\n", what,
+                     why != NULL ? why->text : "");
+    write_log((struct str){line, (size_t)n});
+}
+
+/* New connections get the new certificate, those there keep theirs; keys and aliases count at
+ * once. A manager that waits for the model, or for the end, must not take this READY for that. */
 static void reload(void *argument)
 {
     struct serve *s = argument;
     s->reload_waits = false;
     struct error e = {0};
-    char line[ERROR_TEXT_BYTES + 64];
-    bool is_told = s->service.ready && !s->is_ending;
+    bool is_told = s->service.ready && !s->is_ending, is_other = false;
     if (is_told) {
         service_manager_tell(&s->manager, "RELOADING=1\nMONOTONIC_USEC=%llu",
                              (unsigned long long)(clock_now_ns() / 1000));
     }
     if (s->options.http.tls_cert != NULL) {
         bool ok = http_server_reload_tls(s->server, &e);
-        int n = snprintf(line, sizeof line, "puna serve: SIGHUP: %s%s\n",
-                         ok ? "read the certificate again" : "the certificate stays: ", e.text);
-        write_log((struct str){line, (size_t)n});
+        tell_reload(ok ? "read the certificate again" : "the certificate stays: ", ok ? NULL : &e);
+    }
+    if (!serve_aliases_reload(&s->aliases, &s->settings, &is_other, &e)) {
+        tell_reload("the aliases stay: ", &e);
+    } else if (is_other) {
+        tell_reload("the model has other aliases", NULL);
     }
     serve_keys_reload(&s->keys);
     if (is_told) {
@@ -519,27 +533,6 @@ static bool run(struct serve *s, struct error *e)
     return ok;
 }
 
-static bool add_alias(void *target, const char *value, struct error *e)
-{
-    struct service_model *m = target;
-    if (value[0] == '\0') {
-        return error_set(e, ERROR_USAGE, "a name must not be empty");
-    }
-    if (m->n_names == SERVICE_MAX_NAMES) {
-        return error_set(e, ERROR_USAGE, "more than %d names", SERVICE_MAX_NAMES - 1);
-    }
-    for (struct str rest = str_from(value); rest.n > 0;) {
-        uint32_t code_point;
-        size_t step = str_decode_utf8(rest, &code_point);
-        if (step == 0) {
-            return error_set(e, ERROR_USAGE, "'%s' is not UTF-8", value);
-        }
-        rest = str_skip(rest, step);
-    }
-    m->names[m->n_names++] = value;
-    return true;
-}
-
 /* Also refuses what would change nothing. */
 static bool choose_spill(struct serve *s, struct error *e)
 {
@@ -650,6 +643,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     serving_limits_init(&s.options.limits, &s.options.http.limits);
     service_init(&s.service);
     s.service.warn = tell_oddity;
+    s.aliases.model = &s.service.model;
     s.service.model.n_names = 1; /* the file's own comes first, when it is known */
     struct serve_options *o = &s.options;
     const struct option_spec specs[] = {
@@ -671,7 +665,9 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
          "allow a host that other machines can reach, though\nthere are no keys", NULL},
         OPTIONS_USAGE(s.usage),
         {OPTION_CALLS, "alias", 0, NULL, "NAME", &s.service.model, 0, 0,
-         "a further name of the model; may be given many times", add_alias},
+         "a further name of the model; may be given many times;\nSIGHUP reads those of --config "
+         "again",
+         serve_aliases_add},
         {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
          "sequences computed together (default: 8)", NULL},
         {OPTION_CALLS, "cors-origin", 0, NULL, "ORIGIN", o, 0, 0,
@@ -752,6 +748,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     content_filter_close(&s.filter);
     service_manager_close(&s.manager);
     mem_free(s.model_path);
+    serve_aliases_finish(&s.aliases);
     settings_finish(&s.settings);
     return ok ? cmd_finish_output("serve", 0) : cmd_fail("serve", &e);
 }

@@ -1,5 +1,6 @@
-/* serve_sandbox.c - the list of files and folders. Certificates and stores are replaced by others
- * of the same name, so it is their folders that are named; of a link those of both its ends. */
+/* serve_sandbox.c - the list of files and folders. Certificates, stores and a configuration are
+ * replaced by others of the same name, so it is their folders that are named; of a link those of
+ * both its ends. */
 #include "cmd/serve_sandbox.h"
 
 #include "base/keep.h"
@@ -147,6 +148,7 @@ static bool list_files(struct list *l, const struct cmd_env *env,
     add_model(l, files->model);
     add_folder_of(l, files->listening->tls_cert, SANDBOX_READ);
     add_folder_of(l, files->listening->tls_key, SANDBOX_READ);
+    add_folder_of(l, files->config, SANDBOX_READ);
     for (size_t i = 0; i < sizeof files->stores / sizeof files->stores[0]; i++) {
         add_store(l, files->stores[i]);
     }

@@ -32,6 +32,7 @@ struct serve_sandbox_files {
     const char *model;
     const char *stores[2];     /* their folders are written to */
     const char *prefix_folder; /* and this one */
+    const char *config;        /* is read again */
     const struct listening *listening;
     const struct options_model *options; /* of the packed weights' cache */
 };

@@ -236,9 +236,9 @@ static bool read_file(struct buf *out, const char *path, struct error *e)
 }
 
 /* What is behind name and value is a line's end or a blank, and was read. */
-static char *end_text(struct settings *s, struct str text)
+static char *end_text(struct buf *file, struct str text)
 {
-    char *start = s->file.data + (text.p - s->file.data);
+    char *start = file->data + (text.p - file->data);
     start[text.n] = '\0';
     return start;
 }
@@ -246,7 +246,8 @@ static char *end_text(struct settings *s, struct str text)
 static bool read_setting(const struct table *t, const struct config_file_line *line,
                          struct error *e)
 {
-    const char *value = end_text(t->s, line->value), *name = end_text(t->s, line->name);
+    const char *value = end_text(&t->s->file, line->value);
+    const char *name = end_text(&t->s->file, line->name);
     const struct option_spec *spec = find_option(t, name);
     if (spec == NULL) {
         refuse_name(t, name, e);
@@ -305,6 +306,35 @@ enum options_result settings_parse(struct settings *s, const struct options_usag
     }
     return result == OPTIONS_RUN && (!read_environment(&t, e) || !read_config(&t, e)) ? OPTIONS_BAD
                                                                                       : result;
+}
+
+bool settings_in_file(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->list[i].spec->name, name) == 0 && s->list[i].source != SETTINGS_FILE) {
+            return false;
+        }
+    }
+    return s->config != NULL;
+}
+
+bool settings_read_again(const struct settings *s, const char *name, struct buf *file,
+                         bool (*take)(void *context, const char *value, struct error *e),
+                         void *context, struct error *e)
+{
+    struct config_file_reader reader;
+    struct config_file_line line;
+    struct error bad = {0};
+    if (!read_file(file, s->config, e)) {
+        return false;
+    }
+    config_file_begin(&reader, buf_str(file));
+    while (config_file_next(&reader, &line, &bad)) {
+        if (str_eq(line.name, str_from(name)) && !take(context, end_text(file, line.value), e)) {
+            return error_prefix(e, "%s: line %u", s->config, line.number);
+        }
+    }
+    return bad.code == ERROR_NONE || error_set(e, bad.code, "%s: %s", s->config, bad.text);
 }
 
 void settings_finish(struct settings *s)

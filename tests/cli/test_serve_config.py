@@ -1,12 +1,13 @@
 """Options of `puna serve` from a file and the environment: what goes before what, what is refused."""
 import os
 import re
+import signal
 import subprocess
 
 import pytest
 
 from gguf_file import llama
-from puna_server import NO_STORE, PUNA, SANDBOX, serving
+from puna_server import NO_STORE, PUNA, SANDBOX, Server, serving
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +134,59 @@ def test_a_bad_file_is_refused_with_its_name_and_line(config, text, message):
     file = config(text)
     code, said = refusal("--config", file)
     assert code == 2 and said.startswith(f"{file}: {message}")
+
+
+# --- SIGHUP
+
+def names_of(server):
+    return [model["id"] for model in server.ask("GET", "/v1/models")[1]["data"]]
+
+
+def replace(path, text):
+    """As editors do: another file gets the name."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
+def reload(server):
+    server.process.send_signal(signal.SIGHUP)
+    return server.process.stderr.readline()
+
+
+def test_aliases_of_the_file_are_read_again(path, config):
+    """In the sandbox, which is on by default."""
+    changed = "puna serve: SIGHUP: the model has other aliases\n"
+    file = config("alias = one\nalias = two\nparallel = 2\n")
+    s = Server("--config", file, path)
+    assert names_of(s) == ["small", "one", "two"]
+    replace(file, "alias = two\nparallel = 3\nno-such-option = 1\nalias = meta-llama/three\n")
+    assert reload(s) == changed
+    assert names_of(s) == ["small", "two", "meta-llama/three"]
+    answer = s.post("/v1/completions", {"model": "meta-llama/three", "prompt": "a", "max_tokens": 1})
+    assert answer["model"] == "meta-llama/three"
+    status, document = s.ask("POST", "/v1/completions", {"model": "one", "prompt": "a", "max_tokens": 1})
+    assert (status, document["error"]["code"]) == (404, "model_not_found")
+    replace(file, "alias = four\nalias four\n")
+    assert reload(s) == f"puna serve: SIGHUP: the aliases stay: {file}: line 2: 'alias four' is not like name = value\n"
+    replace(file, "".join(f"alias = {i}\n" for i in range(65)))
+    assert reload(s) == f"puna serve: SIGHUP: the aliases stay: {file}: line 65: more than 64 names\n"
+    file.unlink()
+    assert reload(s) == f"puna serve: SIGHUP: the aliases stay: {file}: No such file or directory\n"
+    assert names_of(s) == ["small", "two", "meta-llama/three"]
+    replace(file, "# none\n")
+    assert reload(s) == changed
+    assert names_of(s) == ["small"]
+    assert s.stop() == (0, "")
+
+
+def test_aliases_of_the_line_stay(path, config):
+    file = config("alias = one\n")
+    with serving("--config", file, "--alias", "mine", path) as s:
+        replace(file, "alias = two\n")
+        s.process.send_signal(signal.SIGHUP)
+        assert s.ask("GET", "/health")[0] == 200
+        assert names_of(s) == ["small", "mine"]  # and nothing was said
 
 
 def test_no_more_names_come_from_a_file_than_from_the_line(config):
