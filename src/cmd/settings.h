@@ -45,7 +45,8 @@ bool settings_in_file(const struct settings *s, const char *name);
 
 /* Hands each value that the file has of that option now, in its order, to `take`; they lie in
  * *file, which the caller releases, after a failure, too. What else the file says is for the next
- * start: it is looked at for its form alone. ERROR_IO, ERROR_USAGE (file and line), ERROR_MEMORY. */
+ * start: it is looked at for its form alone. ERROR_IO, ERROR_USAGE (file and line),
+ * ERROR_MEMORY. */
 bool settings_read_again(const struct settings *s, const char *name, struct buf *file,
                          bool (*take)(void *context, const char *value, struct error *e),
                          void *context, struct error *e);

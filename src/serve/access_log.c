@@ -2,11 +2,19 @@
 #include "serve/access_log.h"
 
 #include "serve/api_write.h"
+#include "store/secret.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
-enum { SHOWN_METHOD = 32, SHOWN_PATH = 400, TIME_BYTES = 32 };
+enum { SHOWN_METHOD = 32, SHOWN_PATH = 400, SHOWN_ID = 200, TIME_BYTES = 32 };
+
+/* What the client chose, as it may be told. */
+struct shown {
+    char path[SHOWN_PATH], id[SHOWN_ID];
+    struct str method, path_text, id_text;
+};
 
 static void format_time(int64_t time_ms, char out[TIME_BYTES])
 {
@@ -18,9 +26,28 @@ static void format_time(int64_t time_ms, char out[TIME_BYTES])
 }
 
 /* Cut where a code point ends. */
-static struct str shown(struct str s, size_t max)
+static struct str cut(struct str s, size_t max)
 {
     return s.n <= max ? s : (struct str){s.p, str_complete_utf8((struct str){s.p, max})};
+}
+
+/* The same in `copy` (max), without what opens the server: clients put a key into a path or an id,
+ * by mistake. */
+static struct str cover(struct str s, char *copy, size_t max)
+{
+    s = cut(s, max);
+    if (s.n > 0) {
+        memcpy(copy, s.p, s.n);
+        secret_mask(copy, s.n);
+    }
+    return (struct str){copy, s.n};
+}
+
+static void show(const struct access_entry *x, struct shown *out)
+{
+    out->method = cut(x->method, SHOWN_METHOD);
+    out->path_text = cover(x->path, out->path, SHOWN_PATH);
+    out->id_text = cover(str_from(x->id), out->id, SHOWN_ID);
 }
 
 /* One word: quotes, too, would have to be told from those round it. */
@@ -39,12 +66,14 @@ static bool print_word(struct str s, struct buf *out, struct error *e)
 static bool print_text(const struct access_entry *x, const char *when, struct buf *out,
                        struct error *e)
 {
+    struct shown s;
+    show(x, &s);
     size_t before = out->n;
     bool ok =
-        buf_printf(out, e, "%s ", when) && print_word(shown(x->method, SHOWN_METHOD), out, e) &&
-        buf_append_byte(out, ' ', e) && print_word(shown(x->path, SHOWN_PATH), out, e) &&
-        buf_printf(out, e, " %d bytes=%llu ms=%.1f peer=%s id=%s", x->status,
-                   (unsigned long long)x->body_bytes, x->ms, x->peer, x->id) &&
+        buf_printf(out, e, "%s ", when) && print_word(s.method, out, e) &&
+        buf_append_byte(out, ' ', e) && print_word(s.path_text, out, e) &&
+        buf_printf(out, e, " %d bytes=%llu ms=%.1f peer=%s id=%.*s", x->status,
+                   (unsigned long long)x->body_bytes, x->ms, x->peer, STR_ARG(s.id_text)) &&
         (x->key == NULL || buf_printf(out, e, " key=%s", x->key)) &&
         (!x->has_tokens ||
          buf_printf(out, e, " prompt_tokens=%llu cached_tokens=%llu completion_tokens=%llu",
@@ -75,17 +104,19 @@ static bool print_json(const struct access_entry *x, const char *when, struct bu
                        struct error *e)
 {
     struct api_writer w;
+    struct shown s;
+    show(x, &s);
     api_writer_init(&w, out, e);
     api_write_raw(&w, "{\"time\":");
     api_write_text(&w, str_from(when));
-    write_string(&w, "method", shown(x->method, SHOWN_METHOD));
-    write_string(&w, "path", shown(x->path, SHOWN_PATH));
+    write_string(&w, "method", s.method);
+    write_string(&w, "path", s.path_text);
     write_number(&w, "status", (uint64_t)x->status);
     write_number(&w, "bytes", x->body_bytes);
     api_write_raw(&w, ",\"ms\":");
     api_write_float(&w, (float)x->ms);
     write_string(&w, "peer", str_from(x->peer));
-    write_string(&w, "id", str_from(x->id));
+    write_string(&w, "id", s.id_text);
     if (x->key != NULL) {
         write_string(&w, "key", str_from(x->key));
     }

@@ -80,6 +80,26 @@ bool secret_read(struct str text, enum secret_kind *out_kind, char out_id[SECRET
     return true;
 }
 
+void secret_mask(char *text, size_t n)
+{
+    enum { PUBLIC_CHARS = SECRET_PREFIX_BYTES + SECRET_ID_DIGITS + 1 };
+    for (size_t i = 0; i + PUBLIC_CHARS <= n; i++) {
+        struct str s = {text + i, PUBLIC_CHARS};
+        bool begins = false;
+        for (int kind = 0; kind < SECRET_KIND_COUNT; kind++) {
+            begins = begins || str_starts_with(s, str_from(prefixes[kind]));
+        }
+        if (!begins || s.p[PUBLIC_CHARS - 1] != '-' ||
+            !is_hex((struct str){s.p + SECRET_PREFIX_BYTES, SECRET_ID_DIGITS})) {
+            continue;
+        }
+        for (i += PUBLIC_CHARS; i < n && is_hex((struct str){text + i, 1}); i++) {
+            text[i] = '*';
+        }
+        i--;
+    }
+}
+
 /* OpenSSL 3.0 whose first call found no memory calls through null pointers in the next ones. */
 bool secret_digest(struct str text, struct secret_hash *out)
 {

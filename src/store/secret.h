@@ -47,6 +47,10 @@ void secret_forget(char secret[SECRET_BYTES]);
 /* Whether it is written as secrets are; then its kind and id. */
 bool secret_read(struct str text, enum secret_kind *out_kind, char out_id[SECRET_ID_BYTES]);
 
+/* Puts '*' in place of every digit of the random part of whatever in text is written as secrets
+ * are, or as the beginning of one. */
+void secret_mask(char *text, size_t n);
+
 /* Whether s is an id. */
 bool secret_is_id(struct str s);
 

@@ -593,6 +593,9 @@ def test_no_log_and_no_metric_has_a_secret(keys):
             for value in (f"Basic {secrets[0]}", secrets[0], f"Bearer {secrets[0]}0", f"Bearer  {secrets[0]} x"):
                 said += exchange(server, f"GET /v1/models HTTP/1.1\nHost: a\nConnection: close\nAuthorization: {value}")[2]
             said += server.ask("GET", "/metrics", key=secrets[0])[1]
+            for key in secrets[:2]:  # where nobody should put it
+                server.ask("GET", f"/v1/{key}/{key}")
+                exchange(server, f"GET /health HTTP/1.1\nHost: a\nConnection: close\nx-request-id: {key}")
             code, log = server.stop()
             assert code == 0 and log.count("\n") >= 13
         finally:

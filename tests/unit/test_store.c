@@ -132,6 +132,32 @@ static void secrets_are_read_as_they_are_made(void **state)
     assert_false(secret_read((struct str){NULL, 0}, &kind, found));
 }
 
+static void a_mask_leaves_what_is_public(void **state)
+{
+    (void)state;
+    static const char digits[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static const char stars[] = "****************************************************************";
+    const struct {
+        const char *front, *digits, *behind, *masked;
+    } cases[] = {
+        {"/v1/sk-puna-3f2a90c41b7e-", digits, "/x", stars},
+        {"ek-puna-3f2a90c41b7e-", digits, "", stars},
+        {"sk-puna-3f2a90c41b7e-", "012", "", "***"}, /* cut */
+        {"sk-puna-3f2a90c41b7e-", "", ",", ""},
+        {"sk-puna-3f2a90c41b7-", "0123", "", "0123"}, /* no id */
+        {"sk-proj-3f2a90c41b7e-", "0123", "", "0123"},
+        {"sk-puna-sk-puna-3f2a90c41b7e-", "12", "-ek-puna-3f2a90c41b7e-", "**"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256], expected[256];
+        snprintf(text, sizeof text, "%s%s%s", cases[i].front, cases[i].digits, cases[i].behind);
+        snprintf(expected, sizeof expected, "%s%s%s", cases[i].front, cases[i].masked,
+                 cases[i].behind);
+        secret_mask(text, strlen(text));
+        assert_string_equal(text, expected);
+    }
+}
+
 static void the_digest_is_sha_256(void **state)
 {
     (void)state;
@@ -603,6 +629,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(secrets_are_read_as_they_are_made),
+        cmocka_unit_test(a_mask_leaves_what_is_public),
         cmocka_unit_test(the_digest_is_sha_256),
         cmocka_unit_test(a_new_file_is_for_its_owner_alone),
         cmocka_unit_test_teardown(no_file_is_made_unless_it_is_wanted, remove_file),
