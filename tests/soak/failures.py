@@ -1,6 +1,8 @@
 """Calls that fail: the n-th, or all from the n-th on, of each kind, while requests are answered, the server starts, keys are
 made and read, prefixes go to disk."""
+import contextlib
 import errno
+import http.client
 import json
 import os
 import re
@@ -295,6 +297,89 @@ def failing_reloads(c):
         if [t.ask("GET", "/v1/models", key=k)[0] for k in (secret, gone)] != [200, 401]:
             raise Wrong("what is in the store does not count")
         c.result("calls that read the store again", n_tried, w, t.check_no_leak(before, more_bytes=128 << 10, more_blocks=200))
+
+
+# --- while rows of usage are written
+
+OF_LEDGERS = ("sqlite", "sync", "file_write", "file_read", "open", "malloc")
+
+
+class Told:
+    """What clients were told of their answers: {id: (status, prompt, cached and completion tokens)}."""
+
+    def __init__(self, t):
+        self.target, self.numbers, self.n_asked, self.wrong = t, {}, 0, None
+        self.lock, self.over = threading.Lock(), threading.Event()
+
+    def ask(self, rng):
+        with self.lock:
+            self.n_asked += 1
+        text = "x" * rng.randrange(1, 20)
+        status, document = self.target.ask("POST", "/v1/completions", {
+            "model": "tiny", "prompt": text, "seed": rng.randrange(1 << 30), "max_tokens": rng.randrange(1, 5)})
+        if status == 200:
+            usage = document["usage"]
+            with self.lock:
+                self.numbers[document["id"]] = (usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"],
+                                                usage["completion_tokens"])
+        elif status < 500:
+            raise Wrong(f"{status} {document}")
+
+    def keep_asking(self, rng):
+        while not self.over.is_set() and self.wrong is None:
+            try:
+                self.ask(rng)
+            except (OSError, http.client.HTTPException):  # memory for the connection
+                pass
+            except Exception as e:  # pylint: disable=broad-except
+                self.wrong = f"{type(e).__name__}: {e}"
+
+    def check(self, path):
+        """Against the rows of the file: one of each answer that was told to have been given, of others one at most."""
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            rows = db.execute("SELECT id, n_prompt, n_cached, n_completion FROM usage").fetchall()
+            if (word := db.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
+                raise Wrong(f"{path}: {word}")
+        found = {name: tuple(rest) for name, *rest in rows}
+        if len(found) != len(rows) or len(rows) > self.n_asked:
+            raise Wrong(f"{len(rows)} rows, {len(found)} ids, {self.n_asked} requests")
+        if not self.numbers.items() <= found.items():
+            raise Wrong(f"told, but not so in the ledger: {self.numbers.items() - found.items()}")
+
+
+def failing_ledger(c):
+    """An answer that a client has whole has its row, with the same numbers, whatever fails in between."""
+    folder, rng = c.folder(), c.random("ledger")
+    path, n_tried = folder / "usage.db", 0
+    with target(folder, "--usage", "on", "--usage-store", path) as t:
+        told = Told(t)
+        threads = [threading.Thread(target=told.keep_asking, args=(c.random(f"ledger {i}"),)) for i in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            end = time.monotonic() + c.seconds
+            while (time.monotonic() < end or n_tried < 20) and told.wrong is None:
+                kind, reason, n_failing = rng.choice(every_case(OF_LEDGERS, (1, 20)))
+                before = t.faults.failed(kind)
+                t.faults.arm(kind, rng.randrange(1, 40), reason, n_failing)
+                told.over.wait(0.05)
+                t.faults.disarm(kind)
+                n_tried += t.faults.failed(kind) - before
+                t.check_alive()
+        finally:
+            told.over.set()
+            for thread in threads:
+                thread.join()
+        if told.wrong is not None:
+            raise Wrong(told.wrong)
+        n_before = len(told.numbers)
+        end = time.monotonic() + PATIENCE_S
+        while len(told.numbers) == n_before:  # it goes on when nothing fails
+            if time.monotonic() > end:
+                raise Wrong("requests are refused though nothing fails any more")
+            told.ask(rng)
+    told.check(path)
+    c.result(f"calls that write rows of usage ({len(told.numbers):,} answers told)", n_tried)
 
 
 # --- while prefixes go to disk

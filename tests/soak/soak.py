@@ -26,7 +26,7 @@ from target import ASKED, PUNA, Wrong, quiet_answers  # noqa: E402
 SCENARIOS = [
     (clients.vanish, 3), (clients.vanish_in_tls, 2), (clients.stop_reading, 1), (clients.garbage, 3), (clients.many_streams, 1),
     (failures.failing_calls, 6), (failures.failing_calls_in_tls, 3), (failures.failing_starts, 3), (failures.failing_keys, 3), (failures.failing_reloads, 2),
-    (failures.failing_storms, 2), (failures.failing_prefixes, 2),
+    (failures.failing_storms, 2), (failures.failing_prefixes, 2), (failures.failing_ledger, 2),
     (machine.killed, 2), (machine.full_disk, 1), (machine.clock_jumps, 1), (machine.no_files, 1), (machine.thousands_of_keys, 1),
     (machine.hangups, 1), (machine.starts_and_stops, 1),
 ]
