@@ -239,6 +239,64 @@ static uint32_t emit_contained(struct schema_compiler *k, const struct schema_ar
 
 /* --- uniqueItems, where all items are of one list of values */
 
+/* The values of an item, each once however often and in whatever spelling the schema names it. */
+struct distinct {
+    struct decimal numbers[MAX_UNIQUE]; /* (n_numbers) */
+    struct str strings[MAX_UNIQUE];     /* (n_strings) */
+    size_t n_numbers, n_strings;
+};
+
+static bool add_number(struct distinct *d, struct decimal value)
+{
+    size_t i = 0;
+    while (i < d->n_numbers && decimal_compare(d->numbers[i], value) != 0) {
+        i++;
+    }
+    if (i == MAX_UNIQUE) {
+        return false;
+    }
+    d->numbers[i] = value;
+    d->n_numbers += i == d->n_numbers;
+    return true;
+}
+
+static bool add_string(struct distinct *d, struct str value)
+{
+    size_t i = 0;
+    while (i < d->n_strings && !str_eq(d->strings[i], value)) {
+        i++;
+    }
+    if (i == MAX_UNIQUE) {
+        return false;
+    }
+    d->strings[i] = value;
+    d->n_strings += i == d->n_strings;
+    return true;
+}
+
+/* False where there are more, or others than those of lists. */
+static bool find_distinct(const struct schema_form *f, struct distinct *out)
+{
+    const struct schema_numbers *numbers = f->numbers.items;
+    const struct schema_strings *strings = f->strings.items;
+    bool ok = f->arrays.n == 0 && f->objects.n == 0;
+    *out = (struct distinct){.n_numbers = 0};
+    for (size_t i = 0; i < f->numbers.n && ok; i++) {
+        ok = numbers[i].is_listed;
+        for (size_t m = 0; m < numbers[i].n_values && ok; m++) {
+            ok = add_number(out, numbers[i].values[m]);
+        }
+    }
+    for (size_t i = 0; i < f->strings.n && ok; i++) {
+        ok = strings[i].is_listed;
+        for (size_t m = 0; m < strings[i].n_values && ok; m++) {
+            ok = add_string(out, strings[i].values[m]);
+        }
+    }
+    return ok &&
+           out->n_numbers + out->n_strings + f->has_null + f->has_true + f->has_false <= MAX_UNIQUE;
+}
+
 static bool list_values(struct schema_compiler *k, const struct schema_arrays *set,
                         uint32_t values[MAX_UNIQUE], size_t *out_n)
 {
@@ -247,42 +305,32 @@ static bool list_values(struct schema_compiler *k, const struct schema_arrays *s
         return false;
     }
     const struct schema_form *f = node != SCHEMA_ANY_NODE ? &k->nodes[node].form : NULL;
-    size_t n = 0;
-    bool is_listed = f != NULL && f->arrays.n == 0 && f->objects.n == 0 && set->n_first == 0 &&
-                     !set->has_contained && f->numbers.n <= 1 && f->strings.n <= 1;
-    const struct schema_numbers *numbers = is_listed ? f->numbers.items : NULL;
-    const struct schema_strings *strings = is_listed ? f->strings.items : NULL;
-    for (size_t i = 0; is_listed && i < f->numbers.n; i++) {
-        is_listed = numbers[i].is_listed && n + numbers[i].n_values <= MAX_UNIQUE;
-        for (size_t m = 0; m < numbers[i].n_values && is_listed; m++) {
-            struct schema_numbers one = {
-                .is_listed = true, .values = numbers[i].values + m, .n_values = 1};
-            values[n++] = schema_emit_numbers(k, &one);
-        }
+    struct distinct d;
+    if (f == NULL || set->n_first > 0 || set->has_contained || !find_distinct(f, &d)) {
+        return error_set(k->e, ERROR_UNSUPPORTED,
+                         "'uniqueItems' is enforced for items of enum or const with at most %d "
+                         "different values, and without prefixItems and contains",
+                         MAX_UNIQUE);
     }
-    for (size_t i = 0; is_listed && i < f->strings.n; i++) {
-        is_listed = strings[i].is_listed && n + strings[i].n_values <= MAX_UNIQUE;
-        for (size_t m = 0; m < strings[i].n_values && is_listed; m++) {
-            uint32_t parts[] = {grammar_bytes(k->builder, STR("\"")),
-                                schema_text_literal(k, strings[i].values[m]),
-                                grammar_bytes(k->builder, STR("\""))};
-            values[n++] = grammar_sequence(k->builder, parts, 3);
-        }
+    size_t n = 0;
+    for (size_t i = 0; i < d.n_numbers; i++) {
+        struct schema_numbers one = {.is_listed = true, .values = &d.numbers[i], .n_values = 1};
+        values[n++] = schema_emit_numbers(k, &one);
+    }
+    for (size_t i = 0; i < d.n_strings; i++) {
+        uint32_t parts[] = {grammar_bytes(k->builder, STR("\"")),
+                            schema_text_literal(k, d.strings[i]),
+                            grammar_bytes(k->builder, STR("\""))};
+        values[n++] = grammar_sequence(k->builder, parts, 3);
     }
     static const struct str words[] = {{"null", 4}, {"true", 4}, {"false", 5}};
-    for (size_t i = 0; is_listed && i < 3; i++) {
-        bool has = i == 0 ? f->has_null : i == 1 ? f->has_true : f->has_false;
-        is_listed = !has || n < MAX_UNIQUE;
-        if (has && is_listed) {
+    for (size_t i = 0; i < 3; i++) {
+        if (i == 0 ? f->has_null : i == 1 ? f->has_true : f->has_false) {
             values[n++] = grammar_bytes(k->builder, words[i]);
         }
     }
     *out_n = n;
-    return is_listed ||
-           error_set(k->e, ERROR_UNSUPPORTED,
-                     "'uniqueItems' is enforced for items of enum or const with at most %d values, "
-                     "and without prefixItems and contains",
-                     MAX_UNIQUE);
+    return true;
 }
 
 struct choice {

@@ -115,6 +115,9 @@ class Maker:
             s["maxItems"] = r.randint(0, 3)
         if r.random() < 0.1:
             s["uniqueItems"] = True
+            if r.random() < 0.7:
+                few = r.sample([0, -0.0, 1, 1.0, 10, 1e1, 2.5, "a", "b", None, True], r.randint(2, 5))
+                s["items"] = r.choice([{"enum": few + few[:2]}, {"anyOf": [{"enum": few}, {"const": few[0]}]}])
         return s
 
     def combined(self, depth):
