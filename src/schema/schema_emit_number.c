@@ -4,15 +4,22 @@
  * to 18 digits (as many as a bound has, if more) and up to 20 behind a point. A bound is one
  * expression over the digits, from the left: same digits, then a smaller one, then any.
  *
- * Readers make doubles of numbers. Rounding keeps the order, so that what is not more than a bound
- * stays so; but 1.49999999999999999999 is read as 1.5. Where that would matter (an exclusive bound,
- * multipleOf, a value left out) fractions have at most 15 digits in all, which doubles tell apart.
- * */
+ * Readers make doubles of what has a point. Rounding keeps the order, so that what is not more than
+ * a bound stays so; but 1.49999999999999999999 is read as 1.5, and 9007199254740992.9 as more than
+ * a maximum of 9007199254740993, which no double is. Where that would matter (such a bound, an
+ * exclusive one, multipleOf, a value left out) fractions have at most 15 digits in all, which
+ * doubles tell apart. */
 #include "schema/schema_compile_internal.h"
 
 #include <stdio.h>
 
-enum { INTEGER_DIGITS = 18, FRACTION_DIGITS = 20, MOST_DIGITS = 40, EXACT_DIGITS = 15 };
+enum {
+    INTEGER_DIGITS = 18,
+    LONG_DIGITS = 19,
+    FRACTION_DIGITS = 20,
+    MOST_DIGITS = 40,
+    EXACT_DIGITS = 15
+};
 
 /* What texts there are before bounds. */
 struct universe {
@@ -226,10 +233,27 @@ static uint32_t exact_numbers(struct schema_compiler *k)
                        grammar_choice(k->builder, ways, EXACT_DIGITS));
 }
 
+/* A bound that is itself no double. Reals are written so that they are read as they were meant. */
+static bool is_between_doubles(const struct schema_bound *b)
+{
+    if (!b->is_set || !decimal_is_integer(b->value) ||
+        decimal_integer_digits(b->value) > LONG_DIGITS) {
+        return false;
+    }
+    uint64_t odd = b->value.digits;
+    for (int i = 0; i < b->value.exponent; i++) {
+        odd *= 5;
+    }
+    while (odd > 0 && odd % 2 == 0) {
+        odd /= 2;
+    }
+    return odd >> 53 != 0;
+}
+
 static bool needs_exact(const struct schema_numbers *set)
 {
-    return set->min.is_open || set->max.is_open || set->n_units > 0 || set->n_excluded > 0 ||
-           set->only_fractions;
+    return is_between_doubles(&set->min) || is_between_doubles(&set->max) || set->min.is_open ||
+           set->max.is_open || set->n_units > 0 || set->n_excluded > 0 || set->only_fractions;
 }
 
 static bool is_unbounded(const struct schema_numbers *set)

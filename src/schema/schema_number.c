@@ -35,10 +35,15 @@ struct decimal decimal_from_int(int64_t value)
     return normal((struct decimal){.digits = size, .negative = value < 0});
 }
 
-/* The fewest digits that read back as the same double: at most 17. */
+/* The fewest digits that read back as the same double: at most 17. From 2^53 on integers lie
+ * between those and the double, so that there it is the double itself, as long as it fits. */
 static struct decimal from_double(double value)
 {
     char text[48];
+    double size = value < 0 ? -value : value;
+    if (size >= 0x1p53 && size < 1e19) {
+        return normal((struct decimal){.digits = (uint64_t)size, .negative = value < 0});
+    }
     for (int precision = 14; precision <= 16; precision++) {
         snprintf(text, sizeof text, "%.*e", precision, value);
         if (strtod(text, NULL) == value) {

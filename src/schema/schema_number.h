@@ -1,6 +1,7 @@
 /* schema_number.h - numbers of JSON as exact decimals, so that 1 == 1.0 and 0.3 is a multiple of
  * 0.1. A real counts as the shortest decimal that reads back as the same double, which is how it
- * was written. Pure functions, no memory. */
+ * was written; one of 2^53 to 10^19 as the integer that the double is, as the integers near it are
+ * read exactly and compared with that. Pure functions, no memory. */
 #ifndef SCHEMA_SCHEMA_NUMBER_H
 #define SCHEMA_SCHEMA_NUMBER_H
 

@@ -1,0 +1,64 @@
+/* test_schema_numbers.c - numbers of JSON schemas where doubles round and integers are long.
+ * tests/oracle/schema_numbers.py asks the same of random bounds. */
+#include "schema_texts.h"
+
+static void no_number_passes_its_bound_when_it_is_read_as_a_double(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'number','minimum':9223372036854775805,'maximum':9223372036854775807}",
+         {"9223372036854775805", "9223372036854775807"},
+         {"9223372036854775806.94", "9223372036854775807.0", "9223372036854775808"}},
+        {"{'type':'number','minimum':9007199254740993}",
+         {"9007199254740993", "9007199254740994"},
+         {"9007199254740992", "9007199254740993.0", "9007199254740993.4"}},
+        {"{'type':'number','maximum':12345678901234567}",
+         {"12345678901234567", "-0.5", "1234567.25"},
+         {"12345678901234567.0", "12345678901234566.9", "12345678901234568"}},
+        {"{'type':'number','minimum':-9007199254740993}",
+         {"-9007199254740993", "-1.5"},
+         {"-9007199254740994", "-9007199254740993.0"}},
+        {"{'type':'number','not':{'exclusiveMinimum':9007199254740993}}",
+         {"9007199254740993"},
+         {"9007199254740992.99"}},
+        {"{'type':'number','maximum':9007199254740992}",
+         {"9007199254740992", "9007199254740992.0", "9007199254740991.9999999999999999"},
+         {"9007199254740993", "9007199254740992.1"}},
+        {"{'type':'number','minimum':0.1,'maximum':12345.678901234567}",
+         {"0.1", "12345.678901234567", "0.10000000000000000001"},
+         {"0.09999999999999999999", "12345.6789012345671"}},
+    };
+    CHECK(table);
+}
+
+static void large_reals_are_the_integers_that_they_are_read_as(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'number','exclusiveMaximum':7.205759403792965e+16}", /* ...29648 */
+         {"72057594037929647"},
+         {"72057594037929648", "72057594037929649"}},
+        {"{'type':'integer','minimum':1.4411518807585557e+17}", /* ...55568 */
+         {"144115188075855568"},
+         {"144115188075855567"}},
+        {"{'enum':[1234567890123456700.0]}", /* ...6768 */
+         {"1234567890123456768"},
+         {"1234567890123456700"}},
+        {"{'type':'integer','minimum':144115188075855560,'not':{'const':1.4411518807585557e+17}}",
+         {"144115188075855570"},
+         {"144115188075855568"}},
+        {"{'enum':[0.1,1e300,1e20,2251799813685248.5]}",
+         {"0.1", "1e300", "1e20", "2251799813685248.5"},
+         {"0.10"}},
+    };
+    CHECK(table);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_number_passes_its_bound_when_it_is_read_as_a_double),
+        cmocka_unit_test(large_reals_are_the_integers_that_they_are_read_as),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
