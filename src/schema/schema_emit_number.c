@@ -1,8 +1,9 @@
 /* schema_emit_number.c - expressions for sets of numbers.
  *
  * Numbers without any bound may have an exponent; with bounds they are plain: an optional minus, up
- * to 18 digits (as many as a bound has, if more) and up to 20 behind a point. A bound is one
- * expression over the digits, from the left: same digits, then a smaller one, then any.
+ * to 18 digits (where a bound has 19, all that 64 bits hold, as many readers hold no more) and up
+ * to 20 behind a point. A bound is one expression over the digits, from the left: same digits, then
+ * a smaller one, then any.
  *
  * Readers make doubles of what has a point. Rounding keeps the order, so that what is not more than
  * a bound stays so; but 1.49999999999999999999 is read as 1.5, and 9007199254740992.9 as more than
@@ -15,9 +16,8 @@
 
 enum {
     INTEGER_DIGITS = 18,
-    LONG_DIGITS = 19,
+    MOST_DIGITS = 19, /* where a bound has them */
     FRACTION_DIGITS = 20,
-    MOST_DIGITS = 40,
     EXACT_DIGITS = 15
 };
 
@@ -69,7 +69,7 @@ static bool read_digits(struct decimal d, struct digits *out)
     int n = snprintf(text, sizeof text, "%llu", (unsigned long long)d.digits);
     int before = n + d.exponent; /* digits before the point */
     *out = (struct digits){0};
-    if (before > MOST_DIGITS - 1 || -d.exponent > FRACTION_DIGITS) {
+    if (before > MOST_DIGITS || -d.exponent > FRACTION_DIGITS) {
         return false;
     }
     for (int i = before < 0 ? before : 0; i < (before > n ? before : n); i++) {
@@ -122,8 +122,7 @@ static uint32_t up_to(struct schema_compiler *k, const struct universe *u, struc
     struct digits d;
     if (!read_digits(limit, &d)) {
         error_set(k->e, ERROR_UNSUPPORTED,
-                  "a bound of a number has more than %d digits before or %d behind the point",
-                  MOST_DIGITS - 1, FRACTION_DIGITS);
+                  "a bound of a number has more than %d digits behind the point", FRACTION_DIGITS);
         return GRAMMAR_NONE;
     }
     uint32_t fraction = u->has_fraction ? any_fraction(k) : grammar_empty(k->builder);
@@ -237,7 +236,7 @@ static uint32_t exact_numbers(struct schema_compiler *k)
 static bool is_between_doubles(const struct schema_bound *b)
 {
     if (!b->is_set || !decimal_is_integer(b->value) ||
-        decimal_integer_digits(b->value) > LONG_DIGITS) {
+        decimal_integer_digits(b->value) > MOST_DIGITS) {
         return false;
     }
     uint64_t odd = b->value.digits;
@@ -272,24 +271,56 @@ static uint32_t any_number(struct schema_compiler *k)
     return k->any_number;
 }
 
-uint32_t schema_emit_numbers(struct schema_compiler *k, const struct schema_numbers *set)
+static int bound_digits(const struct schema_bound *b)
 {
-    if (set->is_listed) {
-        return literal_numbers(k, set->values, set->n_values);
+    return b->is_set ? decimal_integer_digits(b->value) : 0;
+}
+
+/* Leaves out bounds beyond all digits; where one has as many as there are, both are at most those
+ * of 64 bits. False: nothing is left. */
+static bool bring_within_reach(struct schema_numbers *set, int *out_digits)
+{
+    const struct schema_bound lowest = {decimal_from_int(INT64_MIN), true, false};
+    const struct schema_bound highest = {decimal_from_int(INT64_MAX), true, false};
+    struct schema_bound *min = &set->min, *max = &set->max;
+    if (min->value.negative && bound_digits(min) > MOST_DIGITS) {
+        *min = (struct schema_bound){.is_set = false};
     }
-    if (is_unbounded(set)) {
+    if (!max->value.negative && bound_digits(max) > MOST_DIGITS) {
+        *max = (struct schema_bound){.is_set = false};
+    }
+    *out_digits = INTEGER_DIGITS;
+    if (bound_digits(min) <= INTEGER_DIGITS && bound_digits(max) <= INTEGER_DIGITS) {
+        return true;
+    }
+    *out_digits = MOST_DIGITS;
+    *min = min->is_set && decimal_compare(min->value, lowest.value) >= 0 ? *min : lowest;
+    *max = max->is_set && decimal_compare(max->value, highest.value) <= 0 ? *max : highest;
+    int order = decimal_compare(min->value, max->value);
+    return order < 0 || (order == 0 && !min->is_open && !max->is_open);
+}
+
+uint32_t schema_emit_numbers(struct schema_compiler *k, const struct schema_numbers *all_numbers)
+{
+    if (all_numbers->is_listed) {
+        return literal_numbers(k, all_numbers->values, all_numbers->n_values);
+    }
+    if (is_unbounded(all_numbers)) {
         return any_number(k);
     }
-    struct universe u = {INTEGER_DIGITS, !set->only_integers};
+    struct schema_numbers reached = *all_numbers;
+    const struct schema_numbers *set = &reached;
+    struct universe u = {.has_fraction = !set->only_integers};
+    if (!bring_within_reach(&reached, &u.n_integer)) {
+        error_set(
+            k->e, ERROR_UNSUPPORTED,
+            "'minimum', 'maximum' and their exclusive forms leave only numbers that 64 bits do "
+            "not hold");
+        return GRAMMAR_NONE;
+    }
     for (size_t i = 0; i < set->n_units; i++) { /* their multiples are integers */
         u.has_fraction &= !decimal_is_integer(set->units[i]);
     }
-    int n_min = set->min.is_set ? decimal_integer_digits(set->min.value) : 0;
-    int n_max = set->max.is_set ? decimal_integer_digits(set->max.value) : 0;
-    /* where numbers must be larger than 18 digits, as many as one more */
-    u.n_integer = !(n_min <= INTEGER_DIGITS || set->min.value.negative) ? n_min + 1 : u.n_integer;
-    u.n_integer = n_max > u.n_integer && set->max.value.negative ? n_max + 1 : u.n_integer;
-    u.n_integer = u.n_integer < MOST_DIGITS ? u.n_integer : MOST_DIGITS;
     uint32_t all = between(k, &u, &set->min, &set->max);
     if (u.has_fraction && needs_exact(set)) {
         all = grammar_intersect(k->builder, all, exact_numbers(k));

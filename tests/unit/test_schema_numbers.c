@@ -54,11 +54,52 @@ static void large_reals_are_the_integers_that_they_are_read_as(void **state)
     CHECK(table);
 }
 
+static void integers_have_as_many_digits_as_their_bounds_within_64_bits(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'integer','minimum':0,'maximum':9223372036854775807}",
+         {"0", "999999999999999999", "1000000000000000000", "9223372036854775807"},
+         {"9223372036854775808", "-1", "10000000000000000000"}},
+        {"{'type':'integer','minimum':-9223372036854775808}",
+         {"-9223372036854775808", "0", "9223372036854775807"},
+         {"-9223372036854775809", "9223372036854775808"}},
+        {"{'type':'integer','maximum':4611686018427387903}",
+         {"4611686018427387903", "-9223372036854775808"},
+         {"4611686018427387904", "-9223372036854775809"}},
+        {"{'type':'integer','minimum':9223372036854775806}",
+         {"9223372036854775806", "9223372036854775807"},
+         {"9223372036854775805", "9223372036854775808", "92233720368547758060"}},
+        {"{'type':'number','minimum':-1e300,'maximum':1e19}",
+         {"0", "999999999999999999.5", "-1.25000000000000000001"},
+         {"1e5"}},
+        {"{'type':'number','minimum':-2,'maximum':9.3e18}",
+         {"-2", "9223372036854775807", "0.12345678901234"},
+         {"-2.1", "9223372036854775808", "9223372036854775807.0"}},
+        {"{'anyOf':[{'enum':[1e19]},{'type':'null'}],'minimum':1e19}", {"1e19", "null"}, {"1"}},
+    };
+    CHECK(table);
+    static const char *const refused[] = {
+        "{'items':{'type':'integer','minimum':9223372036854775808.0}}",
+        "{'items':{'type':'number','minimum':1e19}}",
+        "{'items':{'type':'number','exclusiveMinimum':9223372036854775807}}",
+        "{'items':{'type':'number','maximum':-1e300}}",
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct error e = {0};
+        assert_null(compile(refused[i], &e));
+        if (e.code != ERROR_UNSUPPORTED || strstr(e.text, "schema #/items: 'minimum'") == NULL) {
+            fail_msg("%s: %s", refused[i], e.text);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_number_passes_its_bound_when_it_is_read_as_a_double),
         cmocka_unit_test(large_reals_are_the_integers_that_they_are_read_as),
+        cmocka_unit_test(integers_have_as_many_digits_as_their_bounds_within_64_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
