@@ -40,6 +40,11 @@ bool schema_refuse(struct schema_compiler *k, const struct schema_use *use, cons
                      schema_pointer_to(k, use->schema).text, STR_ARG(keyword), reason);
 }
 
+bool schema_error_lacks_place(const struct schema_compiler *k)
+{
+    return k->e->code == ERROR_UNSUPPORTED && strncmp(k->e->text, "schema #", 8) != 0;
+}
+
 bool schema_refuse_value(struct schema_compiler *k, const struct schema_use *use)
 {
     char text[60];
@@ -202,7 +207,7 @@ static bool place_error(struct schema_compiler *k, size_t node)
     if (k->e->code == ERROR_NONE) {
         *k->e = *grammar_builder_error(k->builder);
     }
-    if (k->e->code == ERROR_UNSUPPORTED && strncmp(k->e->text, "schema #", 8) != 0) {
+    if (schema_error_lacks_place(k)) {
         error_prefix(k->e, "schema #%s",
                      schema_pointer_to(k, k->nodes[node].terms.list->schema).text);
     }
@@ -306,6 +311,67 @@ static bool check_wrapper(struct schema_compiler *k)
     return true;
 }
 
+/* --- where no value is valid */
+
+/* Whether it is seen that no value is. Nodes that are known say so; children of sets that were
+ * dropped have none yet. */
+static bool is_without_value(struct schema_compiler *k, struct schema_terms terms)
+{
+    size_t n_known = k->n_nodes;
+    uint32_t node = SCHEMA_ANY_NODE;
+    struct schema_form f;
+    bool is_empty = false;
+    if (!schema_node_of(k, terms, &node) || node == SCHEMA_ANY_NODE) {
+        return false;
+    }
+    if (node >= n_known) {
+        bool ok = schema_form_of_any(k, &f) && schema_apply_terms(k, terms, &f) &&
+                  schema_form_is_empty(k, &f, 1, &is_empty);
+        k->nodes[node].is_productive = !(ok && is_empty);
+    }
+    return !k->nodes[node].is_productive;
+}
+
+/* The child without a value that a value needs, where just one set of arrays or objects is left. */
+static bool find_missing(struct schema_compiler *k, struct schema_terms terms,
+                         struct schema_terms *out)
+{
+    struct schema_form f;
+    if (!schema_form_of_any(k, &f) || !schema_apply_terms(k, terms, &f) ||
+        f.arrays.n + f.objects.n != 1) {
+        return false;
+    }
+    const struct schema_arrays *a = f.arrays.items;
+    const struct schema_objects *o = f.objects.items;
+    bool found = false;
+    for (size_t i = 0; f.arrays.n > 0 && i < a->min && i <= a->n_first && !found; i++) {
+        *out = i < a->n_first ? a->first[i] : a->rest;
+        found = is_without_value(k, *out);
+    }
+    for (size_t i = 0; f.objects.n > 0 && i < o->n_properties && !found; i++) {
+        *out = o->properties[i].terms;
+        found = o->properties[i].presence == SCHEMA_REQUIRED && is_without_value(k, *out);
+    }
+    return found;
+}
+
+/* Names the innermost schema that no value is valid against, and the root where it leads round. */
+static bool refuse_empty(struct schema_compiler *k, uint32_t root)
+{
+    struct schema_terms terms = k->nodes[root].terms, child;
+    struct error *e = k->e, ignored = {0};
+    size_t depth = 0;
+    k->e = &ignored;
+    while (depth < SCHEMA_MAX_INLINE && find_missing(k, terms, &child)) {
+        terms = child;
+        depth++;
+    }
+    k->e = e;
+    const json_t *schema = depth < SCHEMA_MAX_INLINE ? terms.list->schema : k->root;
+    return error_set(k->e, ERROR_USAGE, "schema #%s: no value is valid against it",
+                     schema_pointer_to(k, schema).text);
+}
+
 static bool compile_root(struct schema_compiler *k, uint32_t *out)
 {
     struct schema_terms terms = {0};
@@ -316,7 +382,7 @@ static bool compile_root(struct schema_compiler *k, uint32_t *out)
         return false;
     }
     if (!schema_node_is_productive(k, node)) {
-        return error_set(k->e, ERROR_USAGE, "no value is valid against the schema");
+        return refuse_empty(k, node);
     }
     uint32_t call = schema_emit_node(k, node);
     if (!define_rules(k)) {

@@ -76,6 +76,8 @@ bool schema_refuse(struct schema_compiler *k, const struct schema_use *use, cons
 bool schema_refuse_value(struct schema_compiler *k, const struct schema_use *use);
 /* Where it must fail. */
 bool schema_refuse_opposite(struct schema_compiler *k, const struct schema_use *use);
+/* Whether the error is of the schema and does not say where. */
+bool schema_error_lacks_place(const struct schema_compiler *k);
 bool schema_spend_steps(struct schema_compiler *k, size_t n);
 /* False, naming the use, when the builder has failed. */
 bool schema_check_builder(struct schema_compiler *k, const struct schema_use *use);

@@ -9,8 +9,11 @@ bool schema_list_push(struct schema_compiler *k, struct schema_list *list, const
                       size_t size)
 {
     if (list->n >= SCHEMA_MAX_SETS) {
-        return error_set(k->e, ERROR_UNSUPPORTED,
-                         "the schema has more than %d alternatives for one value", SCHEMA_MAX_SETS);
+        return error_set(
+            k->e, ERROR_UNSUPPORTED,
+            "more than %d alternatives for one value: try fewer of anyOf, oneOf, if and "
+            "their kin within each other",
+            SCHEMA_MAX_SETS);
     }
     if (list->n == list->capacity) {
         size_t more = list->capacity > 0 ? list->capacity : 2;

@@ -28,6 +28,16 @@ const struct schema_keyword_table schema_keyword_tables[SCHEMA_KEYWORD_TABLES] =
     {schema_object_keywords, &schema_n_object_keywords},
     {combining, &n_combining}};
 
+/* Says of which keyword an error is that does not say so. Comparisons drop most of theirs. */
+static bool name_keyword(struct schema_compiler *k, const struct schema_use *use)
+{
+    if (!k->is_comparing && schema_error_lacks_place(k)) {
+        error_prefix(k->e, "schema #%s: '%s'", schema_pointer_to(k, use->schema).text,
+                     use->keyword);
+    }
+    return false;
+}
+
 static bool apply_keywords(struct schema_compiler *k, const json_t *schema, struct schema_form *f)
 {
     for (size_t t = 0; t < SCHEMA_KEYWORD_TABLES; t++) {
@@ -35,7 +45,7 @@ static bool apply_keywords(struct schema_compiler *k, const json_t *schema, stru
             const struct schema_keyword *keyword = &schema_keyword_tables[t].keywords[i];
             struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
             if (use.value != NULL && (!schema_spend_steps(k, 1) || !keyword->apply(k, &use, f))) {
-                return false;
+                return name_keyword(k, &use);
             }
         }
     }
@@ -65,7 +75,7 @@ static bool deny_keywords(struct schema_compiler *k, const json_t *schema, struc
                 return schema_refuse_opposite(k, &use);
             }
             if (!keyword->deny(k, &use, &one) || !schema_form_merge(k, &out, &one)) {
-                return false;
+                return name_keyword(k, &use);
             }
         }
     }

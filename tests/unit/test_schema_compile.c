@@ -314,10 +314,25 @@ static void what_cannot_be_enforced_is_named(void **state)
         {"false", ERROR_USAGE, {"no value"}},
         {"{'type':'integer','minimum':3,'maximum':2}", ERROR_USAGE, {"no value"}},
         {"{'allOf':[{'type':'string'},{'type':'null'}]}", ERROR_USAGE, {"no value"}},
-        {"{'enum':[]}", ERROR_USAGE, {"no value"}},
+        {"{'enum':[]}", ERROR_USAGE, {"schema #: no value"}},
+        {"{'type':'object','properties':{'a':{'enum':[]}},'required':['a']}",
+         ERROR_USAGE,
+         {"schema #/properties/a: no value is valid"}},
+        {"{'type':'object','properties':{'b':true,'a':{'type':'array','minItems':2,'items':{"
+         "'$ref':'#/$defs/s'}}},'required':['b','a'],'$defs':{'s':{'type':'string','minLength':5,"
+         "'maxLength':2}}}",
+         ERROR_USAGE,
+         {"schema #/properties/a/items: no value is valid"}},
+        {"{'type':'array','minItems':2,'prefixItems':[{},{'type':'object','required':['x'],"
+         "'properties':{'x':{'type':'object','required':['y'],'properties':{'y':false}}}}]}",
+         ERROR_USAGE,
+         {"schema #/prefixItems/1/properties/x/properties/y: no value"}},
+        {"{'anyOf':[{'type':'object','required':['x'],'properties':{'x':false}},{'enum':[]}]}",
+         ERROR_USAGE,
+         {"schema #/anyOf/0/properties/x: no value"}},
         {"{'type':'object','properties':{'a':{'$ref':'#'}},'required':['a']}",
          ERROR_USAGE,
-         {"no value"}},
+         {"schema #: no value"}},
         {"{'type':'array','items':{'$ref':'#'},'minItems':1}", ERROR_USAGE, {"no value"}},
         {"{'type':'string','pattern':'^a$','minLength':2}", ERROR_USAGE, {NULL}},
     };
@@ -443,6 +458,28 @@ static void slips_of_keywords_that_restrict_are_refused_with_what_may_be_meant(v
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         check_slip(json_pack("{s:{s:{s:s}}}", "properties", "a", "format", formats[i].name),
                    formats[i].name, formats[i].meant);
+    }
+}
+
+static void too_many_alternatives_are_named_with_their_keyword(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *tail, *words;
+    } cases[] = {
+        {"{'properties':{'a':{'anyOf':[", "true]}}}",
+         "schema #/properties/a: 'anyOf': more than 256 alternatives for one value: try fewer"},
+        {"{'not':{'allOf':[", "true]}}", "schema #/not: 'allOf': more than 256 alternatives"},
+        {"{'items':{'enum':[1,", "2]}}", "schema #/items: 'enum': more than 256 alternatives"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error e = {0};
+        json_t *schema = repeated(cases[i].head, "{'minimum':%},", 300, cases[i].tail);
+        assert_null(schema_compile(schema, NULL, &e));
+        if (e.code != ERROR_UNSUPPORTED || strstr(e.text, cases[i].words) == NULL) {
+            fail_msg("no %s in: %s", cases[i].words, e.text);
+        }
+        json_decref(schema);
     }
 }
 
@@ -704,6 +741,7 @@ int main(void)
         cmocka_unit_test(schemas_combine),
         cmocka_unit_test(what_cannot_be_enforced_is_named),
         cmocka_unit_test(slips_of_keywords_that_restrict_are_refused_with_what_may_be_meant),
+        cmocka_unit_test(too_many_alternatives_are_named_with_their_keyword),
         cmocka_unit_test(a_place_is_shown_as_far_as_it_fits),
         cmocka_unit_test(names_that_have_no_effect_are_told_once_with_their_first_place),
         cmocka_unit_test(names_that_have_no_effect_change_no_text),
