@@ -107,6 +107,8 @@ bool schema_form_is_empty(struct schema_compiler *k, const struct schema_form *f
 /* Adds one; those that allow everything are left out. */
 bool schema_terms_add(struct schema_compiler *k, struct schema_terms *terms,
                       struct schema_term term);
+/* Whether a value is within what a set says, but for its list. */
+bool schema_numbers_have(const struct schema_numbers *set, struct decimal value);
 /* Drops sets that are empty by their own bounds, and listed values that are not in their sets. */
 bool schema_keep_numbers(struct schema_compiler *k, struct schema_form *f);
 bool schema_keep_strings(struct schema_compiler *k, struct schema_form *f);

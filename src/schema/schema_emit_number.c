@@ -18,8 +18,13 @@ enum {
     INTEGER_DIGITS = 18,
     MOST_DIGITS = 19, /* where a bound has them */
     FRACTION_DIGITS = 20,
-    EXACT_DIGITS = 15
+    EXACT_DIGITS = 15,
+    SHORT_DIGITS = 9,
+    SMALL_UNIT = 200 /* digits of a unit; multiples of larger ones are listed where they are few */
 };
+
+/* Of EXACT_DIGITS. */
+#define EXACT_LIMIT UINT64_C(1000000000000000)
 
 /* What texts there are before bounds. */
 struct universe {
@@ -300,6 +305,54 @@ static bool bring_within_reach(struct schema_numbers *set, int *out_digits)
     return order < 0 || (order == 0 && !min->is_open && !max->is_open);
 }
 
+/* Digits before the point where there is no room for all. */
+static int short_digits(const struct schema_numbers *set)
+{
+    int n_min = bound_digits(&set->min), n_max = bound_digits(&set->max);
+    int n = n_min > n_max ? n_min : n_max;
+    return n > SHORT_DIGITS ? n : SHORT_DIGITS;
+}
+
+/* Lists the multiples of a unit between two bounds that are few, for which there is more room than
+ * for an automaton of remainders. False: there are too many, or k->e is set. */
+static bool list_multiples(struct schema_compiler *k, const struct schema_numbers *set,
+                           struct schema_numbers *out)
+{
+    int64_t first = 0, last = 0;
+    size_t n = 0;
+    if (!set->min.is_set || !set->max.is_set ||
+        !decimal_count_units(set->min.value, set->units[0], true, &first) ||
+        !decimal_count_units(set->max.value, set->units[0], false, &last) ||
+        last - first >= SCHEMA_MAX_ENUM) {
+        return false;
+    }
+    struct decimal *values =
+        schema_arena_take(&k->arena, (size_t)(last - first + 1), sizeof *values, k->e);
+    for (int64_t i = first; i <= last && values != NULL; i++) {
+        if (!decimal_multiply(set->units[0], i, &values[n]) ||
+            (!decimal_is_integer(values[n]) && values[n].digits >= EXACT_LIMIT)) {
+            return false;
+        }
+        n += schema_numbers_have(set, values[n]);
+    }
+    *out = (struct schema_numbers){.is_listed = true, .values = values, .n_values = n};
+    return values != NULL;
+}
+
+static uint32_t refuse_unit(struct schema_compiler *k, struct decimal unit)
+{
+    char text[DECIMAL_TEXT_BYTES];
+    const struct error *why = k->e->code != ERROR_NONE ? k->e : grammar_builder_error(k->builder);
+    if (why->code == ERROR_UNSUPPORTED) {
+        decimal_print(unit, text, sizeof text);
+        error_set(k->e, ERROR_UNSUPPORTED,
+                  "'multipleOf' %s cannot be enforced here: its automaton is too large; give a "
+                  "minimum and a maximum with at most %d multiples between them",
+                  text, SCHEMA_MAX_ENUM);
+    }
+    return GRAMMAR_NONE;
+}
+
 uint32_t schema_emit_numbers(struct schema_compiler *k, const struct schema_numbers *all_numbers)
 {
     if (all_numbers->is_listed) {
@@ -311,6 +364,7 @@ uint32_t schema_emit_numbers(struct schema_compiler *k, const struct schema_numb
     struct schema_numbers reached = *all_numbers;
     const struct schema_numbers *set = &reached;
     struct universe u = {.has_fraction = !set->only_integers};
+    struct schema_numbers few;
     if (!bring_within_reach(&reached, &u.n_integer)) {
         error_set(
             k->e, ERROR_UNSUPPORTED,
@@ -318,15 +372,26 @@ uint32_t schema_emit_numbers(struct schema_compiler *k, const struct schema_numb
             "not hold");
         return GRAMMAR_NONE;
     }
+    if (set->n_units > 0 && set->units[0].digits > SMALL_UNIT && list_multiples(k, set, &few)) {
+        return literal_numbers(k, few.values, few.n_values);
+    }
     for (size_t i = 0; i < set->n_units; i++) { /* their multiples are integers */
         u.has_fraction &= !decimal_is_integer(set->units[i]);
+    }
+    for (size_t i = 0; i < set->n_units; i++) {
+        bool is_large = u.has_fraction && set->units[i].digits > SMALL_UNIT;
+        u.n_integer = is_large ? short_digits(set) : u.n_integer;
     }
     uint32_t all = between(k, &u, &set->min, &set->max);
     if (u.has_fraction && needs_exact(set)) {
         all = grammar_intersect(k->builder, all, exact_numbers(k));
     }
     for (size_t i = 0; i < set->n_units; i++) {
+        all = grammar_determine(k->builder, all); /* small, before it is multiplied */
         all = grammar_intersect(k->builder, all, schema_multiples(k, set->units[i]));
+        if (all == GRAMMAR_NONE) {
+            return refuse_unit(k, set->units[i]);
+        }
     }
     if (set->only_fractions) {
         all = grammar_subtract(k->builder, all, schema_multiples(k, decimal_from_int(1)));

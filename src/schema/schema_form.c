@@ -126,7 +126,7 @@ static bool is_within(const struct schema_bound *bound, struct decimal value, in
     return order == good_side || (order == 0 && !bound->is_open);
 }
 
-static bool numbers_have(const struct schema_numbers *set, struct decimal value)
+bool schema_numbers_have(const struct schema_numbers *set, struct decimal value)
 {
     bool ok = is_within(&set->min, value, 1) && is_within(&set->max, value, -1) &&
               !(set->only_integers && !decimal_is_integer(value)) &&
@@ -153,7 +153,7 @@ static bool settle_numbers(struct schema_compiler *k, struct schema_numbers *set
     struct decimal *kept = schema_arena_take(&k->arena, set->n_values, sizeof *kept, k->e);
     size_t n = 0;
     for (size_t i = 0; i < set->n_values && kept != NULL; i++) {
-        if (numbers_have(set, set->values[i])) {
+        if (schema_numbers_have(set, set->values[i])) {
             kept[n++] = set->values[i];
         }
     }

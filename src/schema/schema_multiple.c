@@ -93,21 +93,25 @@ static bool make_automaton(const struct layout *l, struct dfa *d, struct error *
     return true;
 }
 
+/* Of an integer unit the zeros at its end stand at the end of all its multiples but 0. */
+static uint32_t with_zeros(struct schema_compiler *k, uint32_t multiples, int n_zeros)
+{
+    uint32_t zero = grammar_bytes(k->builder, STR("0"));
+    uint32_t zeros = grammar_repeat(k->builder, zero, (uint32_t)n_zeros, (uint32_t)n_zeros);
+    return schema_either(k, zero, schema_then(k, multiples, zeros));
+}
+
 uint32_t schema_multiples(struct schema_compiler *k, struct decimal unit)
 {
-    uint64_t remainders = unit.digits;
-    for (int i = 0; i < unit.exponent && remainders <= MAX_REMAINDERS; i++) {
-        remainders *= 10;
-    }
-    struct layout l = {(uint32_t)remainders, unit.exponent < 0 ? (uint32_t)-unit.exponent : 0};
+    uint32_t n_behind = unit.exponent < 0 ? (uint32_t)-unit.exponent : 0;
+    struct layout l = {(uint32_t)(unit.digits <= MAX_REMAINDERS ? unit.digits : 0), n_behind};
     struct dfa d;
-    if (remainders > MAX_REMAINDERS || l.n_behind > 20 || count_states(&l) > MAX_STATES) {
-        char text[DECIMAL_TEXT_BYTES];
-        decimal_print(unit, text, sizeof text);
-        error_set(k->e, ERROR_UNSUPPORTED,
-                  "multiples of %s would need an automaton of more than %d states", text,
+    if (l.n_remainders == 0 || n_behind > 20 || unit.exponent > 20 ||
+        count_states(&l) > MAX_STATES) {
+        error_set(k->e, ERROR_UNSUPPORTED, "too large: more than %d states of an automaton",
                   MAX_STATES);
         return GRAMMAR_NONE;
     }
-    return make_automaton(&l, &d, k->e) ? grammar_add_dfa(k->builder, &d) : GRAMMAR_NONE;
+    uint32_t all = make_automaton(&l, &d, k->e) ? grammar_add_dfa(k->builder, &d) : GRAMMAR_NONE;
+    return unit.exponent > 0 && all != GRAMMAR_NONE ? with_zeros(k, all, unit.exponent) : all;
 }

@@ -131,6 +131,32 @@ bool decimal_is_multiple(struct decimal a, struct decimal b)
     return rest == 0;
 }
 
+bool decimal_count_units(struct decimal d, struct decimal unit, bool up, int64_t *out)
+{
+    int shift = d.exponent - unit.exponent;
+    if (shift > MOST_DIGITS - 1 || -shift > MOST_DIGITS - 1) {
+        return false;
+    }
+    wide size = d.digits * power_of_ten(shift > 0 ? shift : 0);
+    wide part = unit.digits * power_of_ten(shift < 0 ? -shift : 0);
+    wide n = size / part + (size % part != 0 && up != d.negative);
+    if (n > INT64_MAX / 2) {
+        return false;
+    }
+    *out = d.negative ? -(int64_t)n : (int64_t)n;
+    return true;
+}
+
+bool decimal_multiply(struct decimal d, int64_t n, struct decimal *out)
+{
+    wide digits = d.digits * (wide)(n < 0 ? 0 - (uint64_t)n : (uint64_t)n);
+    if (digits >= power_of_ten(MOST_DIGITS)) {
+        return false;
+    }
+    *out = normal((struct decimal){(uint64_t)digits, d.exponent, d.negative != (n < 0)});
+    return true;
+}
+
 void decimal_print(struct decimal d, char *out, size_t n_bytes)
 {
     const char *sign = d.negative ? "-" : "";

@@ -29,6 +29,12 @@ bool decimal_is_integer(struct decimal d);
 /* Is there an integer n with a = n * b? needs b != 0 */
 bool decimal_is_multiple(struct decimal a, struct decimal b);
 
+/* The largest n with n * unit <= d, or with up the smallest with n * unit >= d; false where that is
+ * too large. needs unit > 0 */
+bool decimal_count_units(struct decimal d, struct decimal unit, bool up, int64_t *out);
+/* n * d; false for more digits than a decimal has. */
+bool decimal_multiply(struct decimal d, int64_t n, struct decimal *out);
+
 /* How many digits stand before the point of |d| in plain notation; 0 when |d| < 1. */
 int decimal_integer_digits(struct decimal d);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Bounds of numbers against Python's own: random schemas of minimum, maximum, their exclusive forms, enum and
-not const, with integers and decimals at and around the places where doubles round. Texts near each number of the
+"""Bounds of numbers against Python's own: random schemas of minimum, maximum, their exclusive forms, multipleOf, enum
+and not const, with integers and decimals at and around the places where doubles round. Texts near each number of the
 schema, and some that are written by taking any byte that the grammar allows, are read by json.loads and compared
 with the bound as it reads that: none may be wrong, and none that docs/STRUCTURED.md says is there may be missing.
 
@@ -56,6 +56,9 @@ def schema(r):
         s["not"] = {"const": r.choice([low, high, number(r)])}
     if r.random() < 0.15:
         s["enum"] = [low, high, float(low), number(r)]
+    if r.random() < 0.25:
+        digits, zeros = r.randrange(1, 10 ** r.randint(1, 4)), r.randint(-4, 4)
+        s["multipleOf"] = digits * 10 ** zeros if zeros >= 0 else float(f"{digits}e{zeros}")
     return s
 
 
@@ -74,6 +77,10 @@ def texts(s, r):
             exact = decimal.Decimal(repr(v)) if r.random() < 0.5 else decimal.Decimal(v)
             step = decimal.Decimal(r.choice([1, -1])) * r.randint(1, 9) * decimal.Decimal(10) ** -r.randint(-3, 20)
             found.add(format(exact + step, "f"))
+    if "multipleOf" in s:
+        unit = decimal.Decimal(repr(s["multipleOf"]))
+        starts = [decimal.Decimal(repr(v)) // unit for v in numbers_of(s)] + [0]
+        found |= {format((n + d) * unit, "f") for n in starts for d in (-1000, -2, -1, 0, 1, 2, 1000)}
     return sorted(t for t in found if re.fullmatch(r"-?(0|[1-9]\d{0,25})(\.\d{1,20})?", t))
 
 
@@ -84,6 +91,8 @@ def is_valid(s, text):
         return False
     if "enum" in s and value not in s["enum"]:
         return False
+    if "multipleOf" in s and decimal.Decimal(text) % decimal.Decimal(repr(s["multipleOf"])) != 0:
+        return False
     for key, holds in BOUNDS.items():
         if key in s and not (holds(value, s[key]) and (holds(float(text), float(s[key])) or isinstance(value, int))):
             return False
@@ -92,12 +101,14 @@ def is_valid(s, text):
 
 def is_promised(s, text):
     """What the documentation says that a valid text needs."""
-    if "enum" in s:
-        return False  # one spelling of each
+    if "enum" in s or "multipleOf" in s and len(str(s["multipleOf"]).strip("0.").replace(".", "")) > 2:
+        return False  # one spelling of each, or fewer digits
     digits = text.lstrip("-")
     is_long = any(10 ** 18 <= abs(v) < 10 ** 19 for key, v in s.items() if key in BOUNDS)
     if "." not in text:
         return text != "-0" and (int(text) in INT64 if is_long else len(digits) <= 18)
+    if decimal.Decimal(repr(s.get("multipleOf", 0.5))) % 1 == 0:
+        return False  # without a point
     return s["type"] == "number" and len(digits) <= 16 and float(text) != 0
 
 
@@ -113,7 +124,7 @@ def main():
             counts[f"schemas: {answer['code']}"] += 1
             if answer["code"] == "usage" or "64 bits" in answer["error"]:
                 wrong += [f"refused, has {t} | {json.dumps(s)}" for t in ways if is_promised(s, t) and is_valid(s, t)][:1]
-            elif not re.search("digits behind the point", answer["error"]):
+            elif not re.search("digits behind the point|'multipleOf' .* cannot be enforced here", answer["error"]):
                 wrong.append(f"{answer['error']} | {json.dumps(s)}")
             continue
         counts["schemas: compiled"] += 1

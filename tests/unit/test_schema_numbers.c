@@ -94,12 +94,55 @@ static void integers_have_as_many_digits_as_their_bounds_within_64_bits(void **s
     }
 }
 
+static void multiples_are_enforced_or_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'integer','multipleOf':999}",
+         {"0", "999", "-1998", "999000000000000999"},
+         {"998", "-0", "0999"}},
+        {"{'type':'integer','multipleOf':1001}", {"1001", "-2002"}, {"1000", "1002"}},
+        {"{'type':'integer','multipleOf':6000,'minimum':1}",
+         {"6000", "12000", "600000"},
+         {"0", "1000", "6001", "66000.0", "3000"}},
+        {"{'type':'number','multipleOf':1000000}", {"0", "-1000000"}, {"100000", "10000000.0"}},
+        {"{'type':'number','multipleOf':9.99}",
+         {"9.99", "-19.98", "999", "999.0"},
+         {"9.98", "9.991"}},
+        {"{'type':'integer','multipleOf':9999,'minimum':-9999,'exclusiveMaximum':29997}",
+         {"-9999", "0", "9999", "19998"},
+         {"29997", "-19998", "1", "-0"}},
+        {"{'type':'number','multipleOf':33.33,'minimum':0,'maximum':10000}",
+         {"0", "33.33", "66.66", "3333", "9999"},
+         {"33.34", "-33.33", "10032.33", "33.330"}},
+        {"{'type':'integer','multipleOf':99.99,'minimum':0,'maximum':20000}",
+         {"0", "9999", "19998"},
+         {"99.99", "99"}},
+        {"{'type':'number','multipleOf':0.9999,'minimum':10,'maximum':12,'not':{'const':11.9988}}",
+         {"10.9989"},
+         {"11.9988", "9.999", "10"}},
+        {"{'type':'integer','multipleOf':7777,'minimum':0,'maximum':1000000,'allOf':[{'multipleOf':"
+         "2}]}",
+         {"15554", "0"},
+         {"7777"}},
+    };
+    CHECK(table);
+    struct error e = {0};
+    assert_null(compile("{'properties':{'a':{'type':'integer','multipleOf':9999}}}", &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    if (strstr(e.text, "schema #/properties/a: 'multipleOf' 9999 cannot be enforced") == NULL ||
+        strstr(e.text, "give a minimum and a maximum with at most 4000 multiples") == NULL) {
+        fail_msg("%s", e.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_number_passes_its_bound_when_it_is_read_as_a_double),
         cmocka_unit_test(large_reals_are_the_integers_that_they_are_read_as),
         cmocka_unit_test(integers_have_as_many_digits_as_their_bounds_within_64_bits),
+        cmocka_unit_test(multiples_are_enforced_or_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
