@@ -396,7 +396,7 @@ static void deliver(void *argument)
     deliver_taken(a);
 }
 
-/* On the engine thread. */
+/* On any thread. */
 static void outputs_wait(void *argument)
 {
     struct answer *a = argument;

@@ -248,7 +248,7 @@ static void deliver(void *argument)
     release(a);
 }
 
-/* On the engine thread. */
+/* On any thread. */
 static void outputs_wait(void *argument)
 {
     struct embeddings *a = argument;

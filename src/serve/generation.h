@@ -2,7 +2,7 @@
  *
  * Made and freed by the I/O thread, and lent to the engine thread from worker_submit() until
  * `done`. What the request says is constant meanwhile; outputs are filled and taken under
- * `lock`. */
+ * `lock`. One that has to make room in the queue for another is ended by who submits that. */
 #ifndef SERVE_GENERATION_H
 #define SERVE_GENERATION_H
 
@@ -49,8 +49,8 @@ struct generation {
     uint64_t salt;           /* of the prefix cache */
     uint64_t arrived_ns;     /* clock_now_ns() of generation_create() */
     double patience_s;       /* that whoever asks waits for the first token; 0: any time */
-    /* Called on the engine thread with the lock held, at most once between two generation_take(),
-     * when there is something to take; must not block. */
+    /* Called on the engine thread, or in worker_submit() for another, with the lock held, at most
+     * once between two generation_take(), when there is something to take; must not block. */
     generation_notify_fn *notify;
     void *notify_argument;
 
@@ -72,9 +72,10 @@ struct generation {
     uint32_t n_ended;            /* choices */
     uint32_t n_started;          /* choices; under the worker's lock */
     bool is_judged;              /* its patience and what it will take were compared */
-    struct generation *next;     /* in the queue; under the worker's lock, as are the next two */
+    struct generation *next;     /* in the queue; under the worker's lock, as are the next three */
     uint64_t round;              /* that it is served in */
     uint64_t least_round;        /* of who comes now, of its priority */
+    uint32_t n_of_owner;         /* requests of its owner that wait, itself too */
 
     /* the I/O thread's, from worker_rank() */
     uint32_t position; /* among those that wait, from 1; 0: it does not */

@@ -33,12 +33,34 @@ static struct generation **find_place(struct queue *q, struct generation *g)
     return at;
 }
 
+/* Requests of that owner that wait; those without one have one in common here. */
+static uint32_t count_of_owner(const struct queue *q, uint64_t owner)
+{
+    uint32_t n = 0;
+    for (const struct generation *o = q->first; o != NULL; o = o->next) {
+        n += o->owner == owner;
+    }
+    return n;
+}
+
+/* Each knows the number, so that nobody has to be counted for each when there is no room. */
+static void tell_owner(struct queue *q, uint64_t owner)
+{
+    uint32_t n = count_of_owner(q, owner);
+    for (struct generation *o = q->first; o != NULL; o = o->next) {
+        if (o->owner == owner) {
+            o->n_of_owner = n;
+        }
+    }
+}
+
 static void insert(struct queue *q, struct generation *g)
 {
     struct generation **at = find_place(q, g);
     g->next = *at;
     *at = g;
     q->n++;
+    tell_owner(q, g->owner);
 }
 
 void queue_remove(struct queue *q, struct generation *g)
@@ -50,6 +72,7 @@ void queue_remove(struct queue *q, struct generation *g)
     *at = g->next;
     g->next = NULL;
     q->n--;
+    tell_owner(q, g->owner);
 }
 
 /* The round of g has begun: nobody joins it any more. */
@@ -87,40 +110,67 @@ bool queue_check_patience(struct generation *g, double turn_s, double prompt_s, 
                      turn_s, prompt_s, g->patience_s);
 }
 
-static bool check_room(const struct queue *q, struct generation *g,
-                       const struct estimate_load *load, struct error *e)
+/* Who makes room for g, of an owner with n_own that wait; NULL: nobody. The newest of an owner and
+ * a class is the last of them. */
+static struct generation *find_displaced(const struct queue *q, const struct generation *g,
+                                         uint32_t n_own)
 {
-    uint32_t n_own = 0;
-    for (const struct generation *o = q->first; g->owner != 0 && o != NULL; o = o->next) {
-        n_own += o->owner == g->owner;
+    struct generation *found = NULL;
+    for (struct generation *o = q->first; o != NULL; o = o->next) {
+        if (o->n_started == 0 && (found == NULL || o->priority > found->priority ||
+                                  o->n_of_owner >= found->n_of_owner)) {
+            found = o;
+        }
     }
-    bool is_owners = n_own > 0 && n_own >= q->max_per_owner;
-    if (q->n < q->max && !is_owners) {
-        return true;
-    }
+    bool gives_way =
+        found != NULL && (found->priority > g->priority ||
+                          (found->priority == g->priority && found->n_of_owner >= n_own + 2));
+    return gives_way ? found : NULL;
+}
+
+bool queue_refuse(const struct queue *q, struct generation *g, const struct estimate_load *load,
+                  struct error *e)
+{
     g->retry_s = estimate_retry_s(estimate_wait_s(load, 0));
-    return is_owners
-               ? error_set(e, ERROR_BUSY,
-                           "%u requests of this key are waiting already, the most that may", n_own)
-               : error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may",
-                           q->n);
+    return error_set(e, ERROR_BUSY, "%u requests are waiting already, the most that may", q->n);
+}
+
+static bool check_room(const struct queue *q, struct generation *g,
+                       const struct estimate_load *load, struct generation **out_displaced,
+                       struct error *e)
+{
+    uint32_t n_own = count_of_owner(q, g->owner);
+    if (g->owner != 0 && n_own > 0 && n_own >= q->max_per_owner) {
+        g->retry_s = estimate_retry_s(estimate_wait_s(load, 0));
+        return error_set(e, ERROR_BUSY,
+                         "%u requests of this key are waiting already, the most that may", n_own);
+    }
+    *out_displaced = q->n < q->max ? NULL : find_displaced(q, g, n_own);
+    return q->n < q->max || *out_displaced != NULL || queue_refuse(q, g, load, e);
 }
 
 bool queue_add(struct queue *q, struct generation *g, const struct estimate_load *load,
-               struct error *e)
+               struct generation **out_displaced, struct error *e)
 {
     struct queue_ahead ahead = {0};
-    if (!check_room(q, g, load, e)) {
+    struct generation *displaced;
+    if (!check_room(q, g, load, &displaced, e)) {
         return false;
     }
     const struct generation *behind = *find_place(q, g);
     for (const struct generation *o = q->first; o != behind; o = o->next) {
-        queue_count_ahead(&ahead, o);
+        if (o != displaced) {
+            queue_count_ahead(&ahead, o);
+        }
     }
     if (!queue_check_patience(g, estimate_wait_s(load, queue_count_ahead(&ahead, g)), 0.0, e)) {
         return false;
     }
+    if (displaced != NULL) {
+        queue_remove(q, displaced);
+    }
     insert(q, g);
+    *out_displaced = displaced;
     return true;
 }
 

@@ -6,6 +6,12 @@
  * So no choice waits for more of another owner than of its own and two: who sends a hundred
  * requests delays those of others one by one. Requests without an owner are each its own: their
  * first choices start in the order in which they came.
+ *
+ * A full queue makes room as turns do, or those who ask most often would have all of it: who comes
+ * takes the room of a request of the lowest class that waits, of the owner with the most waiting,
+ * the newest of it, where that class is lower than his own, or is his own and that owner has two
+ * more than he. So classes get better or owners more equal each time, and no two take each other's
+ * room in turns. Whose first choice was given a place stays.
  * Owner/threads: none of its own: the worker holds a lock round every call. */
 #ifndef SERVE_QUEUE_H
 #define SERVE_QUEUE_H
@@ -23,11 +29,16 @@ struct queue {
 /* Choices of g that have no place yet. */
 uint32_t queue_n_choices(const struct generation *g);
 
-/* Puts g where its turn is. ERROR_BUSY, with g->retry_s set and the queue as it was,
- * when max requests wait, max_per_owner of g's owner, or when g's turn alone comes too late for
+/* Puts g where its turn is. *out_displaced: who had to make room for it and does not wait any more;
+ * NULL: nobody. ERROR_BUSY, with g->retry_s set and the queue as it was, when max requests wait and
+ * none makes room, when max_per_owner of g's owner do, or when g's turn alone comes too late for
  * it. */
 bool queue_add(struct queue *q, struct generation *g, const struct estimate_load *load,
-               struct error *e);
+               struct generation **out_displaced, struct error *e);
+
+/* ERROR_BUSY, as for want of room, with g->retry_s set; returns false. */
+bool queue_refuse(const struct queue *q, struct generation *g, const struct estimate_load *load,
+                  struct error *e);
 
 /* The next choice of a request that waits was given a place; returns its number. The request waits
  * for its next turn now, or does not wait any more. */

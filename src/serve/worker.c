@@ -61,11 +61,42 @@ static struct estimate_load load_of(const struct worker *w)
     return load;
 }
 
+/* No choice of it runs any more. */
+static void finish(struct generation *g)
+{
+    automaton_destroy(g->automaton);
+    g->automaton = NULL;
+    generation_finish(g);
+}
+
+/* Choices that never start count as ended. */
+static void drop_rest(struct generation *g)
+{
+    g->n_ended += generation_n_choices(g) - g->n_started;
+    g->n_started = generation_n_choices(g);
+    if (g->n_ended == g->n_started) {
+        finish(g);
+    }
+}
+
+/* It is told what it would have been told on arrival. */
+static void displace(struct worker *w, struct generation *g, const struct estimate_load *load)
+{
+    struct error why = {0};
+    queue_refuse(&w->queue, g, load, &why);
+    generation_fail(g, &why);
+    drop_rest(g);
+}
+
 static bool enqueue(struct worker *w, struct generation *g, struct error *e)
 {
     const struct estimate_load load = load_of(w);
-    if (!queue_add(&w->queue, g, &load, e)) {
+    struct generation *displaced;
+    if (!queue_add(&w->queue, g, &load, &displaced, e)) {
         return false;
+    }
+    if (displaced != NULL) {
+        displace(w, displaced, &load);
     }
     if (w->round_began_ns == 0) {
         w->round_began_ns = clock_now_ns();
@@ -157,14 +188,6 @@ static void count_hold(struct worker *w, double seconds)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* No choice of it runs any more. */
-static void finish(struct generation *g)
-{
-    automaton_destroy(g->automaton);
-    g->automaton = NULL;
-    generation_finish(g);
-}
-
 /* Lets go of a sequence, and of the request when it was the last. */
 static void close_active(struct worker *w, struct active *a)
 {
@@ -219,16 +242,6 @@ static bool may_start(const struct worker *w, const struct generation *g)
         }
     }
     return true;
-}
-
-/* Choices that never start count as ended. */
-static void drop_rest(struct generation *g)
-{
-    g->n_ended += generation_n_choices(g) - g->n_started;
-    g->n_started = generation_n_choices(g);
-    if (g->n_ended == g->n_started) {
-        finish(g);
-    }
 }
 
 static uint32_t count_active(const struct worker *w)

@@ -39,7 +39,9 @@ void worker_destroy(struct worker *w);
  * the caller's, when the queue is full, or its owner's part of it (ERROR_BUSY, naming the number
  * that wait), or when the wait for its turn alone is estimated (estimate.h) to be longer than
  * g->patience_s (ERROR_BUSY, naming both); g->retry_s is set then. One whose turn and prompt
- * together would take too long fails in the same way later, before anything of it is computed. */
+ * together would take too long fails in the same way later, before anything of it is computed, and
+ * so does one that makes room for another in a full queue (queue.h): from this function, with the
+ * notify of that one called. */
 bool worker_submit(struct worker *w, struct generation *g, struct error *e);
 
 /* Sets position and turn_s of all that wait; does not touch those that do not. Costs a walk along

@@ -337,16 +337,30 @@ def test_requests_that_wait(quick):
         assert all(b"data: [DONE]" in read_all(other) for other in others)
 
 
-def test_requests_of_a_key_that_wait(quick, tmp_path):
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store.db"
+
+
+def add_key(store, *args):
+    done = subprocess.run([PUNA, "keys", "--store", store, "add", *args], capture_output=True, text=True,
+                          env=os.environ | NO_STORE, timeout=PATIENCE_S, check=True)
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def guarded(store, *args):
+    """With one place; its metrics are asked for with a key of their own."""
+    key = add_key(store, "--scope", "metrics")
+    with serving("--store", store, "--parallel", 1, "--write-timeout", 600, "-c", 32768, *args) as s:
+        s.metric = lambda name: float(re.search(rf"^{name} (\S+)$", s.ask("GET", "/metrics", key=key)[1], re.MULTILINE)[1])
+        yield s
+
+
+def test_requests_of_a_key_that_wait(quick, store):
     """Requests of another key have their part of the queue all the same."""
-    def keys(*args):
-        done = subprocess.run([PUNA, "keys", "--store", tmp_path / "store.db", *args], capture_output=True, text=True,
-                              env=os.environ | NO_STORE, timeout=PATIENCE_S, check=True)
-        return done.stdout.strip()
-    one, other, metrics = keys("add"), keys("add"), keys("add", "--scope", "metrics")
-    options = ["--store", tmp_path / "store.db", "--queue", 3, "--queue-per-key", 2, "--parallel", 1, "--write-timeout", 600]
-    with serving(*options, "-c", 32768, quick) as s, contextlib.ExitStack() as stack:
-        s.metric = lambda name: float(re.search(rf"^{name} (\S+)$", s.ask("GET", "/metrics", key=metrics)[1], re.MULTILINE)[1])
+    one, other = add_key(store), add_key(store)
+    with guarded(store, "--queue", 3, "--queue-per-key", 2, quick) as s, contextlib.ExitStack() as stack:
         place = held(stack, s, one)
         streams = [waiting(stack, s, one) for _ in range(2)]
         short = ENDLESS | {"max_tokens": 2}
@@ -358,6 +372,47 @@ def test_requests_of_a_key_that_wait(quick, tmp_path):
         place.close()
         assert all(b"data: [DONE]" in read_all(stream) for stream in streams)
         assert s.ask("POST", "/v1/completions", short, key=one)[1].endswith("data: [DONE]\n\n")
+
+
+def test_keys_that_fill_the_queue_make_room_for_others(quick, store):
+    """The newest of them is refused as if it came now: by its status, or within a stream that has one already."""
+    one, two, third, fourth = (add_key(store) for _ in range(4))
+    short, text = ENDLESS | {"max_tokens": 2}, "4 requests are waiting already, the most that may"
+    with guarded(store, "--queue", 4, quick) as s, contextlib.ExitStack() as stack:
+        place = held(stack, s, one)
+        streams = [waiting(stack, s, one), waiting(stack, s, two)]
+        newest_stream = waiting(stack, s, one)
+        newest = stack.enter_context(start(s, short | {"stream": False}, two))
+        wait_until(lambda: s.metric("puna_requests_waiting") == 4)
+        streams.append(waiting(stack, s, third))
+        data = read_all(newest)
+        assert_refused(answer_of(data), 429, text, code="rate_limit_exceeded")
+        assert 1 <= int(re.search(rb"\r\nRetry-After: (\d+)\r\n", data)[1]) <= 60
+        assert s.metric("puna_requests_waiting") == 4
+        assert_refused(s.ask("POST", "/v1/completions", short, key=third), 429, text, code="rate_limit_exceeded")
+        streams.append(waiting(stack, s, fourth))
+        data = read_all(newest_stream).decode()
+        assert text in data and '"rate_limit_exceeded"' in data and "[DONE]" not in data and '"text"' not in data
+        place.close()
+        assert all(b"data: [DONE]" in read_all(stream) for stream in streams)
+        wait_until(lambda: s.metric("puna_requests_running") == s.metric("puna_requests_waiting") == 0)
+
+
+def test_keys_of_a_low_class_that_fill_the_queue_make_room_for_better_ones(quick, store):
+    low, other, high, normal, last = (add_key(store, "--priority", c) for c in ("low", "low", "high", "normal", "low"))
+    short, text = ENDLESS | {"max_tokens": 2}, "2 requests are waiting already, the most that may"
+    with guarded(store, "--queue", 2, "--queue-per-key", 2, quick) as s, contextlib.ExitStack() as stack:
+        place = held(stack, s, low)
+        displaced = [waiting(stack, s, low), waiting(stack, s, other)]
+        streams = []
+        for key, stream in ((high, displaced[1]), (normal, displaced[0])):
+            streams.append(waiting(stack, s, key))
+            assert text.encode() in read_all(stream)
+        for key in (low, last, normal):
+            assert_refused(s.ask("POST", "/v1/completions", short, key=key), 429, text, code="rate_limit_exceeded")
+        place.close()
+        assert all(b"data: [DONE]" in read_all(stream) for stream in streams)
+        wait_until(lambda: s.metric("puna_requests_running") == s.metric("puna_requests_waiting") == 0)
 
 
 # --- what a request may have

@@ -21,17 +21,19 @@ struct world {
     uint32_t n;
 };
 
-static uint64_t next_owner; /* of who comes */
+static uint64_t next_owner;          /* of who comes */
+static struct generation *made_room; /* the last who had to */
 
 static struct generation *come(struct world *w, char name, uint32_t n_choices, int32_t priority)
 {
     struct estimate_load load = {.n_places = 1};
-    struct generation *g = generation_create(1, n_choices, NULL);
+    struct generation *displaced, *g = generation_create(1, n_choices, NULL);
     assert_true(g != NULL && w->n < MOST);
     g->priority = priority;
     g->owner = next_owner;
     w->queue.max = w->queue.max_per_owner = MOST;
-    assert_true(queue_add(&w->queue, g, &load, NULL));
+    assert_true(queue_add(&w->queue, g, &load, &displaced, NULL));
+    assert_null(displaced);
     w->all[w->n] = g;
     w->name[w->n++] = name;
     return g;
@@ -187,16 +189,17 @@ static void a_full_queue_and_a_short_patience_change_nothing(void **state)
     struct generation *g = generation_create(1, 1, NULL);
     assert_non_null(g);
     g->patience_s = 15.0;
-    assert_false(queue_add(&w.queue, g, &load, &e)); /* a's next, then g: 20 s */
+    assert_false(queue_add(&w.queue, g, &load, &made_room, &e)); /* a's next, then g: 20 s */
     assert_int_equal(e.code, ERROR_BUSY);
     assert_non_null(strstr(e.text, "some 20.0 seconds for its turn"));
     assert_int_equal(g->retry_s, 6);
     g->priority = -1;
-    assert_true(queue_add(&w.queue, g, &load, &e));
+    assert_true(queue_add(&w.queue, g, &load, &made_room, &e));
     queue_remove(&w.queue, g);
     w.queue.max = 2;
     g->patience_s = 0.0;
-    assert_false(queue_add(&w.queue, g, &load, &e));
+    g->priority = 1;
+    assert_false(queue_add(&w.queue, g, &load, &made_room, &e));
     assert_string_equal(e.text, "2 requests are waiting already, the most that may");
     assert_int_equal(g->retry_s, 10);
     assert_string_equal(give(&w, 99), "aaab");
@@ -244,16 +247,16 @@ static void an_owner_has_its_part_of_the_queue_and_others_have_the_rest(void **s
     assert_non_null(third);
     third->owner = 'A';
     w.queue.max_per_owner = 2;
-    assert_false(queue_add(&w.queue, third, &load, &e));
+    assert_false(queue_add(&w.queue, third, &load, &made_room, &e));
     assert_int_equal(e.code, ERROR_BUSY);
     assert_string_equal(e.text, "2 requests of this key are waiting already, the most that may");
     assert_int_equal(third->retry_s, 10);
     third->owner = 'B';
-    assert_true(queue_add(&w.queue, third, &load, &e));
+    assert_true(queue_add(&w.queue, third, &load, &made_room, &e));
     queue_remove(&w.queue, third);
     third->owner = 0; /* without a key: nobody's part */
     w.queue.max_per_owner = 1;
-    assert_true(queue_add(&w.queue, third, &load, &e));
+    assert_true(queue_add(&w.queue, third, &load, &made_room, &e));
     queue_remove(&w.queue, third);
     generation_destroy(third);
     assert_string_equal(give(&w, 99), "AAAA");
@@ -362,11 +365,163 @@ static void estimates_of_owners_are_what_comes(void **state)
     assert_non_null(g);
     g->patience_s = 3.0; /* its turn is second, not eleventh */
     g->owner = 'B';
-    assert_true(queue_add(&w.queue, g, &load, &e));
+    assert_true(queue_add(&w.queue, g, &load, &made_room, &e));
     queue_remove(&w.queue, g);
     generation_destroy(g);
     give(&w, 99);
     leave(&w);
+}
+
+/* --- a full queue */
+
+static const struct estimate_load held = {.n_places = 1, .n_held = 1, .hold_s = 10.0};
+
+/* One comes to a queue that is full; who makes room for it is named: '-' nobody, who refuses it. */
+static char squeeze(struct world *w, char owner, int32_t priority)
+{
+    struct generation *displaced = NULL, *g = generation_create(1, 1, NULL);
+    struct error e = {0};
+    assert_true(g != NULL && w->n < MOST);
+    g->owner = (uint64_t)owner;
+    g->priority = priority;
+    w->queue.max = w->queue.n;
+    uint32_t n = w->queue.n;
+    bool ok = queue_add(&w->queue, g, &held, &displaced, &e);
+    assert_int_equal(w->queue.n, n);
+    if (!ok) {
+        assert_int_equal(e.code, ERROR_BUSY);
+        assert_int_equal(g->retry_s, 10);
+        generation_destroy(g);
+        return '-';
+    }
+    assert_non_null(displaced);
+    w->all[w->n] = g;
+    w->name[w->n++] = owner;
+    return name_of(w, displaced);
+}
+
+static void owners_that_fill_the_queue_make_room_until_others_have_as_much(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    for (int i = 0; i < 4; i++) {
+        come_of(&w, 'A', 1);
+        come_of(&w, 'B', 1);
+    }
+    struct generation *newest = w.all[w.n - 1], *second = w.all[w.n - 2];
+    assert_int_equal(squeeze(&w, 'C', 0), 'B');
+    assert_null(newest->next);
+    assert_int_equal(squeeze(&w, 'C', 0), 'A');
+    assert_null(second->next);
+    assert_int_equal(squeeze(&w, 'C', 0), '-'); /* they have one more than it */
+    assert_int_equal(squeeze(&w, 'A', 0), '-');
+    assert_int_equal(squeeze(&w, 'D', 0), 'B');
+    assert_int_equal(squeeze(&w, 'B', 0), '-');
+    assert_string_equal(give(&w, 99), "ABCDABCA");
+    leave(&w);
+}
+
+static void a_lower_class_makes_room_for_a_better_one_and_never_the_other_way(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    next_owner = 'A';
+    come(&w, 'a', 1, -1);
+    come(&w, 'a', 1, 0);
+    come(&w, 'a', 1, 0);
+    next_owner = 'B';
+    come(&w, 'b', 1, 1);
+    come(&w, 'c', 1, 1);
+    next_owner = 0;
+    assert_int_equal(squeeze(&w, 'D', 2), '-');
+    assert_int_equal(squeeze(&w, 'A', 0), 'c'); /* who has most, but a better class */
+    assert_int_equal(squeeze(&w, 'D', 1), '-');
+    assert_int_equal(squeeze(&w, 'D', -1), 'b');
+    assert_int_equal(squeeze(&w, 'D', 0), 'A'); /* what came last of its */
+    assert_int_equal(squeeze(&w, 'A', 0), '-');
+    assert_int_equal(squeeze(&w, 'B', -2), 'a');
+    assert_string_equal(give(&w, 99), "BaDaD");
+    leave(&w);
+}
+
+static void who_has_begun_makes_no_room(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    come_of(&w, 'A', 3);
+    come_of(&w, 'A', 3);
+    come_of(&w, 'A', 3);
+    assert_string_equal(give(&w, 3), "AAA");
+    assert_int_equal(squeeze(&w, 'B', -1), '-');
+    come_of(&w, 'A', 1);
+    assert_int_equal(squeeze(&w, 'B', 0), 'A');
+    assert_int_equal(squeeze(&w, 'B', 0), '-');
+    assert_string_equal(give(&w, 99), "ABAAAAA");
+    leave(&w);
+}
+
+static void without_owners_all_have_as_much(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    come(&w, 'a', 1, 0);
+    come(&w, 'b', 1, 0);
+    come(&w, 'c', 1, 0);
+    assert_int_equal(squeeze(&w, 0, 0), '-');
+    assert_int_equal(squeeze(&w, 'D', 0), 'c');
+    assert_int_equal(squeeze(&w, 0, -1), 'b'); /* theirs, as together they have most */
+    give(&w, 99);
+    leave(&w);
+}
+
+static void who_cannot_wait_takes_nobodys_room(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct error e = {0};
+    for (int i = 0; i < 3; i++) {
+        come_of(&w, 'A', 1);
+    }
+    struct generation *displaced = NULL, *g = generation_create(1, 1, NULL);
+    assert_non_null(g);
+    g->owner = 'B';
+    g->patience_s = 15.0; /* its turn is second */
+    w.queue.max = 3;
+    assert_false(queue_add(&w.queue, g, &held, &displaced, &e));
+    assert_non_null(strstr(e.text, "some 20.0 seconds for its turn"));
+    assert_null(displaced);
+    assert_string_equal(give(&w, 99), "AAA");
+    generation_destroy(g);
+    leave(&w);
+}
+
+/* Whatever they send, to a queue that is always full: in the end nobody has two more than another
+ * who asks for more. */
+static void owners_share_a_full_queue_and_take_nothing_in_turns(void **state)
+{
+    (void)state;
+    enum { OWNERS = 3, ROOM = 60 };
+    struct rng rng;
+    rng_init(&rng, 11);
+    for (int round = 0; round < 50; round++) {
+        struct world w = {0};
+        uint32_t n_displaced = 0, counts[OWNERS] = {0};
+        for (int i = 0; i < ROOM; i++) {
+            come_of(&w, (char)('A' + rng_next(&rng) % 2), 1);
+        }
+        for (int i = 0; i < 20 * ROOM; i++) {
+            n_displaced += squeeze(&w, (char)('A' + rng_next(&rng) % OWNERS), 0) != '-';
+        }
+        for (const struct generation *g = w.queue.first; g != NULL; g = g->next) {
+            counts[g->owner - 'A']++;
+        }
+        for (int i = 0; i < OWNERS; i++) {
+            assert_in_range(counts[i], ROOM / OWNERS - 1, ROOM / OWNERS + 1);
+        }
+        assert_in_range(n_displaced, ROOM / OWNERS - 1, 2 * ROOM);
+        give(&w, 99);
+        leave(&w);
+    }
 }
 
 int main(void)
@@ -385,6 +540,12 @@ int main(void)
         cmocka_unit_test(the_round_of_who_leaves_is_for_who_comes),
         cmocka_unit_test(nobody_waits_for_more_of_another_than_of_his_own_and_two),
         cmocka_unit_test(estimates_of_owners_are_what_comes),
+        cmocka_unit_test(owners_that_fill_the_queue_make_room_until_others_have_as_much),
+        cmocka_unit_test(a_lower_class_makes_room_for_a_better_one_and_never_the_other_way),
+        cmocka_unit_test(who_has_begun_makes_no_room),
+        cmocka_unit_test(without_owners_all_have_as_much),
+        cmocka_unit_test(who_cannot_wait_takes_nobodys_room),
+        cmocka_unit_test(owners_share_a_full_queue_and_take_nothing_in_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,6 +151,43 @@ static void who_cannot_wait_so_long_is_refused(void **state)
     close_world(&w);
 }
 
+static void who_makes_room_is_refused_and_all_others_are_served(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, 1, 4);
+    struct generation *held[N_SEQUENCES], *waits[4], *new;
+    struct worker_status status;
+    struct result r;
+    hold_all_places(&w, held);
+    for (uint32_t i = 0; i < 4; i++) {
+        waits[i] = make_request(&w, 10, i, 2, 5);
+        waits[i]->owner = 1 + i % 2;
+        assert_true(worker_submit(w.worker, waits[i], NULL));
+    }
+    new = make_request(&w, 10, 4, 2, 5);
+    new->owner = 3;
+    assert_true(worker_submit(w.worker, new, NULL));
+    worker_status(w.worker, &status);
+    assert_int_equal(status.n_queued, 4);
+    assert_in_range(waits[3]->retry_s, 1, 60);
+    finish(waits[3], &r); /* at once: nobody has a place */
+    assert_int_equal(r.error.code, ERROR_BUSY);
+    assert_string_equal(r.error.text, "4 requests are waiting already, the most that may");
+    assert_int_equal(r.n_tokens[0] + r.n_tokens[1], 0);
+    drop_result(&r);
+    waits[3] = new;
+    drop_all(&w, held, N_SEQUENCES);
+    for (uint32_t i = 0; i < 4; i++) {
+        finish(waits[i], &r);
+        assert_int_equal(r.error.code, ERROR_NONE);
+        assert_int_equal(r.n_tokens[0] + r.n_tokens[1], 10);
+        drop_result(&r);
+    }
+    wait_until_idle(&w);
+    close_world(&w);
+}
+
 /* True when it was refused for its prompt alone, false when it was computed. One that had come too
  * late already is asked again. */
 static bool is_refused(struct world *w, uint32_t salt, double patience_s)
@@ -294,6 +331,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_waits_is_told_where_and_how_long),
         cmocka_unit_test(choices_of_all_requests_get_a_place_in_turn),
         cmocka_unit_test(who_cannot_wait_so_long_is_refused),
+        cmocka_unit_test(who_makes_room_is_refused_and_all_others_are_served),
         cmocka_unit_test(a_prompt_that_takes_too_long_is_refused_unless_it_is_cached),
         cmocka_unit_test(a_step_that_takes_long_is_not_stuck),
         cmocka_unit_test(an_engine_thread_that_is_stuck_can_be_seen),
