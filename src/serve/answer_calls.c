@@ -10,7 +10,7 @@ enum { FIRST_CALLS = 4 };
 /* Of a warning, in one block. */
 struct warning_text {
     char param[96];
-    char message[512];
+    char message[API_VERDICT_BYTES];
 };
 
 struct api_call answer_call_of(const struct answer_choice *c, size_t k)
@@ -80,12 +80,9 @@ static bool judge(struct answer *a, uint32_t i, struct error *e)
     const struct answer_choice *c = &a->choices[i];
     struct api_call call = answer_call_of(c, c->n_calls - 1);
     const struct tool *tool = tool_set_find(&a->tools, call.name);
-    char why[API_VERDICT_BYTES], message[sizeof why + 64];
-    if (tool == NULL || api_arguments_fit(tool->function, call.arguments, why)) {
-        return true;
-    }
-    snprintf(message, sizeof message, "are not what the tool's parameters say: %s", why);
-    return warn(a, i, message, e);
+    char why[API_VERDICT_BYTES];
+    return tool == NULL || api_arguments_fit(tool->function, call.arguments, why) ||
+           warn(a, i, why, e);
 }
 
 static bool end_call(struct answer *a, uint32_t i, enum tool_call_end end, struct error *e)

@@ -211,12 +211,20 @@ bool api_arguments_fit(const json_t *function, struct str arguments, char why[AP
     struct schema_verdict verdict = {.outcome = SCHEMA_VALID};
     struct api_limits sizes;
     struct api_json json;
+    struct api_error unread = {0};
     api_limits_default(&sizes);
-    if (schema == NULL || !api_json_parse(&json, arguments, "the text", 0, &sizes, NULL)) {
+    if (schema == NULL) {
         return true;
+    }
+    /* where an integer has more than 64 bits, all are read as real numbers */
+    if (!api_json_parse(&json, arguments, "the text", 0, &sizes, NULL) &&
+        !api_json_parse(&json, arguments, "the text", JSON_DECODE_INT_AS_REAL, &sizes, &unread)) {
+        snprintf(why, API_VERDICT_BYTES, "cannot be judged: %.*s", SCHEMA_REASON_BYTES,
+                 unread.message);
+        return false;
     }
     schema_validate(schema, json.root, &limits, &verdict);
     api_json_finish(&json);
-    snprintf(why, API_VERDICT_BYTES, "%s", verdict.text);
+    snprintf(why, API_VERDICT_BYTES, "are not what the tool's parameters say: %s", verdict.text);
     return verdict.outcome != SCHEMA_INVALID;
 }

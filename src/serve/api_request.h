@@ -236,10 +236,11 @@ bool api_request_parse(enum api_endpoint endpoint, struct str body,
 bool api_request_warn(struct api_request *r, const char *param, const char *message,
                       struct api_error *e);
 
-enum { API_VERDICT_BYTES = 400 };
+enum { API_VERDICT_BYTES = 512 };
 
 /* Whether the arguments of a call, the JSON text of an object, are valid by the parameters of its
- * function; if not, why. True also where that cannot be judged. */
+ * function; if not, the warning: why, or that they cannot be read (a number beyond doubles). True
+ * also where the parameters cannot be judged by. */
 bool api_arguments_fit(const json_t *function, struct str arguments, char why[API_VERDICT_BYTES]);
 
 /* Releases all that the request owns and zeroes it. A zeroed request is allowed. */

@@ -249,6 +249,10 @@ BROKEN = '{"name": "get_weather", "parameters": {"city": "Paris", days: 3}} or s
     (BROKEN, TOOLS, 'days: 3}} or so', '{"city": "Paris", ', "stop", "the model left the form"),
     ('{"name": "get_weather", "parameters": {"days": 3}}', TOOLS, None, '{"days": 3}', "tool_calls", "/city: is missing (required)"),
     ('{"name": "get_weather", "parameters": {"city": 5}}', TOOLS, None, '{"city": 5}', "tool_calls", "/city: "),
+    ('{"name": "get_weather", "parameters": {"city": 5, "days": 99999999999999999999}}', TOOLS, None, '{"city": 5, "days": 99999999999999999999}',
+     "tool_calls", "/city: "),
+    ('{"name": "get_weather", "parameters": {"city": "Paris", "days": 1e400}}', TOOLS, None, '{"city": "Paris", "days": 1e400}',
+     "tool_calls", "cannot be judged: "),
 ])
 def test_what_is_wrong_with_a_call_is_said(script, tools, content, arguments, reason, message):
     answer = ask(script, tools=tools, n=2)
