@@ -95,7 +95,6 @@ static bool end_call(struct answer *a, uint32_t i, enum tool_call_end end, struc
     case TOOL_BROKEN:
         return warn(a, i, "end where the model left the form of a call; the rest is content", e);
     default:
-        c->is_cut = true;
         return warn(a, i, "end where the answer ended", e);
     }
 }
@@ -121,9 +120,9 @@ enum api_finish answer_finish_of(const struct answer *a, uint32_t i)
     const struct answer_choice *c = &a->choices[i];
     switch (a->taken.outputs[i].end) {
     case CHOICE_STOP:
-        return c->n_complete == 0 || c->is_cut          ? API_FINISH_STOP
-               : a->request.generation.is_function_form ? API_FINISH_FUNCTION_CALL
-                                                        : API_FINISH_TOOL_CALLS;
+        return c->n_calls == 0 || c->n_complete < c->n_calls ? API_FINISH_STOP
+               : a->request.generation.is_function_form      ? API_FINISH_FUNCTION_CALL
+                                                             : API_FINISH_TOOL_CALLS;
     case CHOICE_LENGTH:
         return API_FINISH_LENGTH;
     case CHOICE_FILTERED:

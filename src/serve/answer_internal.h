@@ -21,7 +21,6 @@ struct answer_choice {
     struct api_call *views;       /* (n_calls) of a whole answer that is printed */
     struct buf called;            /* names and arguments of the calls; of streams of the last one */
     size_t n_complete;            /* calls that have all their arguments */
-    bool is_cut;                  /* the answer ended within a call */
     struct api_warning *warnings; /* (n_warnings) of calls */
     size_t n_warnings;
     struct choice_logprob *logprobs; /* (n_logprobs) of whole answers */
@@ -63,8 +62,8 @@ bool answer_take_span(struct answer *a, uint32_t i, const struct tool_span *span
 /* Call k of the choice, borrowed until the next span; of streams the last one alone. */
 struct api_call answer_call_of(const struct answer_choice *c, size_t k);
 
-/* Why choice i ended, API_FINISH_NONE while it runs. Where it ends by itself and has a whole call,
- * and none that is cut, whoever reads it is to make its calls. */
+/* Why choice i ended, API_FINISH_NONE while it runs. Where it ends by itself and has calls, and
+ * none that is broken or cut, whoever reads it is to make them. */
 enum api_finish answer_finish_of(const struct answer *a, uint32_t i);
 
 void answer_calls_finish(struct answer_choice *c);

@@ -229,6 +229,17 @@ def test_a_stop_string_within_a_call_is_no_call_to_make():
     assert "the answer ended" in answer.warnings[0]["message"]
 
 
+@pytest.mark.parametrize("calls", ["{0}\n{1}", "{1}\n{0}"])
+def test_a_broken_call_beside_a_whole_one_is_no_call_to_make(calls):
+    script = calls.format('{"name": "get_weather", "parameters": {city: "a"}}', UTC_JSON)
+    choice = ask(script).choices[0]
+    whole, broken = sorted(c.function.arguments for c in choice.message.tool_calls)[::-1]
+    assert (broken, whole, choice.finish_reason) == ("{", '{"zone": "UTC"}', "stop")
+    content, told, reasons = joined(ask(script, stream=True))
+    assert reasons == ["stop"] and content == choice.message.content
+    assert [c[2] for c in told] == [c.function.arguments for c in choice.message.tool_calls]
+
+
 def test_logprobs_tell_every_token_of_calls():
     whole = ask("two in json", logprobs=True, top_logprobs=1)
     entries = whole.choices[0].logprobs.content
