@@ -75,11 +75,13 @@ struct grammar_class {
 };
 uint32_t grammar_class(struct grammar_builder *b, const struct grammar_class *c);
 
-/* A regular expression (docs/STRUCTURED.md says of what), for the whole text unless SEARCH. */
+/* A regular expression (docs/STRUCTURED.md says of what), for the whole text unless SEARCH: the
+ * texts that match by ECMA-262 and by Python's `re`, for what has to match. */
 enum {
-    GRAMMAR_PATTERN_SEARCH = 1, /* matches somewhere, as JSON Schema's `pattern` does */
-    GRAMMAR_PATTERN_JSON = 2,   /* of the inside of a JSON string, in GRAMMAR_JSON_PLAIN */
-    GRAMMAR_PATTERN_DOT_ALL = 4 /* . is every code point, line ends too */
+    GRAMMAR_PATTERN_SEARCH = 1,  /* matches somewhere, as JSON Schema's `pattern` does */
+    GRAMMAR_PATTERN_JSON = 2,    /* of the inside of a JSON string, in GRAMMAR_JSON_PLAIN */
+    GRAMMAR_PATTERN_DOT_ALL = 4, /* . is every code point, line ends too */
+    GRAMMAR_PATTERN_WIDE = 8     /* what matches by either at least, for what must not match */
 };
 uint32_t grammar_pattern(struct grammar_builder *b, struct str pattern, unsigned flags);
 

@@ -1,10 +1,12 @@
-/* pattern.c - regular expressions: the part of Python's `re` and ECMA-262 that means the same in
- * both, as expressions of a grammar. What is no regular language, or means different things, is
- * refused by name. Anchors stand where a text begins or ends; a search puts any text where there
- * are none. */
+/* pattern.c - regular expressions of Python's `re` and ECMA-262, as expressions of a grammar. Where
+ * both match different texts an expression has those of both, or, WIDE, those of either. What is no
+ * regular language is refused by name, as is syntax with two meanings. Anchors stand where a text
+ * begins or ends; a search puts any text where there are none. */
 #include "schema/grammar_internal.h"
 
 #include "base/mem.h"
+
+#define COUNT(table) (sizeof(table) / sizeof *(table))
 
 enum { MAX_GROUPS = 100 /* within each other */ };
 
@@ -102,6 +104,11 @@ static uint32_t make_class(const struct pattern *p, const struct grammar_range *
     return grammar_class(p->b, &c);
 }
 
+static bool is_wide_pattern(const struct pattern *p)
+{
+    return (p->flags & GRAMMAR_PATTERN_WIDE) != 0;
+}
+
 static uint32_t any_text(const struct pattern *p)
 {
     return grammar_repeat(p->b, make_class(p, NULL, 0, true), 0, GRAMMAR_UNLIMITED);
@@ -109,33 +116,70 @@ static uint32_t any_text(const struct pattern *p)
 
 /* --- characters */
 
-/* Classes of escapes: letters and digits are ASCII's, spaces ECMA-262's. */
+/* Classes of escapes: what every reader of patterns counts to them (ECMA-262, Python's `re` for
+ * str, Rust's regex), and what some reader does, by any version of Unicode. */
 static const struct grammar_range digits[] = {{'0', '9'}};
 static const struct grammar_range words[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-static const struct grammar_range spaces[] = {
-    {0x09, 0x0D},     {0x20, 0x20},     {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
-    {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
-static const struct grammar_range line_ends[] = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
+static const struct grammar_range spaces[] = {{0x09, 0x0D},     {0x20, 0x20},     {0xA0, 0xA0},
+                                              {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029},
+                                              {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}};
+static const struct grammar_range line_ends[] = {{'\n', '\n'}};
 
-static const struct grammar_range *class_of_letter(char letter, size_t *n, bool *negated)
+/* General category Nd; all of plane 1 below its symbols, where new digits come. */
+static const struct grammar_range some_digits[] = {
+    {'0', '9'},       {0x660, 0x669},   {0x6F0, 0x6F9},     {0x7C0, 0x7C9},    {0x966, 0x96F},
+    {0x9E6, 0x9EF},   {0xA66, 0xA6F},   {0xAE6, 0xAEF},     {0xB66, 0xB6F},    {0xBE6, 0xBEF},
+    {0xC66, 0xC6F},   {0xCE6, 0xCEF},   {0xD66, 0xD6F},     {0xDE6, 0xDEF},    {0xE50, 0xE59},
+    {0xED0, 0xED9},   {0xF20, 0xF29},   {0x1040, 0x1049},   {0x1090, 0x1099},  {0x17E0, 0x17E9},
+    {0x1810, 0x1819}, {0x1946, 0x194F}, {0x19D0, 0x19D9},   {0x1A80, 0x1A89},  {0x1A90, 0x1A99},
+    {0x1B50, 0x1B59}, {0x1BB0, 0x1BB9}, {0x1C40, 0x1C49},   {0x1C50, 0x1C59},  {0xA620, 0xA629},
+    {0xA8D0, 0xA8D9}, {0xA900, 0xA909}, {0xA9D0, 0xA9D9},   {0xA9F0, 0xA9F9},  {0xAA50, 0xAA59},
+    {0xABF0, 0xABF9}, {0xFF10, 0xFF19}, {0x10000, 0x1EFFF}, {0x1FBF0, 0x1FBF9}};
+/* All but the blocks of punctuation and symbols: the automata of exact tables of letters, numbers
+ * and marks would be ten times as large. */
+static const struct grammar_range some_words[] = {
+    {'0', '9'},        {'A', 'Z'},         {'_', '_'},         {'a', 'z'},       {0xAA, 0xAA},
+    {0xB2, 0xB3},      {0xB5, 0xB5},       {0xB9, 0xBA},       {0xBC, 0xBE},     {0xC0, 0xD6},
+    {0xD8, 0xF6},      {0xF8, 0x60B},      {0x60E, 0x61A},     {0x620, 0x669},   {0x66E, 0x6D3},
+    {0x6D5, 0x963},    {0x966, 0x1FFF},    {0x200C, 0x200D},   {0x203F, 0x2040}, {0x2054, 0x2054},
+    {0x2070, 0x209F},  {0x20D0, 0x2115},   {0x2118, 0x2121},   {0x2123, 0x218F}, {0x2460, 0x24FF},
+    {0x2776, 0x2793},  {0x2C00, 0x2DFF},   {0x2E2F, 0x2E2F},   {0x3005, 0x3007}, {0x3021, 0x302F},
+    {0x3031, 0x303C},  {0x3040, 0x30FA},   {0x30FC, 0xDFFF},   {0xF900, 0xFEFE}, {0xFF10, 0xFF19},
+    {0xFF21, 0xFF3A},  {0xFF3F, 0xFF3F},   {0xFF41, 0xFF5A},   {0xFF66, 0xFFDF}, {0xFFE7, 0xFFFB},
+    {0xFFFE, 0x1EFFF}, {0x1F100, 0x1F1E5}, {0x1FB00, 0x10FFFF}};
+static const struct grammar_range some_spaces[] = {
+    {0x09, 0x0D},     {0x1C, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},
+    {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
+    {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+static const struct grammar_range some_line_ends[] = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
+
+/* In the order of class_of_letter()'s letters. */
+static const struct letter_class {
+    const struct grammar_range *all, *some; /* of every reader, of some reader */
+    size_t n_all, n_some;
+} letter_classes[] = {
+    {digits, some_digits, COUNT(digits), COUNT(some_digits)},
+    {words, some_words, COUNT(words), COUNT(some_words)},
+    {spaces, some_spaces, COUNT(spaces), COUNT(some_spaces)},
+    {line_ends, some_line_ends, COUNT(line_ends), COUNT(some_line_ends)},
+};
+
+static bool is_class_letter(char letter)
 {
-    *negated = letter == 'D' || letter == 'W' || letter == 'S';
-    switch (letter) {
-    case 'd':
-    case 'D':
-        *n = sizeof digits / sizeof digits[0];
-        return digits;
-    case 'w':
-    case 'W':
-        *n = sizeof words / sizeof words[0];
-        return words;
-    case 's':
-    case 'S':
-        *n = sizeof spaces / sizeof spaces[0];
-        return spaces;
-    default:
-        return NULL;
-    }
+    return letter != '\0' && strchr("dwsDWS", letter) != NULL;
+}
+
+/* What is not in a wide class is in a narrow one of the others, and the other way round. */
+static struct grammar_class class_of_letter(char letter, bool is_wide)
+{
+    static const char letters[] = "dws\nDWS.";
+    size_t i = (size_t)(strchr(letters, letter) - letters);
+    bool negated = i >= COUNT(letter_classes);
+    const struct letter_class *c = &letter_classes[i % COUNT(letter_classes)];
+    bool some = is_wide != negated;
+    return (struct grammar_class){.ranges = some ? c->some : c->all,
+                                  .n_ranges = some ? c->n_some : c->n_all,
+                                  .negated = negated};
 }
 
 static bool read_hex(struct pattern *p, uint32_t n_digits, uint32_t *out)
@@ -235,16 +279,13 @@ static bool read_character(struct pattern *p, uint32_t *out)
 }
 
 /* A letter's class among others, the other characters for a negated one. */
-static bool push_letter_class(struct pattern *p, char letter)
+static bool push_letter_class(struct pattern *p, char letter, bool is_wide)
 {
-    size_t n = 0;
-    bool negated = false;
-    const struct grammar_range *ranges = class_of_letter(letter, &n, &negated);
-    struct grammar_range others[32];
-    struct grammar_class c = {.ranges = ranges, .n_ranges = n, .negated = negated};
-    n = alphabet_ranges(&c, others);
+    struct grammar_class c = class_of_letter(letter, is_wide);
+    struct grammar_range ranges[2 * COUNT(some_words) + 3]; /* none has more */
+    size_t n = alphabet_ranges(&c, ranges);
     for (size_t i = 0; i < n; i++) {
-        if (!push_range(p, others[i].first, others[i].last)) {
+        if (!push_range(p, ranges[i].first, ranges[i].last)) {
             return false;
         }
     }
@@ -252,14 +293,12 @@ static bool push_letter_class(struct pattern *p, char letter)
 }
 
 /* One character of a class; *is_class when it is a letter's class, which is pushed. */
-static bool read_member(struct pattern *p, uint32_t *out, bool *is_class)
+static bool read_member(struct pattern *p, bool is_wide, uint32_t *out, bool *is_class)
 {
-    size_t n;
-    bool negated;
-    *is_class = peek(p, 0) == '\\' && class_of_letter(peek(p, 1), &n, &negated) != NULL;
+    *is_class = peek(p, 0) == '\\' && is_class_letter(peek(p, 1));
     if (*is_class) {
         p->at += 2;
-        return push_letter_class(p, p->text.p[p->at - 1]);
+        return push_letter_class(p, p->text.p[p->at - 1], is_wide);
     }
     return skip(p, STR("\\")) ? read_escape(p, true, out) : read_character(p, out);
 }
@@ -269,6 +308,7 @@ static uint32_t parse_class(struct pattern *p)
 {
     size_t start = p->at - 1;
     bool negated = skip(p, STR("^")), is_class, is_last_class;
+    bool is_wide = negated != is_wide_pattern(p); /* of what is left out */
     p->ranges.n = 0;
     if (peek(p, 0) == ']') {
         unsupported(p, start, "a class that begins with ], which has two meanings: write \\]");
@@ -281,12 +321,12 @@ static uint32_t parse_class(struct pattern *p)
             return GRAMMAR_NONE;
         }
         size_t at = p->at;
-        if (!read_member(p, &first, &is_class)) {
+        if (!read_member(p, is_wide, &first, &is_class)) {
             return GRAMMAR_NONE;
         }
         if (peek(p, 0) == '-' && peek(p, 1) != ']' && p->at + 1 < p->text.n) {
             p->at++;
-            if (is_class || !read_member(p, &last, &is_last_class) || is_last_class) {
+            if (is_class || !read_member(p, is_wide, &last, &is_last_class) || is_last_class) {
                 wrong(p, at, "a range without a character at both ends");
                 return GRAMMAR_NONE;
             }
@@ -300,6 +340,12 @@ static uint32_t parse_class(struct pattern *p)
         }
     }
     return failed(p) ? GRAMMAR_NONE : make_class(p, p->ranges.items, p->ranges.n, negated);
+}
+
+static uint32_t letter_class(struct pattern *p, char letter)
+{
+    struct grammar_class c = class_of_letter(letter, is_wide_pattern(p));
+    return make_class(p, c.ranges, c.n_ranges, c.negated);
 }
 
 static uint32_t character(struct pattern *p, uint32_t c)
@@ -468,15 +514,14 @@ static uint32_t parse_quantifier(struct pattern *p, uint32_t node)
 
 static uint32_t parse_atom(struct pattern *p)
 {
-    size_t start = p->at, n;
-    bool negated;
+    size_t start = p->at;
     uint32_t c;
     if (skip(p, STR("["))) {
         return parse_class(p);
     }
     if (skip(p, STR("."))) {
-        bool all = (p->flags & GRAMMAR_PATTERN_DOT_ALL) != 0;
-        return make_class(p, line_ends, all ? 0 : sizeof line_ends / sizeof line_ends[0], true);
+        return (p->flags & GRAMMAR_PATTERN_DOT_ALL) != 0 ? make_class(p, NULL, 0, true)
+                                                         : letter_class(p, '.');
     }
     if (peek(p, 0) == '^' || peek(p, 0) == '$') {
         unsupported(p, start, "an anchor (^ or $) that is not at an end of the pattern");
@@ -489,10 +534,9 @@ static uint32_t parse_atom(struct pattern *p)
     if (!skip(p, STR("\\"))) {
         return read_character(p, &c) ? character(p, c) : GRAMMAR_NONE;
     }
-    const struct grammar_range *ranges = class_of_letter(peek(p, 0), &n, &negated);
-    if (ranges != NULL) {
+    if (is_class_letter(peek(p, 0))) {
         p->at++;
-        return make_class(p, ranges, n, negated);
+        return letter_class(p, p->text.p[p->at - 1]);
     }
     return read_escape(p, false, &c) ? character(p, c) : GRAMMAR_NONE;
 }
@@ -541,7 +585,7 @@ static uint32_t parse_sequence(struct pattern *p, struct place place)
     if (starts && !push_item(p, any_text(p))) {
         return GRAMMAR_NONE;
     }
-    bool is_first = true;
+    bool is_first = true, ends = false;
     while (!is_alternative_end(p) && !failed(p)) {
         if (place.is_end && skip_end(p)) {
             while (skip_end(p)) {
@@ -551,6 +595,7 @@ static uint32_t parse_sequence(struct pattern *p, struct place place)
                 return GRAMMAR_NONE;
             }
             rest.is_end = false;
+            ends = true;
             break;
         }
         bool had_start = rest.is_start;
@@ -564,6 +609,11 @@ static uint32_t parse_sequence(struct pattern *p, struct place place)
         is_first = false;
     }
     if (rest.is_end && searches && !push_item(p, any_text(p))) {
+        return GRAMMAR_NONE;
+    }
+    /* Python's $ stands before a last line end, too */
+    if (ends && searches && is_wide_pattern(p) &&
+        !push_item(p, grammar_repeat(p->b, character(p, '\n'), 0, 1))) {
         return GRAMMAR_NONE;
     }
     return take_items(p, first, grammar_sequence);

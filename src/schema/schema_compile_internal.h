@@ -45,7 +45,8 @@ struct schema_compiler {
     struct schema_arena arena;
     struct error *e;
     size_t steps;      /* that are left */
-    bool is_comparing; /* formats count as what they may be by any reader: all strings */
+    bool is_comparing; /* formats and patterns count as what they may be by any reader; of formats
+                          that is all strings */
     const struct schema_active *active;
     unsigned n_active;
     /* names that have no effect, in the order in which they were met; schemas count once */
@@ -177,8 +178,8 @@ uint32_t schema_text_literal(struct schema_compiler *k, struct str text);
 bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text);
 /* What is between the quotes of the set's strings; any text for a set of all. */
 uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set);
-/* Texts in which a regular expression of `pattern` is found. */
-uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern);
+/* Texts in which a regular expression of `pattern` is found, by every reader or (wide) by some. */
+uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern, bool is_wide);
 /* Whether it is true or has nothing but annotations and names that are not known. */
 bool schema_is_silent(const json_t *schema);
 /* The i-th format that is enforced; NULL behind the last. */

@@ -84,9 +84,14 @@ bool schema_forbid_member(struct schema_compiler *k, struct str name, struct sch
 
 /* --- properties, patternProperties, additionalProperties: one meaning, at the first of them */
 
+/* The names in which a pattern is found, by every reader and by some reader of patterns. */
+struct names {
+    uint32_t all, some;
+};
+
 struct members {
     const json_t *properties, *patterns, *additional; /* NULL: not there */
-    uint32_t *pattern_nodes;                          /* (n_patterns) inside of strings */
+    struct names *names;                              /* (n_patterns) inside of strings */
     size_t n_patterns;
 };
 
@@ -106,20 +111,23 @@ static bool read_members(struct schema_compiler *k, const struct schema_use *use
         return schema_refuse(k, use, "has %zu members, at most %d are enforced",
                              json_object_size(out->properties), SCHEMA_MAX_PROPERTIES);
     }
-    out->pattern_nodes = schema_arena_take(&k->arena, json_object_size(out->patterns),
-                                           sizeof *out->pattern_nodes, k->e);
-    if (out->pattern_nodes == NULL) {
+    out->names =
+        schema_arena_take(&k->arena, json_object_size(out->patterns), sizeof *out->names, k->e);
+    if (out->names == NULL) {
         return false;
     }
     json_object_foreach((json_t *)out->patterns, pattern, schema)
     {
-        out->pattern_nodes[out->n_patterns++] = schema_text_pattern(k, str_from(pattern));
+        out->names[out->n_patterns++] =
+            (struct names){schema_text_pattern(k, str_from(pattern), false),
+                           schema_text_pattern(k, str_from(pattern), true)};
     }
     return schema_check_builder(
         k, &(struct schema_use){use->schema, "patternProperties", out->patterns});
 }
 
-/* Adds what the schema asks of a member of this name. */
+/* Adds what the schema asks of a member of this name: where readers differ about a pattern, as each
+ * of them would, or, where it is compared what schemas allow, as neither. */
 static bool add_to_property(struct schema_compiler *k, const struct members *m,
                             struct schema_property *p)
 {
@@ -139,11 +147,13 @@ static bool add_to_property(struct schema_compiler *k, const struct members *m,
     }
     json_object_foreach((json_t *)m->patterns, pattern, schema)
     {
-        if (schema_text_has(k, m->pattern_nodes[i++], p->name)) {
-            is_known = true;
-            if (!schema_terms_add(k, &p->terms, (struct schema_term){schema, SCHEMA_HOLDS})) {
-                return false;
-            }
+        struct names names = m->names[i++];
+        bool all = schema_text_has(k, names.all, p->name);
+        bool some = schema_text_has(k, names.some, p->name);
+        is_known |= k->is_comparing ? some : all;
+        if ((k->is_comparing ? all : some) &&
+            !schema_terms_add(k, &p->terms, (struct schema_term){schema, SCHEMA_HOLDS})) {
+            return false;
         }
     }
     return is_known || m->additional == NULL ||
@@ -158,35 +168,50 @@ struct part {
 
 enum { MAX_PARTS = 64 };
 
-/* Cuts each part in those names that the pattern finds and those that it does not. */
-static bool cut_parts(struct schema_compiler *k, struct part *parts, size_t *n, uint32_t pattern,
-                      const json_t *schema)
+/* Adds a part, unless it has no names. */
+static bool put_part(struct schema_compiler *k, struct part *parts, size_t *n, struct part part,
+                     uint32_t names)
 {
-    size_t n_before = *n;
-    for (size_t i = 0; i < n_before; i++) {
-        uint32_t names = parts[i].region.names;
-        uint32_t all = names != GRAMMAR_NONE ? names : schema_text_plain(k);
-        uint32_t in = names != GRAMMAR_NONE ? grammar_intersect(k->builder, all, pattern) : pattern;
-        uint32_t out = grammar_subtract(k->builder, all, pattern);
-        if (grammar_is_nothing(k->builder, in)) {
+    if (grammar_is_nothing(k->builder, names)) {
+        return true;
+    }
+    if (*n == MAX_PARTS) {
+        return error_set(k->e, ERROR_UNSUPPORTED,
+                         "patternProperties divide names in more than %d kinds", MAX_PARTS);
+    }
+    parts[*n] = part;
+    parts[(*n)++].region.names = names;
+    return true;
+}
+
+/* Cuts each part in those names that the pattern finds and those that it does not. Names about
+ * which readers differ are not written; where it is compared what schemas allow, any member may
+ * have them. */
+static bool cut_parts(struct schema_compiler *k, struct part *parts, size_t *n,
+                      struct names pattern, const json_t *schema)
+{
+    struct part old[MAX_PARTS];
+    size_t n_old = *n;
+    memcpy(old, parts, n_old * sizeof *old);
+    *n = 0;
+    for (size_t i = 0; i < n_old; i++) {
+        struct part inner = old[i];
+        uint32_t names = old[i].region.names;
+        uint32_t every = names != GRAMMAR_NONE ? names : schema_text_plain(k);
+        uint32_t some = grammar_intersect(k->builder, every, pattern.some);
+        if (grammar_is_nothing(k->builder, some)) {
+            parts[(*n)++] = old[i];
             continue;
         }
-        struct part inner = parts[i];
-        inner.region.names = in;
         inner.is_known = true;
-        if (!schema_terms_add(k, &inner.region.terms, (struct schema_term){schema, SCHEMA_HOLDS})) {
+        uint32_t open = k->is_comparing ? grammar_subtract(k->builder, some, pattern.all)
+                                        : grammar_nothing(k->builder);
+        if (!put_part(k, parts, n, inner, open) ||
+            !schema_terms_add(k, &inner.region.terms, (struct schema_term){schema, SCHEMA_HOLDS}) ||
+            !put_part(k, parts, n, inner, grammar_intersect(k->builder, every, pattern.all)) ||
+            !put_part(k, parts, n, old[i], grammar_subtract(k->builder, every, pattern.some))) {
             return false;
         }
-        if (grammar_is_nothing(k->builder, out)) {
-            parts[i] = inner;
-            continue;
-        }
-        if (*n == MAX_PARTS) {
-            return error_set(k->e, ERROR_UNSUPPORTED,
-                             "patternProperties divide names in more than %d kinds", MAX_PARTS);
-        }
-        parts[i].region.names = out;
-        parts[(*n)++] = inner;
     }
     return true;
 }
@@ -204,7 +229,7 @@ static bool cut_regions(struct schema_compiler *k, const struct members *m,
     }
     json_object_foreach((json_t *)m->patterns, pattern, schema)
     {
-        ok = ok && cut_parts(k, parts, &n, m->pattern_nodes[i++], schema);
+        ok = ok && cut_parts(k, parts, &n, m->names[i++], schema);
     }
     struct schema_region *regions =
         ok ? schema_arena_take(&k->arena, n, sizeof *regions, k->e) : NULL;

@@ -411,7 +411,7 @@ static bool match_pattern(struct schema_compiler *k, const struct schema_use *us
         return true;
     }
     struct str pattern = {json_string_value(use->value), json_string_length(use->value)};
-    uint32_t inside = schema_text_pattern(k, pattern);
+    uint32_t inside = schema_text_pattern(k, pattern, is_denied != k->is_comparing);
     return schema_check_builder(k, use) && match_inside(k, use, f, inside, is_denied);
 }
 

@@ -54,11 +54,12 @@ uint32_t schema_text_any(struct schema_compiler *k)
     return k->any_text;
 }
 
-uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern)
+uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern, bool is_wide)
 {
+    unsigned flags = GRAMMAR_PATTERN_SEARCH | GRAMMAR_PATTERN_JSON;
     return grammar_determine(
         k->builder,
-        grammar_pattern(k->builder, pattern, GRAMMAR_PATTERN_SEARCH | GRAMMAR_PATTERN_JSON));
+        grammar_pattern(k->builder, pattern, is_wide ? flags | GRAMMAR_PATTERN_WIDE : flags));
 }
 
 /* --- one text */

@@ -275,11 +275,13 @@ static const struct schema_pattern *prepare_pattern(struct schema_run *run, cons
         return NULL;
     }
     struct schema_pattern *p = &run->patterns[run->n_patterns++];
-    *p = (struct schema_pattern){text, grammar_builder_create(NULL), GRAMMAR_NONE};
+    *p = (struct schema_pattern){text, grammar_builder_create(NULL), GRAMMAR_NONE, GRAMMAR_NONE};
     if (p->builder != NULL) {
+        unsigned flags = GRAMMAR_PATTERN_SEARCH;
         p->builder->steps = run->pattern_steps;
-        uint32_t found = grammar_pattern(p->builder, str_from(text), GRAMMAR_PATTERN_SEARCH);
-        p->node = grammar_determine(p->builder, found);
+        p->all = grammar_determine(p->builder, grammar_pattern(p->builder, str_from(text), flags));
+        flags |= GRAMMAR_PATTERN_WIDE;
+        p->some = grammar_determine(p->builder, grammar_pattern(p->builder, str_from(text), flags));
         run->pattern_steps = p->builder->steps;
     }
     return p;
@@ -294,12 +296,15 @@ static enum schema_outcome find_pattern(const struct schema_call *c, const char 
         return schema_leave_open(c, "cannot be checked: there are more than %d regular expressions",
                                  SCHEMA_MAX_PATTERNS);
     }
-    if (p->node == GRAMMAR_NONE) {
+    if (p->some == GRAMMAR_NONE) {
         return schema_leave_open(c, "cannot be checked: %s",
                                  p->builder != NULL ? grammar_builder_error(p->builder)->text
                                                     : "no memory is left");
     }
-    return grammar_has_text(p->builder, p->node, text) ? SCHEMA_VALID : SCHEMA_INVALID;
+    return grammar_has_text(p->builder, p->all, text) ? SCHEMA_VALID
+           : grammar_has_text(p->builder, p->some, text)
+               ? schema_leave_open(c, "cannot be checked: readers of patterns differ about it")
+               : SCHEMA_INVALID;
 }
 
 static enum schema_outcome apply_pattern(const struct schema_call *c)

@@ -12,7 +12,7 @@
 struct schema_pattern {
     const char *text; /* NULL: none yet */
     struct grammar_builder *builder;
-    uint32_t node; /* GRAMMAR_NONE: it cannot be */
+    uint32_t all, some; /* texts that match for every reader, for some; GRAMMAR_NONE: none can be */
 };
 
 enum { SCHEMA_MAX_PATTERNS = 64 };

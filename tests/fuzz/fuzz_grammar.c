@@ -40,7 +40,7 @@ static struct grammar *compile(unsigned kind, struct str text, struct error *e)
         return grammar_from_gbnf(text, e);
     }
     struct grammar_builder *b = grammar_builder_create(e);
-    struct grammar *g = grammar_compile(b, grammar_pattern(b, text, kind / 2 % 8), e);
+    struct grammar *g = grammar_compile(b, grammar_pattern(b, text, kind / 2 % 16), e);
     grammar_builder_destroy(b);
     return g;
 }

@@ -11,7 +11,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MATCH = ROOT / "build/release/tests/grammar_match"
-SEARCH, JSON, DOT_ALL = 1, 2, 4
+CHECK = ROOT / "build/release/tests/schema_check"
+SEARCH, JSON, DOT_ALL, WIDE = 1, 2, 4, 8
 N_BATCHES = 20
 
 
@@ -64,8 +65,22 @@ def texts(r):
     return ["", "a", "ab"] + ["".join(r.choice(LETTERS) for _ in range(r.randrange(9))) for _ in range(40)]
 
 
+def check(engine, source, match, strings, flags=0, spell=str, strict=None):
+    """A pattern has the texts that match by both readings of the classes, ASCII's of ECMA-262 and Python's, and the wide one
+    those that match by either; of the letters here they differ about \\w of é. strict: the pattern without texts that Python
+    takes and ECMA-262 does not."""
+    spelled = [spell(s).encode() for s in strings]
+    narrow, wide = (engine.ask(spelled, pattern=source, flags=flags | more)["matches"] for more in (0, WIDE))
+    for s, is_in, may_be_in in zip(strings, narrow, wide):
+        both = all(match(strict or source, s, f) for f in (re.ASCII, re.UNICODE))
+        either = any(match(source, s, f) for f in (re.ASCII, re.UNICODE))
+        is_open = "é" in s and re.search(r"\\[wW]", source)
+        assert is_in <= both and either <= may_be_in, (source, s, is_in, both, may_be_in, either)
+        assert is_open or (is_in, may_be_in) == (both, either), (source, s, is_in, both, may_be_in, either)
+
+
 def anchored(r):
-    """A pattern with anchors at its ends, ours and Python's, whose $ also stands before a line end."""
+    """A pattern with anchors at its ends, ours and Python's without a line end behind $."""
     ours, python = [], []
     for _ in range(r.choice([1, 1, 2])):
         start, end = r.choice(["^", ""]), r.choice(["$", ""])
@@ -81,9 +96,7 @@ def test_a_pattern_matches_whole_texts_as_in_python(engine, seed):
     r = random.Random(seed)
     for _ in range(100):
         source, strings = pattern(r, 2), texts(r)
-        answer = engine.ask([s.encode() for s in strings], pattern=source)
-        expected = [re.fullmatch(source, s, re.ASCII) is not None for s in strings]
-        assert answer.get("matches") == expected, (source, answer, strings)
+        check(engine, source, lambda p, s, f: re.fullmatch(p, s, f) is not None, strings)
 
 
 @pytest.mark.parametrize("seed", range(N_BATCHES))
@@ -91,9 +104,7 @@ def test_a_pattern_is_found_in_texts_as_in_python(engine, seed):
     r = random.Random(1000 + seed)
     for _ in range(100):
         (source, python), strings = anchored(r), texts(r)
-        answer = engine.ask([s.encode() for s in strings], pattern=source, flags=SEARCH)
-        expected = [re.search(python, s, re.ASCII) is not None for s in strings]
-        assert answer.get("matches") == expected, (source, answer, strings)
+        check(engine, source, lambda p, s, f: re.search(p, s, f) is not None, strings, SEARCH, strict=python)
 
 
 def spelled(text):
@@ -119,11 +130,70 @@ def test_a_pattern_is_about_the_characters_of_a_json_string(engine, seed):
     for _ in range(50):
         source, strings = pattern(r, 1), texts(r) + ['"', '\\a', "/", "\t"]
         others = [spelled_otherwise(r, s) for s in strings if s and spelled(s[-1])[:2] != "\\u"]
-        answer = engine.ask([s.encode() for s in [*map(spelled, strings), *others]], pattern=source, flags=JSON)
-        expected = [re.fullmatch(source, s, re.ASCII) is not None for s in strings]
-        assert answer.get("matches") == expected + [False] * len(others), (source, answer, strings, others)
+        check(engine, source, lambda p, s, f: re.fullmatch(p, s, f) is not None, strings, JSON, spelled)
+        answer = engine.ask([s.encode() for s in others], pattern=source, flags=JSON)
+        assert answer.get("matches") == [False] * len(others), (source, answer, others)
     broken = [b"\n", b'"', b"\\", b"\\x", b"\\u12", b"\\ud83d", b"\\ude00", b"\\ud83da", b"\xff", b"\xed\xa0\x80"]
     assert engine.ask(broken, pattern=".*", flags=JSON | DOT_ALL)["matches"] == [False] * len(broken)
+
+
+SPACES = "\t-\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"  # of ECMA-262
+# Patterns of one character, and how `re` with ASCII's letters and digits spells what ECMA-262 means by them.
+CLASSES = {r"\s": f"[{SPACES}]", r"\S": f"[^{SPACES}]", r"[^\s]": f"[^{SPACES}]", r"[^\S]": f"[{SPACES}]", r"\d": r"\d", r"\D": r"\D",
+           r"[^\d]": r"[^\d]", r"\w": r"\w", r"\W": r"\W", r"[^\W]": r"[^\W]", r"[^\W\d_]": r"[^\W\d_]", r"[^\w\s]": rf"[^\w{SPACES}]",
+           r"[\s\d]": rf"[\d{SPACES}]", r"[\Dx]": r"[\Dx]", ".": "[^\n\r\u2028\u2029]"}
+CHARACTERS = "".join(chr(c) for c in range(0x110000) if not 0xd800 <= c <= 0xdfff)
+
+
+@pytest.mark.parametrize("source", CLASSES)
+def test_a_class_has_what_both_readings_have_and_a_wide_one_what_either_has(engine, source):
+    ecma, python = set(re.findall(CLASSES[source], CHARACTERS, re.ASCII)), set(re.findall(source, CHARACTERS))
+    spelled = [c.encode() for c in CHARACTERS]
+    narrow, wide = ({c for c, is_in in zip(CHARACTERS, engine.ask(spelled, pattern=source, flags=flags)["matches"]) if is_in}
+                    for flags in (0, WIDE))
+    assert narrow <= ecma & python, sorted(narrow - (ecma & python))[:20]
+    assert wide >= ecma | python, sorted((ecma | python) - wide)[:20]
+    common = set(map(chr, range(128))) | set("\x85\xa0\ufeff\u2028\u3000«»—…€→∑、。！😀🇩")
+    common |= set("é中а") if "W" not in source and r"\w" not in source else set()
+    assert narrow & common == ecma & python & common
+    assert wide & common == (ecma | python) & common
+
+
+# Where only one reading of a text matches a narrow pattern has it not, and a wide one has it.
+READINGS = {r"^[a-c]$": "c\n", r"^\S+$": "a\ufeff", r"\s": "\x85", r"^.$": "\r", r"^\W{2}$": "!é", r"^\d$": "\u0663", r"^(a|b$)": "b\n"}
+
+
+@pytest.mark.parametrize("source", READINGS)
+def test_a_text_about_which_readers_differ_is_of_wide_patterns_alone(engine, source):
+    for flags, spell in ((SEARCH, str), (SEARCH | JSON, spelled)):
+        text = spell(READINGS[source]).encode()
+        assert engine.ask([text], pattern=source, flags=flags) == {"matches": [False]}
+        assert engine.ask([text], pattern=source, flags=flags | WIDE) == {"matches": [True]}
+
+
+BOM = "\ufeff"
+# Schemas, values that have a text and values that have none, as some reader would find them invalid.
+SCHEMAS = [
+    ({"type": "string", "pattern": r"^\S+\s$"}, ["a ", "é\t"], ["a" + BOM, "a\x1c", "a\x85", BOM + " ", "\x1c "]),
+    ({"type": "string", "not": {"pattern": r"^[a-c]$|\s$"}}, ["d", "ab", "c\n\nx"], ["c", "c\n", "x" + BOM, "x\x1c", "x "]),
+    ({"type": "string", "not": {"not": {"pattern": r"^\w$"}}}, ["w"], ["é", "w\n"]),
+    ({"type": "string", "if": {"pattern": r"^\d$"}, "then": {"const": "7"}, "else": {"maxLength": 1}}, ["7", "a"], ["8", "\u0663", "8\n"]),
+    ({"oneOf": [{"type": "string", "pattern": r"^\s$"}, {"type": "string", "pattern": r"^\S$"}]}, [" ", "a"], [BOM, "\x1c"]),
+    ({"type": "object", "patternProperties": {"^[a-c]$": {"type": "array"}}}, [{"c": []}, {"d": -5}, {"cc": -5}], [{"c": -5}, {"c\n": -5}]),
+    ({"type": "object", "patternProperties": {r"^\S$": {"const": 1}}, "properties": {BOM: {}, "d": {}}, "additionalProperties": False},
+     [{"d": 1}, {"x": 1}, {BOM: 1}], [{BOM: 2}, {"d": 2}, {"\x85": 1}]),
+    ({"type": "object", "propertyNames": {"pattern": r"^\W$"}}, [{"!": 1}], [{"é": 1}, {"a": 1}]),
+]
+
+
+@pytest.mark.parametrize("schema,yes,no", SCHEMAS)
+def test_a_schema_has_what_is_valid_by_both_readings_of_its_patterns(schema, yes, no):
+    texts = [json.dumps(value, ensure_ascii=False) for value in yes + no]
+    request = json.dumps({"schema": schema, "instances": yes + no, "texts": texts}) + "\n"
+    answer = json.loads(subprocess.run([CHECK], input=request, capture_output=True, text=True, check=True).stdout)
+    assert answer["allowed"] == [True] * len(yes) + [False] * len(no), answer
+    assert not any(outcome == "invalid" for outcome, _ in answer["verdicts"][:len(yes)])
+    assert not any(outcome == "valid" for outcome, _ in answer["verdicts"][len(yes):])
 
 
 REFUSED = {
