@@ -7,7 +7,8 @@
 struct chat_call {
     struct str id;
     struct str name;      /* of the function */
-    struct str arguments; /* JSON text of an object, spelled as it came */
+    struct str arguments; /* JSON text of an object, spelled as it came; or what a model wrote of
+                             one, which may be any text */
 };
 
 #endif

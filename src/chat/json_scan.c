@@ -219,6 +219,18 @@ bool json_scan_push(struct json_scan *s, char c)
     }
 }
 
+bool json_scan_is_object(struct str text)
+{
+    struct json_scan scan;
+    json_scan_init(&scan);
+    for (size_t i = 0; i < text.n; i++) {
+        if (scan.state == SCAN_END || !json_scan_push(&scan, text.p[i])) {
+            return false;
+        }
+    }
+    return scan.state == SCAN_END && text.p[0] == '{';
+}
+
 static size_t end_unescaped(struct json_unescape *u, char out[4])
 {
     uint32_t c = u->hex;

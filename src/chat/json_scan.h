@@ -5,6 +5,8 @@
 #ifndef CHAT_JSON_SCAN_H
 #define CHAT_JSON_SCAN_H
 
+#include "base/str.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,6 +55,9 @@ void json_scan_init(struct json_scan *s);
 
 /* False, with SCAN_BROKEN, when the byte does not belong here. Not called after the end. */
 bool json_scan_push(struct json_scan *s, char c);
+
+/* Whether all of it is one object, without white space behind. */
+bool json_scan_is_object(struct str text);
 
 static inline bool json_scan_in_string(const struct json_scan *s)
 {

@@ -1,5 +1,6 @@
 /* template_values.c - what a template sees of a conversation, and the text that it makes of it. */
 #include "base/clock.h"
+#include "chat/json_scan.h"
 #include "chat/template_internal.h"
 
 #include <time.h>
@@ -72,29 +73,31 @@ static struct jinja_value content_of(struct maker *m, struct str text)
     return list;
 }
 
-/* As JSON; NULL when it is none. Integers of more than 64 bits are only spelled as they came: what
- * else a template does with one sees a real number, and then with all of that object. */
-static json_t *read_arguments(struct str text)
+/* As JSON; NULL when it is none, or has a number beyond doubles. Integers of more than 64 bits are
+ * only spelled as they came: what else a template does with one sees a real number, and then with
+ * all of that object. */
+static json_t *read_arguments(struct maker *m, struct str text)
 {
     json_error_t why;
     const char *p = text.n > 0 ? text.p : "";
     json_t *json = json_loadb(p, text.n, JSON_ALLOW_NUL, &why);
-    bool is_too_big = json == NULL && json_error_code(&why) == json_error_numeric_overflow;
-    return is_too_big ? json_loadb(p, text.n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why)
-                      : json;
+    if (json == NULL && json_error_code(&why) == json_error_numeric_overflow) {
+        json = json_loadb(p, text.n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
+    }
+    /* without memory jansson may call anything an invalid token */
+    if (json == NULL && json_error_code(&why) != json_error_numeric_overflow &&
+        json_error_code(&why) != json_error_invalid_utf8 && json_scan_is_object(text)) {
+        m->ok = error_set(m->e, ERROR_MEMORY, "out of memory: arguments of a call");
+    }
+    return json;
 }
 
-/* The arguments of a call: an object that tojson writes as it came. */
+/* The arguments of a call: an object that tojson writes as it came; a text where they are none. */
 static struct jinja_value arguments_of(struct maker *m, const struct chat_call *call)
 {
     struct jinja_value v = jinja_none();
-    json_t *json = m->ok ? read_arguments(call->arguments) : NULL;
-    if (m->ok && !json_is_object(json)) {
-        m->ok =
-            error_set(m->e, ERROR_USAGE, "the arguments of the call of '%.*s' are no JSON object",
-                      STR_ARG(str_shown(call->name)));
-    }
-    if (m->t->shape.arguments_text) {
+    json_t *json = m->ok ? read_arguments(m, call->arguments) : NULL;
+    if (m->t->shape.arguments_text || !json_is_object(json)) {
         v = text_of(m, call->arguments, JINJA_DATA);
     } else {
         v = from_json(m, json);

@@ -43,7 +43,7 @@ bool tool_prompt_write(enum tool_format format, const json_t *tools, struct buf 
 /* Appends the text of an assistant that makes these n calls, for a conversation whose template
  * cannot write calls. Numbers and names stay as they are spelled; so does the JSON of all but
  * TOOL_FORMAT_PYTHONIC. TOOL_FORMAT_NONE writes as TOOL_FORMAT_LLAMA3_JSON.
- * ERROR_USAGE: the arguments of a call are not the JSON text of an object (which call is named).
+ * Arguments that are not the JSON text of an object are written as a string.
  * ERROR_MEMORY. On failure *out is as before. */
 bool tool_calls_write(enum tool_format format, const struct chat_call *calls, size_t n,
                       struct buf *out, struct error *e);

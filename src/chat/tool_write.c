@@ -15,16 +15,36 @@ static struct str trimmed(struct str s)
     return s;
 }
 
-static bool is_object(struct str text)
+/* --- JSON */
+
+static bool write_escaped(struct str text, struct buf *out, struct error *e)
 {
-    struct json_scan scan;
-    json_scan_init(&scan);
+    char escaped[6];
     for (size_t i = 0; i < text.n; i++) {
-        if (scan.state == SCAN_END || !json_scan_push(&scan, text.p[i])) {
+        size_t n = json_escape_byte(text.p[i], escaped);
+        if (!buf_append(out, (struct str){escaped, n}, e)) {
             return false;
         }
     }
-    return scan.state == SCAN_END && text.p[0] == '{';
+    return true;
+}
+
+/* As they are spelled; what is no object as the string that it is, which is Python's, too. */
+static bool write_arguments(const struct chat_call *call, struct buf *out, struct error *e)
+{
+    struct str object = trimmed(call->arguments);
+    return json_scan_is_object(object)
+               ? buf_append(out, object, e)
+               : buf_append_byte(out, '"', e) && write_escaped(call->arguments, out, e) &&
+                     buf_append_byte(out, '"', e);
+}
+
+static bool write_object(const struct chat_call *call, const char *key, struct buf *out,
+                         struct error *e)
+{
+    return buf_append(out, STR("{\"name\": \""), e) && write_escaped(call->name, out, e) &&
+           buf_printf(out, e, "\", \"%s\": ", key) && write_arguments(call, out, e) &&
+           buf_append(out, STR("}"), e);
 }
 
 /* --- Python */
@@ -140,6 +160,10 @@ static bool has_plain_names(struct str object)
 static bool write_python(const struct chat_call *call, struct buf *out, struct error *e)
 {
     struct str object = trimmed(call->arguments);
+    if (!json_scan_is_object(object)) {
+        return buf_append(out, call->name, e) && buf_append_byte(out, '(', e) &&
+               write_arguments(call, out, e) && buf_append_byte(out, ')', e);
+    }
     struct python w = {.out = out, .e = e, .is_spread = !has_plain_names(object)};
     bool ok =
         buf_append(out, call->name, e) && buf_append(out, w.is_spread ? STR("(**") : STR("("), e);
@@ -152,28 +176,6 @@ static bool write_python(const struct chat_call *call, struct buf *out, struct e
     return ok && buf_append_byte(out, ')', e);
 }
 
-/* --- JSON */
-
-static bool write_escaped(struct str text, struct buf *out, struct error *e)
-{
-    char escaped[6];
-    for (size_t i = 0; i < text.n; i++) {
-        size_t n = json_escape_byte(text.p[i], escaped);
-        if (!buf_append(out, (struct str){escaped, n}, e)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool write_object(const struct chat_call *call, const char *key, struct buf *out,
-                         struct error *e)
-{
-    return buf_append(out, STR("{\"name\": \""), e) && write_escaped(call->name, out, e) &&
-           buf_printf(out, e, "\", \"%s\": ", key) &&
-           buf_append(out, trimmed(call->arguments), e) && buf_append(out, STR("}"), e);
-}
-
 /* --- calls */
 
 static bool write_call(enum tool_format format, const struct chat_call *call, struct buf *out,
@@ -184,7 +186,7 @@ static bool write_call(enum tool_format format, const struct chat_call *call, st
         return write_python(call, out, e);
     case TOOL_FORMAT_FUNCTION_TAG:
         return buf_append(out, STR("<function="), e) && buf_append(out, call->name, e) &&
-               buf_append(out, STR(">"), e) && buf_append(out, trimmed(call->arguments), e) &&
+               buf_append(out, STR(">"), e) && write_arguments(call, out, e) &&
                buf_append(out, STR("</function>"), e);
     case TOOL_FORMAT_HERMES:
         return buf_append(out, STR("<tool_call>\n"), e) &&
@@ -205,12 +207,6 @@ static bool write_all(enum tool_format format, const struct chat_call *calls, si
     bool is_list = format == TOOL_FORMAT_PYTHONIC && n > 0;
     bool ok = buf_append(out, is_list ? STR("[") : STR(""), e);
     for (size_t i = 0; ok && i < n; i++) {
-        if (!is_object(trimmed(calls[i].arguments))) {
-            return error_set(e, ERROR_USAGE,
-                             "the arguments of call %zu, of '%.*s', are not the JSON text of an "
-                             "object of at most %d levels",
-                             i, STR_ARG(str_shown(calls[i].name)), JSON_SCAN_MAX_DEPTH);
-        }
         ok = buf_append(out, str_from(i > 0 ? between[format] : ""), e) &&
              write_call(format, &calls[i], out, e);
     }

@@ -8,8 +8,9 @@
 
 /* --- calls */
 
-/* A program has parsed them, or should have: they are written into the prompt as an object. Numbers
- * of any size and names that repeat are the model's own business. */
+/* They are written into the prompt as an object. What a model wrote that is none, or has a number
+ * beyond doubles, comes back with an answer that says so, and is a text there. Names that repeat
+ * are the model's own business. */
 static bool read_arguments(struct api_reader *r, const json_t *function, struct str *out)
 {
     const json_t *v = NULL;
@@ -23,14 +24,18 @@ static bool read_arguments(struct api_reader *r, const json_t *function, struct 
         return false;
     }
     *out = out->n > 0 ? *out : STR("{}"); /* some servers write none so */
-    if (!api_json_parse(&json, *out, "the text", JSON_DECODE_INT_AS_REAL, &r->options->limits,
-                        &why)) {
-        return why.kind == API_ERROR_OVERLOADED
-                   ? api_fail_memory(r)
-                   : api_fail(r, API_ERROR_INVALID_VALUE, "is not the JSON text of an object: %s",
-                              why.message);
+    const struct api_limits *limits = &r->options->limits;
+    if (!api_json_check_bounds(*out, "the text", limits, &why)) {
+        return api_fail(r, API_ERROR_INVALID_VALUE, "cannot be read: %s", why.message);
     }
-    api_json_finish(&json);
+    if (api_json_parse(&json, *out, "the text", JSON_DECODE_INT_AS_REAL, limits, &why)) {
+        api_json_finish(&json);
+    } else if (why.kind == API_ERROR_OVERLOADED) {
+        return api_fail_memory(r);
+    } else if (!api_warn(r, "is no JSON object that can be read: the chat template is given it as "
+                            "a text")) {
+        return false;
+    }
     api_leave(r, before);
     return true;
 }

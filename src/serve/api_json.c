@@ -96,6 +96,14 @@ static bool check_bounds(const struct scan *s, const char *what, const struct ap
     return true;
 }
 
+bool api_json_check_bounds(struct str text, const char *what, const struct api_limits *limits,
+                           struct api_error *e)
+{
+    struct scan s = {0};
+    scan_text(text, &s);
+    return check_bounds(&s, what, limits, e);
+}
+
 /* What jansson takes, with nothing given back. A member: a pair (56 bytes and its name, and the
  * name once more while it is read), places in tables that double (64), a value (32, or 48 and its
  * text). A container: itself and its first table (208). The text of a token gathers in a buffer

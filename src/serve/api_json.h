@@ -27,6 +27,10 @@ bool api_json_parse(struct api_json *out, struct str text, const char *what, siz
                     const struct api_limits *limits, struct api_error *e);
 void api_json_finish(struct api_json *json);
 
+/* The first of these checks alone: whether a text is within the limits, JSON or not. */
+bool api_json_check_bounds(struct str text, const char *what, const struct api_limits *limits,
+                           struct api_error *e);
+
 /* A copy of an array or object of the reader's tree, in the request's memory: it needs no release,
  * and its references must be given back one for one. Never NULL but with the reader's error set:
  * no memory. */

@@ -403,6 +403,24 @@ def test_a_conversation_is_found_in_the_cache_whoever_else_calls(loop):
     assert answer.usage.cache["miss_reason"] == "complete"
 
 
+@pytest.mark.parametrize("arguments", ['{"city": "Paris", ', "{city: 1}", '{"days": 1e400}', "[]", "<|eot_id|>"])
+def test_a_broken_call_comes_back_with_an_answer_that_says_so(arguments):
+    """As clients do that cannot parse arguments: what the server itself told is no error."""
+    call = CALL | {"function": {"name": "get_weather", "arguments": arguments}}
+    messages = [*HELLO, CALLING | {"tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": "no JSON"}]
+    for name in ("json", "tags"):
+        answer = ask(name, messages=messages, max_tokens=1)
+        assert [w["param"] for w in answer.warnings] == ["messages[1].tool_calls[0].function.arguments"]
+        told = server_of(name).post("/apply-template", {"messages": messages, "tools": TOOLS})
+        assert json.dumps(arguments) in told["prompt"]
+        assert answer.usage.prompt_tokens == len(told["tokens"])
+    (end,) = server_of("json").post("/tokenize", {"content": "<|eot_id|>", "parse_special": True})["tokens"]
+    assert server_of("json").post("/apply-template", {"messages": messages, "tools": TOOLS})["tokens"].count(end) == 1 + len(messages)
+    with pytest.raises(openai.BadRequestError) as e:
+        ask("json", messages=messages, extra_body={"strict": True})
+    assert e.value.param == "messages[1].tool_calls[0].function.arguments"
+
+
 def test_functions_of_old_make_a_conversation_too(loop):
     messages = list(HELLO)
     functions = [t["function"] for t in TOOLS]
@@ -430,7 +448,7 @@ def test_functions_of_old_make_a_conversation_too(loop):
     ({"messages": [*HELLO, {"role": "tool", "tool_call_id": "c", "content": ""}]}, "messages[1].tool_call_id", "invalid_value"),
     ({"messages": [*HELLO, CALLING, {"role": "tool", "tool_call_id": "d", "content": ""}]}, "messages[2].tool_call_id",
      "invalid_value"),
-    ({"messages": [*HELLO, {"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": "{"}}]}]},
+    ({"messages": [*HELLO, {"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": "[" * 65}}]}]},
      "messages[1].tool_calls[0].function.arguments", "invalid_value"),
 ])
 @pytest.mark.parametrize("stream", [False, True])

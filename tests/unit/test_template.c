@@ -301,10 +301,15 @@ static void calls_are_written_by_the_template_as_they_were_spelled_or_as_text(vo
     struct chat_call bad = {STR("1"), STR("f"), STR("[1]")};
     struct chat_message wrong = {.role = CHAT_ASSISTANT, .calls = &bad, .n_calls = 1};
     struct token_list ids = {0};
-    struct error e = {0};
-    assert_false(render(&t, &wrong, 1, true, &ids, &e));
-    assert_int_equal(e.code, ERROR_USAGE);
-    assert_non_null(strstr(e.text, "'f' are no JSON object"));
+    text = text_of(&t, &wrong, 1, NULL);
+    assert_ends(&text, "{\"name\": \"f\", \"parameters\": \"[1]\"}<|eot_id|>");
+    bad.arguments = STR("{\"a\": 1e400}");
+    text = text_of(&t, &wrong, 1, NULL);
+    assert_ends(&text, "\"parameters\": \"{\\\"a\\\": 1e400}\"}<|eot_id|>");
+    bad.arguments = STR("{<|eot_id|>");
+    assert_true(render(&t, &wrong, 1, false, &ids, NULL));
+    assert_int_equal(ids.n_neutralised, 1);
+    token_list_finish(&ids);
     chat_template_finish(&t);
     close_file(&f);
 }
