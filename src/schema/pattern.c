@@ -136,7 +136,7 @@ static const struct grammar_range some_digits[] = {
     {0xA8D0, 0xA8D9}, {0xA900, 0xA909}, {0xA9D0, 0xA9D9},   {0xA9F0, 0xA9F9},  {0xAA50, 0xAA59},
     {0xABF0, 0xABF9}, {0xFF10, 0xFF19}, {0x10000, 0x1EFFF}, {0x1FBF0, 0x1FBF9}};
 /* All but the blocks of punctuation and symbols: the automata of exact tables of letters, numbers
- * and marks would be ten times as large. */
+ * and marks would be much larger. */
 static const struct grammar_range some_words[] = {
     {'0', '9'},        {'A', 'Z'},         {'_', '_'},         {'a', 'z'},       {0xAA, 0xAA},
     {0xB2, 0xB3},      {0xB5, 0xB5},       {0xB9, 0xBA},       {0xBC, 0xBE},     {0xC0, 0xD6},

@@ -168,20 +168,23 @@ struct part {
 
 enum { MAX_PARTS = 64 };
 
-/* Adds a part, unless it has no names. */
-static bool put_part(struct schema_compiler *k, struct part *parts, size_t *n, struct part part,
-                     uint32_t names)
+static bool push_part(struct schema_compiler *k, struct part *parts, size_t *n,
+                      const struct part *part)
 {
-    if (grammar_is_nothing(k->builder, names)) {
-        return true;
-    }
     if (*n == MAX_PARTS) {
         return error_set(k->e, ERROR_UNSUPPORTED,
                          "patternProperties divide names in more than %d kinds", MAX_PARTS);
     }
-    parts[*n] = part;
-    parts[(*n)++].region.names = names;
+    parts[(*n)++] = *part;
     return true;
+}
+
+/* The part with these names, unless there are none. */
+static bool put_part(struct schema_compiler *k, struct part *parts, size_t *n, struct part part,
+                     uint32_t names)
+{
+    part.region.names = names;
+    return grammar_is_nothing(k->builder, names) || push_part(k, parts, n, &part);
 }
 
 /* Cuts each part in those names that the pattern finds and those that it does not. Names about
@@ -200,7 +203,9 @@ static bool cut_parts(struct schema_compiler *k, struct part *parts, size_t *n,
         uint32_t every = names != GRAMMAR_NONE ? names : schema_text_plain(k);
         uint32_t some = grammar_intersect(k->builder, every, pattern.some);
         if (grammar_is_nothing(k->builder, some)) {
-            parts[(*n)++] = old[i];
+            if (!push_part(k, parts, n, &old[i])) {
+                return false;
+            }
             continue;
         }
         inner.is_known = true;
@@ -221,11 +226,11 @@ static bool cut_regions(struct schema_compiler *k, const struct members *m,
 {
     const char *pattern;
     json_t *schema;
-    struct part parts[MAX_PARTS];
+    struct part parts[MAX_PARTS] = {0};
     size_t n = 0, i = 0, n_kept = 0;
     bool ok = true;
-    for (; n < set->n_regions; n++) {
-        parts[n] = (struct part){.region = set->regions[n]};
+    for (size_t r = 0; ok && r < set->n_regions; r++) {
+        ok = push_part(k, parts, &n, &(struct part){.region = set->regions[r]});
     }
     json_object_foreach((json_t *)m->patterns, pattern, schema)
     {
