@@ -97,7 +97,8 @@ void service_capabilities(void *service, struct http_exchange *x, struct str par
     api_write_raw(&w, ",\"chat\":");
     api_write_bool(&w, s->chat != NULL);
     api_write_raw(&w, ",\"tools\":");
-    api_write_bool(&w, s->chat != NULL && s->answers.tool_format != TOOL_FORMAT_NONE);
+    api_write_bool(&w, s->chat != NULL && s->answers.tool_format != TOOL_FORMAT_NONE &&
+                           (s->chat->support.tools || s->chat->support.system));
     api_write_raw(&w, ",\"tool_format\":");
     api_write_text(&w, str_from(tool_format_name(s->answers.tool_format)));
     api_write_raw(&w, ",\"streaming\":true,\"structured_output\":true,"

@@ -458,6 +458,19 @@ def test_what_is_wrong_with_a_request_is_named(change, param, code, stream):
     assert (e.value.param, e.value.code) == (param, code) and param in e.value.message
 
 
+def test_capabilities_have_no_tools_where_nothing_can_tell_of_them():
+    path = folder() / "bare" / f"{MODEL}.gguf"
+    path.parent.mkdir()
+    scripted_model(path, {len(HELLO): "Hi"}, twins=True)
+    template = path.parent / "bare.jinja"
+    template.write_text("{% for m in messages %}{% if m.role not in ['user', 'assistant'] %}{{ raise_exception('no ' + m.role) }}{% endif %}"
+                        "<|start_header_id|>{{ m.role }}<|end_header_id|>{{ m.content }}<|eot_id|>{% endfor %}")
+    with serving(path, "-t", "1", "--chat-template", str(template)) as server:
+        assert client_of(server).get("/capabilities", cast_to=object)["tools"] is False
+        with pytest.raises(openai.BadRequestError):
+            client_of(server).chat.completions.create(model=MODEL, messages=HELLO, tools=TOOLS)
+
+
 def test_capabilities_name_the_form():
     assert client_of(server_of("json")).get("/capabilities", cast_to=object)["tool_format"] == "llama3-json"
     told = client_of(server_of("tags")).get("/capabilities", cast_to=object)
