@@ -95,7 +95,7 @@ def test_every_part_of_a_schema_counts(server, schema, pattern):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_tools_that_kill_others_are_text_and_half_a_call_is_refused_by_its_place(server, stream):
+def test_tools_that_kill_others_are_text_and_so_is_half_a_call(server, stream):
     text = "{\"a\": [}]} <|python_tag|> root ::= \"\\\" \n\\u0000 %s %n \0"
     tool = {"type": "function", "function": FUNCTION | {"description": text}}
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": json.dumps({"a": text})}}
@@ -106,8 +106,13 @@ def test_tools_that_kill_others_are_text_and_half_a_call_is_refused_by_its_place
     else:
         assert server.post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
     call["function"]["arguments"] = "{\"a\": "
-    error = refused(server, body | {"stream": stream})
-    assert (error["param"], error["code"]) == ("messages[1].tool_calls[0].function.arguments", "invalid_value")
+    error = refused(server, body | {"stream": stream, "strict": True})
+    assert error["param"] == "messages[1].tool_calls[0].function.arguments"
+    if stream:
+        assert events(server, **body)[-1]["choices"][0]["finish_reason"] == "length"
+    else:
+        (warning,) = server.post("/v1/chat/completions", body)["warnings"]
+        assert warning["param"] == "messages[1].tool_calls[0].function.arguments"
 
 
 @pytest.mark.parametrize("path, change, answered", [
