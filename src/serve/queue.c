@@ -153,7 +153,7 @@ bool queue_add(struct queue *q, struct generation *g, const struct estimate_load
                struct generation **out_displaced, struct error *e)
 {
     struct queue_ahead ahead = {0};
-    struct generation *displaced;
+    struct generation *displaced = NULL;
     if (!check_room(q, g, load, &displaced, e)) {
         return false;
     }

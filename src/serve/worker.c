@@ -91,7 +91,7 @@ static void displace(struct worker *w, struct generation *g, const struct estima
 static bool enqueue(struct worker *w, struct generation *g, struct error *e)
 {
     const struct estimate_load load = load_of(w);
-    struct generation *displaced;
+    struct generation *displaced = NULL;
     if (!queue_add(&w->queue, g, &load, &displaced, e)) {
         return false;
     }
