@@ -45,41 +45,25 @@ struct api_usage answer_usage(const struct answer *a)
     return usage;
 }
 
-struct api_usage answer_computed(const struct answer *a)
+static struct bill_sums sums_of(const struct answer *a)
 {
+    const struct generation_output *outputs = a->taken.outputs;
     struct api_usage usage = answer_usage(a);
-    usage.prompt_tokens = 0;
+    struct bill_sums sums = {.n_cached = usage.cached_tokens,
+                             .n_completion = usage.completion_tokens};
     for (uint32_t i = 0; i < a->g->n_prompts; i++) {
-        bool began = a->taken.outputs[(size_t)i * a->g->n_per_prompt].began;
-        usage.prompt_tokens += began ? a->g->prompts[i].n : 0;
+        sums.n_prompt += outputs[(size_t)i * a->g->n_per_prompt].began ? a->g->prompts[i].n : 0;
     }
-    return usage;
-}
-
-/* ---- its row in the ledger ---- */
-
-static void fill_row(const struct answer *a, struct store_use *use)
-{
-    struct api_usage usage = answer_computed(a);
-    use->n_prompt = usage.prompt_tokens;
-    use->n_cached = usage.cached_tokens;
-    use->n_completion = usage.completion_tokens;
-    use->status = a->status;
     for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
-        use->is_filtered = use->is_filtered || a->taken.outputs[i].end == CHOICE_FILTERED;
+        sums.is_filtered = sums.is_filtered || outputs[i].end == CHOICE_FILTERED;
     }
+    return sums;
 }
 
-/* Of one that ended before its end: nobody waits for it. */
-static void put_broken_row(struct answer *a)
+void answer_dismiss(struct answer *a, struct auth_caller *caller)
 {
-    if (a->entry != NULL && a->taken.outputs[0].began) {
-        fill_row(a, &a->entry->use);
-        ledger_put(a->list->ledger, a->entry, NULL, NULL);
-    } else {
-        ledger_drop(a->list->ledger, a->entry);
-    }
-    a->entry = NULL;
+    struct bill_sums sums = sums_of(a);
+    bill_dismiss(&a->bill, caller, &sums, !a->taken.done && !answer_all_ended(a));
 }
 
 /* ---- the end of an answer ---- */
@@ -110,7 +94,7 @@ static void destroy(struct answer *a)
     mem_free(a);
 }
 
-/* The engine need not go on. What it has done until now is taken, as answer_computed() is asked
+/* The engine need not go on. What it has done until now is taken, as answer_usage() is asked
  * when the exchange ends. */
 static void stop_engine(struct answer *a)
 {
@@ -125,7 +109,7 @@ static void client_left(void *argument)
 {
     struct answer *a = argument;
     a->x = NULL;
-    a->status = HTTP_CLIENT_LEFT;
+    bill_leave(&a->bill);
     stop_engine(a);
 }
 
@@ -150,7 +134,7 @@ static void fail(struct answer *a, const struct error *why)
     api_error_from(&error, why, NULL);
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
-    a->status = api_error_meaning(error.kind)->http_status;
+    a->bill.status = api_error_meaning(error.kind)->http_status;
     stop_engine(a);
     tell_error(a, &error);
 }
@@ -322,8 +306,9 @@ static void tell_end(struct answer *a)
 /* Frees it when both the engine and the ledger have let go of it. */
 static void release(struct answer *a)
 {
-    if (a->taken.done && !a->is_settling) {
-        put_broken_row(a);
+    if (a->taken.done && !a->bill.is_settling) {
+        struct bill_sums sums = sums_of(a);
+        bill_close(&a->bill, &sums, a->taken.outputs[0].began);
         unlink_answer(a);
         http_server_unpost(a->list->server, &a->task); /* of what stop_engine() has taken */
         destroy(a);
@@ -334,8 +319,7 @@ static void release(struct answer *a)
 static void settled(void *argument, const struct api_error *error)
 {
     struct answer *a = argument;
-    a->is_settling = false;
-    a->entry = NULL;
+    bill_settled(&a->bill);
     if (a->x != NULL && error == NULL) {
         tell_end(a);
     } else if (a->x != NULL) {
@@ -347,13 +331,8 @@ static void settled(void *argument, const struct api_error *error)
 /* All of it is there: its end is told when its row is written. */
 static void settle(struct answer *a)
 {
-    a->status = 200;
-    if (a->entry != NULL) {
-        fill_row(a, &a->entry->use);
-        a->is_settling = !ledger_put(a->list->ledger, a->entry, settled, a);
-    }
-    if (!a->is_settling) {
-        a->entry = NULL;
+    struct bill_sums sums = sums_of(a);
+    if (bill_settle(&a->bill, &sums, settled, a)) {
         tell_end(a);
     }
 }
@@ -379,7 +358,7 @@ static void deliver_taken(struct answer *a)
 {
     struct error e = {0};
     bool all_ended = answer_all_ended(a);
-    if (a->x != NULL && !a->is_settling) {
+    if (a->x != NULL && !a->bill.is_settling) {
         if (!pass_on(a, all_ended, &e)) {
             fail(a, &e);
         } else if (all_ended) {
@@ -530,7 +509,7 @@ bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answ
                          .x = x,
                          .request = job->request,
                          .g = job->g,
-                         .entry = job->entry,
+                         .bill = {.ledger = list->ledger, .entry = job->entry},
                          .truncated = job->truncated,
                          .is_chat = job->request.endpoint == API_CHAT,
                          .is_stream = job->request.generation.stream};
@@ -543,7 +522,7 @@ bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answ
     bool computes = job->max_tokens > 0 || a->g->rows != ENGINE_NO_ROWS;
     if (!is_ready || (computes && !worker_submit(list->worker, a->g, e))) {
         job->retry_s = a->g->retry_s;
-        ledger_drop(list->ledger, a->entry);
+        ledger_drop(list->ledger, a->bill.entry);
         destroy(a);
         return false;
     }
@@ -598,9 +577,9 @@ void answers_end(struct answer_list *list, bool only_begun, const struct error *
     struct answer *next;
     for (struct answer *a = list->first; a != NULL; a = next) {
         next = a->next; /* who is told may be gone */
-        if (a->x != NULL && a->is_settling && !only_begun) {
-            ledger_hurry(list->ledger, a->entry);
-        } else if (a->x != NULL && !a->is_settling &&
+        if (a->x != NULL && a->bill.is_settling && !only_begun) {
+            ledger_hurry(list->ledger, a->bill.entry);
+        } else if (a->x != NULL && !a->bill.is_settling &&
                    (!only_begun || worker_has_begun(list->worker, a->g))) {
             fail(a, why);
         }
@@ -616,13 +595,9 @@ void answers_finish(struct answer_list *list)
             http_on_close(a->x, NULL, NULL);
             http_on_drain(a->x, NULL, NULL);
             http_attach(a->x, NULL);
-            a->status = a->status != 0 ? a->status : HTTP_CLIENT_LEFT; /* its connection goes */
+            bill_leave(&a->bill); /* its connection goes */
         }
-        if (a->is_settling) {
-            ledger_forget(a->list->ledger, a->entry);
-            a->entry = NULL;
-            a->is_settling = false;
-        }
+        bill_forget(&a->bill);
         generation_take(a->g, &a->taken, NULL); /* of what nobody was told */
         a->taken.done = true;
         release(a);

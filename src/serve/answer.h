@@ -7,9 +7,9 @@
 #define SERVE_ANSWER_H
 
 #include "serve/api_answer.h"
+#include "serve/bill.h"
 #include "serve/generation.h"
 #include "serve/http.h"
-#include "serve/ledger.h"
 #include "serve/worker.h"
 
 enum {
@@ -49,8 +49,7 @@ struct answer {
     struct api_head head;
     struct api_warning *all_warnings; /* those of the head, where they are not the request's */
     char id[API_ID_BYTES];
-    struct ledger_entry *entry; /* NULL: there will be no row of it, or it is not ours any more */
-    int status;                 /* of its row: 0 while nothing has ended it */
+    struct bill bill;
     struct api_truncated truncated;
     uint32_t ends[SAMPLER_MAX_ENDS]; /* the model's and stop_ids, that min_tokens holds back */
     uint64_t n_prompt;               /* tokens of all prompts */
@@ -62,7 +61,6 @@ struct answer {
     bool is_chat, is_stream;
     bool is_open; /* of a stream: its head is written */
     bool began;
-    bool is_settling; /* all is there but its row, which is waited for before its end is told */
 };
 
 /* What the service has made of a request. */
@@ -90,9 +88,8 @@ bool answer_begin(struct answer_list *list, struct http_exchange *x, struct answ
 /* As it is told: with the tokens of all prompts. */
 struct api_usage answer_usage(const struct answer *a);
 
-/* What was computed until now, as its row and the limits of its key have it: prompts that the
- * engine never had do not count. */
-struct api_usage answer_computed(const struct answer *a);
+/* Its exchange has ended: the caller, NULL without one, leaves with the tokens of its row. */
+void answer_dismiss(struct answer *a, struct auth_caller *caller);
 
 /* To be called every ANSWER_TICK_MS: tells the readers of streams that have been quiet for a while
  * that the server is alive, and those who wait for their turn where they are in the queue:

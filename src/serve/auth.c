@@ -226,6 +226,12 @@ bool auth_enter(struct auth *a, const struct auth_request *r, struct auth_caller
     return true;
 }
 
+void auth_hang_up(struct auth_caller *c)
+{
+    auth_owner_of(c->key)->n_running -= c->counts;
+    c->counts = false;
+}
+
 void auth_leave(struct auth_caller *c, uint64_t n_used, int64_t now_s, uint64_t now_ns)
 {
     struct auth_key *k = c->key, *owner = auth_owner_of(k);
@@ -234,7 +240,7 @@ void auth_leave(struct auth_caller *c, uint64_t n_used, int64_t now_s, uint64_t 
     auth_budget_use(owner, n_used, now_s);
     owner->n_reserved -= c->n_reserved;
     k->n_left += n_unused;
-    owner->n_running -= c->counts;
+    auth_hang_up(c);
     k->n_callers--;
     mem_free(c);
 }

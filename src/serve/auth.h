@@ -63,6 +63,10 @@ struct auth_caller {
 bool auth_enter(struct auth *a, const struct auth_request *r, struct auth_caller **out,
                 struct api_error *error);
 
+/* Its exchange has ended, but not what is computed for it: it is none of those at once any more,
+ * and what it reserved stays so until auth_leave(). */
+void auth_hang_up(struct auth_caller *c);
+
 /* n_used: tokens that were computed; what was reserved beyond is given back. Frees it. */
 void auth_leave(struct auth_caller *c, uint64_t n_used, int64_t now_s, uint64_t now_ns);
 

@@ -25,10 +25,8 @@ struct embeddings {
     struct api_request request;
     struct generation *g;
     struct generation_taken taken;
-    struct http_task task;      /* outputs wait */
-    struct ledger_entry *entry; /* NULL: there will be no row of it, or it is not ours any more */
-    int status;                 /* of its row: 0 while nothing has ended it */
-    bool is_settling;           /* all is there but its row, which is waited for */
+    struct http_task task; /* outputs wait */
+    struct bill bill;
     uint32_t n_done;    /* inputs whose vectors are there, as far as none before is missing */
     uint32_t n_written; /* inputs */
     bool is_open;       /* the head of the answer is written */
@@ -52,40 +50,29 @@ uint64_t embeddings_n_tokens(const struct embeddings *a)
     return a->n_tokens;
 }
 
-uint64_t embeddings_n_computed(const struct embeddings *a)
+static struct bill_sums sums_of(const struct embeddings *a)
 {
-    uint64_t n = 0;
+    struct bill_sums sums = {0};
     for (uint32_t i = 0; i < a->g->n_prompts; i++) {
-        n += a->taken.outputs[i].began ? a->g->prompts[i].n : 0;
+        sums.n_prompt += a->taken.outputs[i].began ? a->g->prompts[i].n : 0;
     }
-    return n;
+    return sums;
 }
 
-static void fill_row(const struct embeddings *a, struct store_use *use)
+void embeddings_dismiss(struct embeddings *a, struct auth_caller *caller)
 {
-    use->status = a->status;
-    use->n_prompt = embeddings_n_computed(a);
-}
-
-/* Of one that ended before its end: nobody waits for it. */
-static void put_broken_row(struct embeddings *a)
-{
-    if (a->entry != NULL && a->taken.outputs[0].began) {
-        fill_row(a, &a->entry->use);
-        ledger_put(a->list->ledger, a->entry, NULL, NULL);
-    } else {
-        ledger_drop(a->list->ledger, a->entry);
-    }
-    a->entry = NULL;
+    struct bill_sums sums = sums_of(a);
+    bill_dismiss(&a->bill, caller, &sums, !a->taken.done && a->n_done < a->g->n_prompts);
 }
 
 /* When client, engine and ledger have let go of it. */
 static void release(struct embeddings *a)
 {
-    if (a->x != NULL || !a->taken.done || a->is_settling) {
+    if (a->x != NULL || !a->taken.done || a->bill.is_settling) {
         return;
     }
-    put_broken_row(a);
+    struct bill_sums sums = sums_of(a);
+    bill_close(&a->bill, &sums, a->taken.outputs[0].began);
     *a->link = a->next;
     if (a->next != NULL) {
         a->next->link = a->link;
@@ -94,8 +81,8 @@ static void release(struct embeddings *a)
     destroy(a);
 }
 
-/* What the engine has done until now is taken, as embeddings_n_computed() is asked when the
- * exchange ends. */
+/* What the engine has done until now is taken, as its tokens are asked for when the exchange
+ * ends. */
 static void stop_engine(struct embeddings *a)
 {
     if (!a->taken.done) {
@@ -111,7 +98,7 @@ static void client_left(void *argument)
 {
     struct embeddings *a = argument;
     a->x = NULL;
-    a->status = HTTP_CLIENT_LEFT;
+    bill_leave(&a->bill);
     stop_engine(a);
     if (a->taken.done) {
         http_server_post(a->list->server, &a->task);
@@ -175,8 +162,7 @@ static void open_answer(struct embeddings *a)
 static void settled(void *argument, const struct api_error *error)
 {
     struct embeddings *a = argument;
-    a->is_settling = false;
-    a->entry = NULL;
+    bill_settled(&a->bill);
     if (a->x != NULL && error == NULL) {
         open_answer(a);
     } else if (a->x != NULL) {
@@ -188,13 +174,8 @@ static void settled(void *argument, const struct api_error *error)
 /* All of it is there: it is told when its row is written. */
 static void settle(struct embeddings *a)
 {
-    a->status = 200;
-    if (a->entry != NULL) {
-        fill_row(a, &a->entry->use);
-        a->is_settling = !ledger_put(a->list->ledger, a->entry, settled, a);
-    }
-    if (!a->is_settling) {
-        a->entry = NULL;
+    struct bill_sums sums = sums_of(a);
+    if (bill_settle(&a->bill, &sums, settled, a)) {
         open_answer(a);
     }
 }
@@ -211,7 +192,7 @@ static void take_vectors(struct embeddings *a)
         prompt_rows_finish(rows);
         a->n_done++;
     }
-    if (a->n_done == a->g->n_prompts && a->status == 0) {
+    if (a->n_done == a->g->n_prompts && a->bill.status == 0) {
         settle(a);
     }
 }
@@ -222,7 +203,7 @@ static void fail(struct embeddings *a, const struct error *why)
     api_error_from(&error, why, NULL);
     error.retry_s = a->g->retry_s;
     error.is_final = error.is_final || (why->code == ERROR_BUSY && a->g->retry_s == 0);
-    a->status = api_error_meaning(error.kind)->http_status;
+    a->bill.status = api_error_meaning(error.kind)->http_status;
     stop_engine(a);
     tell_error(a, &error);
 }
@@ -239,7 +220,7 @@ static void deliver(void *argument)
     if (a->x != NULL && ok) {
         take_vectors(a);
     }
-    if (a->x != NULL && ok && a->taken.done && a->status == 0) {
+    if (a->x != NULL && ok && a->taken.done && a->bill.status == 0) {
         ok = error_set(&e, ERROR_INTERRUPTED, "the server is shutting down");
     }
     if (a->x != NULL && !ok) {
@@ -325,14 +306,17 @@ bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
         job->entry = NULL;
         return false;
     }
-    *a = (struct embeddings){
-        .list = list, .x = x, .request = job->request, .g = job->g, .entry = job->entry};
+    *a = (struct embeddings){.list = list,
+                             .x = x,
+                             .request = job->request,
+                             .g = job->g,
+                             .bill = {.ledger = list->ledger, .entry = job->entry}};
     job->request = (struct api_request){0};
     job->g = NULL;
     job->entry = NULL;
     if (!prepare(a, e) || !worker_submit(list->worker, a->g, e)) {
         job->retry_s = a->g->retry_s;
-        ledger_drop(list->ledger, a->entry);
+        ledger_drop(list->ledger, a->bill.entry);
         destroy(a);
         return false;
     }
@@ -352,9 +336,9 @@ void embeddings_end(struct embeddings_list *list, bool only_begun, const struct 
     struct embeddings *next;
     for (struct embeddings *a = list->first; a != NULL; a = next) {
         next = a->next; /* who is told may be gone */
-        if (a->x != NULL && a->is_settling && !only_begun) {
-            ledger_hurry(list->ledger, a->entry);
-        } else if (a->x != NULL && a->status == 0 &&
+        if (a->x != NULL && a->bill.is_settling && !only_begun) {
+            ledger_hurry(list->ledger, a->bill.entry);
+        } else if (a->x != NULL && a->bill.status == 0 &&
                    (!only_begun || worker_has_begun(list->worker, a->g))) {
             fail(a, why);
         }
@@ -370,14 +354,10 @@ void embeddings_finish(struct embeddings_list *list)
             http_on_close(a->x, NULL, NULL);
             http_on_drain(a->x, NULL, NULL);
             http_attach(a->x, NULL);
-            a->status = a->status != 0 ? a->status : HTTP_CLIENT_LEFT; /* its connection goes */
+            bill_leave(&a->bill); /* its connection goes */
             a->x = NULL;
         }
-        if (a->is_settling) {
-            ledger_forget(a->list->ledger, a->entry);
-            a->entry = NULL;
-            a->is_settling = false;
-        }
+        bill_forget(&a->bill);
         generation_take(a->g, &a->taken, NULL); /* of what nobody was told */
         a->taken.done = true;
         release(a);

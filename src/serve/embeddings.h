@@ -7,9 +7,9 @@
 #define SERVE_EMBEDDINGS_H
 
 #include "serve/api_request.h"
+#include "serve/bill.h"
 #include "serve/generation.h"
 #include "serve/http.h"
-#include "serve/ledger.h"
 #include "serve/worker.h"
 
 /* Numbers, that is inputs times n_embd: of an answer, and of all that wait, are computed or are
@@ -45,10 +45,11 @@ struct embeddings_job {
 bool embeddings_begin(struct embeddings_list *list, struct http_exchange *x,
                       struct embeddings_job *job, struct error *e);
 
-/* Tokens of all inputs; of those that the engine had until now, as its row and the limits of its
- * key have it. */
+/* Tokens of all inputs. */
 uint64_t embeddings_n_tokens(const struct embeddings *a);
-uint64_t embeddings_n_computed(const struct embeddings *a);
+
+/* As answer_dismiss(). */
+void embeddings_dismiss(struct embeddings *a, struct auth_caller *caller);
 
 /* Ends them with that error, but those that are being written: all, or those alone that the engine
  * has begun. Where all end, those that wait for their rows alone end as if their patience did. */

@@ -380,25 +380,21 @@ void service_on_request(void *service, struct http_exchange *x)
     http_router_dispatch(&s->router, x);
 }
 
-/* What was attached to the exchange tells what it was about. Returns the tokens that were computed:
- * the log has those of prompts that never were, too. */
-static uint64_t note_tokens(const struct http_exchange *x, bool is_embedding,
-                            struct access_entry *entry)
+/* What was attached to the exchange tells what it was about: the log has the tokens of prompts that
+ * the engine never had, too. */
+static void note_tokens(const struct http_exchange *x, bool is_embedding,
+                        struct access_entry *entry)
 {
     const void *attached = http_attached(x);
-    uint64_t n_computed = 0;
     entry->has_tokens = attached != NULL;
     if (attached != NULL && is_embedding) {
         entry->prompt_tokens = embeddings_n_tokens(attached);
-        n_computed = embeddings_n_computed(attached);
     } else if (attached != NULL) {
         struct api_usage usage = answer_usage(attached);
         entry->prompt_tokens = usage.prompt_tokens;
         entry->cached_tokens = usage.cached_tokens;
         entry->completion_tokens = usage.completion_tokens;
-        n_computed = answer_computed(attached).prompt_tokens + usage.completion_tokens;
     }
-    return n_computed;
 }
 
 static void log_end(struct service_log *log, const struct http_exchange *x,
@@ -423,6 +419,18 @@ static void log_end(struct service_log *log, const struct http_exchange *x,
     buf_finish(&line);
 }
 
+static void dismiss(const struct http_exchange *x, bool is_embedding)
+{
+    void *attached = http_attached(x);
+    if (attached == NULL) {
+        service_dismiss(x);
+    } else if (is_embedding) {
+        embeddings_dismiss(attached, http_caller(x));
+    } else {
+        answer_dismiss(attached, http_caller(x));
+    }
+}
+
 void service_on_end(void *service, const struct http_exchange *x,
                     const struct http_outcome *outcome)
 {
@@ -430,12 +438,12 @@ void service_on_end(void *service, const struct http_exchange *x,
     const struct http_route *route = http_router_find(&s->router, x);
     struct access_entry tokens = {0};
     metrics_count_request(&s->metrics, route != NULL ? route->pattern : "other", outcome->status);
-    uint64_t n_computed =
-        note_tokens(x, route != NULL && route->handler == service_embeddings, &tokens);
+    bool is_embedding = route != NULL && route->handler == service_embeddings;
+    note_tokens(x, is_embedding, &tokens);
     if (s->log.write != NULL) {
         log_end(&s->log, x, &tokens, outcome);
     }
-    service_dismiss(x, n_computed);
+    dismiss(x, is_embedding);
 }
 
 void service_end_answers(struct service *s)

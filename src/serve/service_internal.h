@@ -34,10 +34,10 @@ bool service_begin_row(const struct service *s, const struct http_exchange *x,
 
 /* service_keys.c: what the key of an exchange, if it has one, allows */
 
-/* Lets it in, or answers 401, 403 or 429 and returns false. service_dismiss() is for its end, with
- * the tokens that were computed. */
+/* Lets it in, or answers 401, 403 or 429 and returns false. service_dismiss() is for its end where
+ * nothing was computed. */
 bool service_admit(struct service *s, struct http_exchange *x);
-void service_dismiss(const struct http_exchange *x, uint64_t n_tokens);
+void service_dismiss(const struct http_exchange *x);
 /* NULL without one. */
 const char *service_key_id(const struct http_exchange *x);
 

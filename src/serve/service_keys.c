@@ -45,11 +45,11 @@ bool service_admit(struct service *s, struct http_exchange *x)
     return false;
 }
 
-void service_dismiss(const struct http_exchange *x, uint64_t n_tokens)
+void service_dismiss(const struct http_exchange *x)
 {
     struct auth_caller *caller = caller_of(x);
     if (caller != NULL) {
-        auth_leave(caller, n_tokens, (int64_t)time(NULL), clock_now_ns());
+        auth_leave(caller, 0, (int64_t)time(NULL), clock_now_ns());
     }
 }
 

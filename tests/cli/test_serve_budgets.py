@@ -3,6 +3,7 @@ binary is $PUNA (default build/release/puna)."""
 import calendar
 import os
 import pathlib
+import sqlite3
 import subprocess
 import time
 
@@ -83,6 +84,26 @@ def test_who_leaves_while_he_waits_for_his_turn_has_used_nothing(ledger):
             with stream(key, max_tokens=100):  # its head is there
                 assert "each day 1000 are left" not in refusal(server, key, max_tokens=999).message
             wait_until(lambda: "each day 1000 are left" in refusal(server, key, max_tokens=999).message)
+
+
+def test_who_leaves_has_used_what_the_ledger_says(ledger):
+    """What the step that runs makes for him, too, though its end comes after his."""
+    key, n = keys(ledger, "add", "--tokens-per-day", 32000), 8
+
+    def rows():
+        with sqlite3.connect(ledger.path) as db:
+            return db.execute("SELECT n_prompt + n_completion FROM usage").fetchall()
+
+    with serving("--store", ledger.store, "--parallel", 16, TINY) as server:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key=key, max_retries=0, timeout=LIMIT)
+        for _ in range(n):
+            with client.completions.create(model="tiny", prompt="ab", n=16, max_tokens=500, stream=True,
+                                           extra_body={"ignore_eos": True}) as stream:
+                next(iter(stream))
+        wait_until(lambda: "others of its requests run" not in refusal(server, key, n=16, max_tokens=2000).message)
+        wait_until(lambda: len(rows()) == n)
+        used = sum(row[0] for row in rows())
+        assert f"has each day {32000 - used} are left" in refusal(server, key, n=16, max_tokens=2000).message
 
 
 def test_a_restart_finds_what_was_used(ledger):
