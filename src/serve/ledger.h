@@ -64,8 +64,7 @@ void ledger_drop(struct ledger *l, struct ledger_entry *entry);
 
 /* Hands it over; ended_ms is now. True when nobody needs to wait (told is not called then): told is
  * NULL, or the row cannot be written and that is no reason to wait. The status of a row that was
- * waited for in vain becomes that of the error, unless it is being written at that moment and that
- * try is the one that succeeds. */
+ * waited for in vain becomes that of the error. */
 bool ledger_put(struct ledger *l, struct ledger_entry *entry, ledger_told_fn *told, void *argument);
 
 /* Tells who waits for it at once what he would be told at the end of his patience. */

@@ -7,7 +7,12 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { TRIES = 3 }; /* of a file that does not stay where it is */
+enum {
+    TRIES = 3, /* of a file that does not stay where it is */
+    /* Others come to read and write the file, too: reports, a second server. */
+    BUSY_MS = 100,
+    TURN_MS = 5
+};
 
 /* --- the file */
 
@@ -100,7 +105,7 @@ static void note_recovery(struct ledger *l)
     }
 }
 
-/* With the lock held, both. What was told since the last try goes into the rows of this one. */
+/* With the lock held, all. What was told since the last try goes into the rows of this one. */
 static size_t take_batch(struct ledger *l)
 {
     size_t n = 0;
@@ -111,15 +116,27 @@ static size_t take_batch(struct ledger *l)
     return n;
 }
 
+/* Whoever was told an error while his row was written has to have it there: it waits once more. */
+static void end_row(struct ledger *l)
+{
+    struct ledger_entry *x = ledger_queue_take(&l->waiting);
+    if (x->told_status != 0 && x->told_status != x->use.status) {
+        x->put_ns = clock_now_ns();
+        ledger_queue_add(&l->waiting, x);
+    } else {
+        ledger_queue_add(&l->written, x);
+        l->status.n_written++;
+        l->status.n_waiting--;
+    }
+}
+
 static void end_batch(struct ledger *l, size_t n, bool ok)
 {
     for (size_t i = 0; ok && i < n; i++) {
-        ledger_queue_add(&l->written, ledger_queue_take(&l->waiting));
+        end_row(l);
     }
     l->status.is_failing = !ok;
     l->status.n_failures += !ok;
-    l->status.n_written += ok ? n : 0;
-    l->status.n_waiting -= ok ? n : 0;
     http_server_post(l->options.server, &l->task);
 }
 
@@ -136,6 +153,18 @@ static void pause_writing(struct ledger *l)
     }
 }
 
+/* Rows that come without end leave the file to others from time to time. With the lock held. */
+static void give_turn(struct ledger *l, uint64_t *rested_ns)
+{
+    const struct timespec turn = {0, TURN_MS * 1000000};
+    if (l->waiting.first != NULL && clock_now_ns() - *rested_ns >= BUSY_MS * UINT64_C(1000000)) {
+        pthread_mutex_unlock(&l->lock);
+        nanosleep(&turn, NULL);
+        pthread_mutex_lock(&l->lock);
+        *rested_ns = clock_now_ns();
+    }
+}
+
 static bool goes_on(const struct ledger *l)
 {
     uint64_t patience_ns = (uint64_t)l->options.patience_ms * 1000000u;
@@ -146,10 +175,12 @@ static bool goes_on(const struct ledger *l)
 void *ledger_write(void *ledger)
 {
     struct ledger *l = ledger;
+    uint64_t rested_ns = clock_now_ns();
     pthread_mutex_lock(&l->lock);
     while (goes_on(l)) {
         if (l->waiting.first == NULL) {
             pthread_cond_wait(&l->changed, &l->lock);
+            rested_ns = clock_now_ns();
             continue;
         }
         struct error e = {0};
@@ -159,7 +190,9 @@ void *ledger_write(void *ledger)
         ok ? note_recovery(l) : note_failure(l, &e);
         pthread_mutex_lock(&l->lock);
         end_batch(l, n, ok);
-        if (!ok) {
+        if (ok) {
+            give_turn(l, &rested_ns);
+        } else {
             pause_writing(l);
         }
     }

@@ -12,6 +12,8 @@ struct store {
     const struct store_schema *schema;
     sqlite3 *db;
     char *path;
+    uint32_t patience_ms;
+    uint64_t asked_ns; /* when what waits for others was first refused */
 };
 
 /* Sets *e from the last error of s->db; returns false. */

@@ -39,7 +39,8 @@ static bool add(struct store *s, const struct store_use *use, struct error *e)
     store_query_begin(&q, s,
                       "INSERT INTO usage (id, key, minutes, model, endpoint, n_prompt, n_cached, "
                       "n_completion, is_filtered, status, began, ended) "
-                      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                      "ON CONFLICT (id) DO UPDATE SET status = excluded.status",
                       e);
     store_bind_text(&q, use->id);
     store_bind_text(&q, use->key);

@@ -26,8 +26,8 @@ struct store_use {
     int64_t began_ms, ended_ms; /* since 1970, UTC */
 };
 
-/* All rows or none. A row whose id is there stays as it is: who does not know whether he has
- * written one writes it again. */
+/* All rows or none. A row whose id is there stays as it is, but for its status: who does not know
+ * whether he has written one writes it again. */
 bool store_usage_add(struct store *s, const struct store_use *const *rows, size_t n,
                      struct error *e);
 

@@ -498,3 +498,28 @@ def test_a_slow_reader_of_the_file_delays_and_loses_nothing(path):
             db.execute("COMMIT")
         thread.join()
         assert list(rows(path)) == names + [answers[0]["id"]]
+
+
+def test_others_read_and_write_the_file_while_rows_come_without_end(path):
+    """Reports of this server, commands beside it: each of them, though the next row waits already."""
+    stop = threading.Event()
+
+    def ask(server):
+        while not stop.is_set():
+            server.post("/v1/completions", TEXT | {"max_tokens": 1})
+
+    with counting(path) as server:
+        clients = [threading.Thread(target=ask, args=[server]) for _ in range(8)]
+        for client in clients:
+            client.start()
+        try:
+            for _ in range(6):
+                for command in (["forget", "--older-than", "90d"], []):
+                    done = subprocess.run([PUNA, "usage", *command, "--usage-store", path], capture_output=True, text=True)
+                    assert (done.returncode, done.stderr) == (0, ""), command
+                start = int(time.time()) - 3600
+                assert server.ask("GET", f"/v1/organization/usage/completions?start_time={start}")[0] == 200
+        finally:
+            stop.set()
+            for client in clients:
+                client.join()

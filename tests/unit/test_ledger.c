@@ -444,6 +444,32 @@ static void who_is_told_early_has_a_row_that_says_so(void **state)
     assert_int_equal(b->n_told, 1);
 }
 
+static void hurry_put(void *argument)
+{
+    struct request *r = argument;
+    ledger_hurry(ledger, r->entry);
+}
+
+/* The try that finds the file free had begun when its row still said 200. */
+static void who_is_told_while_his_row_is_written_has_one_that_says_so(void **state)
+{
+    (void)state;
+    open_ledger(LEDGER_REFUSES);
+    struct request *a = request(1, true), *b = request(2, true);
+    on_io(whole, a);
+    WAIT_FOR(a->n_told > 0);
+    sqlite3 *lock = lock_file();
+    on_io(whole, b);
+    usleep(PATIENCE_MS * 1000 / 10); /* the try waits for half of its patience */
+    on_io(hurry_put, b);
+    assert_int_equal(b->answer.kind, API_ERROR_LEDGER);
+    unlock_file(lock);
+    WAIT_FOR(count_rows() == 2);
+    WAIT_FOR(number_in(path, "SELECT status FROM usage WHERE id = 'chatcmpl-2'") == 503);
+    close_ledger();
+    assert_int_equal(b->n_told, 1);
+}
+
 static void or_answers_go_out_and_rows_wait(void **state)
 {
     (void)state;
@@ -637,6 +663,7 @@ int main(void)
         TEST(rows_that_come_together_are_written_together),
         TEST(while_it_is_locked_requests_are_refused_and_ends_are_errors),
         TEST(who_is_told_early_has_a_row_that_says_so),
+        TEST(who_is_told_while_his_row_is_written_has_one_that_says_so),
         TEST(or_answers_go_out_and_rows_wait),
         TEST(rows_in_memory_have_a_bound),
         TEST(a_file_that_is_moved_away_is_made_anew),
