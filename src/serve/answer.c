@@ -420,7 +420,7 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
                                      .stop_ids = r->stop_ids,
                                      .n_stop_ids = r->n_stop_ids,
                                      .guard = a->list->guard,
-                                     .tools = r->tools != NULL ? &a->tools : NULL,
+                                     .tools = r->callable != NULL ? &a->tools : NULL,
                                      .tool_format = a->list->tool_format,
                                      .one_call = r->one_call,
                                      .max_tokens = max_tokens,
@@ -457,7 +457,7 @@ static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
     set_head(a);
     bool tells_later = a->is_stream && a->g->rows == ENGINE_LOGITS; /* with what is said of them */
     return a->choices != NULL && generation_take(a->g, &a->taken, e) &&
-           tool_set_init(&a->tools, a->is_chat ? a->request.generation.tools : NULL, e) &&
+           tool_set_init(&a->tools, a->is_chat ? a->request.generation.callable : NULL, e) &&
            (!a->is_stream || !a->is_chat || append_roles(a, e)) &&
            (!a->request.generation.echo || tells_later || echo_prompts(a, e));
 }

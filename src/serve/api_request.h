@@ -143,12 +143,13 @@ struct api_generation {
     size_t n_messages;
     bool add_generation_prompt;     /* of a chat; true unless the request says otherwise */
     enum api_truncation truncation; /* of a chat */
-    /* Of a chat, with a NULL where it has none, or must call none: what may be called, an array of
+    /* Of a chat, with NULLs where it has none, or must call none: arrays of
      * {"type":"function","function":{"name","description"?,"parameters"?,"strict"?}}, checked, in
      * the request's memory. References to parts of it must be given back before that goes. */
-    json_t *tools;
-    enum api_tool_choice tool_choice; /* of tools, which are not NULL unless it is AUTO */
-    struct str tool_name;             /* one of tools */
+    json_t *tools;                    /* the prompt tells of them */
+    json_t *callable;                 /* those that the answer may call: some, or tools itself */
+    enum api_tool_choice tool_choice; /* of callable, which is not NULL unless it is AUTO */
+    struct str tool_name;             /* one of callable */
     bool one_call;                    /* the answer ends with its first call */
     bool is_function_form; /* tools came as `functions`: a call is told as `function_call` */
     const struct api_prompt *prompts; /* (n_prompts) of completions, >= 1; NULL for chats */

@@ -89,15 +89,20 @@ static const json_t *function_of(const json_t *tool)
     return json_object_get(tool, "function");
 }
 
-/* The first of the array with the name of the i-th. */
-static size_t first_of_name(const json_t *tools, size_t i)
+static struct str name_of(const json_t *tools, size_t i)
 {
     const json_t *name = json_object_get(function_of(json_array_get(tools, i)), "name");
-    size_t k = 0;
-    while (!json_equal(json_object_get(function_of(json_array_get(tools, k)), "name"), name)) {
-        k++;
+    return (struct str){json_string_value(name), json_string_length(name)};
+}
+
+/* The first with this name; their number when there is none. */
+static size_t find_tool(const json_t *tools, struct str name)
+{
+    size_t i = 0;
+    while (i < json_array_size(tools) && !str_eq(name_of(tools, i), name)) {
+        i++;
     }
-    return k;
+    return i;
 }
 
 static bool check_tool(struct api_reader *r, const json_t *v)
@@ -122,13 +127,14 @@ static bool keep_tools(struct api_reader *r, const json_t *tools)
 {
     size_t n = json_array_size(tools);
     for (size_t i = 0; i < n; i++) {
-        size_t first = first_of_name(tools, i), before = api_enter_index(r, i);
+        size_t first = find_tool(tools, name_of(tools, i)), before = api_enter_index(r, i);
         if (first < i) {
             return api_fail(r, API_ERROR_INVALID_VALUE, "has the name of element %zu", first);
         }
         api_leave(r, before);
     }
     generation(r)->tools = n > 0 ? api_json_copy(r, tools) : NULL;
+    generation(r)->callable = generation(r)->tools;
     return n == 0 || generation(r)->tools != NULL;
 }
 
@@ -193,34 +199,121 @@ bool api_read_functions(struct api_reader *r, const json_t *v)
 
 /* --- the choice */
 
-static bool choose_named(struct api_reader *r, const json_t *function)
+static bool view_name(struct api_reader *r, const json_t *function, struct str *out)
 {
     static const char *const keys[] = {"name", NULL};
+    return api_want_object(r, function) && api_check_keys(r, function, keys) &&
+           api_want_text(r, function, "name", API_MAX_TOOL_CHARS, out);
+}
+
+static bool choose_named(struct api_reader *r, const json_t *function)
+{
     struct str name = {0};
-    if (!api_want_object(r, function) || !api_check_keys(r, function, keys) ||
-        !api_want_text(r, function, "name", API_MAX_TOOL_CHARS, &name)) {
+    generation(r)->tool_choice = API_TOOLS_NAMED;
+    return view_name(r, function, &name) && api_copy_text(r, name, &generation(r)->tool_name);
+}
+
+/* --- some of them: {"mode", "tools": [{"type", "function": {"name"}}]} */
+
+static bool allow_one(struct api_reader *r, const json_t *v, bool may[API_MAX_TOOLS])
+{
+    static const char *const types[] = {"function", NULL};
+    static const char *const keys[] = {"type", "function", NULL};
+    const json_t *function = NULL, *tools = generation(r)->tools;
+    struct str name = {0};
+    size_t i = 0;
+    if (!api_want_object(r, v) || !api_want_choice(r, v, "type", types, &i) ||
+        !api_check_keys(r, v, keys) || !api_want_member(r, v, "function", &function)) {
         return false;
     }
-    generation(r)->tool_choice = API_TOOLS_NAMED;
-    return api_copy_text(r, name, &generation(r)->tool_name);
+    size_t before = api_enter_key(r, "function");
+    if (!view_name(r, function, &name)) {
+        return false;
+    }
+    i = find_tool(tools, name);
+    if (i == json_array_size(tools)) {
+        api_enter_key(r, "name");
+        return api_fail(r, API_ERROR_INVALID_VALUE, "is '%.*s', which is none of the tools",
+                        STR_ARG(str_shown(name)));
+    }
+    may[i] = true;
+    api_leave(r, before);
+    return true;
+}
+
+/* The prompt tells of all tools all the same: that is what a client allows some of them for, as the
+ * prefix stays cached. */
+static bool keep_callable(struct api_reader *r, const bool may[API_MAX_TOOLS])
+{
+    struct api_generation *g = generation(r);
+    json_t *some = json_array();
+    bool ok = some != NULL;
+    for (size_t i = 0; ok && i < json_array_size(g->tools); i++) {
+        ok = !may[i] || json_array_append(some, json_array_get(g->tools, i)) == 0;
+    }
+    g->callable = ok ? api_json_copy(r, some) : NULL;
+    json_decref(some);
+    return g->callable != NULL || api_fail_memory(r);
+}
+
+static bool choose_allowed(struct api_reader *r, const json_t *v)
+{
+    static const char *const keys[] = {"mode", "tools", NULL};
+    static const char *const modes[] = {"auto", "required", NULL};
+    const json_t *tools = NULL;
+    bool may[API_MAX_TOOLS] = {false};
+    size_t mode = 0;
+    if (generation(r)->tools == NULL) {
+        return true; /* for api_tools_check to refuse */
+    }
+    if (!api_want_object(r, v) || !api_check_keys(r, v, keys) ||
+        !api_want_choice(r, v, "mode", modes, &mode) || !api_want_member(r, v, "tools", &tools)) {
+        return false;
+    }
+    size_t before = api_enter_key(r, "tools");
+    if (!api_want_array(r, tools, 1, API_MAX_TOOLS)) {
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(tools); i++) {
+        size_t outer = api_enter_index(r, i);
+        if (!allow_one(r, json_array_get(tools, i), may)) {
+            return false;
+        }
+        api_leave(r, outer);
+    }
+    api_leave(r, before);
+    generation(r)->tool_choice = mode == 1 ? API_TOOLS_REQUIRED : API_TOOLS_AUTO;
+    return keep_callable(r, may);
+}
+
+/* --- any way to choose */
+
+/* An object: how, and the member of that name says what. */
+static bool read_choice_of(struct api_reader *r, const json_t *v)
+{
+    static const char *const types[] = {"function", "allowed_tools", NULL};
+    static const char *const keys[][3] = {{"type", "function", NULL},
+                                          {"type", "allowed_tools", NULL}};
+    const json_t *what = NULL;
+    size_t i = 0;
+    if (!api_want_choice(r, v, "type", types, &i) || !api_check_keys(r, v, keys[i]) ||
+        !api_want_member(r, v, types[i], &what)) {
+        return false;
+    }
+    size_t before = api_enter_key(r, types[i]);
+    if (!(i == 0 ? choose_named : choose_allowed)(r, what)) {
+        return false;
+    }
+    api_leave(r, before);
+    return true;
 }
 
 bool api_read_tool_choice(struct api_reader *r, const json_t *v)
 {
     static const char *const names[] = {"none", "auto", "required", NULL};
-    static const char *const types[] = {"function", "allowed_tools", "custom", NULL};
-    static const char *const keys[] = {"type", "function", NULL};
-    size_t i = 0, before = r->path_n;
-    const json_t *function = NULL;
+    size_t i = 0;
     if (json_is_object(v)) {
-        if (!api_want_choice(r, v, "type", types, &i) || (i > 0 && !api_fail_yet(r)) ||
-            !api_check_keys(r, v, keys) || !api_want_member(r, v, "function", &function)) {
-            return false;
-        }
-        api_enter_key(r, "function");
-        bool ok = choose_named(r, function);
-        api_leave(r, ok ? before : r->path_n);
-        return ok;
+        return read_choice_of(r, v);
     }
     if (!json_is_string(v)) {
         return api_fail(r, API_ERROR_INVALID_TYPE, "is neither a string nor an object");
@@ -254,19 +347,6 @@ static bool is_none(const json_t *v)
     return json_is_string(v) && strcmp(json_string_value(v), "none") == 0;
 }
 
-static bool has_tool(const struct api_generation *g)
-{
-    size_t i = 0;
-    while (i < json_array_size(g->tools)) {
-        const json_t *name = json_object_get(function_of(json_array_get(g->tools, i)), "name");
-        if (str_eq((struct str){json_string_value(name), json_string_length(name)}, g->tool_name)) {
-            return true;
-        }
-        i++;
-    }
-    return false;
-}
-
 /* Without what it chooses among, a choice is a mistake of the client's: OpenAI refuses it, too. */
 bool api_tools_check(struct api_reader *r)
 {
@@ -282,15 +362,18 @@ bool api_tools_check(struct api_reader *r)
                             choices[i].of);
         }
     }
-    if (generation(r)->tool_choice == API_TOOLS_NAMED && !has_tool(generation(r))) {
+    struct api_generation *g = generation(r);
+    if (g->tool_choice == API_TOOLS_NAMED &&
+        find_tool(g->tools, g->tool_name) == json_array_size(g->tools)) {
         bool is_old = api_member(r->root, "tool_choice") == NULL;
         api_enter_key(r, is_old ? "function_call" : "tool_choice");
         return api_fail(r, API_ERROR_INVALID_VALUE, "names '%.*s', which is none of the %s",
-                        STR_ARG(generation(r)->tool_name), is_old ? "functions" : "tools");
+                        STR_ARG(g->tool_name), is_old ? "functions" : "tools");
     }
     if (is_none(api_member(r->root, "tool_choice")) ||
         is_none(api_member(r->root, "function_call"))) {
-        generation(r)->tools = NULL;
+        g->tools = NULL;
+        g->callable = NULL;
     }
     return true;
 }

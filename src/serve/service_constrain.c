@@ -126,7 +126,7 @@ static bool check_beside_tools(const struct api_generation *r, struct api_error 
                              "'none' leaves them out",
                              f->param);
     }
-    return !has_strict(r->tools) || !may_be_call(f) ||
+    return !has_strict(r->callable) || !may_be_call(f) ||
            api_error_set(error, API_ERROR_UNSUPPORTED_VALUE, f->param,
                          "%s could be read as a call, beside strict tools: it has to be the schema "
                          "of an object without additionalProperties, 'parameters' and "
@@ -193,6 +193,17 @@ static bool warn_format(struct api_request *request, const struct schema_remarks
     return ok;
 }
 
+/* Which of the request's tools it is: an answer may call but some of them. */
+static size_t place_of(const json_t *tools, const struct tool *tool)
+{
+    size_t i = 0;
+    while (i < json_array_size(tools) &&
+           !json_equal(json_object_get(json_array_get(tools, i), "function"), tool->function)) {
+        i++;
+    }
+    return i;
+}
+
 /* With the tool's name, as what is said of two tools alike would be told once. */
 static bool warn_tools(struct api_request *request, const struct tool_set *set,
                        const struct schema_remarks *remarks, struct api_error *error)
@@ -200,10 +211,10 @@ static bool warn_tools(struct api_request *request, const struct tool_set *set,
     bool is_old = request->generation.is_function_form, ok = true;
     for (size_t i = 0; i < remarks->n && i < SCHEMA_MAX_REMARKS && ok; i++) {
         char param[64], text[SCHEMA_REMARK_BYTES + 2 * API_MAX_TOOL_CHARS];
-        size_t tool = remarks->source[i];
-        snprintf(param, sizeof param, "%s[%zu]%s.parameters", is_old ? "functions" : "tools", tool,
-                 is_old ? "" : ".function");
-        snprintf(text, sizeof text, "parameters of '%.*s': %s", STR_ARG(set->tools[tool].name),
+        const struct tool *tool = &set->tools[remarks->source[i]];
+        snprintf(param, sizeof param, "%s[%zu]%s.parameters", is_old ? "functions" : "tools",
+                 place_of(request->generation.tools, tool), is_old ? "" : ".function");
+        snprintf(text, sizeof text, "parameters of '%.*s': %s", STR_ARG(tool->name),
                  remarks->text[i]);
         ok = api_request_warn(request, param, text, error);
     }
@@ -227,8 +238,8 @@ bool service_constrain(const struct service *s, struct api_request *request, str
 {
     const struct api_generation *r = &request->generation;
     bool forced = r->tool_choice != API_TOOLS_AUTO;
-    bool has_calls =
-        r->tools != NULL && (forced || has_strict(r->tools) || r->format.kind != API_FORMAT_TEXT);
+    bool has_calls = r->callable != NULL &&
+                     (forced || has_strict(r->callable) || r->format.kind != API_FORMAT_TEXT);
     struct error e = {0};
     struct notes notes = {0};
     *out = NULL;
@@ -248,7 +259,7 @@ bool service_constrain(const struct service *s, struct api_request *request, str
         return false;
     }
     struct tool_set set;
-    if (!tool_set_init(&set, r->tools, &e)) {
+    if (!tool_set_init(&set, r->callable, &e)) {
         return refuse(&e, "tools", error);
     }
     *out = tools_grammar(s, r, &set, &notes, &e);

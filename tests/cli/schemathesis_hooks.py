@@ -87,9 +87,13 @@ def with_something_to_choose_among(body):
     for name, of, values in (("tool_choice", "tools", ("none", "auto", "required")), ("parallel_tool_calls", "tools", (True, False)),
                              ("function_call", "functions", ("none", "auto"))):
         named = body[name].get("function", body[name]) if isinstance(body.get(name), dict) else None
+        several = allowed_by(body[name]) if named is not None else []
         if isinstance(named, dict) and is_name(named.get("name")) and body.get(of):
             named["name"] = "f0"
-        elif not body.get(of) and (body.get(name) in values if named is None else is_named(body[name])):
+        elif several and body.get(of):
+            for function in several:
+                function["name"] = "f0"
+        elif not body.get(of) and (body.get(name) in values if named is None else several or is_named(body[name])):
             del body[name]
 
 
@@ -97,6 +101,17 @@ def is_named(choice):
     """A choice of a function that the schema allows."""
     name = choice["function"].get("name") if choice.get("type") == "function" and isinstance(choice.get("function"), dict) else choice.get("name")
     return is_name(name) and len(choice) == (2 if "type" in choice else 1)
+
+
+def allowed_by(choice):
+    """The functions of a choice of some tools that the schema allows."""
+    some = choice.get("allowed_tools")
+    if choice.keys() != {"type", "allowed_tools"} or not isinstance(some, dict) or some.keys() != {"mode", "tools"} or not isinstance(some["tools"], list):
+        return []
+    good = (choice["type"] == "allowed_tools" and some["mode"] in ("auto", "required") and len(some["tools"]) <= 128 and
+            all(isinstance(t, dict) and t.get("type") == "function" and isinstance(t.get("function"), dict) and len(t) == 2 and is_named(t)
+                and len(t["function"]) == 1 for t in some["tools"]))
+    return [t["function"] for t in some["tools"]] if good else []
 
 
 # What stands for a value of a type that the schema allows; other values stay what they are.

@@ -25,6 +25,7 @@ HELLO = [{"role": "user", "content": "a"}]
 FUNCTION = {"name": "f", "parameters": {}}
 TOOL = {"type": "function", "function": FUNCTION}
 STRICT = {"type": "function", "function": FUNCTION | {"strict": True}}
+ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "f"}}]}}
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,8 @@ TABLES = {
                         works("required", calls, tools=[TOOL], parallel_tool_calls=False, max_tokens=60),
                         works({"type": "function", "function": {"name": "f"}}, calls, tools=[TOOL], parallel_tool_calls=False, max_tokens=60),
                         refused({"type": "function", "function": {"name": "f"}}, "invalid_value"),
-                        refused({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}})],
+                        works(ALLOWED, calls, tools=[TOOL], parallel_tool_calls=False, max_tokens=60),
+                        refused(ALLOWED, "invalid_value")],
         "tools": [same([]), same([TOOL]), same([STRICT]),
                   refused([{"type": "custom", "custom": {"name": "f"}}], "invalid_value", "[0].type")],
         "top_logprobs": [works(2, lambda answer, plain: {len(t.top_logprobs) for t in answer.choices[0].logprobs.content} == {2},

@@ -352,8 +352,9 @@ def test_warnings_of_tools_name_the_tool_whether_they_are_strict_or_not():
         for choice in ("auto", "required"):
             assert warnings_of(create("tiny", stream=stream, tools=tools, tool_choice=choice)) == expected
         assert refusal("tiny", stream=stream, tools=tools, strict=True).param == expected[0][0]
-    one = create("tiny", tools=tools, tool_choice={"type": "function", "function": {"name": "two"}})
-    assert warnings_of(one) == expected[2:]
+    two = {"type": "function", "function": {"name": "two"}}
+    for choice in (two, {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [two]}}):
+        assert warnings_of(create("tiny", tools=tools, tool_choice=choice)) == expected[2:]
     functions = [{"name": "one", "parameters": FOREIGN}]
     assert [param for param, _ in warnings_of(create("tiny", functions=functions, function_call={"name": "one"}))] == [
         "functions[0].parameters"] * 2

@@ -185,6 +185,31 @@ def test_without_tools_calls_are_text():
     assert ask("json", tools=[TIME]).choices[0].message.content == PARIS_JSON
 
 
+def allowed(mode, *names):
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [{"type": "function", "function": {"name": n}} for n in names]}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_tools_that_are_told_of_some_may_be_called(stream):
+    def said(names, **options):
+        if not stream:
+            (choice,) = ask("two in json", tool_choice=allowed("auto", *names), **options).choices
+            return choice.message.content or "", calls_of(choice.message), choice.finish_reason
+        content, calls, (reason,) = joined(ask("two in json", tool_choice=allowed("auto", *names), stream=True, **options))
+        return content, [(name, json.loads(arguments)) for _, name, arguments in calls], reason
+    assert said(["get_time", "get_weather"]) == ("", [PARIS, UTC], "tool_calls")
+    assert said(["get_weather"]) == ("; " + UTC_JSON, [PARIS], "tool_calls")
+    assert said(["get_time"]) == (PARIS_JSON + "; ", [UTC], "tool_calls")
+    assert said(["brave_search"]) == (PARIS_JSON + "; " + UTC_JSON, [], "stop")
+
+
+def test_the_prompt_is_the_same_whichever_tools_may_be_called():
+    whole = ask("json", max_tokens=1, extra_body={"cache_salt": "allowed"})
+    some = ask("json", max_tokens=1, extra_body={"cache_salt": "allowed"}, tool_choice=allowed("auto", "get_time"))
+    assert some.usage.prompt_tokens == whole.usage.prompt_tokens
+    assert some.usage.prompt_tokens_details.cached_tokens == whole.usage.prompt_tokens - 1
+
+
 # --- ends
 
 @pytest.mark.parametrize("name", [n for n, answer in ANSWERS.items() if answer[3]])
@@ -440,7 +465,9 @@ def test_functions_of_old_make_a_conversation_too(loop):
     ({"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"minimun": 1}}}]}, "tools", "unsupported_value"),
     ({"tools": None, "tool_choice": "required"}, "tool_choice", "invalid_value"),
     ({"tool_choice": {"type": "function", "function": {"name": "get_rain"}}}, "tool_choice", "invalid_value"),
-    ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}}, "tool_choice", "unsupported_parameter"),
+    ({"tool_choice": allowed("auto")}, "tool_choice.allowed_tools.tools", "invalid_value"),
+    ({"tool_choice": allowed("required", "get_time", "get_rain")}, "tool_choice.allowed_tools.tools[1].function.name", "invalid_value"),
+    ({"tools": None, "tool_choice": allowed("auto", "get_time")}, "tool_choice", "invalid_value"),
     ({"tools": None, "tool_choice": "auto"}, "tool_choice", "invalid_value"),
     ({"tools": None, "parallel_tool_calls": True}, "parallel_tool_calls", "invalid_value"),
     ({"messages": [*HELLO, CALLING, *HELLO]}, "messages[2].role", "invalid_value"),

@@ -201,7 +201,7 @@ def test_an_answer_has_what_the_api_says_and_nothing_else(server):
 
 @pytest.mark.parametrize("name, value", [
     ("format", "json"), ("regex", "a"), ("ebnf", "root ::= \"a\""), ("guided_whitespace_pattern", " "), ("guided_decoding_backend", "auto"),
-    ("tool_choice", {"type": "allowed_tools"}), ("logit_bias_bytes", {}), ("lora", []),
+    ("logit_bias_bytes", {}), ("lora", []),
 ])
 def test_constraints_that_cannot_be_kept_are_refused_and_never_dropped(server, name, value):
     error = refused(server, CHAT | {name: value})

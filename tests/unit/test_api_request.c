@@ -526,8 +526,6 @@ static void what_is_not_offered_is_refused_by_name(void **state)
         {API_CHAT, "\"store\":true", API_ERROR_UNSUPPORTED_VALUE, "store"},
         {API_CHAT, "\"modalities\":[\"text\",\"audio\"]", API_ERROR_UNSUPPORTED_VALUE,
          "modalities[1]"},
-        {API_CHAT, "\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{}}" WITH_TOOL,
-         API_ERROR_UNSUPPORTED_PARAMETER, "tool_choice"},
         {API_CHAT, "\"stream\":true,\"stream_options\":{\"x\":1}", API_ERROR_UNKNOWN_PARAMETER,
          "stream_options.x"},
         {API_CHAT, "\"metadata\":{\"a\":1}", API_ERROR_INVALID_TYPE, "metadata.a"},

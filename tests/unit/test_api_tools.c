@@ -254,9 +254,8 @@ static void a_demand_that_is_none_is_refused_by_its_place(void **state)
         enum api_error_kind kind;
         const char *param;
     } table[] = {
-        {TOOLS ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\","
-               "\"tools\":[]}}",
-         API_ERROR_UNSUPPORTED_PARAMETER, "tool_choice"},
+        {TOOLS ",\"tool_choice\":{\"type\":\"custom\",\"custom\":{\"name\":\"f\"}}",
+         API_ERROR_INVALID_VALUE, "tool_choice.type"},
         {TOOLS ",\"tool_choice\":{}", API_ERROR_MISSING_PARAMETER, "tool_choice.type"},
         {TOOLS ",\"tool_choice\":{\"type\":\"any\"}", API_ERROR_INVALID_VALUE, "tool_choice.type"},
         {TOOLS ",\"tool_choice\":{\"type\":\"function\"}", API_ERROR_MISSING_PARAMETER,
@@ -277,6 +276,84 @@ static void a_demand_that_is_none_is_refused_by_its_place(void **state)
         snprintf(body, sizeof body, BODY("%s"), table[i].members);
         expect_error(API_CHAT, body, table[i].kind, table[i].param);
     }
+}
+
+/* --- some of the tools */
+
+#define ALLOWED(members)                                                                           \
+    ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{" members "}}"
+#define NAMED(name) "{\"type\":\"function\",\"function\":{\"name\":\"" name "\"}}"
+#define THREE       "\"tools\":[" NAMED("f") "," NAMED("g") "," NAMED("h") "]"
+
+static const char *name_in(const json_t *tools, size_t i)
+{
+    const json_t *function = json_object_get(json_array_get(tools, i), "function");
+    return json_string_value(json_object_get(function, "name"));
+}
+
+static void some_of_the_tools_may_be_called_and_all_are_told_of(void **state)
+{
+    (void)state;
+    struct api_request q;
+    parse(BODY(THREE ALLOWED("\"mode\":\"auto\",\"tools\":[" NAMED("h") "," NAMED("f") "]")), &q);
+    const struct api_generation *g = &q.generation;
+    assert_int_equal(g->tool_choice, API_TOOLS_AUTO);
+    assert_int_equal(json_array_size(g->tools), 3);
+    assert_int_equal(json_array_size(g->callable), 2);
+    assert_string_equal(name_in(g->callable, 0), "f");
+    assert_string_equal(name_in(g->callable, 1), "h");
+    api_request_finish(&q);
+    parse(BODY(THREE ALLOWED("\"mode\":\"required\",\"tools\":[" NAMED("g") "," NAMED("g") "]")),
+          &q);
+    assert_int_equal(g->tool_choice, API_TOOLS_REQUIRED);
+    assert_int_equal(json_array_size(g->callable), 1);
+    assert_string_equal(name_in(g->callable, 0), "g");
+    api_request_finish(&q);
+    parse(BODY(THREE), &q);
+    assert_ptr_equal(g->callable, g->tools);
+    api_request_finish(&q);
+    parse(BODY("\"tool_choice\":\"none\"," THREE), &q);
+    assert_null(g->callable);
+    api_request_finish(&q);
+}
+
+static void some_tools_that_are_none_are_refused_by_their_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members;
+        enum api_error_kind kind;
+        const char *param;
+    } table[] = {
+        {ALLOWED(""), API_ERROR_MISSING_PARAMETER, "tool_choice.allowed_tools.mode"},
+        {ALLOWED("\"mode\":\"none\""), API_ERROR_INVALID_VALUE, "tool_choice.allowed_tools.mode"},
+        {ALLOWED("\"mode\":\"auto\""), API_ERROR_MISSING_PARAMETER,
+         "tool_choice.allowed_tools.tools"},
+        {ALLOWED("\"mode\":\"auto\",\"tools\":[]"), API_ERROR_INVALID_VALUE,
+         "tool_choice.allowed_tools.tools"},
+        {ALLOWED("\"mode\":\"auto\",\"tools\":{}"), API_ERROR_INVALID_TYPE,
+         "tool_choice.allowed_tools.tools"},
+        {ALLOWED("\"mode\":\"auto\",\"tools\":[" NAMED("f") "],\"x\":1"),
+         API_ERROR_UNKNOWN_PARAMETER, "tool_choice.allowed_tools.x"},
+        {ALLOWED("\"mode\":\"auto\",\"tools\":[" NAMED("f") ",\"g\"]"), API_ERROR_INVALID_TYPE,
+         "tool_choice.allowed_tools.tools[1]"},
+        {ALLOWED("\"mode\":\"auto\",\"tools\":[{\"type\":\"custom\"}]"), API_ERROR_INVALID_VALUE,
+         "tool_choice.allowed_tools.tools[0].type"},
+        {ALLOWED("\"mode\":\"auto\",\"tools\":[" NAMED("f") "," NAMED("i") "]"),
+         API_ERROR_INVALID_VALUE, "tool_choice.allowed_tools.tools[1].function.name"},
+        {",\"tool_choice\":{\"type\":\"allowed_tools\"}", API_ERROR_MISSING_PARAMETER,
+         "tool_choice.allowed_tools"},
+        {",\"tool_choice\":{\"type\":\"allowed_tools\",\"function\":{\"name\":\"f\"}}",
+         API_ERROR_UNKNOWN_PARAMETER, "tool_choice.function"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char body[512];
+        snprintf(body, sizeof body, BODY(THREE "%s"), table[i].members);
+        expect_error(API_CHAT, body, table[i].kind, table[i].param);
+    }
+    expect_error(API_CHAT,
+                 BODY("\"tools\":[]" ALLOWED("\"mode\":\"auto\",\"tools\":[" NAMED("f") "]")),
+                 API_ERROR_INVALID_VALUE, "tool_choice");
 }
 
 /* --- calls and their answers */
@@ -483,6 +560,7 @@ static void running_out_of_memory_at_any_point_leaks_nothing(void **state)
         "{\"model\":\"m\",\"tools\":[" F("") "],\"messages\":[" CALLS(CALL("c", "{}")) "," ANSWER(
             "c") "]}",
         BODY("\"functions\":[{\"name\":\"f\"},{\"name\":\"g\",\"description\":\"d\"}]"),
+        BODY(THREE ALLOWED("\"mode\":\"auto\",\"tools\":[" NAMED("h") "]")),
     };
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         bool ok = false;
@@ -519,6 +597,8 @@ int main(void)
         cmocka_unit_test(none_leaves_no_tools_and_one_call_may_be_asked_for),
         cmocka_unit_test(a_call_may_be_demanded),
         cmocka_unit_test(a_demand_that_is_none_is_refused_by_its_place),
+        cmocka_unit_test(some_of_the_tools_may_be_called_and_all_are_told_of),
+        cmocka_unit_test(some_tools_that_are_none_are_refused_by_their_place),
         cmocka_unit_test(calls_and_answers_reach_the_messages),
         cmocka_unit_test(calls_of_old_have_no_id),
         cmocka_unit_test(what_clients_keep_of_streams_may_come_back),
