@@ -207,6 +207,24 @@ bool api_check_answers(struct api_reader *r, const struct chat_message *messages
     return true;
 }
 
+bool api_check_function_answer(struct api_reader *r, const struct chat_message *messages, size_t i,
+                               struct str name)
+{
+    const struct chat_message *before = i > 0 ? &messages[i - 1] : NULL;
+    bool is_call = before != NULL && before->n_calls > 0 && before->calls[0].id.n == 0;
+    if (is_call && str_eq(before->calls[0].name, name)) {
+        return true;
+    }
+    api_enter_key(r, "name");
+    return is_call ? api_fail(r, API_ERROR_INVALID_VALUE,
+                              "is '%.*s', but the function_call of messages[%zu] is of '%.*s'",
+                              STR_ARG(str_shown(name)), i - 1,
+                              STR_ARG(str_shown(before->calls[0].name)))
+                   : api_fail(r, API_ERROR_INVALID_VALUE,
+                              "is '%.*s', but no message with a function_call is in front",
+                              STR_ARG(str_shown(name)));
+}
+
 /* --- arguments that a model has written */
 
 bool api_arguments_fit(const json_t *function, struct str arguments, char why[API_VERDICT_BYTES])

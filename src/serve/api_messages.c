@@ -225,8 +225,9 @@ static bool read_plain(struct api_reader *r, const json_t *message, struct str *
 /* What a tool answered, and which call. A function's answer is the same in a form of old: a name
  * is all it has. */
 static bool read_tool_answer(struct api_reader *r, const json_t *message, enum role role,
-                             struct chat_message *out)
+                             struct chat_message *messages, size_t i)
 {
+    struct chat_message *out = &messages[i];
     const char *key = role == ROLE_TOOL ? "tool_call_id" : "name";
     struct str id = {0};
     if (!api_want_text(r, message, key, API_MAX_NAME_CHARS, &id)) {
@@ -236,14 +237,18 @@ static bool read_tool_answer(struct api_reader *r, const json_t *message, enum r
         api_enter_key(r, key);
         return api_fail(r, API_ERROR_INVALID_VALUE, "is empty");
     }
-    return (role == ROLE_FUNCTION ||
-            (api_copy_text(r, id, &out->call_id) && read_participant(r, message))) &&
+    return (role == ROLE_FUNCTION
+                ? api_check_function_answer(r, messages, i, id)
+                : api_copy_text(r, id, &out->call_id) && read_participant(r, message)) &&
            read_plain(r, message, &out->content);
 }
 
-static bool read_message(struct api_reader *r, const json_t *v, struct chat_message *out)
+/* Into messages[i]; those in front are read. */
+static bool read_message(struct api_reader *r, const json_t *v, struct chat_message *messages,
+                         size_t i)
 {
     enum role role = ROLE_USER;
+    struct chat_message *out = &messages[i];
     if (!api_want_object(r, v) || !read_role(r, v, &role) || !check_message_keys(r, v, role)) {
         return false;
     }
@@ -251,7 +256,7 @@ static bool read_message(struct api_reader *r, const json_t *v, struct chat_mess
                                            CHAT_ASSISTANT, CHAT_TOOL,   CHAT_TOOL};
     out->role = roles[role];
     if (role == ROLE_TOOL || role == ROLE_FUNCTION) {
-        return read_tool_answer(r, v, role, out);
+        return read_tool_answer(r, v, role, messages, i);
     }
     return read_participant(r, v) &&
            (role == ROLE_ASSISTANT ? read_assistant(r, v, out) : read_plain(r, v, &out->content));
@@ -269,7 +274,7 @@ bool api_read_messages(struct api_reader *r, const json_t *v)
     }
     for (size_t i = 0; i < n; i++) {
         size_t before = api_enter_index(r, i);
-        if (!read_message(r, json_array_get(v, i), &messages[i])) {
+        if (!read_message(r, json_array_get(v, i), messages, i)) {
             return false;
         }
         api_leave(r, before);

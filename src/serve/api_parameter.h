@@ -54,6 +54,9 @@ bool api_read_messages(struct api_reader *r, const json_t *v);
  * Their answers, once all messages are read: each is of a call in front, and no call is without. */
 bool api_read_calls(struct api_reader *r, const json_t *message, struct chat_message *out);
 bool api_check_answers(struct api_reader *r, const struct chat_message *messages, size_t n);
+/* The same of the message being read, messages[i], which answers a function_call by its name. */
+bool api_check_function_answer(struct api_reader *r, const struct chat_message *messages, size_t i,
+                               struct str name);
 
 /* What may be called, and how. The check is for when all is read: it knows what goes together. */
 bool api_read_tools(struct api_reader *r, const json_t *v);

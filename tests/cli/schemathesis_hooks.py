@@ -52,6 +52,8 @@ def with_answers_to_calls(messages):
             continue
         if m.get("role") == "tool" and isinstance(m.get("tool_call_id"), str) and 0 < len(m["tool_call_id"]) <= 256:
             m = {"role": "user"} | {k: v for k, v in m.items() if k not in ("role", "tool_call_id")}
+        elif m.get("role") == "function" and isinstance(m.get("name"), str) and 0 < len(m["name"]) <= 256:
+            m = m | {"role": "user"}
         calls = m["tool_calls"] if isinstance(m.get("tool_calls"), list) else []
         if m.get("function_call") is not None and calls:
             m = {k: v for k, v in m.items() if k != "tool_calls"}

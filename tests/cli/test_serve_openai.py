@@ -168,9 +168,10 @@ def test_llama_2_has_no_place_for_what_a_tool_answered(tmp_path):
     path.write_bytes(llama(rows=N + 2, ggml__tokens=(STRING, tokens), ggml__token_type=(I32, [1] * N + [3, 3]),
                            ggml__bos_token_id=(U32, N), ggml__eos_token_id=(U32, N + 1)))
     with serving(path, "--chat-template", "llama2") as s:
-        told = [{"role": "user", "content": "a"}, {"role": "function", "name": "f", "content": "b"}]
+        told = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c", "function_call": {"name": "f", "arguments": "{}"}},
+                {"role": "function", "name": "f", "content": "b"}]
         assert chat(client_of(s), told[:1], model="llama2", max_tokens=1).usage.prompt_tokens > 1
-        with pytest.raises(openai.BadRequestError, match="user and assistant must take turns, but turn 2 is from tool") as e:
+        with pytest.raises(openai.BadRequestError, match="user and assistant must take turns, but turn 3 is from tool") as e:
             chat(client_of(s), told, model="llama2")
         assert e.value.param == "messages"
 

@@ -308,13 +308,13 @@ chat_types = openai.types.chat
 WARNS, REFUSED, WORKS = "warns", "refused", "works"
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 ANSWER = {"role": "tool", "tool_call_id": "c", "content": "a"}
-CALLING = {"role": "assistant", "tool_calls": [CALL]}
+CALLING = {"tool": {"role": "assistant", "tool_calls": [CALL]}, "function": {"role": "assistant", "function_call": CALL["function"]}}
 
 
 def with_calls(message):
     """The message with what must be in front of it or behind."""
-    is_answer = "tool_call_id" in message or message.get("role") == "tool"
-    return [CALLING] * is_answer + [message] + [ANSWER] * ("tool_calls" in message)
+    role = message.get("role") or ("tool" if "tool_call_id" in message else "function" if "name" in message else None)
+    return [CALLING[k] for k in CALLING if k == role] + [message] + [ANSWER] * ("tool_calls" in message)
 
 
 # What a message of the type must have; what else it may have, and what becomes of that.
@@ -349,7 +349,7 @@ def test_all_types_of_messages_and_parts_are_in_the_tables():
 
 
 @pytest.mark.parametrize("must, may, place, wrap", [
-    *((must, may, f"messages[{int(must['role'] == 'tool')}]", with_calls) for _, must, may in MESSAGES),
+    *((must, may, f"messages[{int(must['role'] in CALLING)}]", with_calls) for _, must, may in MESSAGES),
     *((must, may, "messages[0].content[0]", lambda p: [{"role": "assistant", "content": [p]}]) for _, must, may in PARTS)])
 def test_a_member_of_a_message_works_or_is_named(client, must, may, place, wrap):
     def ask_with(value):

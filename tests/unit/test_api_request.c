@@ -594,6 +594,8 @@ static void contents_are_strings_or_parts_and_developers_are_the_system(void **s
                "{\"role\":\"assistant\",\"content\":null,\"refusal\":\"no\"},"
                "{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"r\"}],"
                "\"tool_calls\":[]},"
+               "{\"role\":\"assistant\",\"content\":\"c\",\"function_call\":{\"name\":\"f\","
+               "\"arguments\":\"{}\"}},"
                "{\"role\":\"function\",\"name\":\"f\",\"content\":\"t\"}]",
                &q);
     static const struct {
@@ -601,9 +603,9 @@ static void contents_are_strings_or_parts_and_developers_are_the_system(void **s
         const char *text;
     } expected[] = {{CHAT_SYSTEM, "d"},    {CHAT_SYSTEM, "s"},     {CHAT_USER, "one\n\ntwo"},
                     {CHAT_ASSISTANT, "a"}, {CHAT_ASSISTANT, "no"}, {CHAT_ASSISTANT, "r"},
-                    {CHAT_TOOL, "t"}};
-    assert_int_equal(q.generation.n_messages, 7);
-    for (size_t i = 0; i < 7; i++) {
+                    {CHAT_ASSISTANT, "c"}, {CHAT_TOOL, "t"}};
+    assert_int_equal(q.generation.n_messages, 8);
+    for (size_t i = 0; i < 8; i++) {
         assert_int_equal(q.generation.messages[i].role, expected[i].role);
         assert_true(str_eq(q.generation.messages[i].content, str_from(expected[i].text)));
     }

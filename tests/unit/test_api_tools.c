@@ -410,6 +410,35 @@ static void calls_of_old_have_no_id(void **state)
     api_request_finish(&q);
 }
 
+static void an_answer_of_old_has_the_name_of_the_call_in_front(void **state)
+{
+    (void)state;
+#define CALL_OF(name)                                                                              \
+    "{\"role\":\"assistant\",\"content\":null,\"function_call\":{\"name\":\"" name                 \
+    "\",\"arguments\":\"{}\"}}"
+#define ANSWER_OF(name) "{\"role\":\"function\",\"name\":\"" name "\",\"content\":\"t\"}"
+    static const struct {
+        const char *body, *param, *text;
+    } table[] = {
+        {CHAT(USER "," CALL_OF("f") "," ANSWER_OF("g")), "messages[2].name",
+         "messages[2].name is 'g', but the function_call of messages[1] is of 'f'"},
+        {CHAT(ANSWER_OF("f")), "messages[0].name",
+         "messages[0].name is 'f', but no message with a function_call is in front"},
+        {CHAT(CALL_OF("f") "," USER "," ANSWER_OF("f")), "messages[2].name", "no message with"},
+        {CHAT(CALL_OF("f") "," ANSWER_OF("f") "," ANSWER_OF("f")), "messages[2].name",
+         "no message with"},
+        {CHAT(CALLS(CALL("c", "{}")) "," ANSWER_OF("f")), "messages[1].name", "no message with"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct api_request q;
+        struct api_error e = {0};
+        assert_false(api_request_parse(API_CHAT, str_from(table[i].body), &options, &q, &e));
+        assert_int_equal(e.kind, API_ERROR_INVALID_VALUE);
+        assert_string_equal(e.param, table[i].param);
+        assert_non_null(strstr(e.message, table[i].text));
+    }
+}
+
 static void what_clients_keep_of_streams_may_come_back(void **state)
 {
     (void)state;
@@ -601,6 +630,7 @@ int main(void)
         cmocka_unit_test(some_tools_that_are_none_are_refused_by_their_place),
         cmocka_unit_test(calls_and_answers_reach_the_messages),
         cmocka_unit_test(calls_of_old_have_no_id),
+        cmocka_unit_test(an_answer_of_old_has_the_name_of_the_call_in_front),
         cmocka_unit_test(what_clients_keep_of_streams_may_come_back),
         cmocka_unit_test(a_bad_call_is_named_by_its_place),
         cmocka_unit_test(empty_arguments_are_an_empty_object),
