@@ -1,6 +1,7 @@
 /* conversation.c - a growable list of messages, to and from JSON. */
 #include "chat/conversation.h"
 
+#include "base/json_why.h"
 #include "base/mem.h"
 
 #include <jansson.h>
@@ -279,7 +280,7 @@ bool conversation_parse(struct conversation *c, struct str json, struct error *e
         json_loadb(json.n > 0 ? json.p : "", json.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     if (root == NULL) {
         return error_set(e, ERROR_FORMAT, "not JSON: line %d, column %d: %s", why.line, why.column,
-                         why.text);
+                         json_why(&why));
     }
     struct conversation parsed = {0};
     bool ok = parse_messages(&parsed, root, e);

@@ -1,6 +1,7 @@
 /* run_format.c - from a file to the automaton that answers are written by. */
 #include "cmd/run_format.h"
 
+#include "base/json_why.h"
 #include "cmd/cmd.h"
 #include "cmd/print.h"
 #include "schema/schema_compile.h"
@@ -31,7 +32,7 @@ static struct grammar *compile_schema(const char *path, struct str text, struct 
                                 JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     if (schema == NULL) {
         error_set(e, ERROR_FORMAT, "not JSON: line %d, column %d: %s", why.line, why.column,
-                  why.text);
+                  json_why(&why));
         return NULL;
     }
     struct grammar *g = schema_compile(schema, &remarks, e);

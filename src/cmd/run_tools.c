@@ -3,6 +3,7 @@
 
 #include "cmd/cmd.h"
 
+#include "base/json_why.h"
 #include "base/mem.h"
 #include "cmd/print.h"
 #include "store/secret.h"
@@ -134,7 +135,8 @@ bool run_tools_parse(struct str json, json_t **out, struct error *e)
     json_error_t why;
     json_t *root = json_loadb(json.n > 0 ? json.p : "", json.n, JSON_REJECT_DUPLICATES, &why);
     if (root == NULL) {
-        return error_set(e, ERROR_FORMAT, "no JSON: %s (line %d)", why.text, why.line);
+        return error_set(e, ERROR_FORMAT, "no JSON: line %d, column %d: %s", why.line, why.column,
+                         json_why(&why));
     }
     json_t *tools = json_is_object(root) ? json_object_get(root, "tools") : root;
     bool ok = check_keys(root, keys, "the object", e) && run_tools_check(tools, e);

@@ -1,6 +1,7 @@
 /* api_json.c - bounds of a body, and jansson in one block of memory. */
 #include "serve/api_json.h"
 
+#include "base/json_why.h"
 #include "base/mem.h"
 
 /* --- the block that the thread's parser takes its memory from; nothing is given back before all */
@@ -151,7 +152,7 @@ bool api_json_parse(struct api_json *out, struct str text, const char *what, siz
     if (made.root == NULL) {
         api_error_set(e, API_ERROR_BAD_JSON, NULL,
                       "%s could not be parsed as JSON: line %d, column %d: %s", what, why.line,
-                      why.column, why.text);
+                      why.column, json_why(&why));
     } else if (!ok) {
         api_error_set(e, API_ERROR_INVALID_TYPE, NULL, "%s is no JSON object", what);
     }

@@ -67,6 +67,8 @@ def test_what_of_a_schema_has_no_effect_is_told_beside_the_answer(file):
 @pytest.mark.parametrize("option,text,more,says", [
     ("--schema", "{", (), "not JSON: line 1"),
     ("--schema", '{"a": 1, "a": 2}', (), "duplicate"),
+    ("--schema", '{\n"maximum": 9223372036854775808}', (),
+     "not JSON: line 2, column 30: an integer is not within -9223372036854775808 to 9223372036854775807"),
     ("--schema", '{"type": "strin"}', (), "type"),
     ("--schema", '{"unevaluatedItems": false}', (), "unevaluatedItems"),
     ("--schema", '{"minitems": 1}', (), "did you mean 'minItems'?"),

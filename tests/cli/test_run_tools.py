@@ -153,8 +153,9 @@ def test_the_model_is_told_the_tools(tools):
 @pytest.mark.parametrize("text, why", [
     ("", "no JSON: "),
     ("[1", "no JSON: "),
-    ('[{"type": "function", "type": "function"}]', "no JSON: duplicate object key"),
+    ('[{"type": "function", "type": "function"}]', "no JSON: line 1, column 28: duplicate object key"),
     ("7", "no JSON: "),
+    (json.dumps([tool("f", parameters={"maximum": 2**63})]), "no JSON: line 1, column 119: an integer is not within -9223372036854775808 to 9223372036854775807"),
     ('{"tools": 7}', "0 tools, expected an array of 1 to 128"),
     ("{}", "0 tools, expected an array of 1 to 128"),
     ("[]", "0 tools, expected an array of 1 to 128"),

@@ -195,7 +195,8 @@ def test_files_and_options_that_do_not_exist_are_named(command):
 
 @pytest.mark.parametrize("data, message", [
     ("hello", "not JSON: line 1"), ('{"messages": []}', "has 0 messages, at least 1"), ("{}", "array 'messages'"),
-    ('{"messages": [{"role": "user", "text": ""}]}', "unknown key 'text'")])
+    ('{"messages": [{"role": "user", "text": ""}]}', "unknown key 'text'"),
+    (f'{{"messages": [{2**63}]}}', "line 1, column 33: an integer is not within -9223372036854775808 to 9223372036854775807")])
 def test_a_bad_conversation_is_wrong_usage_and_no_bad_file(data, message):
     code, text = failure("tokenize", "--chat", "--chat-template", "chatml", BPE, data=data)
     assert code == 2 and message in text

@@ -68,6 +68,36 @@ static void a_body_that_is_no_object_of_json_is_refused(void **state)
     expect_error(API_CHAT, "{\"model\":\"m\"}", API_ERROR_MISSING_PARAMETER, "messages");
 }
 
+static void a_number_that_is_too_large_is_told_with_its_place_and_what_is_allowed(void **state)
+{
+    (void)state;
+    static const char integers[] =
+        "an integer is not within -9223372036854775808 to 9223372036854775807";
+    static const struct {
+        const char *body, *at, *why;
+    } table[] = {
+        {"{\"seed\":123456789012345678901234567890}",
+         "the body could not be parsed as JSON: line 1", integers},
+        {"{\n\"a\":{\"b\":[1,-9223372036854775809]}}", "line 2", integers},
+        {"{\"tools\":[9223372036854775808]}", "line 1, column 29", integers},
+        {"{\"a\":1e400}", "line 1",
+         "a number is not within -1.7976931348623157e308 to 1.7976931348623157e308"},
+        {"{\"a\":-1e400}", "line 1",
+         "a number is not within -1.7976931348623157e308 to 1.7976931348623157e308"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct api_request q;
+        struct api_error e;
+        assert_false(parse(API_CHAT, table[i].body, &q, &e));
+        assert_int_equal(e.kind, API_ERROR_BAD_JSON);
+        if (strstr(e.message, table[i].at) == NULL || strstr(e.message, table[i].why) == NULL) {
+            fail_msg("%s: %s", table[i].body, e.message);
+        }
+    }
+    expect_error(API_CHAT, "{\"a\":[9223372036854775807,-9223372036854775808]}",
+                 API_ERROR_UNKNOWN_PARAMETER, "a");
+}
+
 /* n times `piece`, between head and tail. */
 static void expect_long(const char *head, const char *piece, size_t n, const char *tail,
                         enum api_error_kind kind)
@@ -174,6 +204,8 @@ static void running_out_of_memory_at_any_point_is_a_503_that_leaks_nothing(void 
     } table[] = {
         {API_CHAT, full_chat},
         {API_COMPLETION, "{\"model\":\"m\",\"prompt\":[[1,2],[3]],\"stop\":\"x\"}"},
+        {API_COMPLETION,
+         "{\"model\":\"m\",\"prompt\":\"a\",\"guided_json\":\"{\\\"enum\\\":[1]}\"}"},
         {API_EMBEDDING, "{\"model\":\"m\",\"input\":[\"a\",\"b\"]}"},
         {API_TOKENIZE, "{\"content\":[\"a\",5]}"},
         {API_DETOKENIZE, "{\"tokens\":[1,2]}"},
@@ -373,6 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_body_that_is_no_object_of_json_is_refused),
+        cmocka_unit_test(a_number_that_is_too_large_is_told_with_its_place_and_what_is_allowed),
         cmocka_unit_test(limits_hold_at_their_edge),
         cmocka_unit_test(depth_is_told_with_both_numbers),
         cmocka_unit_test(a_long_unknown_name_is_cut),

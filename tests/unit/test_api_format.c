@@ -108,6 +108,34 @@ static void each_way_to_ask_for_a_format_is_read(void **state)
     }
 }
 
+static void why_the_text_of_a_schema_cannot_be_read_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *why;
+    } table[] = {
+        {"{\\\"enum\\\":[123456789012345678901234567890]}",
+         "guided_json cannot be read: the text could not be parsed as JSON: line 1, column 39: an "
+         "integer is not within -9223372036854775808 to 9223372036854775807"},
+        {"{\\\"a\\\":1,\\\"a\\\":2}", "duplicate object key"},
+        {"{", "line 1, column 1: "},
+        {"[]", "guided_json cannot be read: the text is no JSON object"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct api_request q;
+        struct api_error e = {0};
+        char member[128], body[1024];
+        snprintf(member, sizeof member, "\"guided_json\":\"%s\"", table[i].text);
+        api_body(body, sizeof body, API_CHAT, member);
+        assert_false(api_request_parse(API_CHAT, str_from(body), &options, &q, &e));
+        assert_int_equal(e.kind, API_ERROR_INVALID_VALUE);
+        assert_string_equal(e.param, "guided_json");
+        if (strstr(e.message, table[i].why) == NULL) {
+            fail_msg("%s: %s", table[i].text, e.message);
+        }
+    }
+}
+
 static void what_is_wrong_with_a_format_is_told_by_its_place(void **state)
 {
     (void)state;
@@ -191,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_way_to_ask_for_a_format_is_read),
+        cmocka_unit_test(why_the_text_of_a_schema_cannot_be_read_is_told),
         cmocka_unit_test(what_is_wrong_with_a_format_is_told_by_its_place),
         cmocka_unit_test(a_least_length_is_kept_as_far_as_a_format_goes),
     };
