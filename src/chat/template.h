@@ -48,6 +48,14 @@ struct chat_support {
     bool clock;          /* ... the day, which it asks the clock for */
 };
 
+/* Which messages a template was seen to write, and as whose. */
+struct chat_roles {
+    bool writes[CHAT_ROLE_COUNT];
+    const char *names[CHAT_ROLE_COUNT]; /* what it calls them, in small letters; NULL: no name that
+                                           is known as one, as [INST] */
+    bool take_turns; /* two of a user or of an assistant in a row are refused, or one is left out */
+};
+
 /* How a template must be called where what transformers passes gives nothing or an error. */
 struct chat_shape {
     bool content_parts;  /* contents are lists of {"type": "text", "text": ...} */
@@ -76,6 +84,7 @@ struct chat_template {
     const struct tokenizer *tokenizer;
     struct token_list marks; /* user-defined tokens that it writes: data cannot */
     struct chat_support support;
+    struct chat_roles roles;
     struct chat_shape shape;
     enum tool_format tool_format; /* of calls; set it after init to have another */
     const char *date;             /* variable date_string: a text, "today" or, as at first, NULL */

@@ -4,8 +4,8 @@
 
 #include "chat/template.h"
 
-/* Tries the template on conversations made for that: fills t->support and t->shape. Errors as
- * chat_template_write, when it cannot write the plainest one. */
+/* Tries the template on conversations made for that: fills t->support, t->roles and t->shape.
+ * Errors as chat_template_write, when it cannot write the plainest one. */
 bool chat_template_probe(struct chat_template *t, struct error *e);
 
 /* chat_template_write with a clock and limits of the caller's; limits may be NULL. */

@@ -2,6 +2,8 @@
  * where it may or may not be written, and looked for in the text. */
 #include "chat/template_internal.h"
 
+#include <strings.h>
+
 #define ASKED    "kqzasked"
 #define AGAIN    "kqzagain"
 #define RULED    "kqzruled"
@@ -29,6 +31,7 @@ static const struct chat_message ruled_again = {.role = CHAT_SYSTEM, .content = 
 static const struct chat_message asked = {.role = CHAT_USER, .content = TEXT(ASKED)};
 static const struct chat_message asked_again = {.role = CHAT_USER, .content = TEXT(AGAIN)};
 static const struct chat_message said = {.role = CHAT_ASSISTANT, .content = TEXT(SAID)};
+static const struct chat_message said_again = {.role = CHAT_ASSISTANT, .content = TEXT(ALSO)};
 static const struct chat_message called = {.role = CHAT_ASSISTANT, .calls = calls, .n_calls = 1};
 static const struct chat_message called_twice = {
     .role = CHAT_ASSISTANT, .calls = calls, .n_calls = 2};
@@ -41,18 +44,17 @@ static const char offered[] = "[{\"type\":\"function\",\"function\":{\"name\":\"
                               "\"properties\":{\"a\":{\"type\":\"string\",\"description\":\"d\"}},"
                               "\"required\":[\"a\"]}}}]";
 
-/* A hundred times what published templates need: some twenty trials end soon, whatever is tried. */
+/* A hundred times what published templates need: some thirty trials end soon, whatever is tried. */
 static const struct jinja_limits trial_limits = {.max_steps = 1000000};
 
-/* Renders at most 4 messages; whether all the words are in the text (NULL ends both). False with
- * e->code set when the template could not, and for good when memory ran out. The user-defined
- * tokens that the template writes become marks. */
-static bool writes(struct chat_template *t, const struct chat_message *const *messages,
-                   const json_t *tools, const char *const *words, struct error *e)
+/* Renders at most 4 messages (NULL ends them) into *out, released by the caller. False with e->code
+ * set when the template could not, and for good when memory ran out. The user-defined tokens that
+ * the template writes become marks. */
+static bool render(struct chat_template *t, const struct chat_message *const *messages,
+                   const json_t *tools, struct jinja_output *out, struct error *e)
 {
     struct chat_message list[4];
     struct chat_input input = {.messages = list, .tools = tools, .add_generation_prompt = true};
-    struct jinja_output out;
     if (e->code == ERROR_MEMORY) {
         return false;
     }
@@ -61,22 +63,42 @@ static bool writes(struct chat_template *t, const struct chat_message *const *me
         input.n++;
     }
     *e = (struct error){0};
-    if (!chat_template_write_at(t, &input, &chat_fixed_day, &trial_limits, &out, e)) {
+    if (!chat_template_write_at(t, &input, &chat_fixed_day, &trial_limits, out, e)) {
         return false;
     }
     size_t at = 0;
     bool ok = true;
-    for (size_t i = 0; ok && i < out.n_spans; i++) {
-        struct str span = {out.text.data + at, out.spans[i].n_bytes};
-        ok = out.spans[i].origin == JINJA_DATA ||
+    for (size_t i = 0; ok && i < out->n_spans; i++) {
+        struct str span = {out->text.data + at, out->spans[i].n_bytes};
+        ok = out->spans[i].origin == JINJA_DATA ||
              tokenizer_find_user_defined(t->tokenizer, span, &t->marks, e);
         at += span.n;
     }
-    for (; ok && *words != NULL; words++) {
-        ok = out.text.n > 0 && memmem(out.text.data, out.text.n, *words, strlen(*words)) != NULL;
+    if (!ok) {
+        jinja_output_finish(out);
+    }
+    return ok;
+}
+
+/* Where the word is in the text; NULL when it is not. */
+static const char *find_word(struct str text, const char *word)
+{
+    return text.n > 0 ? memmem(text.p, text.n, word, strlen(word)) : NULL;
+}
+
+/* Whether all the words (NULL ends them) are in what is rendered. Errors as render(). */
+static bool writes(struct chat_template *t, const struct chat_message *const *messages,
+                   const json_t *tools, const char *const *words, struct error *e)
+{
+    struct jinja_output out;
+    if (!render(t, messages, tools, &out, e)) {
+        return false;
+    }
+    while (*words != NULL && find_word(buf_str(&out.text), *words) != NULL) {
+        words++;
     }
     jinja_output_finish(&out);
-    return ok;
+    return *words == NULL;
 }
 
 #define MESSAGES(...) ((const struct chat_message *const[]){__VA_ARGS__, NULL})
@@ -183,6 +205,88 @@ static void probe_tools(struct chat_template *t, const json_t *tools, struct cha
         writes(t, MESSAGES(&asked, &called, &answered), tools, WORDS(ANSWERED), e);
 }
 
+/* --- roles */
+
+static bool is_word_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* Whether a word with these bytes round it, NUL where the text ends, stands by itself: between
+ * marks ("<|user|>", "<s>user\n") or before a colon, not in a sentence or in the end of a tag. */
+static bool is_apart(char before, char after)
+{
+    static const char bar[] = "\xEF\xBD\x9C"; /* the wide one of DeepSeek's marks */
+    bool begins = strchr("\n><|[", before) != NULL || before == bar[2];
+    bool ends = strchr("\n><|]:", after) != NULL || after == bar[0];
+    return ends && (begins || (before == ' ' && after == ':'));
+}
+
+/* The last word apart that is the name of a role; NULL when there is none. */
+static const char *last_name(struct str text)
+{
+    static const char *const names[] = {"system",    "developer", "user", "human",
+                                        "assistant", "model",     "bot",  "ipython",
+                                        "tool",      "function",  "gpt",  "observation"};
+    const char *found = NULL;
+    for (size_t i = 0, begin = 0; i < text.n; i++, begin = i) {
+        while (i < text.n && is_word_byte(text.p[i])) {
+            i++;
+        }
+        if (!is_apart(begin > 0 ? text.p[begin - 1] : '\0', i < text.n ? text.p[i] : '\0')) {
+            continue;
+        }
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+            bool is_it = i - begin == strlen(names[k]) &&
+                         strncasecmp(text.p + begin, names[k], i - begin) == 0;
+            found = is_it ? names[k] : found;
+        }
+    }
+    return found;
+}
+
+/* What a message is headed with: between the word of the one before, NULL for the text's begin, and
+ * its own. */
+static const char *name_between(struct chat_template *t, const struct chat_message *const *messages,
+                                const json_t *tools, const char *before, const char *word,
+                                struct error *e)
+{
+    struct jinja_output out;
+    if (!render(t, messages, tools, &out, e)) {
+        return NULL;
+    }
+    struct str text = buf_str(&out.text);
+    const char *begin = before != NULL ? find_word(text, before) : text.p;
+    const char *end = find_word(text, word);
+    const char *name = begin != NULL && end != NULL && begin < end
+                           ? last_name((struct str){begin, (size_t)(end - begin)})
+                           : NULL;
+    jinja_output_finish(&out);
+    return name;
+}
+
+static void probe_roles(struct chat_template *t, const json_t *tools,
+                        const struct chat_support *found, struct error *e)
+{
+    struct chat_roles *r = &t->roles;
+    r->writes[CHAT_SYSTEM] = found->system;
+    r->writes[CHAT_USER] = true; /* as find_plain_shape saw */
+    r->writes[CHAT_ASSISTANT] =
+        writes(t, MESSAGES(&asked, &said, &asked_again), NULL, WORDS(ASKED, SAID, AGAIN), e);
+    r->writes[CHAT_TOOL] = found->tool_answers;
+    r->take_turns =
+        !writes(t, MESSAGES(&asked, &asked_again), NULL, WORDS(ASKED, AGAIN), e) ||
+        (r->writes[CHAT_ASSISTANT] && !writes(t, MESSAGES(&asked, &said, &said_again, &asked_again),
+                                              NULL, WORDS(ASKED, SAID, ALSO, AGAIN), e));
+    r->names[CHAT_SYSTEM] = name_between(t, MESSAGES(&ruled, &asked), NULL, NULL, RULED, e);
+    r->names[CHAT_USER] = name_between(t, MESSAGES(&asked, &said, &asked_again), NULL,
+                                       r->writes[CHAT_ASSISTANT] ? SAID : ASKED, AGAIN, e);
+    r->names[CHAT_ASSISTANT] =
+        name_between(t, MESSAGES(&asked, &said, &asked_again), NULL, ASKED, SAID, e);
+    r->names[CHAT_TOOL] =
+        name_between(t, MESSAGES(&asked, &called, &answered), tools, GIVEN, ANSWERED, e);
+}
+
 bool chat_template_probe(struct chat_template *t, struct error *e)
 {
     struct error why = {0};
@@ -197,6 +301,7 @@ bool chat_template_probe(struct chat_template *t, struct error *e)
     if (ok) {
         probe_messages(t, &found, &why);
         probe_tools(t, tools, &found, &why);
+        probe_roles(t, tools, &found, &why);
         ok = why.code != ERROR_MEMORY;
     }
     json_decref(tools);

@@ -175,6 +175,22 @@ static void print_tokenizer(const struct inspect_report *r)
     printf("},\n");
 }
 
+/* Role by role what the template calls it, null where that is no name. */
+static void print_chat_roles(const struct chat_roles *roles)
+{
+    const char *separator = "";
+    printf(", \"roles\": {");
+    for (int i = 0; i < CHAT_ROLE_COUNT; i++) {
+        const char *quote = roles->names[i] != NULL ? "\"" : "";
+        if (roles->writes[i]) {
+            printf("%s\"%s\": %s%s%s", separator, chat_role_name((enum chat_role)i), quote,
+                   roles->names[i] != NULL ? roles->names[i] : "null", quote);
+            separator = ", ";
+        }
+    }
+    printf("}, \"take_turns\": %s", roles->take_turns ? "true" : "false");
+}
+
 static void print_template(const struct inspect_report *r)
 {
     printf(" \"chat_template\": ");
@@ -196,6 +212,7 @@ static void print_template(const struct inspect_report *r)
     } else {
         printf("null");
     }
+    print_chat_roles(&r->chat.roles);
     for (size_t i = 0; i < INSPECT_N_SUPPORTED; i++) {
         printf(", \"%s\": %s", supported[i].key, supported[i].is_so ? "true" : "false");
     }

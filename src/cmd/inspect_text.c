@@ -234,6 +234,24 @@ static void print_template_text(struct str text)
     }
 }
 
+/* "system, user, assistant, tool as ipython": what a template calls a role, where that is another
+ * name. */
+static void print_chat_roles(const struct chat_roles *roles)
+{
+    const char *separator = "";
+    printf("  %-24s", "roles");
+    for (int i = 0; i < CHAT_ROLE_COUNT; i++) {
+        const char *role = chat_role_name((enum chat_role)i), *name = roles->names[i];
+        if (roles->writes[i]) {
+            bool is_other = name != NULL && strcmp(name, role) != 0;
+            printf("%s%s%s%s", separator, role, is_other ? " as " : "", is_other ? name : "");
+            separator = ", ";
+        }
+    }
+    printf("\n  %-24s%s\n", "user and assistant",
+           roles->take_turns ? "must take turns" : "in any order");
+}
+
 /* The file's own, if it has one, and what a chat is written with. */
 static void print_template(const struct inspect_report *r)
 {
@@ -257,6 +275,7 @@ static void print_template(const struct inspect_report *r)
     if (r->chat.name != NULL) {
         printf("  chats are written as %s, which is built in\n", r->chat.name);
     }
+    print_chat_roles(&r->chat.roles);
     struct inspect_supported supported[INSPECT_N_SUPPORTED];
     inspect_support(&r->chat, supported);
     for (size_t i = 0; i < INSPECT_N_SUPPORTED; i++) {

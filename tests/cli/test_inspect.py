@@ -257,6 +257,50 @@ def test_chat_template_is_shown_by_lines(model):
     assert "\n  line 0\n  line 1\n" in shown and "bytes more" in shown and "line 40" not in shown
 
 
+# A model of a few letters, whose chats a template writes.
+LETTERS = [chr(c) for c in range(33, 127)] + ["ab"]
+VOCABULARY = [("general.architecture", STRING, "llama"), ("tokenizer.ggml.model", STRING, "gpt2"),
+              ("tokenizer.ggml.pre", STRING, "llama-bpe"), ("tokenizer.ggml.tokens", STRING, LETTERS),
+              ("tokenizer.ggml.token_type", I32, [3] + [1] * (len(LETTERS) - 1)),
+              ("tokenizer.ggml.merges", STRING, ["a b"]), ("tokenizer.ggml.bos_token_id", U32, 0)]
+ANY_ROLE = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content or m.tool_calls[0].function.arguments.a }}\n{% endfor %}"
+TURNS = """{{ bos_token }}{% for m in messages %}
+{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif -%}
+[{{ 'INST' if m.role == 'user' else '/INST' }}] {{ m.content }}{% endfor %}"""
+# the system's text is the first user's, as Gemma's models have it, which are called so, too
+NO_SYSTEM = """{% for m in messages %}{% if m.role not in ('user', 'assistant') %}{{ raise_exception('no such role') }}{% endif -%}
+<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}
+{{ m.content }}<end_of_turn>
+{% endfor %}"""
+TOOLS = """{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages -%}
+<|start_header_id|>{{ 'ipython' if m.role == 'tool' else m.role }}<|end_header_id|>
+
+{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}{{ m.content or '' }}<|eot_id|>{% endfor %}"""
+LAST_ONLY = """{% for m in messages %}{% if m.role == 'assistant' or loop.last or loop.nextitem.role == 'assistant' -%}
+{{ m.role | upper }}: {{ m.content }}
+{% endif %}{% endfor %}"""
+NO_ANSWERS = "{% for m in messages %}{% if m.role == 'user' %}<user>{{ m.content }}</user>{% endif %}{% endfor %}"
+PREAMBLE = "You are a system, a user: no, an assistant.\n\n" + "{% for m in messages %}Human: {{ m.content }}\n\n{% endfor %}"
+
+
+@pytest.mark.parametrize("template, roles, take_turns, shown", [
+    (ANY_ROLE, {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}, False, "system, user, assistant, tool"),
+    (TURNS, {"user": None, "assistant": None}, True, "user, assistant"),
+    (NO_SYSTEM, {"user": "user", "assistant": "model"}, False, "user, assistant as model"),
+    (TOOLS, {"system": "system", "user": "user", "assistant": "assistant", "tool": "ipython"}, False, "system, user, assistant, tool as ipython"),
+    (LAST_ONLY, {"user": "user", "assistant": "assistant", "tool": "tool"}, True, "user, assistant, tool"),
+    (NO_ANSWERS, {"user": "user"}, False, "user"),
+    (PREAMBLE, {"system": "human", "user": "human", "assistant": "human", "tool": "human"}, False,
+     "system as human, user as human, assistant as human, tool as human"),
+], ids=["any", "turns", "no system", "tools", "last only", "no answers", "preamble"])
+def test_the_roles_of_a_template_are_shown(model, template, roles, take_turns, shown):
+    path = model([*VOCABULARY, ("tokenizer.chat_template", STRING, template)])
+    seen = document(path)["chat_template"]
+    assert (seen["roles"], seen["take_turns"]) == (roles, take_turns)
+    assert f"\n  roles                   {shown}\n  user and assistant      " + (
+        "must take turns\n" if take_turns else "in any order\n") in text(path)
+
+
 def test_split_models_are_one(model):
     def keys(i):
         return [("split.no", U16, i), ("split.count", U16, 2), ("split.tensors.count", I32, 2)]

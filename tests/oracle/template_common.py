@@ -92,6 +92,8 @@ class Template:
     content_empty: bool = False
     arguments_text: bool = False
     tools_list: bool = False
+    names: str = "system user assistant tool"  # what it calls them; "-": nothing
+    take_turns: bool = False
 
     @property
     def marks(self):

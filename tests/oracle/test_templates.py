@@ -16,11 +16,11 @@ from template_common import Template
 
 BUILTIN = {name: "".join(ast.literal_eval(part) for part in re.findall(r'"(?:[^"\\]|\\.)*"', body)) for name, body in re.findall(
     r"^static const char (\w+)\[\] =\n(.*?);$", (jinja_common.ROOT / "src/chat/builtin.c").read_text(), re.MULTILINE | re.DOTALL)}
-LLAMA31 = {"tools": True, "calls": 1, "answers": True}
+LLAMA31 = {"tools": True, "calls": 1, "answers": True, "names": "system user assistant ipython"}
 
 TEMPLATES = {
     "chatml": Template(BUILTIN["chatml"], "chatml", tool_format="hermes", answers=True),
-    "llama2": Template(BUILTIN["llama2"], "llama2", later_system=False),
+    "llama2": Template(BUILTIN["llama2"], "llama2", later_system=False, names="- - - -", take_turns=True),
     "llama3": Template(BUILTIN["llama3"], "llama3", answers=True),
     "llama3.1": Template(BUILTIN["llama31"], "llama3.1", **LLAMA31),
     # as Qwen and Hermes: tools beside the system's text, calls and answers in tags
@@ -54,7 +54,7 @@ TEMPLATES = {
     {%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}
-""", tools=True, calls=3, beside=True, answers=True, tool_format="hermes"),
+""", tools=True, calls=3, beside=True, answers=True, tool_format="hermes", names="system user assistant user"),
     # as Mistral Nemo: the last user's message has the tools, roles take turns, ids of nine letters
     "instructions": Template("""\
 {%- set turns = messages[1:] if messages[0]['role'] == 'system' else messages %}
@@ -95,7 +95,7 @@ TEMPLATES = {
         {{- '[TOOL_RESULTS]{"content": ' ~ m.content ~ ', "call_id": "' ~ m.tool_call_id ~ '"}[/TOOL_RESULTS]' }}
     {%- endif %}
 {%- endfor %}
-""", tools=True, calls=2, answers=True, later_system=False),
+""", tools=True, calls=2, answers=True, later_system=False, names="- - - -", take_turns=True),
     # as DeepSeek R1 Distill Llama: arguments are text, the system's text stands bare
     "text-arguments": Template("""\
 {% set ns = namespace(first=true) %}{{ bos_token }}
@@ -112,7 +112,7 @@ TEMPLATES = {
     {%- if m['role'] == 'tool' %}{{ '<｜User｜>' + m['content'] }}{% endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}""",
-                               calls=3, answers=True, arguments_text=True),
+                               calls=3, answers=True, arguments_text=True, names="- user assistant user"),
     # as Llama Guard 3 1B: contents in parts, who must take turns, and no system
     "guard": Template("""\
 {%- set who = 'Agent' if messages | length % 2 == 0 else 'User' -%}
@@ -129,7 +129,8 @@ TEMPLATES = {
         {{- {'user': 'User', 'assistant': 'Agent'}[m.role] + ': ' + part['text'] | trim + '\\n\\n' -}}
     {%- endfor -%}
 {%- endfor -%}
-{{- "<|eot_id|><|start_header_id|>assistant<|end_header_id|>" -}}""", system=False, content_parts=True),
+{{- "<|eot_id|><|start_header_id|>assistant<|end_header_id|>" -}}""", system=False, content_parts=True, names="- user - -",
+                      take_turns=True),
     # as Ministral and Bielik: a content that is none cannot be joined; a macro writes texts
     "joined": Template("""\
 {%- macro turn(role, text) -%}{{ '<|' + role + '|>\\n' + text.strip() + eos_token + '\\n' }}{%- endmacro -%}
@@ -146,7 +147,7 @@ TEMPLATES = {
     {%- endif -%}
 {%- endfor -%}
 {{- '<|assistant|>\\n' if add_generation_prompt -}}
-""", calls=2, beside=True, answers=True, content_empty=True),
+""", calls=2, beside=True, answers=True, content_empty=True, names="system user assistant user"),
     # as Hermes 2 Pro's for tools: it walks through tools that may not be there
     "tools-list": Template("""\
 {{- bos_token + '<|im_start|>system\\n' }}
@@ -155,7 +156,7 @@ TEMPLATES = {
 {{- '<|im_end|>' }}
 {% for m in messages %}<|im_start|>{{ m.role }} {{ m.content or '' }}<|im_end|>
 {% endfor %}
-""", tools=True, tools_list=True, answers=True, tool_format="hermes"),
+""", tools=True, tools_list=True, answers=True, tool_format="hermes", names="system - - -"),
 }
 
 
@@ -225,7 +226,9 @@ def test_what_a_template_can_write_is_recognised(vocabulary, tmp_path, name):
     template = TEMPLATES[name]
     model = vocabulary.write(tmp_path / "m.gguf", template.source)
     seen = json.loads(subprocess.run([PUNA, "inspect", "--json", model], capture_output=True, check=True).stdout)["chat_template"]
-    assert seen == {"built_in": None, "system": template.system, "tools": template.tools, "tool_calls": template.calls > 0,
+    writes = {"system": template.system, "user": True, "assistant": True, "tool": template.answers}
+    roles = {role: None if name == "-" else name for role, name in zip(writes, template.names.split(), strict=True) if writes[role]}
+    assert seen == {"built_in": None, "roles": roles, "take_turns": template.take_turns, "system": template.system, "tools": template.tools, "tool_calls": template.calls > 0,
                     "parallel_tool_calls": template.calls > 1, "text_beside_calls": template.beside, "tool_answers": template.answers,
                     "date": "strftime_now" in template.source or "date_string" in template.source, "tool_format": template.tool_format}
 
