@@ -129,25 +129,34 @@ static bool find_plain_shape(struct chat_template *t, struct error *e)
     return ok;
 }
 
-/* How a call is written. A mapping that is printed becomes Python, and JSON that is written as JSON
- * gets quotes, so the first of all ways that shows the arguments as they are spelled is taken, else
- * the first that shows them at all. */
-static bool find_call_shape(struct chat_template *t, const json_t *tools, struct error *e)
+/* Whether there is a way that shows all the words. */
+static bool find_shape_of(struct chat_template *t, const struct chat_message *const *messages,
+                          const json_t *tools, const char *const *words, struct error *e)
 {
-    static const char *const words[] = {CALLED, GIVEN, NULL}, *const spelled[] = {CALLED, ARGUMENTS,
-                                                                                  NULL};
     struct chat_shape plain = t->shape;
-    for (int exact = 1; exact >= 0; exact--) {
-        for (unsigned i = 0; i < 4 && (i == 0 || may_try_again(e)); i++) {
-            t->shape.content_empty = i & 1;
-            t->shape.arguments_text = i & 2;
-            if (writes(t, MESSAGES(&asked, &called), tools, exact ? spelled : words, e)) {
-                return true;
-            }
+    for (unsigned i = 0; i < 4 && (i == 0 || may_try_again(e)); i++) {
+        t->shape.content_empty = i & 1;
+        t->shape.arguments_text = i & 2;
+        if (writes(t, messages, tools, words, e)) {
+            return true;
         }
     }
     t->shape = plain;
     return false;
+}
+
+/* How a call is written. A mapping that is printed becomes Python, and JSON that is written as JSON
+ * gets quotes, so the first of all ways that shows the arguments as they are spelled is taken, else
+ * the first that shows them at all. Before the call alone it is tried with its answer: QwQ's reads
+ * the content of all messages but the last. */
+static bool find_call_shape(struct chat_template *t, const json_t *tools, struct error *e)
+{
+    return find_shape_of(t, MESSAGES(&asked, &called, &answered), tools,
+                         WORDS(CALLED, ARGUMENTS, ANSWERED), e) ||
+           find_shape_of(t, MESSAGES(&asked, &called), tools, WORDS(CALLED, ARGUMENTS), e) ||
+           find_shape_of(t, MESSAGES(&asked, &called, &answered), tools,
+                         WORDS(CALLED, GIVEN, ANSWERED), e) ||
+           find_shape_of(t, MESSAGES(&asked, &called), tools, WORDS(CALLED, GIVEN), e);
 }
 
 /* Whether all of the words are written, or the template refuses the conversation itself. */
@@ -195,6 +204,7 @@ static void probe_tools(struct chat_template *t, const json_t *tools, struct cha
     found->tools =
         writes(t, MESSAGES(&asked), tools, WORDS(OFFERED, ASKED), e) &&
         (!found->system || writes(t, MESSAGES(&ruled, &asked), tools, WORDS(RULED, OFFERED), e));
+    tools = found->tools ? tools : NULL; /* else it will never see any */
     found->calls = find_call_shape(t, tools, e);
     t->support.calls = found->calls; /* else what follows one is not seen, perhaps */
     found->several_calls = found->calls && writes(t, MESSAGES(&asked, &called_twice), tools,
@@ -283,8 +293,8 @@ static void probe_roles(struct chat_template *t, const json_t *tools,
                                        r->writes[CHAT_ASSISTANT] ? SAID : ASKED, AGAIN, e);
     r->names[CHAT_ASSISTANT] =
         name_between(t, MESSAGES(&asked, &said, &asked_again), NULL, ASKED, SAID, e);
-    r->names[CHAT_TOOL] =
-        name_between(t, MESSAGES(&asked, &called, &answered), tools, GIVEN, ANSWERED, e);
+    r->names[CHAT_TOOL] = name_between(t, MESSAGES(&asked, &called, &answered),
+                                       found->tools ? tools : NULL, GIVEN, ANSWERED, e);
 }
 
 bool chat_template_probe(struct chat_template *t, struct error *e)

@@ -148,6 +148,28 @@ TEMPLATES = {
 {%- endfor -%}
 {{- '<|assistant|>\\n' if add_generation_prompt -}}
 """, calls=2, beside=True, answers=True, content_empty=True, names="system user assistant user"),
+    # as QwQ: it takes apart what all assistants but the last said, and that may not be none
+    "thought": Template("""\
+{%- for m in messages %}
+    {%- if m.role == 'tool' %}{{- '<|im_start|>user\\n' + m.content + '<|im_end|>\\n' }}
+    {%- else %}
+        {%- set text = m.content %}
+        {%- if m.role == 'assistant' and not loop.last %}{%- set text = text.split('\\f')[-1] %}{% endif %}
+        {{- '<|im_start|>' + m.role + '\\n' }}{% if text %}{{- text }}{% endif %}
+        {%- for call in m.tool_calls or [] %}{{- '\\n' + call.function.name + ': ' + call.function.arguments | tojson }}{% endfor %}
+        {{- '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{{- '<|im_start|>assistant\\n' if add_generation_prompt }}
+""", calls=3, beside=True, answers=True, content_empty=True, tool_format="hermes", names="system user assistant user"),
+    # as llama.cpp's DeepSeek R1: it fails where there are tools, as no filter's result is JSON
+    "no-tools": Template("""\
+{%- if tools %}{{- tools | map(attribute='function') | tojson }}{% endif %}
+{%- for m in messages %}
+    {{- '<|' + m.role + '|>' + (m.content or '') }}
+    {%- for call in m.tool_calls or [] %}{{- call.function.name + ' ' + call.function.arguments | tojson + '\\n' }}{% endfor %}
+{%- endfor %}
+""", calls=3, beside=True, answers=True),
     # as Hermes 2 Pro's for tools: it walks through tools that may not be there
     "tools-list": Template("""\
 {{- bos_token + '<|im_start|>system\\n' }}
