@@ -223,7 +223,7 @@ static bool read_plain(struct api_reader *r, const json_t *message, struct str *
 }
 
 /* What a tool answered, and which call. A function's answer is the same in a form of old: a name
- * is all it has. */
+ * is all it has, and it may be null, which says nothing. */
 static bool read_tool_answer(struct api_reader *r, const json_t *message, enum role role,
                              struct chat_message *messages, size_t i)
 {
@@ -237,10 +237,12 @@ static bool read_tool_answer(struct api_reader *r, const json_t *message, enum r
         api_enter_key(r, key);
         return api_fail(r, API_ERROR_INVALID_VALUE, "is empty");
     }
+    bool is_null = role == ROLE_FUNCTION && json_is_null(json_object_get(message, "content"));
     return (role == ROLE_FUNCTION
                 ? api_check_function_answer(r, messages, i, id)
                 : api_copy_text(r, id, &out->call_id) && read_participant(r, message)) &&
-           read_plain(r, message, &out->content);
+           (is_null ? api_copy_text(r, STR(""), &out->content)
+                    : read_plain(r, message, &out->content));
 }
 
 /* Into messages[i]; those in front are read. */

@@ -408,6 +408,13 @@ static void calls_of_old_have_no_id(void **state)
     assert_true(str_eq(m[1].calls[0].name, STR("f")));
     assert_true(m[2].role == CHAT_TOOL && m[2].call_id.n == 0);
     api_request_finish(&q);
+    parse(CHAT(USER
+               ",{\"role\":\"assistant\",\"content\":null,\"function_call\":{\"name\":\"f\","
+               "\"arguments\":\"{}\"}},{\"role\":\"function\",\"name\":\"f\",\"content\":null}"),
+          &q);
+    assert_true(q.generation.messages[2].content.p != NULL);
+    assert_int_equal(q.generation.messages[2].content.n, 0);
+    api_request_finish(&q);
 }
 
 static void an_answer_of_old_has_the_name_of_the_call_in_front(void **state)
