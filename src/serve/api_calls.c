@@ -150,17 +150,18 @@ bool api_read_calls(struct api_reader *r, const json_t *message, struct chat_mes
 /* --- answers */
 
 /* The calls of messages[at] have their answers right behind it, in any order, and nothing else has.
- * Sets *out_n to how many messages there are. */
-static bool check_turn(struct api_reader *r, const struct chat_message *messages, size_t n,
-                       size_t at, size_t *out_n)
+ * They get the order of the calls: most templates write no id, so that their places alone tell
+ * which is whose. Sets *out_n to how many messages there are. */
+static bool check_turn(struct api_reader *r, struct chat_message *messages, size_t n, size_t at,
+                       size_t *out_n)
 {
     const struct chat_message *m = &messages[at];
     const struct chat_call *waiting = NULL;
-    bool is_answered[API_MAX_CALLS] = {false};
-    size_t i = at + 1;
+    struct chat_message answers[API_MAX_CALLS] = {0}; /* (n_calls) each with a call_id, if given */
+    size_t i = at + 1, n_sorted = 0;
     for (; i < n && messages[i].role == CHAT_TOOL && messages[i].call_id.n > 0; i++) {
         const struct chat_call *call = find_call(m->calls, m->n_calls, messages[i].call_id);
-        if (call == NULL || is_answered[call - m->calls]) {
+        if (call == NULL || answers[call - m->calls].call_id.n > 0) {
             api_enter_index(r, i);
             api_enter_key(r, "tool_call_id");
             return api_fail(r, API_ERROR_INVALID_VALUE, "is '%.*s', %s messages[%zu]",
@@ -168,10 +169,14 @@ static bool check_turn(struct api_reader *r, const struct chat_message *messages
                             call == NULL ? "which is no call of" : "which has an answer already of",
                             at);
         }
-        is_answered[call - m->calls] = true;
+        answers[call - m->calls] = messages[i];
     }
-    for (size_t k = 0; k < m->n_calls && waiting == NULL; k++) {
-        waiting = is_answered[k] ? NULL : &m->calls[k];
+    for (size_t k = 0; k < m->n_calls; k++) {
+        if (answers[k].call_id.n > 0) {
+            messages[at + 1 + n_sorted++] = answers[k];
+        } else if (waiting == NULL) {
+            waiting = &m->calls[k];
+        }
     }
     *out_n = i - at;
     if (waiting == NULL || (i == n && r->request->endpoint == API_APPLY_TEMPLATE)) {
@@ -186,7 +191,7 @@ static bool check_turn(struct api_reader *r, const struct chat_message *messages
                     at);
 }
 
-bool api_check_answers(struct api_reader *r, const struct chat_message *messages, size_t n)
+bool api_check_answers(struct api_reader *r, struct chat_message *messages, size_t n)
 {
     size_t n_of_turn = 1;
     for (size_t i = 0; i < n; i += n_of_turn) {

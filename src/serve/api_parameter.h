@@ -51,9 +51,10 @@ bool api_read_safety_identifier(struct api_reader *r, const json_t *v);
 bool api_read_messages(struct api_reader *r, const json_t *v);
 
 /* Of an assistant's message: its calls of tools, none where it has none, and what goes with them.
- * Their answers, once all messages are read: each is of a call in front, and no call is without. */
+ * Their answers, once all messages are read: each is of a call in front, and no call is without;
+ * they are put into the order of the calls. */
 bool api_read_calls(struct api_reader *r, const json_t *message, struct chat_message *out);
-bool api_check_answers(struct api_reader *r, const struct chat_message *messages, size_t n);
+bool api_check_answers(struct api_reader *r, struct chat_message *messages, size_t n);
 /* The same of the message being read, messages[i], which answers a function_call by its name. */
 bool api_check_function_answer(struct api_reader *r, const struct chat_message *messages, size_t i,
                                struct str name);

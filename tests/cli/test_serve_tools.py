@@ -352,6 +352,19 @@ def test_the_prompt_tells_of_tools_calls_and_answers():
     assert answer.usage.prompt_tokens == len(rendered["tokens"])
 
 
+@pytest.mark.parametrize("name", ["json", "tags"])
+def test_answers_are_told_in_the_order_of_their_calls(name):
+    """Neither form of a call has an id, so that the model knows by their places alone which answer is whose."""
+    ids = [f"c{i}" for i in range(5)]
+    calls = {"role": "assistant", "content": None, "tool_calls": [CALL | {"id": i} for i in ids]}
+    answers = [{"role": "tool", "tool_call_id": i, "content": f"of {i}"} for i in ids]
+    def prompt_of(answers):
+        return server_of(name).post("/apply-template", {"messages": [*HELLO, calls, *answers, *HELLO], "tools": TOOLS})["prompt"]
+    prompt = prompt_of(answers)
+    assert re.findall(r"of c\d", prompt) == [f"of {i}" for i in ids]
+    assert {prompt_of(answers[::-1]), prompt_of(answers[3:] + answers[:3]), prompt_of(answers[1::2] + answers[::2])} == {prompt}
+
+
 # --- functions, the form of old
 
 def test_functions_are_tools_in_the_form_of_old():
