@@ -77,8 +77,8 @@ static bool read_call(struct api_reader *r, const json_t *v, struct chat_call *o
     static const char *const types[] = {"function", NULL};
     const json_t *function = NULL;
     size_t i = 0;
-    if (!api_check_keys(r, v, keys) || !read_label(r, v, "id", &out->id) ||
-        !api_want_choice(r, v, "type", types, &i) ||
+    if (!api_want_object(r, v) || !read_label(r, v, "id", &out->id) ||
+        !api_want_choice(r, v, "type", types, &i) || !api_check_keys(r, v, keys) ||
         !api_want_member(r, v, "function", &function)) {
         return false;
     }
