@@ -6,6 +6,7 @@
 #include "schema/automaton_internal.h"
 
 #include "base/mem.h"
+#include "schema/text_limit.h"
 
 #include <stdlib.h>
 
@@ -399,8 +400,13 @@ static bool step_reading(struct automaton *a, struct reading r, uint32_t class, 
         return true;
     }
     bool ends = g->dfa.accepting[to], goes_on = g->has_next[to];
-    if (r.loop > 0 && ends) {
-        const struct loop *loop = &g->loops[r.loop - 1];
+    const struct loop *loop = r.loop > 0 ? &g->loops[r.loop - 1] : NULL;
+    if (loop != NULL && loop->is_limit) {
+        f.count = text_limit_step(r.count, g->byte_of[class]);
+        if (!text_limit_allows(g, loop, to, f.count)) {
+            return true;
+        }
+    } else if (loop != NULL && ends) {
         f.dfa = loop->start;
         f.count = loop->max == GRAMMAR_UNLIMITED && r.count >= loop->min ? loop->min : r.count + 1;
         ends = f.count >= loop->min;

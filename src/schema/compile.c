@@ -364,6 +364,18 @@ static uint32_t emit_choice(struct compilation *k, uint32_t node, uint32_t next)
     return result;
 }
 
+static uint32_t emit_loop(struct compilation *k, struct loop loop, uint32_t next)
+{
+    struct loop *place = pool_add(&k->loops, 1, sizeof loop, MAX_LEAVES, "loops", k->error);
+    if (place == NULL) {
+        return NONE;
+    }
+    *place = loop;
+    return add_operation(
+        k, (struct operation){
+               .kind = OPERATION_LEAF, .to = loop.start, .n = k->loops.n, .next = next});
+}
+
 /* A bounded loop over what is its own end is counted beside the automaton of its body. NONE without
  * an error when it is none. */
 static uint32_t emit_counted(struct compilation *k, const struct expression *x, uint32_t next)
@@ -376,13 +388,13 @@ static uint32_t emit_counted(struct compilation *k, const struct expression *x, 
     if (d->start == 0 || d->accepting[d->start] || !dfa_is_prefix_free(d)) {
         return NONE;
     }
-    struct loop *loop = pool_add(&k->loops, 1, sizeof *loop, MAX_LEAVES, "loops", k->error);
-    if (loop == NULL) {
-        return NONE;
-    }
-    *loop = (struct loop){leaf, x->min, x->max};
-    return add_operation(
-        k, (struct operation){.kind = OPERATION_LEAF, .to = leaf, .n = k->loops.n, .next = next});
+    return emit_loop(k, (struct loop){leaf, x->min, x->max, false}, next);
+}
+
+static uint32_t emit_limit(struct compilation *k, const struct expression *x, uint32_t next)
+{
+    uint32_t leaf = find_leaf(k, builder_child(k->builder, x->at));
+    return leaf == NONE ? NONE : emit_loop(k, (struct loop){leaf, 1, x->max, true}, next);
 }
 
 static uint32_t emit_repeat(struct compilation *k, uint32_t node, uint32_t next)
@@ -436,6 +448,13 @@ static uint32_t emit_shape(struct compilation *k, uint32_t node, uint32_t next)
         return emit_choice(k, node, next);
     case EXPRESSION_REPEAT:
         return emit_repeat(k, node, next);
+    case EXPRESSION_LIMIT: {
+        uint32_t at = emit_limit(k, x, next);
+        if (at != NONE || is_failed(k)) {
+            return at;
+        }
+        break;
+    }
     case EXPRESSION_CALL: {
         struct procedure p = {builder_rule(k->builder, x->at)->body, 0, x->at};
         uint32_t leaf = find_leaf(k, p.node);
@@ -549,6 +568,7 @@ void grammar_destroy(struct grammar *g)
     mem_free(g->targets);
     mem_free(g->loops);
     mem_free(g->has_next);
+    mem_free(g->least);
     mem_free(g->by_order);
     dfa_finish(&g->dfa);
     mem_free(g);

@@ -14,7 +14,7 @@ struct measure {
     uint32_t n_uses; /* by other expressions */
     uint8_t n_wide;  /* loops over classes of many characters, 255: at least */
     bool is_known;
-    bool is_regular;  /* calls no rule that calls itself in the end */
+    bool is_regular;  /* has no limit, and calls no rule that calls itself in the end */
     bool has_wide;    /* a class of many characters is in it */
     bool has_count;   /* a bounded loop over such a class is in it */
     bool is_words;    /* literals and choices of them alone */

@@ -2,6 +2,7 @@
 #include "schema/grammar_internal.h"
 
 #include "base/mem.h"
+#include "schema/text_limit.h"
 
 #include <stdlib.h>
 
@@ -84,6 +85,7 @@ static struct str content(const struct grammar_builder *b, const struct expressi
     case EXPRESSION_SEQUENCE:
     case EXPRESSION_CHOICE:
     case EXPRESSION_REPEAT:
+    case EXPRESSION_LIMIT:
         return (struct str){(const char *)((const uint32_t *)b->children.items + x->at),
                             x->n * sizeof(uint32_t)};
     case EXPRESSION_CALL:
@@ -216,7 +218,7 @@ static uint32_t add_parts(struct grammar_builder *b, enum expression_kind kind,
     for (size_t i = 0; i < n; i++) {
         const struct expression *child = builder_node(b, nodes[i]);
         children[i] = nodes[i];
-        x.has_call = x.has_call || child->has_call;
+        x.has_call = x.has_call || child->has_call || kind == EXPRESSION_LIMIT;
         x.depth = child->depth + 1 > x.depth ? child->depth + 1 : x.depth;
     }
     return add_node(b, x);
@@ -468,6 +470,26 @@ uint32_t grammar_determine(struct grammar_builder *b, uint32_t node)
     return before != GRAMMAR_NONE   ? before
            : build_dfa(b, node, &d) ? add_dfa(b, &d, result)
                                     : GRAMMAR_NONE;
+}
+
+uint32_t grammar_limit(struct grammar_builder *b, uint32_t node, uint32_t max)
+{
+    uint32_t inner = grammar_determine(b, node);
+    const struct dfa *d = known_dfa(b, inner);
+    if (d == NULL) {
+        return GRAMMAR_NONE;
+    }
+    uint32_t *least = text_limit_find_least(d, &d->start, 1, &b->steps, &b->error);
+    if (least == NULL) {
+        return GRAMMAR_NONE;
+    }
+    bool has_text = d->start != 0 && least[TEXT_LIMIT_PLACES * d->start] <= max;
+    mem_free(least);
+    if (!dfa_is_prefix_free(d) || max > GRAMMAR_MAX_REPEAT) {
+        error_set(&b->error, ERROR_INTERNAL, "a limit of %u on texts that go on as others", max);
+        return GRAMMAR_NONE;
+    }
+    return has_text ? add_parts(b, EXPRESSION_LIMIT, &inner, 1, 1, max) : grammar_nothing(b);
 }
 
 bool grammar_measure(struct grammar_builder *b, uint32_t node, uint32_t *out_states,

@@ -90,6 +90,12 @@ uint32_t grammar_choice(struct grammar_builder *b, const uint32_t *nodes, size_t
 /* min <= max; max may be GRAMMAR_UNLIMITED. */
 uint32_t grammar_repeat(struct grammar_builder *b, uint32_t node, uint32_t min, uint32_t max);
 
+/* Texts of at most max characters as GRAMMAR_JSON_PLAIN spells them, of an expression without
+ * calls none of whose texts goes on as another (a quote ends them, say, which counts). They are
+ * counted while a text is matched, so that any maximum costs the same; what comes of it counts as
+ * a call. */
+uint32_t grammar_limit(struct grammar_builder *b, uint32_t node, uint32_t max);
+
 /* Texts of both, and those of a that are not of c. Both need expressions without calls of rules
  * (ERROR_UNSUPPORTED) and are computed at once. Bytes decide: both sides have to spell characters
  * in the same way. */

@@ -15,6 +15,7 @@ enum expression_kind {
     EXPRESSION_CHOICE,   /* the same */
     EXPRESSION_REPEAT,   /* children[at], min..max times */
     EXPRESSION_CALL,     /* rule at */
+    EXPRESSION_LIMIT,    /* children[at], an automaton, at most max characters */
     EXPRESSION_DFA       /* dfas[at]; n: enum derivation, of min and max */
 };
 
@@ -101,9 +102,10 @@ struct operation {
     uint32_t order;    /* of what is called: callers have smaller ones; else 0 */
 };
 
-/* min..max texts of a prefix-free automaton. */
+/* Of a prefix-free automaton min..max texts, or one of at most max characters (text_limit.h). */
 struct loop {
     uint32_t start, min, max;
+    bool is_limit;
 };
 
 struct grammar {
@@ -113,10 +115,13 @@ struct grammar {
     uint32_t n_targets;
     struct loop *loops; /* (n_loops) */
     uint32_t n_loops;
-    struct dfa dfa;     /* of all leaves */
-    bool *has_next;     /* (dfa.n_states) some byte goes on */
-    uint32_t root;      /* operation */
-    uint32_t *by_order; /* (n_orders) operation that is called */
+    struct dfa dfa;       /* of all leaves */
+    uint8_t byte_of[256]; /* (dfa.n_classes) the first of each class */
+    uint32_t *least;      /* text_limit_find_least() of limits; NULL: there are none */
+    uint32_t most_least;  /* of all that are reached */
+    bool *has_next;       /* (dfa.n_states) some byte goes on */
+    uint32_t root;        /* operation */
+    uint32_t *by_order;   /* (n_orders) operation that is called */
     uint32_t n_orders;
 };
 

@@ -4,6 +4,7 @@
 #include "schema/compile_internal.h"
 
 #include "base/mem.h"
+#include "schema/text_limit.h"
 
 enum {
     MAX_TABLE = 6000000, /* transitions of all leaves together */
@@ -31,9 +32,21 @@ static const struct dfa *leaf(const struct compilation *k, uint32_t i)
     return (const struct dfa *)k->leaves.items + i;
 }
 
+static bool has_limit(const struct compilation *k)
+{
+    uint32_t i = 0;
+    while (i < k->loops.n && !((const struct loop *)k->loops.items)[i].is_limit) {
+        i++;
+    }
+    return i < k->loops.n;
+}
+
 static void find_classes(const struct compilation *k, struct dfa *all, uint8_t byte_of[256])
 {
     bool begins[256] = {false};
+    if (has_limit(k)) {
+        text_limit_cut_classes(begins);
+    }
     for (uint32_t i = 0; i < k->leaves.n; i++) {
         for (uint32_t b = 1; b < 256; b++) {
             begins[b] = begins[b] || leaf(k, i)->class_of[b] != leaf(k, i)->class_of[b - 1];
@@ -50,9 +63,9 @@ static void find_classes(const struct compilation *k, struct dfa *all, uint8_t b
 }
 
 /* Side by side; starts[i] is the start of leaf i. */
-static bool join_leaves(struct compilation *k, struct dfa *all, uint32_t *starts)
+static bool join_leaves(struct compilation *k, struct dfa *all, uint8_t byte_of[256],
+                        uint32_t *starts)
 {
-    uint8_t byte_of[256];
     uint64_t n_states = 1;
     find_classes(k, all, byte_of);
     for (uint32_t i = 0; i < k->leaves.n; i++) {
@@ -109,13 +122,37 @@ static bool find_has_next(struct linking *l)
     return true;
 }
 
+/* What limits need to know of all states that they reach. */
+static bool find_least(struct linking *l)
+{
+    struct compilation *k = l->k;
+    struct grammar *g = l->g;
+    uint32_t *starts = mem_alloc(k->loops.n, sizeof *starts, "grammar automaton", k->error);
+    uint32_t n = 0;
+    if (starts == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < k->loops.n; i++) {
+        const struct loop *loop = (const struct loop *)k->loops.items + i;
+        starts[n] = loop->start;
+        n += loop->is_limit;
+    }
+    g->least = text_limit_find_least(&g->dfa, starts, n, &k->steps, k->error);
+    mem_free(starts);
+    for (uint32_t i = 0; g->least != NULL && i < TEXT_LIMIT_PLACES * g->dfa.n_states; i++) {
+        bool is_more = g->least[i] != TEXT_LIMIT_NEVER && g->least[i] > g->most_least;
+        g->most_least = is_more ? g->least[i] : g->most_least;
+    }
+    return g->least != NULL;
+}
+
 static bool link_leaves(struct linking *l)
 {
     struct compilation *k = l->k;
     struct dfa *all = &l->g->dfa;
     uint32_t *starts = mem_alloc(k->leaves.n, sizeof *starts, "grammar automaton", k->error);
     uint32_t *map = NULL;
-    bool ok = starts != NULL && join_leaves(k, all, starts);
+    bool ok = starts != NULL && join_leaves(k, all, l->g->byte_of, starts);
     if (ok) {
         map = mem_alloc(all->n_states, sizeof *map, "grammar automaton", k->error);
         ok = map != NULL && dfa_minimize(all, map, &k->steps, k->error) && find_has_next(l);
@@ -130,6 +167,7 @@ static bool link_leaves(struct linking *l)
         struct loop *loop = (struct loop *)k->loops.items + i;
         loop->start = map[starts[loop->start]];
     }
+    ok = ok && (!has_limit(k) || find_least(l));
     mem_free(starts);
     mem_free(map);
     return ok;

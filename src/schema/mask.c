@@ -7,6 +7,7 @@
 #include "schema/automaton_internal.h"
 
 #include "base/mem.h"
+#include "schema/text_limit.h"
 
 enum {
     MAX_MASKS = 512,              /* of states */
@@ -20,7 +21,9 @@ enum {
 struct leaf_mask {
     uint32_t hash;
     uint32_t dfa, loop;
-    uint32_t least, most; /* times that the loop must, and may be done; at most the longest token */
+    uint32_t least, most; /* times that the loop must, and may be done; at most the longest token.
+                             Of a limit the place in an escape, and characters that are left; none
+                             of it where no token can pass the limit */
     struct token_walk walk;
     bool is_shared; /* walk's arrays are the cache's */
 };
@@ -139,6 +142,10 @@ static bool step_leaf(const struct grammar *g, const struct loop *loop, uint8_t 
     *ends = g->dfa.accepting[to];
     *goes_on = g->has_next[to];
     r->dfa = to;
+    if (loop != NULL && loop->is_limit) {
+        r->count = text_limit_step(r->count, byte);
+        return to != 0 && text_limit_allows(g, loop, to, r->count);
+    }
     if (loop != NULL && *ends) {
         r->dfa = loop->start;
         r->count++;
@@ -317,8 +324,14 @@ static struct leaf_mask key_of(const struct automaton *a, const struct reading *
 {
     struct leaf_mask key = {.dfa = r->dfa, .loop = r->loop};
     uint32_t longest = a->trie->max_depth + 1;
-    if (r->loop > 0) {
-        const struct loop *loop = &a->grammar->loops[r->loop - 1];
+    const struct loop *loop = r->loop > 0 ? &a->grammar->loops[r->loop - 1] : NULL;
+    if (loop != NULL && loop->is_limit) {
+        key.least = r->count % TEXT_LIMIT_PLACES;
+        key.most = loop->max - r->count / TEXT_LIMIT_PLACES;
+        if (key.most >= longest + a->grammar->most_least) {
+            key.loop = key.least = key.most = 0;
+        }
+    } else if (loop != NULL) {
         key.least = loop->min > r->count ? loop->min - r->count : 0;
         key.most = loop->max == GRAMMAR_UNLIMITED ? longest : loop->max - r->count;
         key.least = key.least < longest ? key.least : longest;
@@ -379,7 +392,8 @@ static bool make_key(struct automaton *a, const struct leaf_mask *leaf, struct e
     uint32_t states[MOST_STATES], n = 0, counts[3] = {0, leaf->least, leaf->most};
     uint32_t longest = a->trie->max_depth + 1;
     m->key.n = 0;
-    if (!is_wide(g, leaf->dfa) || (leaf->least > 0 && leaf->least < longest) ||
+    bool is_limited = leaf->loop > 0 && g->loops[leaf->loop - 1].is_limit;
+    if (is_limited || !is_wide(g, leaf->dfa) || (leaf->least > 0 && leaf->least < longest) ||
         (leaf->loop > 0 && leaf->most < longest)) {
         return true;
     }
@@ -421,7 +435,8 @@ static bool find_walk(struct automaton *a, const struct reading *r, struct leaf_
     struct str key = {m->key.items, m->key.n};
     const struct token_walk *kept = key.n > 0 ? walk_cache_find(a->trie->walks, key) : NULL;
     if (kept == NULL) {
-        bool ok = walk_leaf(a, r, e) && keep_tokens(a, &leaf->walk, e) &&
+        struct reading start = {.dfa = r->dfa, .loop = leaf->loop, .count = r->count};
+        bool ok = walk_leaf(a, &start, e) && keep_tokens(a, &leaf->walk, e) &&
                   keep_exits(a, &leaf->walk, e) &&
                   (key.n == 0 || walk_cache_keep(a->trie->walks, key, &leaf->walk, &kept, e));
         if (!ok) {

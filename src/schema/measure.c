@@ -73,6 +73,8 @@ uint32_t regular_states(const struct grammar_builder *b, struct nfa *a, uint32_t
         return regular_states(b, a, builder_rule(b, x->at)->body, next, e);
     case EXPRESSION_DFA:
         return nfa_dfa(a, (const struct dfa *)b->dfas.items + x->at, next, e);
+    case EXPRESSION_LIMIT: /* never regular, see measure_node() */
+        break;
     }
     return NFA_NONE;
 }
@@ -158,6 +160,10 @@ static struct measure measure_node(const struct compilation *k, const struct exp
         m.depth++;
         m.n_uses = 0;
         return m;
+    case EXPRESSION_LIMIT:
+        add_child(&m, &k->measures[builder_child(b, x->at)]);
+        m.is_regular = false; /* but counted beside its automaton */
+        return m;
     case EXPRESSION_DFA:
         m.size = ((const struct dfa *)b->dfas.items + x->at)->n_states;
         m.n_wide = 1;
@@ -198,7 +204,7 @@ static bool measure_tree(struct compilation *k, uint32_t node)
         return true;
     }
     bool has_children = x->kind == EXPRESSION_SEQUENCE || x->kind == EXPRESSION_CHOICE ||
-                        x->kind == EXPRESSION_REPEAT;
+                        x->kind == EXPRESSION_REPEAT || x->kind == EXPRESSION_LIMIT;
     for (uint32_t i = 0; has_children && i < x->n; i++) {
         if (!measure_tree(k, builder_child(b, x->at + i))) {
             return false;

@@ -176,8 +176,13 @@ uint32_t schema_text_plain(struct schema_compiler *k);
 uint32_t schema_text_literal(struct schema_compiler *k, struct str text);
 /* Has an expression this text? */
 bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text);
-/* What is between the quotes of the set's strings; any text for a set of all. */
+/* A text of an expression between quotes. */
+uint32_t schema_text_quoted(struct schema_compiler *k, uint32_t inside);
+/* The set's strings, with their quotes; any text for a set of all. */
 uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set);
+/* The same without quotes, to be combined with others, and with a smaller maximum where the set's
+ * would be too large beside its pattern. */
+uint32_t schema_text_of_names(struct schema_compiler *k, const struct schema_strings *set);
 /* Texts in which a regular expression of `pattern` is found, by every reader or (wide) by some. */
 uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern, bool is_wide);
 /* Whether it is true or has nothing but annotations and names that are not known. */

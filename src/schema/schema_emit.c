@@ -10,12 +10,6 @@ static uint32_t bytes(struct schema_compiler *k, struct str text)
     return grammar_bytes(k->builder, text);
 }
 
-static uint32_t between_quotes(struct schema_compiler *k, uint32_t inside)
-{
-    uint32_t parts[] = {bytes(k, STR("\"")), inside, bytes(k, STR("\""))};
-    return grammar_sequence(k->builder, parts, 3);
-}
-
 /* "[" item ", " item ... "]" of any number of items. */
 static uint32_t list_of(struct schema_compiler *k, struct str open, uint32_t item, struct str close)
 {
@@ -32,7 +26,7 @@ uint32_t schema_emit_any(struct schema_compiler *k)
     if (k->any_value == GRAMMAR_NONE) {
         uint32_t rule = grammar_declare(k->builder, STR("any value"));
         k->any_value = grammar_call(k->builder, rule);
-        uint32_t text = between_quotes(k, schema_text_any(k));
+        uint32_t text = schema_text_quoted(k, schema_text_any(k));
         uint32_t member[] = {text, bytes(k, STR(": ")), k->any_value};
         uint32_t ways[] = {bytes(k, STR("null")),
                            bytes(k, STR("true")),
@@ -62,7 +56,7 @@ uint32_t schema_emit_form(struct schema_compiler *k, const struct schema_form *f
         ways[n++] = schema_emit_arrays(k, &arrays[i]);
     }
     for (size_t i = 0; i < f->strings.n; i++) {
-        ways[n++] = between_quotes(k, schema_text_of_set(k, &strings[i]));
+        ways[n++] = schema_text_of_set(k, &strings[i]);
     }
     for (size_t i = 0; i < f->numbers.n; i++) {
         ways[n++] = schema_emit_numbers(k, &numbers[i]);

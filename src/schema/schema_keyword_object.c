@@ -392,7 +392,8 @@ static bool strings_of(struct schema_compiler *k, const json_t *schema, bool *ou
         bool is_all = !s->is_listed && s->inside == GRAMMAR_NONE && s->min == 0 &&
                       s->max >= GRAMMAR_MAX_REPEAT;
         *out_all |= is_all;
-        inside = schema_either(k, inside, is_all ? schema_text_plain(k) : schema_text_of_set(k, s));
+        inside =
+            schema_either(k, inside, is_all ? schema_text_plain(k) : schema_text_of_names(k, s));
     }
     *out_inside = grammar_determine(k->builder, inside);
     return true;

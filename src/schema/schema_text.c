@@ -103,8 +103,9 @@ bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text
     return escaped.p != NULL && grammar_has_text(k->builder, inside, escaped);
 }
 
-/* Automata count lengths in states: where a maximum would take too many, a smaller one is enforced,
- * if that is still long; and where every text is shorter there is none. */
+/* Names are combined with others, so that automata count their lengths in states: where a maximum
+ * would take too many, a smaller one is enforced, if that is still long; and where every text is
+ * shorter there is none. */
 static void fit_length(struct schema_compiler *k, struct schema_strings *set)
 {
     enum { MOST_STATES = 15000, FEWER = 8000, STILL_LONG = 100, OF_CHARACTER = 12 /* states */ };
@@ -122,7 +123,7 @@ static void fit_length(struct schema_compiler *k, struct schema_strings *set)
     }
 }
 
-uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set)
+static uint32_t text_of_set(struct schema_compiler *k, const struct schema_strings *set)
 {
     if (set->is_listed) {
         uint32_t *values = schema_arena_take(&k->arena, set->n_values, sizeof *values, k->e);
@@ -131,9 +132,6 @@ uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strin
         }
         return values == NULL ? GRAMMAR_NONE : grammar_choice(k->builder, values, set->n_values);
     }
-    struct schema_strings fitting = *set;
-    fit_length(k, &fitting);
-    set = &fitting;
     /* no answer comes near a maximum that large */
     bool has_max = set->max < GRAMMAR_MAX_REPEAT;
     if (set->min == 0 && !has_max) {
@@ -154,6 +152,36 @@ uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strin
                   e->text);
     }
     return both;
+}
+
+uint32_t schema_text_of_names(struct schema_compiler *k, const struct schema_strings *set)
+{
+    struct schema_strings fitting = *set;
+    fit_length(k, &fitting);
+    return text_of_set(k, &fitting);
+}
+
+uint32_t schema_text_quoted(struct schema_compiler *k, uint32_t inside)
+{
+    uint32_t quote = grammar_bytes(k->builder, STR("\""));
+    return grammar_sequence(k->builder, (uint32_t[]){quote, inside, quote}, 3);
+}
+
+uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set)
+{
+    if (set->is_listed || set->inside == GRAMMAR_NONE || set->max >= GRAMMAR_MAX_REPEAT) {
+        return schema_text_quoted(k, text_of_set(k, set));
+    }
+    struct schema_strings unlimited = *set;
+    uint32_t n_states, longest = GRAMMAR_UNLIMITED;
+    unlimited.max = SCHEMA_NO_LIMIT;
+    uint32_t inside = text_of_set(k, &unlimited), quote = grammar_bytes(k->builder, STR("\""));
+    if (grammar_measure(k->builder, inside, &n_states, &longest) && longest <= set->max) {
+        return schema_text_quoted(k, inside);
+    }
+    uint32_t limited =
+        grammar_limit(k->builder, schema_then(k, inside, quote), (uint32_t)set->max + 1);
+    return schema_then(k, quote, limited);
 }
 
 /* --- formats: each a part of what its RFC allows that every reader takes (docs/STRUCTURED.md) */

@@ -1,6 +1,7 @@
 /* test_grammar.c - what texts a grammar has: GBNF, expressions made by a builder, choices; what
  * is refused, and how it is named. */
 #include "base/mem.h"
+#include "base/rng.h"
 #include "grammar_text.h"
 
 #include <setjmp.h>
@@ -414,6 +415,98 @@ static void bounded_loops_are_counted(void **state)
 }
 
 /* An expression that is used again and again is made once. */
+/* A text of the pattern in quotes, spelled as in JSON, of at most max characters. */
+static struct grammar *short_texts(const char *pattern, uint32_t max, bool is_counted)
+{
+    struct grammar_builder *b = grammar_builder_create(NULL);
+    struct grammar_class all = {.negated = true, .alphabet = GRAMMAR_JSON_PLAIN};
+    uint32_t any = grammar_class(b, &all), quote = grammar_bytes(b, STR("\""));
+    uint32_t inside = grammar_pattern(b, str_from(pattern), GRAMMAR_PATTERN_JSON);
+    uint32_t text =
+        is_counted
+            ? grammar_limit(b, grammar_sequence(b, (uint32_t[]){inside, quote}, 2), max + 1)
+            : grammar_sequence(
+                  b,
+                  (uint32_t[]){grammar_intersect(b, inside, grammar_repeat(b, any, 0, max)), quote},
+                  2);
+    /* twice, so that counts begin again */
+    struct grammar *g = compile(b, grammar_sequence(b, (uint32_t[]){quote, text, quote, text}, 4));
+    grammar_builder_destroy(b);
+    return g;
+}
+
+/* Along random texts both allow the same bytes, and may end where the other may. */
+static void check_same_texts(struct grammar *one, struct grammar *other, struct rng *r)
+{
+    struct grammar_text t[2];
+    assert_true(grammar_text_init(&t[0], one, NULL) && grammar_text_init(&t[1], other, NULL));
+    for (int text = 0; text < 60; text++) {
+        uint32_t at[2] = {AUTOMATON_START, AUTOMATON_START};
+        for (;;) {
+            uint8_t bytes[256];
+            size_t n = 0;
+            for (int byte = 0; byte < 256; byte++) {
+                uint32_t to[2];
+                for (int i = 0; i < 2; i++) {
+                    assert_true(automaton_step(t[i].automaton, at[i], (uint8_t)byte, &to[i], NULL));
+                }
+                assert_int_equal(to[0] == AUTOMATON_DEAD, to[1] == AUTOMATON_DEAD);
+                bytes[n] = (uint8_t)byte;
+                n += to[0] != AUTOMATON_DEAD;
+            }
+            assert_int_equal(automaton_is_complete(t[0].automaton, at[0]),
+                             automaton_is_complete(t[1].automaton, at[1]));
+            if (n == 0) {
+                break;
+            }
+            uint8_t byte = bytes[rng_next(r) % n];
+            for (int i = 0; i < 2; i++) {
+                assert_true(automaton_step(t[i].automaton, at[i], byte, &at[i], NULL));
+            }
+        }
+        assert_true(automaton_is_complete(t[0].automaton, at[0]));
+    }
+    grammar_text_finish(&t[0]);
+    grammar_text_finish(&t[1]);
+}
+
+static void limits_count_characters_as_states_would(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {
+        "[a-c]*", "(ab)*", "([a-c]+\\.)*[a-c]+@[a-c]+",
+        /* one automaton is in the middle of an escape where it is behind a letter */
+        "(\\]n|\\n)*", "(\\t0001|\\x01)*", "(an|\\n|b0001|\\u0001|\\\\u)*", "[^x]*",
+        "[\\n\\x01-\\x03\u00e9\u20ac\U0001f999\"]+", "a{5}b*|c{3}", "(aaa|bb)*c?"};
+    struct rng r;
+    rng_init(&r, 3);
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        for (uint32_t max = 3; max < 60; max += 1 + max / 3) {
+            struct grammar *counted = short_texts(patterns[i], max, true);
+            struct grammar *states = short_texts(patterns[i], max, false);
+            check_same_texts(counted, states, &r);
+            grammar_destroy(counted);
+            grammar_destroy(states);
+        }
+    }
+}
+
+static void a_limit_below_every_text_has_none(void **state)
+{
+    (void)state;
+    struct grammar_builder *b = grammar_builder_create(NULL);
+    uint32_t text = grammar_pattern(b, STR("a{4}b*\""), 0);
+    struct error e = {0};
+    assert_null(grammar_compile(b, grammar_limit(b, text, 4), &e));
+    assert_non_null(strstr(e.text, "no text can match"));
+    struct grammar *g = compile(b, grammar_limit(b, text, 6));
+    check_list(g, "aaaa\"|aaaab\"", true, "limit");
+    check_list(g, "aaaabb\"|aaaa", false, "limit");
+    grammar_destroy(g);
+    assert_int_equal(grammar_limit(b, grammar_pattern(b, STR("a*"), 0), 4), GRAMMAR_NONE);
+    grammar_builder_destroy(b);
+}
+
 static void shared_expressions_stay_small(void **state)
 {
     (void)state;
@@ -495,6 +588,8 @@ int main(void)
         cmocka_unit_test(languages_are_intersected_and_subtracted),
         cmocka_unit_test(a_class_is_written_in_every_way_of_json),
         cmocka_unit_test(bounded_loops_are_counted),
+        cmocka_unit_test(limits_count_characters_as_states_would),
+        cmocka_unit_test(a_limit_below_every_text_has_none),
         cmocka_unit_test(shared_expressions_stay_small),
         cmocka_unit_test(a_builder_remembers_its_first_error),
         cmocka_unit_test(every_allocation_may_fail),

@@ -144,6 +144,48 @@ static void a_mask_has_the_tokens_whose_bytes_are_allowed(void **state)
     }
 }
 
+/* A list of quoted texts of a pattern, none of more than max characters. */
+static struct grammar *limited_texts(const char *pattern, uint32_t max)
+{
+    struct grammar_builder *b = grammar_builder_create(NULL);
+    uint32_t quote = grammar_bytes(b, STR("\""));
+    uint32_t inside = grammar_pattern(b, str_from(pattern), GRAMMAR_PATTERN_JSON);
+    uint32_t rest[] = {inside, quote};
+    uint32_t limited = grammar_limit(b, grammar_sequence(b, rest, 2), max + 1);
+    uint32_t parts[] = {quote, limited, grammar_bytes(b, STR(","))};
+    uint32_t list = grammar_repeat(b, grammar_sequence(b, parts, 3), 1, GRAMMAR_UNLIMITED);
+    struct grammar *g = grammar_compile(b, list, NULL);
+    assert_non_null(g);
+    grammar_builder_destroy(b);
+    return g;
+}
+
+static void a_mask_ends_where_a_limit_is_reached(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"[a-c]*", "([abc]+:)*0", "[^b]*",
+                                           "(an|\\n|\\x01|\u00e9)*", "(abc)*"};
+    struct rng r;
+    static struct vocabulary v;
+    rng_init(&r, 14);
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        for (uint32_t max = 1; max < 100; max = 2 * max + 3) {
+            vocabulary_init(&v, &r, "abcn:0\\\",1u \xc3\xa9");
+            struct grammar *g = limited_texts(patterns[i], max);
+            struct automaton *a = automaton_create(g, v.trie, NULL);
+            for (int round = 0; round < 12; round++) {
+                struct matcher m;
+                matcher_init(&m, a);
+                walk(&m, &v, &r, 60);
+                matcher_finish(&m);
+            }
+            automaton_destroy(a);
+            grammar_destroy(g);
+            token_trie_destroy(v.trie);
+        }
+    }
+}
+
 /* Two grammars with the same kind of string among other things: the second finds what the first has
  * walked, and its masks are right. A third has another kind, and counts. */
 static void what_a_grammar_walked_is_found_by_others(void **state)
@@ -341,6 +383,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mask_has_the_tokens_whose_bytes_are_allowed),
+        cmocka_unit_test(a_mask_ends_where_a_limit_is_reached),
         cmocka_unit_test(what_a_grammar_walked_is_found_by_others),
         cmocka_unit_test(loops_that_begin_elsewhere_are_told_apart),
         cmocka_unit_test(a_token_that_is_not_allowed_changes_nothing),

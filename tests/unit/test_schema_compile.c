@@ -263,7 +263,7 @@ static void what_cannot_be_enforced_is_named(void **state)
         {"{'oneOf':[{'const':'http://[::1]/','format':'uri'},{'type':'string'}]}",
          ERROR_UNSUPPORTED,
          {"#/oneOf/0: 'format' cannot be enforced where it must fail"}},
-        {"{'items':{'type':'string','format':'email','maxLength':100}}",
+        {"{'items':{'type':'string','format':'email','minLength':100}}",
          ERROR_UNSUPPORTED,
          {"#/items: its lengths cannot be enforced beside", "or one of them alone"}},
         {"{'type':'string','format':'REGEX'}", ERROR_UNSUPPORTED, {"did you mean 'regex'?"}},
