@@ -39,6 +39,12 @@ struct schema_note {
     bool is_format;
 };
 
+/* A schema whose names were checked. */
+struct schema_seen {
+    const json_t *schema; /* NULL: a free slot */
+    uint64_t keywords;    /* bits of those that it has, in the order of schema_keyword_tables */
+};
+
 struct schema_compiler {
     const json_t *root;
     struct grammar_builder *builder;
@@ -52,7 +58,7 @@ struct schema_compiler {
     /* names that have no effect, in the order in which they were met; schemas count once */
     struct schema_note notes[SCHEMA_MAX_REMARKS]; /* (n_notes) */
     size_t n_notes, n_more;                       /* n_more: places of names beyond */
-    const json_t **seen;                          /* (n_seen_slots) schemas, hashed by address */
+    struct schema_seen *seen;                     /* (n_seen_slots) hashed by address */
     size_t n_seen, n_seen_slots;
     /* nodes, in the order in which they were met */
     struct schema_node *nodes; /* (n_nodes), room for SCHEMA_MAX_NODES */
@@ -158,8 +164,8 @@ bool schema_forbid_member(struct schema_compiler *k, struct str name, struct sch
 
 /* Refuses a schema with a keyword that restricts without being enforced or looks like a slip of one
  * that does, and one that is a document of its own; notes the keywords and the format that have no
- * effect. Looks at each schema once. */
-bool schema_check_names(struct schema_compiler *k, const json_t *schema);
+ * effect. Looks at each schema once. *out_keywords: see struct schema_seen. */
+bool schema_check_names(struct schema_compiler *k, const json_t *schema, uint64_t *out_keywords);
 /* A format that allows everything: the standard defines none of that name. */
 bool schema_format_is_free(const json_t *value);
 /* Of another one that is not enforced: the standard's, or what looks like a slip. */

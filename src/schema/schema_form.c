@@ -98,8 +98,9 @@ void schema_form_keep_types(struct schema_form *f, unsigned types)
 bool schema_terms_add(struct schema_compiler *k, struct schema_terms *terms,
                       struct schema_term term)
 {
+    uint64_t keywords;
     bool is_there = term.kind == SCHEMA_HOLDS && schema_is_silent(term.schema);
-    if (is_there && json_is_object(term.schema) && !schema_check_names(k, term.schema)) {
+    if (is_there && json_is_object(term.schema) && !schema_check_names(k, term.schema, &keywords)) {
         return false;
     }
     for (size_t i = 0; i < terms->n && !is_there; i++) {

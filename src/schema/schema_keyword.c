@@ -38,45 +38,51 @@ static bool name_keyword(struct schema_compiler *k, const struct schema_use *use
     return false;
 }
 
-static bool apply_keywords(struct schema_compiler *k, const json_t *schema, struct schema_form *f)
+/* The next keyword that the schema has, in the order of the tables; takes it from *keywords. */
+static const struct schema_keyword *next_keyword(uint64_t *keywords)
 {
-    for (size_t t = 0; t < SCHEMA_KEYWORD_TABLES; t++) {
-        for (size_t i = 0; i < *schema_keyword_tables[t].n; i++) {
-            const struct schema_keyword *keyword = &schema_keyword_tables[t].keywords[i];
-            struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
-            if (use.value != NULL && (!schema_spend_steps(k, 1) || !keyword->apply(k, &use, f))) {
-                return name_keyword(k, &use);
-            }
+    size_t i = (size_t)__builtin_ctzll(*keywords), t = 0;
+    *keywords &= *keywords - 1;
+    for (; i >= *schema_keyword_tables[t].n; t++) {
+        i -= *schema_keyword_tables[t].n;
+    }
+    return &schema_keyword_tables[t].keywords[i];
+}
+
+static bool apply_keywords(struct schema_compiler *k, const json_t *schema, uint64_t keywords,
+                           struct schema_form *f)
+{
+    while (keywords != 0) {
+        const struct schema_keyword *keyword = next_keyword(&keywords);
+        struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
+        if (!schema_spend_steps(k, 1) || !keyword->apply(k, &use, f)) {
+            return name_keyword(k, &use);
         }
     }
     return true;
 }
 
 /* What one keyword at least does not allow. */
-static bool deny_keywords(struct schema_compiler *k, const json_t *schema, struct schema_form *f)
+static bool deny_keywords(struct schema_compiler *k, const json_t *schema, uint64_t keywords,
+                          struct schema_form *f)
 {
     struct schema_form out = {0};
-    for (size_t t = 0; t < SCHEMA_KEYWORD_TABLES; t++) {
-        for (size_t i = 0; i < *schema_keyword_tables[t].n; i++) {
-            const struct schema_keyword *keyword = &schema_keyword_tables[t].keywords[i];
-            struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
-            struct schema_form one;
-            if (use.value == NULL) {
-                continue;
-            }
-            if (!schema_form_copy(k, f, &one)) {
-                return false;
-            }
-            schema_form_keep_types(&one, keyword->types);
-            if (is_nothing(&one)) {
-                continue;
-            }
-            if (keyword->deny == NULL) {
-                return schema_refuse_opposite(k, &use);
-            }
-            if (!keyword->deny(k, &use, &one) || !schema_form_merge(k, &out, &one)) {
-                return name_keyword(k, &use);
-            }
+    while (keywords != 0) {
+        const struct schema_keyword *keyword = next_keyword(&keywords);
+        struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
+        struct schema_form one;
+        if (!schema_form_copy(k, f, &one)) {
+            return false;
+        }
+        schema_form_keep_types(&one, keyword->types);
+        if (is_nothing(&one)) {
+            continue;
+        }
+        if (keyword->deny == NULL) {
+            return schema_refuse_opposite(k, &use);
+        }
+        if (!keyword->deny(k, &use, &one) || !schema_form_merge(k, &out, &one)) {
+            return name_keyword(k, &use);
         }
     }
     *f = out;
@@ -111,12 +117,14 @@ bool schema_apply(struct schema_compiler *k, const json_t *schema, bool fails,
         return schema_refuse(k, &use, "lies in more than %d others about the same value",
                              SCHEMA_MAX_INLINE);
     }
-    if (!schema_spend_steps(k, 1) || !schema_check_names(k, schema)) {
+    uint64_t keywords;
+    if (!schema_spend_steps(k, 1) || !schema_check_names(k, schema, &keywords)) {
         return false;
     }
     k->active = &here;
     k->n_active++;
-    bool ok = fails ? deny_keywords(k, schema, f) : apply_keywords(k, schema, f);
+    bool ok =
+        fails ? deny_keywords(k, schema, keywords, f) : apply_keywords(k, schema, keywords, f);
     k->active = here.outer;
     k->n_active--;
     return ok;

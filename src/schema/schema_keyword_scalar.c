@@ -2,6 +2,7 @@
 #include "schema/schema_compile_internal.h"
 #include "schema/schema_value.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* --- type */
@@ -66,6 +67,9 @@ struct literals {
     struct str *strings;
     struct decimal *numbers;
     size_t n_strings, n_numbers;
+    /* ascending copies, for sets that are lists already; NULL until sort_literals() */
+    struct str *sorted_strings;
+    struct decimal *sorted_numbers;
 };
 
 static bool gather_literals(struct schema_compiler *k, json_t *const *values, size_t n,
@@ -88,9 +92,38 @@ static bool gather_literals(struct schema_compiler *k, json_t *const *values, si
     return schema_spend_steps(k, n);
 }
 
+static int compare_strings(const void *a, const void *b)
+{
+    const struct str *x = a, *y = b;
+    size_t n = x->n < y->n ? x->n : y->n;
+    int order = n > 0 ? memcmp(x->p, y->p, n) : 0;
+    return order != 0 ? order : (x->n > y->n) - (x->n < y->n);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    return decimal_compare(*(const struct decimal *)a, *(const struct decimal *)b);
+}
+
+static bool sort_literals(struct schema_compiler *k, struct literals *l)
+{
+    if (l->sorted_numbers != NULL) {
+        return true;
+    }
+    l->sorted_strings =
+        schema_arena_copy(&k->arena, l->strings, l->n_strings, 0, sizeof *l->strings, k->e);
+    l->sorted_numbers =
+        schema_arena_copy(&k->arena, l->numbers, l->n_numbers, 0, sizeof *l->numbers, k->e);
+    if (l->sorted_strings == NULL || l->sorted_numbers == NULL) {
+        return false;
+    }
+    qsort(l->sorted_strings, l->n_strings, sizeof *l->strings, compare_strings);
+    qsort(l->sorted_numbers, l->n_numbers, sizeof *l->numbers, compare_numbers);
+    return schema_spend_steps(k, l->n_strings + l->n_numbers);
+}
+
 /* What two lists have in common, for sets that are lists already. */
-static bool list_strings(struct schema_compiler *k, struct schema_strings *set,
-                         const struct literals *l)
+static bool list_strings(struct schema_compiler *k, struct schema_strings *set, struct literals *l)
 {
     if (!set->is_listed) {
         set->is_listed = true;
@@ -100,22 +133,21 @@ static bool list_strings(struct schema_compiler *k, struct schema_strings *set,
     }
     struct str *both = schema_arena_take(&k->arena, set->n_values, sizeof *both, k->e);
     size_t n = 0;
-    for (size_t i = 0; i < set->n_values && both != NULL; i++) {
-        bool is_there = false;
-        for (size_t m = 0; m < l->n_strings && !is_there; m++) {
-            is_there = str_eq(set->values[i], l->strings[m]);
-        }
-        if (is_there) {
+    if (both == NULL || !sort_literals(k, l) || !schema_spend_steps(k, 1 + set->n_values)) {
+        return false;
+    }
+    for (size_t i = 0; i < set->n_values; i++) {
+        if (bsearch(&set->values[i], l->sorted_strings, l->n_strings, sizeof *both,
+                    compare_strings) != NULL) {
             both[n++] = set->values[i];
         }
     }
     set->values = both;
     set->n_values = n;
-    return both != NULL && schema_spend_steps(k, 1 + set->n_values * l->n_strings / 64);
+    return true;
 }
 
-static bool list_numbers(struct schema_compiler *k, struct schema_numbers *set,
-                         const struct literals *l)
+static bool list_numbers(struct schema_compiler *k, struct schema_numbers *set, struct literals *l)
 {
     if (!set->is_listed) {
         set->is_listed = true;
@@ -125,21 +157,21 @@ static bool list_numbers(struct schema_compiler *k, struct schema_numbers *set,
     }
     struct decimal *both = schema_arena_take(&k->arena, set->n_values, sizeof *both, k->e);
     size_t n = 0;
-    for (size_t i = 0; i < set->n_values && both != NULL; i++) {
-        bool is_there = false;
-        for (size_t m = 0; m < l->n_numbers && !is_there; m++) {
-            is_there = decimal_compare(set->values[i], l->numbers[m]) == 0;
-        }
-        if (is_there) {
+    if (both == NULL || !sort_literals(k, l) || !schema_spend_steps(k, 1 + set->n_values)) {
+        return false;
+    }
+    for (size_t i = 0; i < set->n_values; i++) {
+        if (bsearch(&set->values[i], l->sorted_numbers, l->n_numbers, sizeof *both,
+                    compare_numbers) != NULL) {
             both[n++] = set->values[i];
         }
     }
     set->values = both;
     set->n_values = n;
-    return both != NULL && schema_spend_steps(k, 1 + set->n_values * l->n_numbers / 64);
+    return true;
 }
 
-static bool apply_scalar_values(struct schema_compiler *k, const struct literals *l,
+static bool apply_scalar_values(struct schema_compiler *k, struct literals *l,
                                 struct schema_form *f)
 {
     struct schema_strings *strings = f->strings.items;

@@ -197,41 +197,48 @@ static bool check_keyword(struct schema_compiler *k, const struct schema_use *us
 enum { FIRST_SLOTS = 64 };
 
 /* Where the schema is in the table, or would be. */
-static const json_t **find_slot(const struct schema_compiler *k, const json_t *schema)
+static struct schema_seen *find_slot(const struct schema_compiler *k, const json_t *schema)
 {
     uint64_t hash = (uint64_t)(uintptr_t)schema * 0x9e3779b97f4a7c15u;
     size_t slot = (size_t)(hash >> 32) % k->n_seen_slots;
-    while (k->seen[slot] != NULL && k->seen[slot] != schema) {
+    while (k->seen[slot].schema != NULL && k->seen[slot].schema != schema) {
         slot = (slot + 1) % k->n_seen_slots;
     }
     return &k->seen[slot];
 }
 
-static bool is_seen(const struct schema_compiler *k, const json_t *schema)
-{
-    return k->n_seen > 0 && *find_slot(k, schema) != NULL;
-}
-
-static bool see(struct schema_compiler *k, const json_t *schema)
+static bool see(struct schema_compiler *k, const json_t *schema, uint64_t keywords)
 {
     if (2 * (k->n_seen + 1) > k->n_seen_slots) {
-        const json_t **old = k->seen;
+        struct schema_seen *old = k->seen;
         size_t n_old = k->n_seen_slots, n = n_old > 0 ? 2 * n_old : FIRST_SLOTS;
-        const json_t **grown = schema_arena_take(&k->arena, n, sizeof *grown, k->e);
+        struct schema_seen *grown = schema_arena_take(&k->arena, n, sizeof *grown, k->e);
         if (grown == NULL) {
             return false;
         }
         k->seen = grown;
         k->n_seen_slots = n;
         for (size_t i = 0; i < n_old; i++) {
-            if (old[i] != NULL) {
-                *find_slot(k, old[i]) = old[i];
+            if (old[i].schema != NULL) {
+                *find_slot(k, old[i].schema) = old[i];
             }
         }
     }
-    *find_slot(k, schema) = schema;
+    *find_slot(k, schema) = (struct schema_seen){schema, keywords};
     k->n_seen++;
     return true;
+}
+
+static uint64_t keywords_of(const json_t *schema)
+{
+    uint64_t bit = 1, found = 0;
+    for (size_t t = 0; t < SCHEMA_KEYWORD_TABLES; t++) {
+        for (size_t i = 0; i < *schema_keyword_tables[t].n; i++, bit <<= 1) {
+            const char *name = schema_keyword_tables[t].keywords[i].name;
+            found |= json_object_get(schema, name) != NULL ? bit : 0;
+        }
+    }
+    return found;
 }
 
 /* --- notes */
@@ -253,11 +260,13 @@ static void note(struct schema_compiler *k, const json_t *schema, const char *na
     }
 }
 
-bool schema_check_names(struct schema_compiler *k, const json_t *schema)
+bool schema_check_names(struct schema_compiler *k, const json_t *schema, uint64_t *out_keywords)
 {
     const char *key;
     json_t *value;
-    if (is_seen(k, schema)) {
+    const struct schema_seen *seen = k->n_seen > 0 ? find_slot(k, schema) : NULL;
+    if (seen != NULL && seen->schema != NULL) {
+        *out_keywords = seen->keywords;
         return true;
     }
     json_object_foreach((json_t *)schema, key, value)
@@ -280,7 +289,8 @@ bool schema_check_names(struct schema_compiler *k, const json_t *schema)
             note(k, schema, key, false);
         }
     }
-    return see(k, schema);
+    *out_keywords = keywords_of(schema);
+    return see(k, schema, *out_keywords);
 }
 
 void schema_tell_notes(const struct schema_compiler *k, struct schema_remarks *out)

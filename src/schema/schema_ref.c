@@ -187,14 +187,35 @@ static bool is_named(const json_t *schema, const char *anchor)
            (id != NULL && id[0] == '#' && strcmp(id + 1, anchor) == 0);
 }
 
+static bool is_one_of(const char *key, const char *const *names, size_t n)
+{
+    size_t i = 0;
+    while (i < n && (names[i][0] != key[0] || strcmp(names[i], key) != 0)) {
+        i++;
+    }
+    return i < n;
+}
+
+/* Goes through the members that there are: looking for each name that may hold schemas takes
+ * several times as long. */
 static const json_t *find_in_schema(struct search *s, const json_t *at, unsigned depth)
 {
+    enum { OF_A_STEP = 8 /* members */ };
     const json_t *found = NULL;
-    for (size_t i = 0; i < sizeof schemas / sizeof *schemas && found == NULL; i++) {
-        found = find_anchor(s, json_object_get(at, schemas[i]), depth + 1);
-    }
-    for (size_t i = 0; i < sizeof holders / sizeof *holders && found == NULL; i++) {
-        found = find_in_members(s, json_object_get(at, holders[i]), depth);
+    const char *key;
+    json_t *member;
+    size_t cost = json_object_size(at) / OF_A_STEP;
+    *s->steps -= cost < *s->steps ? cost : *s->steps;
+    json_object_foreach((json_t *)at, key, member)
+    {
+        if (is_one_of(key, schemas, sizeof schemas / sizeof *schemas)) {
+            found = find_anchor(s, member, depth + 1);
+        } else if (is_one_of(key, holders, sizeof holders / sizeof *holders)) {
+            found = find_in_members(s, member, depth);
+        }
+        if (found != NULL || s->stopped) {
+            break;
+        }
     }
     return found;
 }

@@ -667,6 +667,33 @@ static void hostile_schemas_are_refused(void **state)
     }
 }
 
+/* Each by the other value by value, these would take all steps, and 64 comparisons a step. */
+static void long_lists_are_compared_in_few_steps(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"%,", "'value %',"};
+    for (size_t i = 0; i < 2; i++) {
+        json_t *list = repeated("{'enum':[", parts[i], 3999, "0.5]}"), *all = json_array();
+        for (int n = 0; n < 12; n++) {
+            json_array_append(all, list);
+        }
+        json_t *schema = json_pack("{s:o}", "allOf", all);
+        struct error e = {0};
+        struct grammar *g = schema_compile(schema, NULL, &e);
+        if (g == NULL) {
+            fail_msg("%s", e.text);
+        }
+        struct reader r = reader_of(g);
+        assert_true(reader_has(&r, i == 0 ? "3998" : "'value 3998'"));
+        assert_true(reader_has(&r, "0.5"));
+        assert_false(reader_has(&r, i == 0 ? "3999" : "'value 3999'"));
+        reader_finish(&r);
+        grammar_destroy(g);
+        json_decref(schema);
+        json_decref(list);
+    }
+}
+
 static void a_schema_is_part_of_a_larger_grammar(void **state)
 {
     (void)state;
@@ -747,6 +774,7 @@ int main(void)
         cmocka_unit_test(names_that_have_no_effect_change_no_text),
         cmocka_unit_test(remarks_are_bounded),
         cmocka_unit_test(hostile_schemas_are_refused),
+        cmocka_unit_test(long_lists_are_compared_in_few_steps),
         cmocka_unit_test(a_schema_is_part_of_a_larger_grammar),
         cmocka_unit_test(any_object_is_an_object),
         cmocka_unit_test(any_allocation_may_fail),
