@@ -62,7 +62,7 @@ struct serving_limits {
     {OPTION_U32, "max-json-objects", 0, NULL, "N", &(l).service.api.containers, 4, 1 << 20,        \
      "arrays and objects of a body in all (default: 65536)", NULL},                                \
     {OPTION_U32, "max-json-values", 0, NULL, "N", &(l).service.api.values, 16, 1 << 24,            \
-     "elements and members of a body, 320 bytes of memory each\n(default: 1048576)", NULL},        \
+     "elements and members of a body, 320 bytes of memory each\n(default: 524288)", NULL},        \
     {OPTION_U32, "max-messages", 0, NULL, "N", &(l).service.api.messages, 1, 65536,                \
      "messages of a chat, up to 65536 (default: 4096)", NULL},                                     \
     {OPTION_U32, "max-tokens", 0, NULL, "N", &(l).tokens, 1, INT32_MAX,                \

@@ -137,6 +137,9 @@ static void limits_hold_at_their_edge(void **state)
     expect_long(deep, "[", 1000000, "", API_ERROR_BAD_JSON);
     expect_long("{\"a\":[", "{},", options.limits.containers, "1]}", API_ERROR_BAD_JSON);
     expect_long("{\"a\":[", "1,", options.limits.values, "1]}", API_ERROR_BAD_JSON);
+    /* a schema that large is refused before a tree is made of it */
+    expect_long("{\"model\":\"m\",\"guided_json\":{\"enum\":[", "1,", 1000000, "1]}}",
+                API_ERROR_BAD_JSON);
     /* brackets inside strings do not count */
     expect_long("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\\\"", "[{,",
                 400000, "\"}]}", API_ERROR_NONE);
