@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Random answers of a server to random formats: a model of random weights writes at temperatures of up to 2 what a JSON
 schema, a pattern or a grammar lets it, with guesses ahead and among each other. Every finished text has to be what was
-asked for, as Python's json, jsonschema and re judge, every other one its beginning.
+asked for, as Python's json, jsonschema with a FormatChecker (formats.py) and re judge, every other one its beginning, which
+for patterns the package regex says, as re cannot.
 
 usage: structured_samples.py [OUTPUTS [SEED]]"""
 import collections
@@ -9,12 +10,14 @@ import concurrent.futures
 import decimal
 import json
 import random
+import re
 import sys
 
 import jiter
 import jsonschema
 import regex
 
+import formats
 import program
 from schema_compare import Maker
 
@@ -40,11 +43,20 @@ def schema_of(r):
     return schema
 
 
-def matches(pattern):
-    compiled = regex.compile(pattern)
+def format_of(r):
+    """A string of a format, or some, with lengths beside them."""
+    def one():
+        sizes = {name: n for name, n in (("minLength", r.randint(1, 12)), ("maxLength", r.randint(12, 70))) if r.random() < 0.4}
+        return {"type": "string", "format": r.choice(formats.NAMES)} | sizes
+    return one() if r.random() < 0.6 else {"type": "array", "items": one(), "maxItems": 3}
+
+
+def matches(pattern, of_re=True):
+    """of_re: not a pattern that calls itself, which re does not have."""
+    compiled, judge_of_whole = regex.compile(pattern), re.compile(pattern) if of_re else regex.compile(pattern)
 
     def judge(text, whole):
-        return compiled.fullmatch(text, partial=not whole) is not None
+        return (judge_of_whole.fullmatch(text) if whole else compiled.fullmatch(text, partial=True)) is not None
     return judge
 
 
@@ -64,7 +76,7 @@ def exact(text):
 
 
 def is_valid(schema):
-    validator = Validator(exact(json.dumps(schema)))
+    validator = Validator(exact(json.dumps(schema)), format_checker=formats.CHECKER)
 
     def judge(text, whole):
         if whole:
@@ -73,19 +85,22 @@ def is_valid(schema):
     return judge
 
 
-def formats(seed):
+def requests(seed):
     """Yields a name, parameters of a request and a judge, again and again."""
     r = random.Random(seed)
     while True:
-        kind = r.randrange(8)
+        kind = r.randrange(9)
         if kind == 0:
             pattern = r.choice(PATTERNS)
             yield "pattern", {"guided_regex": pattern}, matches(pattern)
         elif kind == 1:
             grammar = r.choice(list(GRAMMARS))
-            yield "grammar", {"grammar": grammar}, matches(GRAMMARS[grammar])
+            yield "grammar", {"grammar": grammar}, matches(GRAMMARS[grammar], of_re=False)
         elif kind == 2:
             yield "object", {"response_format": {"type": "json_object"}}, is_valid({"type": "object"})
+        elif kind == 3:
+            schema = format_of(r)
+            yield "format", {"guided_json": schema}, is_valid(schema)
         else:
             schema = schema_of(r)
             if schema is not None:
@@ -124,7 +139,7 @@ def main():
     numbers = [int(a) for a in sys.argv[1:]]
     n, seed = [*numbers, *[2000, 1][len(numbers):]][:2]
     counts, wrong, done, r = collections.Counter(), [], 0, random.Random(seed)
-    source = formats(seed)
+    source = requests(seed)
     with serving(TINY, "-t", 2, "-c", 256, "--parallel", 32) as server, concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         while done < n:
             batch = [next(source) for _ in range(AT_ONCE)]
