@@ -500,6 +500,14 @@ bool grammar_measure(struct grammar_builder *b, uint32_t node, uint32_t *out_sta
     return d != NULL && dfa_longest(d, out_longest, &b->error);
 }
 
+bool grammar_has_none(const struct grammar_builder *b, uint32_t node)
+{
+    const struct dfa *known = known_dfa(b, node);
+    return node < b->nodes.n && (known != NULL ? known->start == 0
+                                               : builder_node(b, node)->kind == EXPRESSION_CHOICE &&
+                                                     builder_node(b, node)->n == 0);
+}
+
 bool grammar_is_nothing(struct grammar_builder *b, uint32_t node)
 {
     const struct dfa *known = known_dfa(b, node);

@@ -110,6 +110,10 @@ uint32_t grammar_determine(struct grammar_builder *b, uint32_t node);
 bool grammar_measure(struct grammar_builder *b, uint32_t node, uint32_t *out_states,
                      uint32_t *out_longest);
 
+/* Whether it is seen at a glance that an expression has no text: an automaton or a limit without
+ * one, or a choice of nothing. */
+bool grammar_has_none(const struct grammar_builder *b, uint32_t node);
+
 /* Of an expression without calls of rules: whether it has no text at all, and whether it has this
  * one. Bounded like the above; false with GRAMMAR's first error set where they fail. */
 bool grammar_is_nothing(struct grammar_builder *b, uint32_t node);

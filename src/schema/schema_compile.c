@@ -186,7 +186,11 @@ static bool look_at_node(struct schema_compiler *k, size_t i, bool *out)
     const struct schema_arrays *arrays = f.arrays.items;
     const struct schema_objects *objects = f.objects.items;
     bool ok = schema_spend_steps(k, 1);
-    bool has = f.has_null || f.has_true || f.has_false || f.numbers.n > 0 || f.strings.n > 0;
+    const struct schema_strings *strings = f.strings.items;
+    bool has = f.has_null || f.has_true || f.has_false || f.numbers.n > 0;
+    for (size_t m = 0; m < f.strings.n && ok && !has; m++) {
+        ok = schema_strings_are_possible(k, &strings[m], &has);
+    }
     for (size_t m = 0; m < f.arrays.n && ok; m++) {
         bool one = false;
         ok = schema_arrays_are_productive(k, &arrays[m], &one);
@@ -355,6 +359,36 @@ static bool find_missing(struct schema_compiler *k, struct schema_terms terms,
     return found;
 }
 
+struct keyword_names {
+    char text[160];
+};
+
+/* The keywords of a schema that restrict its values: ": 'type' and 'minimum' leave none". */
+static struct keyword_names names_of(struct schema_compiler *k, const json_t *schema)
+{
+    enum { MOST = 6 };
+    struct keyword_names names = {""};
+    struct error *e = k->e, ignored = {0};
+    uint64_t left = 0;
+    size_t n = 0, used = 0;
+    k->e = &ignored;
+    bool is_known = json_is_object(schema) && schema_check_names(k, schema, &left);
+    k->e = e;
+    for (; is_known && left != 0 && n < MOST; n++) {
+        const char *name = schema_next_keyword(&left)->name;
+        used += (size_t)snprintf(names.text + used, sizeof names.text - used, "%s'%s'",
+                                 n == 0      ? ": "
+                                 : left == 0 ? " and "
+                                             : ", ",
+                                 name);
+    }
+    if (n > 0) {
+        snprintf(names.text + used, sizeof names.text - used, "%s",
+                 n == 1 ? " leaves none" : " leave none");
+    }
+    return names;
+}
+
 /* Names the innermost schema that no value is valid against, and the root where it leads round. */
 static bool refuse_empty(struct schema_compiler *k, uint32_t root)
 {
@@ -368,8 +402,9 @@ static bool refuse_empty(struct schema_compiler *k, uint32_t root)
     }
     k->e = e;
     const json_t *schema = depth < SCHEMA_MAX_INLINE ? terms.list->schema : k->root;
-    return error_set(k->e, ERROR_USAGE, "schema #%s: no value is valid against it",
-                     schema_pointer_to(k, schema).text);
+    struct keyword_names names = names_of(k, schema);
+    return error_set(k->e, ERROR_USAGE, "schema #%s: no value is valid against it%s",
+                     schema_pointer_to(k, schema).text, names.text);
 }
 
 static bool compile_root(struct schema_compiler *k, uint32_t *out)

@@ -148,6 +148,9 @@ struct schema_keyword_table {
 enum { SCHEMA_KEYWORD_TABLES = 4 };
 extern const struct schema_keyword_table schema_keyword_tables[SCHEMA_KEYWORD_TABLES];
 
+/* The next one of a set (struct schema_seen), in the order of the tables; takes it out. */
+const struct schema_keyword *schema_next_keyword(uint64_t *keywords);
+
 /* Leaves the n values (EQUALS) of f. */
 bool schema_apply_values(struct schema_compiler *k, const struct schema_use *use,
                          json_t *const *values, size_t n, struct schema_form *f);
@@ -186,6 +189,9 @@ bool schema_text_has(struct schema_compiler *k, uint32_t inside, struct str text
 uint32_t schema_text_quoted(struct schema_compiler *k, uint32_t inside);
 /* The set's strings, with their quotes; any text for a set of all. */
 uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set);
+/* Whether there are any. */
+bool schema_strings_are_possible(struct schema_compiler *k, const struct schema_strings *set,
+                                 bool *out);
 /* The same without quotes, to be combined with others, and with a smaller maximum where the set's
  * would be too large beside its pattern. */
 uint32_t schema_text_of_names(struct schema_compiler *k, const struct schema_strings *set);

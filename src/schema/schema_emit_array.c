@@ -89,15 +89,98 @@ static bool visit_contained(struct schema_compiler *k, const struct schema_array
     return true;
 }
 
+/* --- values that are all different */
+
+/* The values of an item, each once however often and in whatever spelling the schema names it. */
+struct distinct {
+    struct decimal numbers[MAX_UNIQUE]; /* (n_numbers) */
+    struct str strings[MAX_UNIQUE];     /* (n_strings) */
+    size_t n_numbers, n_strings;
+};
+
+static bool add_number(struct distinct *d, struct decimal value)
+{
+    size_t i = 0;
+    while (i < d->n_numbers && decimal_compare(d->numbers[i], value) != 0) {
+        i++;
+    }
+    if (i == MAX_UNIQUE) {
+        return false;
+    }
+    d->numbers[i] = value;
+    d->n_numbers += i == d->n_numbers;
+    return true;
+}
+
+static bool add_string(struct distinct *d, struct str value)
+{
+    size_t i = 0;
+    while (i < d->n_strings && !str_eq(d->strings[i], value)) {
+        i++;
+    }
+    if (i == MAX_UNIQUE) {
+        return false;
+    }
+    d->strings[i] = value;
+    d->n_strings += i == d->n_strings;
+    return true;
+}
+
+static size_t count_distinct(const struct schema_form *f, const struct distinct *d)
+{
+    return d->n_numbers + d->n_strings + f->has_null + f->has_true + f->has_false;
+}
+
+/* False where there are more, or others than those of lists. */
+static bool find_distinct(const struct schema_form *f, struct distinct *out)
+{
+    const struct schema_numbers *numbers = f->numbers.items;
+    const struct schema_strings *strings = f->strings.items;
+    bool ok = f->arrays.n == 0 && f->objects.n == 0;
+    *out = (struct distinct){.n_numbers = 0};
+    for (size_t i = 0; i < f->numbers.n && ok; i++) {
+        ok = numbers[i].is_listed;
+        for (size_t m = 0; m < numbers[i].n_values && ok; m++) {
+            ok = add_number(out, numbers[i].values[m]);
+        }
+    }
+    for (size_t i = 0; i < f->strings.n && ok; i++) {
+        ok = strings[i].is_listed;
+        for (size_t m = 0; m < strings[i].n_values && ok; m++) {
+            ok = add_string(out, strings[i].values[m]);
+        }
+    }
+    return ok && count_distinct(f, out) <= MAX_UNIQUE;
+}
+
+/* Whether unique items are values of a list that is shorter than minItems. */
+static bool lacks_values(struct schema_compiler *k, const struct schema_arrays *set, bool *out)
+{
+    uint32_t node = 0;
+    struct distinct d;
+    *out = false;
+    if (!set->is_unique || set->min < 2 || set->n_first > 0) {
+        return true;
+    }
+    if (!item_node(k, set, 0, SCHEMA_EQUALS, &node)) {
+        return false;
+    }
+    const struct schema_form *f = node != SCHEMA_ANY_NODE ? &k->nodes[node].form : NULL;
+    *out = f != NULL && find_distinct(f, &d) && count_distinct(f, &d) < set->min;
+    return true;
+}
+
 bool schema_arrays_are_productive(struct schema_compiler *k, const struct schema_arrays *set,
                                   bool *out)
 {
     size_t n_items = 0, n_matching = SCHEMA_NO_LIMIT;
-    if (!count_possible(k, set, &n_items) ||
+    bool lacks = false;
+    if (!count_possible(k, set, &n_items) || !lacks_values(k, set, &lacks) ||
         (set->has_contained && !visit_contained(k, set, n_items, &n_matching))) {
         return false;
     }
-    *out = set->min <= n_items && !(set->has_contained && set->min_contained > n_matching);
+    *out =
+        !lacks && set->min <= n_items && !(set->has_contained && set->min_contained > n_matching);
     return true;
 }
 
@@ -238,64 +321,6 @@ static uint32_t emit_contained(struct schema_compiler *k, const struct schema_ar
 }
 
 /* --- uniqueItems, where all items are of one list of values */
-
-/* The values of an item, each once however often and in whatever spelling the schema names it. */
-struct distinct {
-    struct decimal numbers[MAX_UNIQUE]; /* (n_numbers) */
-    struct str strings[MAX_UNIQUE];     /* (n_strings) */
-    size_t n_numbers, n_strings;
-};
-
-static bool add_number(struct distinct *d, struct decimal value)
-{
-    size_t i = 0;
-    while (i < d->n_numbers && decimal_compare(d->numbers[i], value) != 0) {
-        i++;
-    }
-    if (i == MAX_UNIQUE) {
-        return false;
-    }
-    d->numbers[i] = value;
-    d->n_numbers += i == d->n_numbers;
-    return true;
-}
-
-static bool add_string(struct distinct *d, struct str value)
-{
-    size_t i = 0;
-    while (i < d->n_strings && !str_eq(d->strings[i], value)) {
-        i++;
-    }
-    if (i == MAX_UNIQUE) {
-        return false;
-    }
-    d->strings[i] = value;
-    d->n_strings += i == d->n_strings;
-    return true;
-}
-
-/* False where there are more, or others than those of lists. */
-static bool find_distinct(const struct schema_form *f, struct distinct *out)
-{
-    const struct schema_numbers *numbers = f->numbers.items;
-    const struct schema_strings *strings = f->strings.items;
-    bool ok = f->arrays.n == 0 && f->objects.n == 0;
-    *out = (struct distinct){.n_numbers = 0};
-    for (size_t i = 0; i < f->numbers.n && ok; i++) {
-        ok = numbers[i].is_listed;
-        for (size_t m = 0; m < numbers[i].n_values && ok; m++) {
-            ok = add_number(out, numbers[i].values[m]);
-        }
-    }
-    for (size_t i = 0; i < f->strings.n && ok; i++) {
-        ok = strings[i].is_listed;
-        for (size_t m = 0; m < strings[i].n_values && ok; m++) {
-            ok = add_string(out, strings[i].values[m]);
-        }
-    }
-    return ok &&
-           out->n_numbers + out->n_strings + f->has_null + f->has_true + f->has_false <= MAX_UNIQUE;
-}
 
 static bool list_values(struct schema_compiler *k, const struct schema_arrays *set,
                         uint32_t values[MAX_UNIQUE], size_t *out_n)

@@ -141,6 +141,21 @@ bool schema_numbers_have(const struct schema_numbers *set, struct decimal value)
     return ok;
 }
 
+/* Whether bounds that are both set have an integer between them; true where that is not seen. */
+static bool has_integer(const struct schema_numbers *set)
+{
+    const struct decimal one = decimal_from_int(1);
+    const int64_t most = INT64_MAX / 2;
+    int64_t low, high;
+    if (!decimal_count_units(set->min.value, one, true, &low) ||
+        !decimal_count_units(set->max.value, one, false, &high) || low > most || high < -most) {
+        return true;
+    }
+    low += set->min.is_open && decimal_is_integer(set->min.value);
+    high -= set->max.is_open && decimal_is_integer(set->max.value);
+    return low <= high;
+}
+
 static bool settle_numbers(struct schema_compiler *k, struct schema_numbers *set, bool *out_keep)
 {
     if (!set->is_listed) {
@@ -149,6 +164,8 @@ static bool settle_numbers(struct schema_compiler *k, struct schema_numbers *set
                         : -1;
         *out_keep = order < 0 || (order == 0 && !set->min.is_open && !set->max.is_open);
         *out_keep &= !(set->only_integers && set->only_fractions);
+        *out_keep &=
+            !set->only_integers || !set->min.is_set || !set->max.is_set || has_integer(set);
         return true;
     }
     struct decimal *kept = schema_arena_take(&k->arena, set->n_values, sizeof *kept, k->e);

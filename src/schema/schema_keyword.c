@@ -38,8 +38,7 @@ static bool name_keyword(struct schema_compiler *k, const struct schema_use *use
     return false;
 }
 
-/* The next keyword that the schema has, in the order of the tables; takes it from *keywords. */
-static const struct schema_keyword *next_keyword(uint64_t *keywords)
+const struct schema_keyword *schema_next_keyword(uint64_t *keywords)
 {
     size_t i = (size_t)__builtin_ctzll(*keywords), t = 0;
     *keywords &= *keywords - 1;
@@ -53,7 +52,7 @@ static bool apply_keywords(struct schema_compiler *k, const json_t *schema, uint
                            struct schema_form *f)
 {
     while (keywords != 0) {
-        const struct schema_keyword *keyword = next_keyword(&keywords);
+        const struct schema_keyword *keyword = schema_next_keyword(&keywords);
         struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
         if (!schema_spend_steps(k, 1) || !keyword->apply(k, &use, f)) {
             return name_keyword(k, &use);
@@ -68,7 +67,7 @@ static bool deny_keywords(struct schema_compiler *k, const json_t *schema, uint6
 {
     struct schema_form out = {0};
     while (keywords != 0) {
-        const struct schema_keyword *keyword = next_keyword(&keywords);
+        const struct schema_keyword *keyword = schema_next_keyword(&keywords);
         struct schema_use use = {schema, keyword->name, json_object_get(schema, keyword->name)};
         struct schema_form one;
         if (!schema_form_copy(k, f, &one)) {

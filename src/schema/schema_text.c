@@ -167,21 +167,41 @@ uint32_t schema_text_quoted(struct schema_compiler *k, uint32_t inside)
     return grammar_sequence(k->builder, (uint32_t[]){quote, inside, quote}, 3);
 }
 
-uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set)
+/* The set's strings of a pattern and a maximum, up to and with the quote behind them: their least
+ * length as an automaton, and what the maximum leaves of it. */
+static uint32_t limited_text(struct schema_compiler *k, const struct schema_strings *set)
 {
-    if (set->is_listed || set->inside == GRAMMAR_NONE || set->max >= GRAMMAR_MAX_REPEAT) {
-        return schema_text_quoted(k, text_of_set(k, set));
-    }
     struct schema_strings unlimited = *set;
     uint32_t n_states, longest = GRAMMAR_UNLIMITED;
     unlimited.max = SCHEMA_NO_LIMIT;
-    uint32_t inside = text_of_set(k, &unlimited), quote = grammar_bytes(k->builder, STR("\""));
-    if (grammar_measure(k->builder, inside, &n_states, &longest) && longest <= set->max) {
-        return schema_text_quoted(k, inside);
-    }
-    uint32_t limited =
-        grammar_limit(k->builder, schema_then(k, inside, quote), (uint32_t)set->max + 1);
-    return schema_then(k, quote, limited);
+    uint32_t text =
+        schema_then(k, text_of_set(k, &unlimited), grammar_bytes(k->builder, STR("\"")));
+    text = grammar_determine(k->builder, text);
+    bool is_shorter = grammar_measure(k->builder, text, &n_states, &longest) && longest <= set->max;
+    return is_shorter || set->max >= GRAMMAR_MAX_REPEAT
+               ? text
+               : grammar_limit(k->builder, text, (uint32_t)set->max + 1);
+}
+
+static bool is_counted(const struct schema_strings *set)
+{
+    return !set->is_listed && set->inside != GRAMMAR_NONE &&
+           (set->min > 0 || set->max < GRAMMAR_MAX_REPEAT);
+}
+
+bool schema_strings_are_possible(struct schema_compiler *k, const struct schema_strings *set,
+                                 bool *out)
+{
+    uint32_t text = is_counted(set) ? limited_text(k, set) : GRAMMAR_NONE;
+    *out = !is_counted(set) || !grammar_has_none(k->builder, text);
+    return k->e->code == ERROR_NONE && grammar_builder_error(k->builder)->code == ERROR_NONE;
+}
+
+uint32_t schema_text_of_set(struct schema_compiler *k, const struct schema_strings *set)
+{
+    return is_counted(set)
+               ? schema_then(k, grammar_bytes(k->builder, STR("\"")), limited_text(k, set))
+               : schema_text_quoted(k, text_of_set(k, set));
 }
 
 /* --- formats: each a part of what its RFC allows that every reader takes (docs/STRUCTURED.md) */

@@ -315,6 +315,22 @@ static void what_cannot_be_enforced_is_named(void **state)
         {"{'type':'integer','minimum':3,'maximum':2}", ERROR_USAGE, {"no value"}},
         {"{'allOf':[{'type':'string'},{'type':'null'}]}", ERROR_USAGE, {"no value"}},
         {"{'enum':[]}", ERROR_USAGE, {"schema #: no value"}},
+        {"{'type':'object','required':['a'],'properties':{'a':{'type':'integer','minimum':1.2,"
+         "'maximum':1.8}}}",
+         ERROR_USAGE,
+         {"schema #/properties/a: no value is valid against it: 'type', 'minimum' and 'maximum' "
+          "leave none"}},
+        {"{'type':'array','minItems':1,'items':{'type':'string','pattern':'^a{3}$',"
+         "'minLength':4}}",
+         ERROR_USAGE,
+         {"schema #/items: no value is valid against it: 'type',", "'minLength'", "'pattern'"}},
+        {"{'items':{'type':'string','format':'uuid','maxLength':9},'minItems':1,'type':'array'}",
+         ERROR_USAGE,
+         {"schema #/items: no value is valid against it", "'maxLength'", "'format'"}},
+        {"{'type':'object','required':['a'],'properties':{'a':{'type':'array','minItems':3,"
+         "'uniqueItems':true,'items':{'enum':['x','y','x']}}}}",
+         ERROR_USAGE,
+         {"schema #/properties/a: no value is valid against it", "'minItems'", "'uniqueItems'"}},
         {"{'type':'object','properties':{'a':{'enum':[]}},'required':['a']}",
          ERROR_USAGE,
          {"schema #/properties/a: no value is valid"}},
