@@ -22,6 +22,7 @@ enum {
     SCHEMA_MAX_PROPERTIES = 500,  /* of an object */
     SCHEMA_MAX_ENUM = 4000,       /* values */
     SCHEMA_MAX_FIRST = 100,       /* prefixItems */
+    SCHEMA_MADE_SLOTS = 256       /* expressions of patterns and formats that are kept */
 };
 
 /* A schema that is being applied, and those that it is part of. */
@@ -66,6 +67,12 @@ struct schema_compiler {
     uint32_t *node_table; /* (node_slots) node + 1, hashed by its terms */
     /* expressions that are made once; GRAMMAR_NONE until then */
     uint32_t plain_character, plain_text, any_text, any_value, any_member, any_number;
+    /* of patterns and formats, by the address of their text; the last one of a slot */
+    struct schema_text_made {
+        const char *text; /* NULL: none yet */
+        uint32_t node;
+        bool is_wide;
+    } made[SCHEMA_MADE_SLOTS];
 };
 
 /* One keyword of a schema. */

@@ -54,12 +54,27 @@ uint32_t schema_text_any(struct schema_compiler *k)
     return k->any_text;
 }
 
+/* Where what is made of a text is kept: reading a pattern takes far longer than a step, and schemas
+ * that are met again would read theirs again. */
+static struct schema_text_made *made_of(struct schema_compiler *k, const char *text, bool is_wide)
+{
+    uint64_t hash = ((uint64_t)(uintptr_t)text + is_wide) * 0x9e3779b97f4a7c15u;
+    struct schema_text_made *made = &k->made[(hash >> 32) % SCHEMA_MADE_SLOTS];
+    if (made->text != text || made->is_wide != is_wide) {
+        *made = (struct schema_text_made){text, GRAMMAR_NONE, is_wide};
+    }
+    return made;
+}
+
 uint32_t schema_text_pattern(struct schema_compiler *k, struct str pattern, bool is_wide)
 {
+    struct schema_text_made *made = made_of(k, pattern.p, is_wide);
     unsigned flags = GRAMMAR_PATTERN_SEARCH | GRAMMAR_PATTERN_JSON;
-    return grammar_determine(
-        k->builder,
-        grammar_pattern(k->builder, pattern, is_wide ? flags | GRAMMAR_PATTERN_WIDE : flags));
+    if (made->node == GRAMMAR_NONE) {
+        flags |= is_wide ? GRAMMAR_PATTERN_WIDE : 0;
+        made->node = grammar_determine(k->builder, grammar_pattern(k->builder, pattern, flags));
+    }
+    return made->node;
 }
 
 /* --- one text */
@@ -277,14 +292,23 @@ static uint32_t format_pattern(struct schema_compiler *k, const char *pattern)
                            GRAMMAR_PATTERN_JSON | GRAMMAR_PATTERN_DOT_ALL);
 }
 
+static uint32_t make_format(struct schema_compiler *k, size_t i)
+{
+    uint32_t one = grammar_determine(k->builder, format_pattern(k, formats[i].pattern));
+    return formats[i].also == NULL
+               ? one
+               : grammar_intersect(k->builder, one, format_pattern(k, formats[i].also));
+}
+
 uint32_t schema_text_format(struct schema_compiler *k, const char *name)
 {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         if (strcmp(formats[i].name, name) == 0) {
-            uint32_t one = grammar_determine(k->builder, format_pattern(k, formats[i].pattern));
-            return formats[i].also == NULL
-                       ? one
-                       : grammar_intersect(k->builder, one, format_pattern(k, formats[i].also));
+            struct schema_text_made *made = made_of(k, formats[i].name, false);
+            if (made->node == GRAMMAR_NONE) {
+                made->node = make_format(k, i);
+            }
+            return made->node;
         }
     }
     return GRAMMAR_NONE;
