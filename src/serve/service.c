@@ -104,9 +104,9 @@ static void answer_ready(void *service, struct http_exchange *x, struct str para
     }
 }
 
-static struct api_model model_of(const struct service *s, size_t i)
+static struct api_model model_of(const struct service *s, struct str name)
 {
-    return (struct api_model){str_from(s->model.names[i]), s->model.created, STR("puna")};
+    return (struct api_model){name, s->model.created, STR("puna")};
 }
 
 static void answer_models(void *service, struct http_exchange *x, struct str parameter)
@@ -116,41 +116,40 @@ static void answer_models(void *service, struct http_exchange *x, struct str par
     if (!service_check_ready(s, x)) {
         return;
     }
+    struct str names[SERVICE_MAX_NAMES];
     struct api_model models[SERVICE_MAX_NAMES];
-    size_t n = 0;
+    size_t n = service_list_names(s, x, names);
     struct error e = {0};
     struct buf body;
-    for (size_t i = 0; i < s->model.n_names; i++) {
-        if (service_allow_model(s, x, str_from(s->model.names[i]), NULL)) {
-            models[n++] = model_of(s, i);
-        }
+    for (size_t i = 0; i < n; i++) {
+        models[i] = model_of(s, names[i]);
     }
     buf_init(&body, MAX_JSON_BYTES);
     reply_printed(x, api_models_print(models, n, &body, &e), &body, &e);
     buf_finish(&body);
 }
 
-/* n_names when there is none. */
-static size_t find_name(const struct service *s, struct str name)
-{
-    size_t i = 0;
-    while (i < s->model.n_names && !str_eq(str_from(s->model.names[i]), name)) {
-        i++;
-    }
-    return i;
-}
-
-bool service_check_model(const struct service *s, struct str name, struct api_error *error)
+bool service_check_model(const struct service *s, const struct http_exchange *x, struct str name,
+                         struct api_error *error)
 {
     enum { SHOWN = 200 };
-    if (find_name(s, name) < s->model.n_names) {
-        return true;
+    struct str names[SERVICE_MAX_NAMES];
+    for (size_t i = 0; i < s->model.n_names; i++) {
+        if (str_eq(str_from(s->model.names[i]), name)) {
+            return true;
+        }
     }
     name.n = str_complete_utf8((struct str){name.p, name.n < SHOWN ? name.n : SHOWN});
+    if (service_list_names(s, x, names) == 0) {
+        return api_error_set(error, API_ERROR_MODEL_NOT_FOUND, "model",
+                             "The model '%.*s' does not exist, nor is there another that the key "
+                             "has access to",
+                             STR_ARG(name));
+    }
     return api_error_set(error, API_ERROR_MODEL_NOT_FOUND, "model",
-                         "The model '%.*s' does not exist; this server has '%s' (all its names: "
+                         "The model '%.*s' does not exist; this server has '%.*s' (all its names: "
                          "/v1/models)",
-                         STR_ARG(name), s->model.names[0]);
+                         STR_ARG(name), STR_ARG(names[0]));
 }
 
 static void answer_model(void *service, struct http_exchange *x, struct str parameter)
@@ -162,11 +161,11 @@ static void answer_model(void *service, struct http_exchange *x, struct str para
         return;
     }
     if (!service_allow_model(s, x, parameter, &error) ||
-        !service_check_model(s, parameter, &error)) {
+        !service_check_model(s, x, parameter, &error)) {
         http_reply_error(x, &error);
         return;
     }
-    struct api_model model = model_of(s, find_name(s, parameter));
+    struct api_model model = model_of(s, parameter);
     struct buf body;
     buf_init(&body, MAX_JSON_BYTES);
     reply_printed(x, api_model_print(&model, &body, &e), &body, &e);

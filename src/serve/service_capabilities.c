@@ -4,12 +4,15 @@
 
 enum { MAX_JSON_BYTES = 1 << 20 };
 
-static void write_names(struct api_writer *w, const struct service *s)
+static void write_names(struct api_writer *w, const struct service *s,
+                        const struct http_exchange *x)
 {
+    struct str names[SERVICE_MAX_NAMES];
+    size_t n = service_list_names(s, x, names);
     api_write_raw(w, "\"models\":[");
-    for (size_t i = 0; i < s->model.n_names; i++) {
+    for (size_t i = 0; i < n; i++) {
         api_write_raw(w, i > 0 ? "," : "");
-        api_write_text(w, str_from(s->model.names[i]));
+        api_write_text(w, names[i]);
     }
     api_write_raw(w, "]");
 }
@@ -91,7 +94,7 @@ void service_capabilities(void *service, struct http_exchange *x, struct str par
     buf_init(&body, MAX_JSON_BYTES);
     api_writer_init(&w, &body, &e);
     api_write_raw(&w, "{\"object\":\"capabilities\",");
-    write_names(&w, s);
+    write_names(&w, s, x);
     api_write_raw(&w, ",\"system_fingerprint\":");
     api_write_text(&w, s->answers.fingerprint);
     api_write_raw(&w, ",\"chat\":");

@@ -77,7 +77,7 @@ static bool make_job(const struct service *s, const struct http_exchange *x,
 {
     const struct api_embedding *r = &job->request.embedding;
     struct error e = {0};
-    if (!service_check_model(s, job->request.model, error) || !check_size(s, r, error)) {
+    if (!service_check_model(s, x, job->request.model, error) || !check_size(s, r, error)) {
         return false;
     }
     job->g = generation_create((uint32_t)r->n_inputs, 1, &e);

@@ -382,12 +382,13 @@ static void choose_seed(struct service *s, struct api_generation *r)
     }
 }
 
-static bool make_job(struct service *s, struct answer_job *job, struct api_error *error)
+static bool make_job(struct service *s, const struct http_exchange *x, struct answer_job *job,
+                     struct api_error *error)
 {
     bool is_chat = job->request.endpoint == API_CHAT;
     const char *param = is_chat ? "messages" : "prompt";
     struct grammar *grammar = NULL;
-    if (!service_check_model(s, job->request.model, error) ||
+    if (!service_check_model(s, x, job->request.model, error) ||
         !service_constrain(s, &job->request, &grammar, error) ||
         !(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, error)) {
         grammar_destroy(grammar);
@@ -443,8 +444,8 @@ static void generate(struct service *s, struct http_exchange *x, enum api_endpoi
     struct api_options options = service_options(s, x);
     job.most_tokens = api_most_tokens(&options);
     bool ok = api_request_parse(endpoint, http_body(x), &options, &job.request, &error) &&
-              service_allow_model(s, x, job.request.model, &error) && make_job(s, &job, &error) &&
-              service_reserve(x, &job, &error) &&
+              service_allow_model(s, x, job.request.model, &error) &&
+              make_job(s, x, &job, &error) && service_reserve(x, &job, &error) &&
               service_begin_row(s, x, endpoint, job.id, &job.entry, &error);
     job.patience_s = service_patience_of(x);
     if (ok && !answer_begin(&s->answers, x, &job, &e)) {

@@ -44,6 +44,9 @@ const char *service_key_id(const struct http_exchange *x);
 /* For the parser of its body. */
 struct api_options service_options(const struct service *s, const struct http_exchange *x);
 
+/* The names of the model that it may use, and so may be told; returns how many. */
+size_t service_list_names(const struct service *s, const struct http_exchange *x,
+                          struct str out[SERVICE_MAX_NAMES]);
 bool service_allow_model(const struct service *s, const struct http_exchange *x, struct str name,
                          struct api_error *error);
 
@@ -62,8 +65,9 @@ void service_reply_json(struct http_exchange *x, const struct buf *body);
 /* Answers 503 and returns false unless requests for the model can be answered. */
 bool service_check_ready(const struct service *s, struct http_exchange *x);
 
-/* True for a name of the model, and for none where that is allowed. */
-bool service_check_model(const struct service *s, struct str name, struct api_error *error);
+/* True for a name of the model; the error tells one that the exchange may use. */
+bool service_check_model(const struct service *s, const struct http_exchange *x, struct str name,
+                         struct api_error *error);
 
 /* Warns of bytes that the vocabulary has no token for, if any; see api_request_warn(). */
 bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,

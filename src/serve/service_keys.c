@@ -87,20 +87,32 @@ struct api_options service_options(const struct service *s, const struct http_ex
     return o;
 }
 
+size_t service_list_names(const struct service *s, const struct http_exchange *x,
+                          struct str out[SERVICE_MAX_NAMES])
+{
+    const struct auth_caller *caller = caller_of(x);
+    size_t n = 0;
+    for (size_t i = 0; i < s->model.n_names; i++) {
+        struct str name = str_from(s->model.names[i]);
+        if (caller == NULL || auth_check_model(caller, name, NULL)) {
+            out[n++] = name;
+        }
+    }
+    return n;
+}
+
 /* Without a name the model that there is is meant, by any of its names. */
 bool service_allow_model(const struct service *s, const struct http_exchange *x, struct str name,
                          struct api_error *error)
 {
     const struct auth_caller *caller = caller_of(x);
-    if (caller == NULL) {
-        return true;
+    struct str names[SERVICE_MAX_NAMES];
+    if (caller == NULL || name.n > 0) {
+        return caller == NULL || auth_check_model(caller, name, error);
     }
-    for (size_t i = 0; name.n == 0 && i < s->model.n_names; i++) {
-        if (auth_check_model(caller, str_from(s->model.names[i]), NULL)) {
-            return true;
-        }
-    }
-    return auth_check_model(caller, name.n > 0 ? name : str_from(s->model.names[0]), error);
+    return service_list_names(s, x, names) > 0 ||
+           api_error_set(error, API_ERROR_MODEL_FORBIDDEN, "model",
+                         "key %s does not have access to any model that there is", auth_id(caller));
 }
 
 /* --- what it takes */
@@ -205,7 +217,7 @@ static bool make_key(const struct service *s, const struct http_exchange *x,
                                      .max_tokens = r->ephemeral_key.max_tokens,
                                      .n_budget = r->ephemeral_key.budget_tokens,
                                      .life_s = r->ephemeral_key.seconds};
-    if (!service_check_model(s, r->model, error) ||
+    if (!service_check_model(s, x, r->model, error) ||
         !auth_offer(caller, &offer, now_s, id, secret, error)) {
         return false;
     }

@@ -5,10 +5,11 @@
 #include <time.h>
 
 /* Rows have the model's own name, whatever it was asked for by. */
-static void use_own_name(const struct service *s, struct api_usage_query *q)
+static void use_own_name(const struct service *s, const struct http_exchange *x,
+                         struct api_usage_query *q)
 {
     for (size_t i = 0; i < q->n_models; i++) {
-        if (service_check_model(s, q->models[i], NULL)) {
+        if (service_check_model(s, x, q->models[i], NULL)) {
             q->models[i] = str_from(s->model.names[0]);
         }
     }
@@ -26,7 +27,7 @@ static void report(struct service *s, struct http_exchange *x, enum store_usage_
                                              "this server keeps no ledger of usage (--usage=off)");
     ok = ok && api_usage_query_parse(kind, http_query(x), (int64_t)time(NULL), &query, &error);
     if (ok) {
-        use_own_name(s, &query);
+        use_own_name(s, x, &query);
         ok = usage_report_begin(s->reporter, x, &query, &error);
     }
     if (!ok) {

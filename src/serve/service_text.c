@@ -45,7 +45,7 @@ static bool parse(const struct service *s, enum api_endpoint endpoint,
 {
     return api_request_parse(endpoint, http_body(x), &s->api, out, error) &&
            service_allow_model(s, x, out->model, error) &&
-           (out->model.n == 0 || service_check_model(s, out->model, error));
+           (out->model.n == 0 || service_check_model(s, x, out->model, error));
 }
 
 void service_tokenize(void *service, struct http_exchange *x, struct str parameter)

@@ -222,6 +222,25 @@ def test_a_key_is_for_its_models(keys):
         assert server.ask("POST", "/v1/tokenize", {"content": "a"}, key=other)[0] == 403
 
 
+def test_a_key_is_told_its_own_names_alone(keys):
+    """Those that there are, of those that it may use: in lists, and in what is said of one that there is not."""
+    named, nameless = keys.add("--model", "anna", "--model", "gone"), keys.add("--model", "gone")
+    with guarded(keys, "--alias", "secret", "--alias", "anna") as server:
+        for key, names, words in (
+                (named, ["anna"], "this server has 'anna' (all its names: /v1/models)"),
+                (nameless, [], "nor is there another that the key has access to")):
+            assert server.ask("GET", "/v1/capabilities", key=key)[1]["models"] == names
+            assert [m["id"] for m in server.ask("GET", "/v1/models", key=key)[1]["data"]] == names
+            for ask in (("GET", "/v1/models/gone"), ("POST", "/v1/completions", {"model": "gone", "prompt": "a"}),
+                        ("POST", "/v1/embeddings", {"model": "gone", "input": "a"}),
+                        ("POST", "/v1/tokenize", {"model": "gone", "content": "a"})):
+                status, document = server.ask(*ask, key=key)
+                assert (status, document["error"]["code"]) == (NOT_FOUND, "model_not_found")
+                assert document["error"]["message"].endswith(words)
+        status, document = server.ask("POST", "/v1/tokenize", {"content": "a"}, key=nameless)
+        assert status == 403 and document["error"]["message"].endswith(" does not have access to any model that there is")
+
+
 def test_a_key_is_for_its_pages(keys):
     key = keys.add("--origin", "https://app.example")
     with guarded(keys) as server:
