@@ -63,10 +63,12 @@ struct serve_options {
 
 struct serve {
     const struct cmd_env *env;
+    int argc;
+    char **argv;
     struct settings settings;
-    struct serve_aliases aliases;
-    const char *model; /* as it was named */
-    char *model_path;  /* where it was found */
+    struct settings again; /* of the last SIGHUP that changed something: aliases point into it */
+    const char *model;     /* as it was named */
+    char *model_path;      /* where it was found */
     struct serve_sandbox sandbox;
     struct serve_options options;
     struct service service;
@@ -122,6 +124,185 @@ static void tell_oddity(const char *text)
         write_log(buf_str(&line));
     }
     buf_finish(&line);
+}
+
+/* --- options */
+
+static bool add_origin(void *target, const char *value, struct error *e)
+{
+    struct serve_options *o = target;
+    if (!cmd_check_origin(value, e)) {
+        return false;
+    }
+    if (o->http.n_origins == MOST_ORIGINS) {
+        return error_set(e, ERROR_USAGE, "more than %d origins", MOST_ORIGINS);
+    }
+    o->origins[o->http.n_origins++] = str_from(value);
+    o->http.origins = o->origins;
+    return true;
+}
+
+static bool set_pooling(void *target, const char *value, struct error *e)
+{
+    enum api_pooling *pooling = target;
+    bool is_last = strcmp(value, "last") == 0;
+    *pooling = is_last ? API_POOLING_LAST : API_POOLING_MEAN;
+    return is_last || strcmp(value, "mean") == 0 ||
+           error_set(e, ERROR_USAGE, "'%s' is neither 'mean' nor 'last'", value);
+}
+
+static bool choose_log(struct serve *s, struct error *e)
+{
+    const char *form = s->options.log;
+    bool is_json = strcmp(form, "json") == 0;
+    if (strcmp(form, "none") == 0) {
+        return true;
+    }
+    if (!is_json && strcmp(form, "text") != 0) {
+        return error_set(e, ERROR_USAGE, "option --log: '%s' is not text, json or none", form);
+    }
+    s->service.log = (struct service_log){.write = write_log,
+                                          .form = is_json ? ACCESS_LOG_JSON : ACCESS_LOG_TEXT};
+    return true;
+}
+
+/* Also refuses what would change nothing. */
+static bool choose_spill(struct serve *s, struct error *e)
+{
+    const struct serve_options *o = &s->options;
+    const char *limit = o->prefix_limit != NULL ? o->prefix_limit : default_prefix_limit;
+    if (o->prefix_dir != NULL && o->prefix_dir[0] == '\0') {
+        return error_set(e, ERROR_USAGE, "option --prefix-dir: the name is empty");
+    }
+    if (o->prefix_dir != NULL && o->no_prefix_cache) {
+        return error_set(e, ERROR_USAGE,
+                         "option --prefix-dir changes nothing with --no-prefix-cache");
+    }
+    if (o->prefix_limit != NULL && o->prefix_dir == NULL) {
+        return error_set(e, ERROR_USAGE,
+                         "option --prefix-limit changes nothing without --prefix-dir");
+    }
+    s->spill = (struct spill_options){.folder = o->prefix_dir, .note = print_warning};
+    return options_parse_size(limit, &s->spill.limit_bytes, e) ||
+           error_prefix(e, "option --prefix-limit");
+}
+
+static void begin(struct serve *s, const struct cmd_env *env, int argc, char **argv)
+{
+    *s = (struct serve){.env = env,
+                        .argc = argc,
+                        .argv = argv,
+                        .settings = {.prefix = "PUNA_SERVE_", .environment = env->all},
+                        .options.model.batch = DEFAULT_BATCH,
+                        .options.model.stop = &s->stop,
+                        .options.parallel = 8,
+                        .options.drain_s = DEFAULT_DRAIN_S,
+                        .options.log = "text",
+                        .options.draft_max = ENGINE_DEFAULT_GUESSES};
+    http_options_init(&s->options.http);
+    listening_init(&s->options.listening);
+    serve_usage_init(&s->usage);
+    serving_limits_init(&s->options.limits, &s->options.http.limits);
+    service_init(&s->service);
+    s->service.warn = tell_oddity;
+    s->service.model.n_names = 1; /* the file's own comes first, when it is known */
+}
+
+/* What one value does not tell. */
+static bool check_options(struct serve *s, struct error *e)
+{
+    return choose_log(s, e) &&
+           serving_limits_choose(&s->options.limits, &s->options.http.limits, e) &&
+           choose_spill(s, e);
+}
+
+static enum options_result read_options(struct serve *s, struct error *e)
+{
+    static const struct options_usage usage = {
+        .command = "serve",
+        .synopsis = "[OPTION]... [MODEL]",
+        .about = "Serve a model to programs that speak OpenAI's HTTP API: give them the address\n"
+                 "that is printed when the model is loaded, with /v1 behind it. Ctrl-C or SIGTERM\n"
+                 "lets answers under way end, for 30 seconds at most (--drain-timeout); a second\n"
+                 "one does not.",
+    };
+    struct serve_options *o = &s->options;
+    const struct option_spec specs[] = {
+        {OPTION_HEADING, .help = "Options"},
+        {OPTION_TEXT, "config", 0, NULL, "FILE", &s->settings.config, 0, 0,
+         "read options from there, a line 'name = value' each; the\ncommand line goes before the "
+         "environment (PUNA_SERVE_PORT),\nthat before the file",
+         NULL},
+        {OPTION_FLAG, "print-config", 0, NULL, NULL, &s->settings.print, 0, 0,
+         "print all options, and where they are set, as such a file;\nthen leave", NULL},
+        OPTIONS_LISTENING(o->listening),
+        OPTION_SANDBOX(s->sandbox),
+        {OPTION_TEXT, "store", 0, NULL, "FILE", &s->keys.option, 0, 0,
+         "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else "
+         "puna/store.db "
+         "in $XDG_DATA_HOME or\n~/.local/share)",
+         NULL},
+        {OPTION_FLAG, "no-auth", 0, NULL, NULL, &o->no_auth, 0, 0,
+         "allow a host that other machines can reach, though\nthere are no keys", NULL},
+        OPTIONS_USAGE(s->usage),
+        {OPTION_CALLS, "alias", 0, NULL, "NAME", &s->service.model, 0, 0,
+         "a further name of the model; may be given many times;\nSIGHUP reads those of --config "
+         "again",
+         serve_aliases_add},
+        {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
+         "sequences computed together (default: 8)", NULL},
+        {OPTION_CALLS, "cors-origin", 0, NULL, "ORIGIN", o, 0, 0,
+         "pages of this origin may call, and no others; may be given\nmany times (default: all "
+         "pages may)",
+         add_origin},
+        {OPTION_TEXT, "log", 0, NULL, "FORM", &o->log, 0, 0,
+         "a line for each request on standard error: text, json\nor none (default: text)", NULL},
+        {OPTION_U32, "drain-timeout", 0, NULL, "SECONDS", &o->drain_s, 0, 86400,
+         "that answers under way have to end after a signal\n(default: 30)", NULL},
+        {OPTION_U32, "stall-timeout", 0, NULL, "SECONDS", &s->service.stall_s, 1, 86400,
+         "without a layer of the model computed, after which the\nengine counts as stuck: /health "
+         "says so, and what it had\nbegun ends with an error (default: 120)",
+         NULL},
+        {OPTION_TEXT, "kv-size", 0, NULL, "SIZE", &o->kv_size, 0, 0,
+         "memory for keys and values, of the prefix cache too\n(default: a context for each "
+         "sequence, at most half of\nwhat is free)",
+         NULL},
+        {OPTION_FLAG, "no-prefix-cache", 0, NULL, NULL, &o->no_prefix_cache, 0, 0,
+         "compute every prompt from its first token", NULL},
+        {OPTION_TEXT, "prefix-dir", 0, NULL, "DIR", &o->prefix_dir, 0, 0,
+         "keep long beginnings of prompts there, for the next start;\nwho may read the files can "
+         "read the prompts (default: none)",
+         NULL},
+        {OPTION_TEXT, "prefix-limit", 0, NULL, "SIZE", &o->prefix_limit, 0, 0,
+         "bytes of all of them together (default: 16G); those not\nused for longest go", NULL},
+        {OPTION_U32, "draft-max", 0, NULL, "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,
+         "tokens guessed ahead in a step where the text repeats;\n0 turns it off (default: 7); "
+         "never changes the result",
+         NULL},
+        {OPTION_TEXT, "content-filter", 0, NULL, "MODE", &s->filter.mode, 0, 0,
+         "on: answers tell what the filter found (default);\nblock: they end before it; off: "
+         "there is none",
+         NULL},
+        {OPTION_TEXT, "profanity-words", 0, NULL, "FILE", &s->filter.words, 0, 0,
+         "words that count as profanity, one a line, in place of\nthe lists that are built in",
+         NULL},
+        OPTIONS_CHAT(o->chat),
+        {OPTION_CALL, "pooling", 0, NULL, "TYPE", &o->pooling, 0, 0,
+         "what the vector of a text is, if a request for embeddings\ndoes not say: 'mean' of its "
+         "tokens' hidden states or the\n'last' one (default: mean)",
+         set_pooling},
+        OPTIONS_SERVING_LIMITS(o->limits),
+        OPTIONS_MODEL(o->model, "512"),
+        OPTIONS_CACHE(o->model),
+    };
+    enum { N_SPECS = sizeof specs / sizeof specs[0] };
+    const struct options_line line = {
+        .argc = s->argc, .argv = s->argv, .operands = &s->model, .max_operands = 1};
+    enum options_result result = settings_parse(&s->settings, &usage, specs, N_SPECS, &line, e);
+    if (result == OPTIONS_RUN && s->settings.print) {
+        settings_print(&s->settings, specs, N_SPECS);
+    }
+    return result;
 }
 
 /* --- loading */
@@ -369,6 +550,29 @@ static void tell_reload(const char *what, const struct error *why)
     write_log((struct str){line, (size_t)n});
 }
 
+/* Of a file that the next start would refuse nothing is taken: so it is read as by a start, for a
+ * server that never runs. */
+static bool read_aliases(struct serve *s, bool *out_changed, struct error *e)
+{
+    *out_changed = false;
+    if (s->settings.config == NULL) {
+        return true;
+    }
+    struct serve *fresh = mem_alloc(1, sizeof *fresh, "options", e);
+    if (fresh == NULL) {
+        return false;
+    }
+    begin(fresh, s->env, s->argc, s->argv);
+    bool ok = read_options(fresh, e) == OPTIONS_RUN && check_options(fresh, e);
+    if (ok) {
+        *out_changed = serve_aliases_replace(&s->service.model, &fresh->service.model);
+    }
+    settings_finish(ok ? &s->again : &fresh->settings);
+    s->again = ok ? fresh->settings : s->again;
+    mem_free(fresh);
+    return ok;
+}
+
 /* New connections get the new certificate, those there keep theirs; keys and aliases count at
  * once. A manager that waits for the model, or for the end, must not take this READY for that. */
 static void reload(void *argument)
@@ -385,7 +589,7 @@ static void reload(void *argument)
         bool ok = http_server_reload_tls(s->server, &e);
         tell_reload(ok ? "read the certificate again" : "the certificate stays: ", ok ? NULL : &e);
     }
-    if (!serve_aliases_reload(&s->aliases, &s->settings, &is_other, &e)) {
+    if (!read_aliases(s, &is_other, &e)) {
         tell_reload("the aliases stay: ", &e);
     } else if (is_other) {
         tell_reload("the model has other aliases", NULL);
@@ -440,23 +644,6 @@ static void wait_for_loader(struct serve *s)
     }
 }
 
-/* --- the log */
-
-static bool choose_log(struct serve *s, struct error *e)
-{
-    const char *form = s->options.log;
-    bool is_json = strcmp(form, "json") == 0;
-    if (strcmp(form, "none") == 0) {
-        return true;
-    }
-    if (!is_json && strcmp(form, "text") != 0) {
-        return error_set(e, ERROR_USAGE, "option --log: '%s' is not text, json or none", form);
-    }
-    s->service.log = (struct service_log){.write = write_log,
-                                          .form = is_json ? ACCESS_LOG_JSON : ACCESS_LOG_TEXT};
-    return true;
-}
-
 /* --- the beginning */
 
 /* Every connection is a file, and the usual limit of 1024 is for programs that use select(). */
@@ -507,9 +694,7 @@ static bool run(struct serve *s, struct error *e)
 {
     raise_file_limit();
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of who writes it, no end */
-    if (!choose_log(s, e) ||
-        !serving_limits_choose(&s->options.limits, &s->options.http.limits, e) ||
-        !content_filter_open(&s->filter, e) ||
+    if (!content_filter_open(&s->filter, e) ||
         !serve_keys_open(&s->keys, s->env, s->options.no_auth, e)) {
         return false;
     }
@@ -531,27 +716,6 @@ static bool run(struct serve *s, struct error *e)
         return false;
     }
     return ok;
-}
-
-/* Also refuses what would change nothing. */
-static bool choose_spill(struct serve *s, struct error *e)
-{
-    const struct serve_options *o = &s->options;
-    const char *limit = o->prefix_limit != NULL ? o->prefix_limit : default_prefix_limit;
-    if (o->prefix_dir != NULL && o->prefix_dir[0] == '\0') {
-        return error_set(e, ERROR_USAGE, "option --prefix-dir: the name is empty");
-    }
-    if (o->prefix_dir != NULL && o->no_prefix_cache) {
-        return error_set(e, ERROR_USAGE,
-                         "option --prefix-dir changes nothing with --no-prefix-cache");
-    }
-    if (o->prefix_limit != NULL && o->prefix_dir == NULL) {
-        return error_set(e, ERROR_USAGE,
-                         "option --prefix-limit changes nothing without --prefix-dir");
-    }
-    s->spill = (struct spill_options){.folder = o->prefix_dir, .note = print_warning};
-    return options_parse_size(limit, &s->spill.limit_bytes, e) ||
-           error_prefix(e, "option --prefix-limit");
 }
 
 /* A name that was mistyped must not become a tree of folders. */
@@ -594,140 +758,19 @@ static void leave_to_signals(void)
     signal(SIGTERM, SIG_DFL);
 }
 
-static bool add_origin(void *target, const char *value, struct error *e)
-{
-    struct serve_options *o = target;
-    if (!cmd_check_origin(value, e)) {
-        return false;
-    }
-    if (o->http.n_origins == MOST_ORIGINS) {
-        return error_set(e, ERROR_USAGE, "more than %d origins", MOST_ORIGINS);
-    }
-    o->origins[o->http.n_origins++] = str_from(value);
-    o->http.origins = o->origins;
-    return true;
-}
-
-static bool set_pooling(void *target, const char *value, struct error *e)
-{
-    enum api_pooling *pooling = target;
-    bool is_last = strcmp(value, "last") == 0;
-    *pooling = is_last ? API_POOLING_LAST : API_POOLING_MEAN;
-    return is_last || strcmp(value, "mean") == 0 ||
-           error_set(e, ERROR_USAGE, "'%s' is neither 'mean' nor 'last'", value);
-}
-
 int cmd_serve(const struct cmd_env *env, int argc, char **argv)
 {
-    static const struct options_usage usage = {
-        .command = "serve",
-        .synopsis = "[OPTION]... [MODEL]",
-        .about = "Serve a model to programs that speak OpenAI's HTTP API: give them the address\n"
-                 "that is printed when the model is loaded, with /v1 behind it. Ctrl-C or SIGTERM\n"
-                 "lets answers under way end, for 30 seconds at most (--drain-timeout); a second\n"
-                 "one does not.",
-    };
     static struct serve s;
-    s = (struct serve){.env = env,
-                       .settings = {.prefix = "PUNA_SERVE_", .environment = env->all},
-                       .options.model.batch = DEFAULT_BATCH,
-                       .options.model.stop = &s.stop,
-                       .options.parallel = 8,
-                       .options.drain_s = DEFAULT_DRAIN_S,
-                       .options.log = "text",
-                       .options.draft_max = ENGINE_DEFAULT_GUESSES};
-    api_init();
-    http_options_init(&s.options.http);
-    listening_init(&s.options.listening);
-    serve_usage_init(&s.usage);
-    serving_limits_init(&s.options.limits, &s.options.http.limits);
-    service_init(&s.service);
-    s.service.warn = tell_oddity;
-    s.aliases.model = &s.service.model;
-    s.service.model.n_names = 1; /* the file's own comes first, when it is known */
-    struct serve_options *o = &s.options;
-    const struct option_spec specs[] = {
-        {OPTION_HEADING, .help = "Options"},
-        {OPTION_TEXT, "config", 0, NULL, "FILE", &s.settings.config, 0, 0,
-         "read options from there, a line 'name = value' each; the\ncommand line goes before the "
-         "environment (PUNA_SERVE_PORT),\nthat before the file",
-         NULL},
-        {OPTION_FLAG, "print-config", 0, NULL, NULL, &s.settings.print, 0, 0,
-         "print all options, and where they are set, as such a file;\nthen leave", NULL},
-        OPTIONS_LISTENING(o->listening),
-        OPTION_SANDBOX(s.sandbox),
-        {OPTION_TEXT, "store", 0, NULL, "FILE", &s.keys.option, 0, 0,
-         "where puna keys keeps the keys that are asked for (default:\n$PUNA_STORE, else "
-         "puna/store.db "
-         "in $XDG_DATA_HOME or\n~/.local/share)",
-         NULL},
-        {OPTION_FLAG, "no-auth", 0, NULL, NULL, &o->no_auth, 0, 0,
-         "allow a host that other machines can reach, though\nthere are no keys", NULL},
-        OPTIONS_USAGE(s.usage),
-        {OPTION_CALLS, "alias", 0, NULL, "NAME", &s.service.model, 0, 0,
-         "a further name of the model; may be given many times;\nSIGHUP reads those of --config "
-         "again",
-         serve_aliases_add},
-        {OPTION_U32, "parallel", 0, NULL, "N", &o->parallel, 1, 1024,
-         "sequences computed together (default: 8)", NULL},
-        {OPTION_CALLS, "cors-origin", 0, NULL, "ORIGIN", o, 0, 0,
-         "pages of this origin may call, and no others; may be given\nmany times (default: all "
-         "pages may)",
-         add_origin},
-        {OPTION_TEXT, "log", 0, NULL, "FORM", &o->log, 0, 0,
-         "a line for each request on standard error: text, json\nor none (default: text)", NULL},
-        {OPTION_U32, "drain-timeout", 0, NULL, "SECONDS", &o->drain_s, 0, 86400,
-         "that answers under way have to end after a signal\n(default: 30)", NULL},
-        {OPTION_U32, "stall-timeout", 0, NULL, "SECONDS", &s.service.stall_s, 1, 86400,
-         "without a layer of the model computed, after which the\nengine counts as stuck: /health "
-         "says so, and what it had\nbegun ends with an error (default: 120)",
-         NULL},
-        {OPTION_TEXT, "kv-size", 0, NULL, "SIZE", &o->kv_size, 0, 0,
-         "memory for keys and values, of the prefix cache too\n(default: a context for each "
-         "sequence, at most half of\nwhat is free)",
-         NULL},
-        {OPTION_FLAG, "no-prefix-cache", 0, NULL, NULL, &o->no_prefix_cache, 0, 0,
-         "compute every prompt from its first token", NULL},
-        {OPTION_TEXT, "prefix-dir", 0, NULL, "DIR", &o->prefix_dir, 0, 0,
-         "keep long beginnings of prompts there, for the next start;\nwho may read the files can "
-         "read the prompts (default: none)",
-         NULL},
-        {OPTION_TEXT, "prefix-limit", 0, NULL, "SIZE", &o->prefix_limit, 0, 0,
-         "bytes of all of them together (default: 16G); those not\nused for longest go", NULL},
-        {OPTION_U32, "draft-max", 0, NULL, "N", &o->draft_max, 0, ENGINE_MAX_GUESSES,
-         "tokens guessed ahead in a step where the text repeats;\n0 turns it off (default: 7); "
-         "never changes the result",
-         NULL},
-        {OPTION_TEXT, "content-filter", 0, NULL, "MODE", &s.filter.mode, 0, 0,
-         "on: answers tell what the filter found (default);\nblock: they end before it; off: "
-         "there is none",
-         NULL},
-        {OPTION_TEXT, "profanity-words", 0, NULL, "FILE", &s.filter.words, 0, 0,
-         "words that count as profanity, one a line, in place of\nthe lists that are built in",
-         NULL},
-        OPTIONS_CHAT(o->chat),
-        {OPTION_CALL, "pooling", 0, NULL, "TYPE", &o->pooling, 0, 0,
-         "what the vector of a text is, if a request for embeddings\ndoes not say: 'mean' of its "
-         "tokens' hidden states or the\n'last' one (default: mean)",
-         set_pooling},
-        OPTIONS_SERVING_LIMITS(o->limits),
-        OPTIONS_MODEL(o->model, "512"),
-        OPTIONS_CACHE(o->model),
-    };
-    enum { N_SPECS = sizeof specs / sizeof specs[0] };
-    const struct options_line line = {
-        .argc = argc, .argv = argv, .operands = &s.model, .max_operands = 1};
     struct error e = {0};
-    enum options_result result = settings_parse(&s.settings, &usage, specs, N_SPECS, &line, &e);
+    api_init();
+    begin(&s, env, argc, argv);
+    enum options_result result = read_options(&s, &e);
     if (result != OPTIONS_RUN || s.settings.print) {
-        if (result == OPTIONS_RUN) {
-            settings_print(&s.settings, specs, N_SPECS);
-        }
         settings_finish(&s.settings);
         return result == OPTIONS_BAD ? cmd_fail("serve", &e) : cmd_finish_output("serve", 0);
     }
     bool ok = serve_sandbox_open(&s.sandbox, &e) && service_manager_open(&s.manager, env, &e) &&
-              choose_spill(&s, &e) && chat_options_read(&o->chat, &e) &&
+              check_options(&s, &e) && chat_options_read(&s.options.chat, &e) &&
               make_prefix_folder(&s, &e) && run(&s, &e);
     leave_to_signals();
     worker_destroy(s.worker);
@@ -748,7 +791,7 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
     content_filter_close(&s.filter);
     service_manager_close(&s.manager);
     mem_free(s.model_path);
-    serve_aliases_finish(&s.aliases);
+    settings_finish(&s.again);
     settings_finish(&s.settings);
     return ok ? cmd_finish_output("serve", 0) : cmd_fail("serve", &e);
 }

@@ -1,4 +1,4 @@
-/* serve_aliases.c - names of the model, from options and from their file again. */
+/* serve_aliases.c - names of the model, from options. */
 #include "cmd/serve_aliases.h"
 
 #include <string.h>
@@ -33,28 +33,12 @@ static bool are_same(const struct service_model *a, const struct service_model *
     return same;
 }
 
-bool serve_aliases_reload(struct serve_aliases *a, const struct settings *s, bool *out_changed,
-                          struct error *e)
+bool serve_aliases_replace(struct service_model *m, const struct service_model *fresh)
 {
-    struct buf file = {0};
-    struct service_model fresh = *a->model;
-    fresh.n_names = 1;
-    *out_changed = false;
-    if (!settings_in_file(s, "alias")) {
-        return true;
+    bool is_other = !are_same(m, fresh);
+    m->n_names = fresh->n_names;
+    for (size_t i = 1; i < m->n_names; i++) {
+        m->names[i] = fresh->names[i];
     }
-    if (!settings_read_again(s, "alias", &file, serve_aliases_add, &fresh, e)) {
-        buf_finish(&file);
-        return false;
-    }
-    *out_changed = !are_same(a->model, &fresh);
-    *a->model = fresh;
-    buf_finish(&a->file);
-    a->file = file;
-    return true;
-}
-
-void serve_aliases_finish(struct serve_aliases *a)
-{
-    buf_finish(&a->file);
+    return is_other;
 }

@@ -308,35 +308,6 @@ enum options_result settings_parse(struct settings *s, const struct options_usag
                                                                                       : result;
 }
 
-bool settings_in_file(const struct settings *s, const char *name)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        if (strcmp(s->list[i].spec->name, name) == 0 && s->list[i].source != SETTINGS_FILE) {
-            return false;
-        }
-    }
-    return s->config != NULL;
-}
-
-bool settings_read_again(const struct settings *s, const char *name, struct buf *file,
-                         bool (*take)(void *context, const char *value, struct error *e),
-                         void *context, struct error *e)
-{
-    struct config_file_reader reader;
-    struct config_file_line line;
-    struct error bad = {0};
-    if (!read_file(file, s->config, e)) {
-        return false;
-    }
-    config_file_begin(&reader, buf_str(file));
-    while (config_file_next(&reader, &line, &bad)) {
-        if (str_eq(line.name, str_from(name)) && !take(context, end_text(file, line.value), e)) {
-            return error_prefix(e, "%s: line %u", s->config, line.number);
-        }
-    }
-    return bad.code == ERROR_NONE || error_set(e, bad.code, "%s: %s", s->config, bad.text);
-}
-
 void settings_finish(struct settings *s)
 {
     mem_free(s->list);

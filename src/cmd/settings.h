@@ -39,18 +39,6 @@ enum options_result settings_parse(struct settings *s, const struct options_usag
                                    const struct options_line *line, struct error *e);
 void settings_finish(struct settings *s);
 
-/* Whether it is the file that says an option that may be given many times: there is a file, and no
- * place in front of it says the option. */
-bool settings_in_file(const struct settings *s, const char *name);
-
-/* Hands each value that the file has of that option now, in its order, to `take`; they lie in
- * *file, which the caller releases, after a failure, too. What else the file says is for the next
- * start: it is looked at for its form alone. ERROR_IO, ERROR_USAGE (file and line),
- * ERROR_MEMORY. */
-bool settings_read_again(const struct settings *s, const char *name, struct buf *file,
-                         bool (*take)(void *context, const char *value, struct error *e),
-                         void *context, struct error *e);
-
 /* All options with their values and where these come from, on stdout, as a configuration file. */
 void settings_print(const struct settings *s, const struct option_spec *specs, size_t n_specs);
 

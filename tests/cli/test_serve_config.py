@@ -160,7 +160,7 @@ def test_aliases_of_the_file_are_read_again(path, config):
     file = config("alias = one\nalias = two\nparallel = 2\n")
     s = Server("--config", file, path)
     assert names_of(s) == ["small", "one", "two"]
-    replace(file, "alias = two\nparallel = 3\nno-such-option = 1\nalias = meta-llama/three\n")
+    replace(file, "alias = two\nparallel = 3\nalias = meta-llama/three\n")
     assert reload(s) == changed
     assert names_of(s) == ["small", "two", "meta-llama/three"]
     answer = s.post("/v1/completions", {"model": "meta-llama/three", "prompt": "a", "max_tokens": 1})
@@ -170,13 +170,34 @@ def test_aliases_of_the_file_are_read_again(path, config):
     replace(file, "alias = four\nalias four\n")
     assert reload(s) == f"puna serve: SIGHUP: the aliases stay: {file}: line 2: 'alias four' is not like name = value\n"
     replace(file, "".join(f"alias = {i}\n" for i in range(65)))
-    assert reload(s) == f"puna serve: SIGHUP: the aliases stay: {file}: line 65: more than 64 names\n"
+    assert reload(s) == f"puna serve: SIGHUP: the aliases stay: {file}: line 65: option --alias: more than 64 names\n"
     file.unlink()
     assert reload(s) == f"puna serve: SIGHUP: the aliases stay: {file}: No such file or directory\n"
     assert names_of(s) == ["small", "two", "meta-llama/three"]
     replace(file, "# none\n")
     assert reload(s) == changed
     assert names_of(s) == ["small"]
+    assert s.stop() == (0, "")
+
+
+def test_of_a_file_that_a_start_would_refuse_nothing_is_read_again(path, config):
+    file = config("alias = one\nparallel = 2\n")
+    s = Server("--config", file, "--queue", 5, path)
+    for text, message in (
+            ("nonsense = 1\n", f"{file}: line 2: there is no option 'nonsense'"),
+            ("parallel = abc\n", f"{file}: line 2: option --parallel: 'abc' is not a whole number from 1 to 1024"),
+            ("parallel = 1\nparallel = 1\n", f"{file}: line 3: 'parallel' is set in line 2 already"),
+            ("cors-origin = app\n", f"{file}: line 2: option --cors-origin: 'app' is not like "),
+            ("config = x\n", f"{file}: line 2: 'config' has no place in a file"),
+            ("queue-per-key = 6\n", "option --queue-per-key: 6 is more than the 5 of --queue"),
+            ("prefix-limit = 1G\n", "option --prefix-limit changes nothing without --prefix-dir")):
+        replace(file, "alias = two\n" + text)
+        assert reload(s).startswith(f"puna serve: SIGHUP: the aliases stay: {message}")
+        assert refusal("--config", file, "--queue", 5, path)[1].startswith(message)
+        assert names_of(s) == ["small", "one"]
+    replace(file, "alias = two\nqueue = abc\n")  # the line goes before it
+    assert reload(s) == "puna serve: SIGHUP: the model has other aliases\n"
+    assert names_of(s) == ["small", "two"]
     assert s.stop() == (0, "")
 
 
