@@ -387,7 +387,7 @@ static void take_name(struct serve *s)
         n -= 5;
     }
     snprintf(s->name, sizeof s->name, "%.*s", (int)(n < NAME_BYTES ? n : NAME_BYTES - 1), base);
-    s->service.model.names[0] = s->name;
+    serve_aliases_set_own(&s->service.model, s->name);
     struct stat file;
     s->service.model.created = stat(s->session.path, &file) == 0 ? (int64_t)file.st_mtime : 0;
 }

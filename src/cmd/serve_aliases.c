@@ -3,11 +3,24 @@
 
 #include <string.h>
 
+static bool has_name(const struct service_model *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_names; i++) {
+        if (m->names[i] != NULL && strcmp(m->names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool serve_aliases_add(void *target, const char *value, struct error *e)
 {
     struct service_model *m = target;
     if (value[0] == '\0') {
         return error_set(e, ERROR_USAGE, "a name must not be empty");
+    }
+    if (has_name(m, value)) {
+        return true;
     }
     if (m->n_names == SERVICE_MAX_NAMES) {
         return error_set(e, ERROR_USAGE, "more than %d names", SERVICE_MAX_NAMES - 1);
@@ -33,12 +46,26 @@ static bool are_same(const struct service_model *a, const struct service_model *
     return same;
 }
 
+void serve_aliases_set_own(struct service_model *m, const char *name)
+{
+    size_t n = 1;
+    for (size_t i = 1; i < m->n_names; i++) {
+        if (strcmp(m->names[i], name) != 0) {
+            m->names[n++] = m->names[i];
+        }
+    }
+    m->n_names = n;
+    m->names[0] = name;
+}
+
 bool serve_aliases_replace(struct service_model *m, const struct service_model *fresh)
 {
-    bool is_other = !are_same(m, fresh);
-    m->n_names = fresh->n_names;
-    for (size_t i = 1; i < m->n_names; i++) {
-        m->names[i] = fresh->names[i];
+    struct service_model next = *fresh;
+    next.created = m->created;
+    if (m->names[0] != NULL) {
+        serve_aliases_set_own(&next, m->names[0]);
     }
+    bool is_other = !are_same(m, &next);
+    *m = next;
     return is_other;
 }

@@ -5,8 +5,12 @@
 
 #include "serve/service.h"
 
-/* For OPTION_CALLS: target is the struct service_model, which keeps `value`. ERROR_USAGE. */
+/* For OPTION_CALLS: target is the struct service_model, which keeps `value`, unless it has the name
+ * already. Its own name comes first, NULL until it is known. ERROR_USAGE. */
 bool serve_aliases_add(void *target, const char *value, struct error *e);
+
+/* The model's own name, which lives on, is known now: an alias of that name is none. */
+void serve_aliases_set_own(struct service_model *m, const char *name);
 
 /* Replaces the aliases by those of *fresh, even the same ones, whose bytes are to live on; returns
  * whether they are others. The thread that answers requests calls it. */

@@ -180,6 +180,18 @@ def test_aliases_of_the_file_are_read_again(path, config):
     assert s.stop() == (0, "")
 
 
+def test_each_name_is_listed_once(path, config):
+    file = config("alias = a\nalias = small\nalias = a\nalias = b\n")
+    s = Server("--config", file, path)
+    assert names_of(s) == ["small", "a", "b"]
+    replace(file, "alias = b\nalias = b\nalias = small\nalias = a\n")
+    assert reload(s) == "puna serve: SIGHUP: the model has other aliases\n"
+    assert names_of(s) == ["small", "b", "a"]
+    s.stop()
+    with serving(path, "--alias", "a", "--alias", "a", "--alias", "small") as s:
+        assert names_of(s) == ["small", "a"] == s.ask("GET", "/v1/capabilities")[1]["models"]
+
+
 def test_of_a_file_that_a_start_would_refuse_nothing_is_read_again(path, config):
     file = config("alias = one\nparallel = 2\n")
     s = Server("--config", file, "--queue", 5, path)
@@ -211,7 +223,7 @@ def test_aliases_of_the_line_stay(path, config):
 
 
 def test_no_more_names_come_from_a_file_than_from_the_line(config):
-    file = config("alias = x\n" * 200)
+    file = config("".join(f"alias = {i}\n" for i in range(200)))
     code, said = refusal("--config", file)
     n = int(re.fullmatch(re.escape(str(file)) + r": line (\d+): option --alias: more than (\d+) names", said)[2])
     assert (code, said.split(": ")[1]) == (2, f"line {n + 1}")
