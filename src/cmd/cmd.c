@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cmd/print.h"
-#include "serve/http_cors.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -200,11 +199,14 @@ bool cmd_parse_duration(const char *text, int64_t *out, struct error *e)
     return error_set(e, ERROR_USAGE, "'%s' is not a time like 90s, 15m, 12h, 30d or 2w", text);
 }
 
-bool cmd_check_origin(const char *value, struct error *e)
+bool cmd_read_origin(const char *value, char out[static HTTP_CORS_ORIGIN_BYTES], struct error *e)
 {
-    return http_cors_is_origin(str_from(value)) ||
-           error_set(e, ERROR_USAGE,
-                     "'%s' is not like https://app.example or http://localhost:3000", value);
+    if (!http_cors_is_origin(str_from(value))) {
+        return error_set(e, ERROR_USAGE,
+                         "'%s' is not like https://app.example or http://localhost:3000", value);
+    }
+    http_cors_write_origin(str_from(value), out);
+    return true;
 }
 
 static char *models_dir(const struct cmd_env *env, struct error *e)

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "serve/http_cors.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,8 +74,8 @@ bool cmd_digest_program(struct digest *out, struct error *e);
 /* "30d" as seconds: s, m, h, d or w behind a number above 0; 100 years at most. ERROR_USAGE. */
 bool cmd_parse_duration(const char *text, int64_t *out, struct error *e);
 
-/* Whether it is scheme, host and port as a browser writes them. */
-bool cmd_check_origin(const char *value, struct error *e);
+/* Scheme, host and port of web pages, as browsers send them (http_cors.h). ERROR_USAGE. */
+bool cmd_read_origin(const char *value, char out[static HTTP_CORS_ORIGIN_BYTES], struct error *e);
 
 /* xdg_home (when absolute) or HOME/fallback, + "/puna/" + name; freed with mem_free. */
 char *cmd_user_path(const struct cmd_env *env, const char *xdg_home, const char *fallback,

@@ -3,7 +3,6 @@
 
 #include "cmd/cmd.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -87,19 +86,14 @@ bool keys_add_model(void *target, const char *value, struct error *e)
     return add_item(&c->models, &c->no_models, value, e);
 }
 
-/* As browsers write it: in small letters. */
 bool keys_add_origin(void *target, const char *value, struct error *e)
 {
     struct keys_change *c = target;
-    size_t n = c->origins.n;
-    if ((!is_none(value) && !cmd_check_origin(value, e)) ||
-        !add_item(&c->origins, &c->no_origins, value, e)) {
+    char origin[HTTP_CORS_ORIGIN_BYTES];
+    if (!is_none(value) && !cmd_read_origin(value, origin, e)) {
         return false;
     }
-    for (; n < c->origins.n; n++) {
-        c->origins.data[n] = (char)tolower((unsigned char)c->origins.data[n]);
-    }
-    return true;
+    return add_item(&c->origins, &c->no_origins, is_none(value) ? value : origin, e);
 }
 
 /* A number from 1 to most, or `none`. */

@@ -57,6 +57,7 @@ struct serve_options {
     const char *prefix_dir;   /* where prefixes are kept on disk; NULL: nowhere */
     const char *prefix_limit; /* size of all of them; NULL: default_prefix_limit */
     struct str origins[MOST_ORIGINS];
+    char origin_texts[MOST_ORIGINS][HTTP_CORS_ORIGIN_BYTES];
     bool no_auth, no_prefix_cache;
     enum api_pooling pooling; /* of embeddings */
 };
@@ -131,13 +132,15 @@ static void tell_oddity(const char *text)
 static bool add_origin(void *target, const char *value, struct error *e)
 {
     struct serve_options *o = target;
-    if (!cmd_check_origin(value, e)) {
-        return false;
-    }
-    if (o->http.n_origins == MOST_ORIGINS) {
+    size_t i = o->http.n_origins;
+    if (i == MOST_ORIGINS) {
         return error_set(e, ERROR_USAGE, "more than %d origins", MOST_ORIGINS);
     }
-    o->origins[o->http.n_origins++] = str_from(value);
+    if (!cmd_read_origin(value, o->origin_texts[i], e)) {
+        return false;
+    }
+    o->origins[i] = str_from(o->origin_texts[i]);
+    o->http.n_origins = i + 1;
     o->http.origins = o->origins;
     return true;
 }

@@ -4,11 +4,11 @@
 
 #include "base/mem.h"
 #include "serve/api_request.h"
-
-#include <ctype.h>
+#include "serve/http_cors.h"
 
 _Static_assert((int)API_MAX_KEY_SECONDS == AUTH_MAX_LIFE_S &&
-                   (int)API_MAX_ORIGIN_CHARS == STORE_MAX_ITEM_CHARS,
+                   (int)API_MAX_ORIGIN_CHARS == STORE_MAX_ITEM_CHARS &&
+                   (int)API_MAX_ORIGIN_CHARS == HTTP_CORS_ORIGIN_BYTES - 1,
                "requests may ask for what keys can have");
 
 /* Those that nobody can use any more, nor uses. */
@@ -38,27 +38,24 @@ static bool check_room(const struct auth *a, const struct auth_key *parent, stru
     return auth_refuse_for(error, AUTH_MAX_LIFE_S);
 }
 
-/* A list of one line, in small letters where browsers write it so. */
-static bool set_item(char **list, struct str item, bool is_origin, struct error *e)
+/* A list of one line. */
+static bool set_item(char **list, struct str item, struct error *e)
 {
     char *line = mem_alloc(item.n + 2, 1, "line of a key", e);
     if (line == NULL) {
         return false;
     }
-    for (size_t i = 0; i < item.n; i++) {
-        line[i] = is_origin ? (char)tolower((unsigned char)item.p[i]) : item.p[i];
-    }
+    memcpy(line, item.p, item.n);
     line[item.n] = '\n';
     *list = line;
     return true;
 }
 
-static bool fill_in(struct auth_key *k, const struct auth_offer *offer, char secret[SECRET_BYTES],
-                    struct error *e)
+static bool fill_in(struct auth_key *k, struct str origin, struct str model,
+                    char secret[SECRET_BYTES], struct error *e)
 {
-    return set_item(&k->row.origins, offer->origin, true, e) &&
-           set_item(&k->row.models, offer->model, false, e) && secret_make_id(k->row.id, e) &&
-           secret_make(SECRET_OF_MINUTES, k->row.id, secret, e) &&
+    return set_item(&k->row.origins, origin, e) && set_item(&k->row.models, model, e) &&
+           secret_make_id(k->row.id, e) && secret_make(SECRET_OF_MINUTES, k->row.id, secret, e) &&
            (secret_digest(str_from(secret), &k->row.hash) ||
             error_set(e, ERROR_MEMORY, "no memory for a digest"));
 }
@@ -70,9 +67,11 @@ bool auth_offer(struct auth_caller *c, const struct auth_offer *offer, int64_t n
     struct auth *a = c->auth;
     struct auth_key *parent = c->key;
     struct error e = {0};
+    char origin[HTTP_CORS_ORIGIN_BYTES];
+    http_cors_write_origin(offer->origin, origin);
     sweep(a, now_s);
     if (!check_room(a, parent, error) || !auth_check_model(c, offer->model, error) ||
-        !auth_check_origin(parent, offer->origin, error)) {
+        !auth_check_origin(parent, str_from(origin), error)) {
         return false;
     }
     if ((parent->row.scopes & STORE_SCOPE_INFERENCE) == 0) {
@@ -89,7 +88,7 @@ bool auth_offer(struct auth_caller *c, const struct auth_offer *offer, int64_t n
     k->parent = parent;
     k->max_tokens = offer->max_tokens;
     k->n_left = offer->n_budget;
-    if (!fill_in(k, offer, out_secret, &e)) {
+    if (!fill_in(k, str_from(origin), offer->model, out_secret, &e)) {
         auth_key_destroy(k);
         return api_error_from(error, &e, NULL);
     }

@@ -1,7 +1,9 @@
 /* http_cors.c - header fields for pages of other origins. */
 #include "serve/http_cors.h"
 
-enum { MAX_ORIGIN = 512, MAX_REQUESTED = 4096 };
+#include <ctype.h>
+
+enum { MAX_ORIGIN = HTTP_CORS_ORIGIN_BYTES - 1, MAX_REQUESTED = 4096 };
 
 /* All that a client of the API sends, for a preflight that does not say what it will. */
 #define DEFAULT_HEADERS                                                                            \
@@ -63,6 +65,24 @@ bool http_cors_is_origin(struct str s)
         }
     }
     return host.n > 0;
+}
+
+void http_cors_write_origin(struct str s, char out[static HTTP_CORS_ORIGIN_BYTES])
+{
+    static const struct {
+        struct str scheme, port;
+    } own[] = {{STR("http://"), STR(":80")}, {STR("https://"), STR(":443")}};
+    for (size_t i = 0; i < s.n; i++) {
+        out[i] = (char)tolower((unsigned char)s.p[i]);
+    }
+    out[s.n] = '\0';
+    for (size_t i = 0; i < 2; i++) {
+        size_t n = s.n - own[i].port.n;
+        if (str_starts_with(str_from(out), own[i].scheme) && n > own[i].scheme.n &&
+            str_eq((struct str){out + n, own[i].port.n}, own[i].port)) {
+            out[n] = '\0';
+        }
+    }
 }
 
 /* "http://" or "https://" and the host that the request is to: TLS may end before this server. */

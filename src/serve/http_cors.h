@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "serve/http_head.h"
 
+enum { HTTP_CORS_ORIGIN_BYTES = 513 }; /* of the longest, and a NUL */
+
 struct http_cors {
     const struct str *origins; /* none: all */
     size_t n_origins;
@@ -18,8 +20,12 @@ bool http_cors_is_preflight(const struct http_head *head);
  * server's own. Browsers send some requests without asking first, and hide the answer alone. */
 bool http_cors_is_refused(const struct http_cors *cors, const struct http_head *head);
 
-/* Whether it is scheme, host and port as a browser writes them, with nothing behind. */
+/* Whether it is scheme, host and port, with nothing behind. */
 bool http_cors_is_origin(struct str s);
+
+/* One that is, as browsers send it: in small letters, without the port that its scheme has by
+ * itself. NUL-terminated. */
+void http_cors_write_origin(struct str s, char out[static HTTP_CORS_ORIGIN_BYTES]);
 
 /* Appends the fields of an answer to `head` ("Name: value\r\n"...): those of a preflight when it is
  * one. head NULL: of a request that could not be read. */

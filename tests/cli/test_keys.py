@@ -83,7 +83,7 @@ def test_a_key_is_for_inference_unless_it_is_said(store):
 
 
 EVERYTHING = ["--name", "Änna €", "--scope", "chat", "--scope", "metrics", "--expires", "2d", "--model", "a/b:c",
-              "--model", "b c", "--origin", "https://App.example", "--origin", "http://localhost:3000",
+              "--model", "b c", "--origin", "https://App.example:443", "--origin", "http://localhost:3000",
               "--rpm", "60", "--tpm", "4294967294", "--concurrent", "2", "--priority", "low",
               "--tokens-per-day", "5000000000", "--tokens-per-month", "1000000000000000"]
 AS_JSON = {"name": "Änna €", "scopes": ["chat", "metrics"], "models": ["a/b:c", "b c"],

@@ -242,7 +242,7 @@ def test_a_key_is_told_its_own_names_alone(keys):
 
 
 def test_a_key_is_for_its_pages(keys):
-    key = keys.add("--origin", "https://app.example")
+    key = keys.add("--origin", "https://App.example:443")
     with guarded(keys) as server:
         for origin, status in (("https://app.example", 200), ("https://app.example.evil.example", 403), (None, 403)):
             fields = [f"Authorization: Bearer {key}", *([f"Origin: {origin}"] if origin else [])]

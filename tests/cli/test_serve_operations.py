@@ -223,7 +223,7 @@ def raw(server, data):
 
 def test_only_pages_of_the_origins_that_are_named_may_call(path):
     mine, other = "https://app.example", "http://localhost:3000"
-    with serving("--cors-origin", mine, "--cors-origin", other, path) as s:
+    with serving("--cors-origin", "HTTPS://app.example:443", "--cors-origin", other, path) as s:
         for origin, allowed in ((mine, True), (other, True), ("https://b.example", False), (mine + ":8443", False),
                                 ("null", False)):
             for target in ("/v1/models", "/nope"):

@@ -1,6 +1,7 @@
 /* test_auth.c - who is let in, for how much, and how keys follow their store. */
 #include "auth_keys.h"
 #include "serve/auth_internal.h"
+#include "serve/http_cors.h"
 
 static void assert_kept_out(struct auth *a, const char *secret, unsigned scope,
                             enum api_error_kind kind, const char *why)
@@ -399,7 +400,7 @@ static void thousands_of_keys_are_found(void **state)
 
 /* --- keys of minutes */
 
-static const struct auth_offer offer = {.origin = {"HTTPS://A.example", 17},
+static const struct auth_offer offer = {.origin = {"HTTPS://A.example:443", 21},
                                         .model = {"m", 1},
                                         .max_tokens = 50,
                                         .n_budget = 200,
@@ -415,6 +416,30 @@ static struct auth_caller *enter_page(struct auth *a, const char *secret, struct
                              .now_s = now_s,
                              .now_ns = now_ns};
     return let_in(a, &r, error);
+}
+
+static void an_origin_is_kept_as_browsers_send_it(void **state)
+{
+    static const struct {
+        const char *given, *kept;
+    } all[] = {{"HTTPS://App.Example:443", "https://app.example"},
+               {"http://a.example:80", "http://a.example"},
+               {"http://[::1]:80", "http://[::1]"},
+               {"http://[::80]", "http://[::80]"},
+               {"https://a.example:80", "https://a.example:80"},
+               {"http://a.example:443", "http://a.example:443"},
+               {"http://a.example:8080", "http://a.example:8080"},
+               {"https://a.example:8443", "https://a.example:8443"},
+               {"app://:443", "app://:443"},
+               {"http://:80", "http://:80"},
+               {"a://b", "a://b"}};
+    char out[HTTP_CORS_ORIGIN_BYTES];
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        assert_true(http_cors_is_origin(str_from(all[i].given)));
+        http_cors_write_origin(str_from(all[i].given), out);
+        assert_string_equal(out, all[i].kept);
+    }
 }
 
 static void a_key_of_minutes_is_good_for_little(void **state)
@@ -626,6 +651,7 @@ int main(void)
         cmocka_unit_test_teardown(keys_follow_the_store, remove_file),
         cmocka_unit_test_teardown(what_cannot_be_read_changes_nothing, remove_file),
         cmocka_unit_test_teardown(thousands_of_keys_are_found, remove_file),
+        cmocka_unit_test(an_origin_is_kept_as_browsers_send_it),
         cmocka_unit_test_teardown(a_key_of_minutes_is_good_for_little, remove_file),
         cmocka_unit_test_teardown(a_key_of_minutes_stays_for_its_callers, remove_file),
         cmocka_unit_test_teardown(a_key_of_minutes_ends_with_its_parent, remove_file),
