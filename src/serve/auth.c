@@ -237,9 +237,10 @@ void auth_leave(struct auth_caller *c, uint64_t n_used, int64_t now_s, uint64_t 
     struct auth_key *k = c->key, *owner = auth_owner_of(k);
     uint64_t n_unused = n_used < c->n_reserved ? c->n_reserved - n_used : 0;
     rate_give_back(&owner->tokens, n_unused, now_ns);
-    auth_budget_use(owner, n_used, now_s);
-    owner->n_reserved -= c->n_reserved;
-    k->n_left += n_unused;
+    for (struct auth_key *each = k; each != NULL; each = each->parent) {
+        auth_budget_use(each, n_used, now_s);
+        each->n_reserved -= c->n_reserved;
+    }
     auth_hang_up(c);
     k->n_callers--;
     mem_free(c);
@@ -250,17 +251,6 @@ void auth_leave(struct auth_caller *c, uint64_t n_used, int64_t now_s, uint64_t 
 static uint64_t needed(const struct auth_work *w, uint32_t max_tokens)
 {
     return w->n_prompt + w->n_choices * max_tokens;
-}
-
-static bool refuse_budget(const struct auth_key *k, uint64_t n, struct api_error *error)
-{
-    api_error_set(
-        error, API_ERROR_QUOTA, NULL,
-        "You exceeded your current quota: the request may take %llu tokens, of the budget "
-        "of key %s %llu are left",
-        (unsigned long long)n, k->row.id, (unsigned long long)k->n_left);
-    error->is_final = true;
-    return false;
 }
 
 static bool refuse_tokens(struct auth_key *k, uint64_t n, uint64_t now_ns, struct api_error *error)
@@ -300,25 +290,24 @@ bool auth_reserve(struct auth_caller *c, struct auth_work *w, int64_t now_s, uin
                   struct api_error *error)
 {
     struct auth_key *k = c->key, *owner = auth_owner_of(k);
-    bool has_budget = k->parent != NULL;
     if (w->is_open) {
         uint64_t of_minute = rate_left(&owner->tokens, now_ns);
         uint64_t of_budget = auth_budget_left(owner, now_s);
         fit_open(w, of_minute < of_budget ? of_minute : of_budget);
     }
     uint64_t n = needed(w, w->max_tokens);
-    if (has_budget && n > k->n_left) {
-        return refuse_budget(k, n, error);
-    }
-    if (!auth_budget_check(owner, n, now_s, error)) {
-        return false;
+    for (struct auth_key *each = k; each != NULL; each = each->parent) {
+        if (!auth_budget_check(each, n, now_s, error)) {
+            return false;
+        }
     }
     if (!rate_take(&owner->tokens, n, now_ns)) {
         return refuse_tokens(owner, n, now_ns, error);
     }
     c->n_reserved = n;
-    owner->n_reserved += n;
-    k->n_left -= has_budget ? n : 0;
+    for (struct auth_key *each = k; each != NULL; each = each->parent) {
+        each->n_reserved += n;
+    }
     return true;
 }
 

@@ -1,6 +1,6 @@
-/* auth_budget.c - tokens of a day and of a month of UTC. They are reserved as tokens of a minute
- * are, but what a day or month has used counts when a request ends, as in the ledger: so a restart
- * finds the same numbers there. */
+/* auth_budget.c - tokens of a day and of a month of UTC, and those of a key of minutes. They are
+ * reserved as tokens of a minute are, but what a day or month has used counts when a request ends,
+ * as in the ledger: so a restart finds the same numbers there. */
 #include "serve/auth_internal.h"
 
 #include "serve/estimate.h"
@@ -59,18 +59,23 @@ static uint64_t *used_of(struct auth_budget *b, int64_t number)
 struct period {
     const char *name;
     uint64_t limit, n_used;
-    int64_t next_s; /* when it begins anew */
+    int64_t next_s; /* when it begins anew, or STORE_NEVER */
 };
 
-enum { N_PERIODS = 2 };
+enum { MAX_PERIODS = 2 };
 
-static void list_periods(struct auth_key *k, int64_t now_s, struct period out[N_PERIODS])
+static size_t list_periods(struct auth_key *k, int64_t now_s, struct period out[MAX_PERIODS])
 {
+    if (k->parent != NULL) {
+        out[0] = (struct period){"in all", k->n_budget, k->n_used, STORE_NEVER};
+        return 1;
+    }
     int64_t month = month_of(now_s), day = day_of(now_s);
-    out[0] = (struct period){"month", k->row.tokens_per_month, *used_of(&k->month, month),
+    out[0] = (struct period){"each month", k->row.tokens_per_month, *used_of(&k->month, month),
                              begin_of_month(month + 1)};
-    out[1] = (struct period){"day", k->row.tokens_per_day, *used_of(&k->day, day),
+    out[1] = (struct period){"each day", k->row.tokens_per_day, *used_of(&k->day, day),
                              begin_of_day(day + 1)};
+    return 2;
 }
 
 static uint64_t less(uint64_t a, uint64_t b)
@@ -85,10 +90,10 @@ static uint64_t left_of(const struct period *p, uint64_t n_reserved)
 
 uint64_t auth_budget_left(struct auth_key *k, int64_t now_s)
 {
-    struct period periods[N_PERIODS];
+    struct period periods[MAX_PERIODS];
     uint64_t least = UINT64_MAX;
-    list_periods(k, now_s, periods);
-    for (int i = 0; i < N_PERIODS; i++) {
+    size_t n_periods = list_periods(k, now_s, periods);
+    for (size_t i = 0; i < n_periods; i++) {
         uint64_t left = left_of(&periods[i], k->n_reserved);
         least = left < least ? left : least;
     }
@@ -112,26 +117,37 @@ static void use_of_month(struct auth_key *k, uint64_t n, int64_t now_s)
 
 void auth_budget_use(struct auth_key *k, uint64_t n, int64_t now_s)
 {
+    if (k->parent != NULL) {
+        add(&k->n_used, n);
+        return;
+    }
     use_of_day(k, n, now_s);
     use_of_month(k, n, now_s);
 }
 
 /* --- refusing */
 
+/* "; the next ones come at ...", if they do. */
+static void print_next(const struct period *p, char out[64])
+{
+    struct tm t;
+    time_t when = (time_t)p->next_s;
+    out[0] = '\0';
+    if (p->next_s != STORE_NEVER && gmtime_r(&when, &t) != NULL) {
+        strftime(out, 64, "; the next ones come at %Y-%m-%dT%H:%M:%SZ", &t);
+    }
+}
+
 /* What others have reserved may come back any moment; the next day or month comes when it comes,
  * which hardly any client waits for. */
 static bool refuse(const struct auth_key *k, const struct period *p, uint64_t n, int64_t now_s,
                    struct api_error *error)
 {
-    char next[32] = "";
-    struct tm t;
-    time_t when = (time_t)p->next_s;
-    if (gmtime_r(&when, &t) != NULL) {
-        strftime(next, sizeof next, "%Y-%m-%dT%H:%M:%SZ", &t);
-    }
+    char next[64];
+    print_next(p, next);
     api_error_set(error, API_ERROR_QUOTA, NULL,
                   "You exceeded your current quota: the request may take %llu tokens, of the %llu "
-                  "that key %s has each %s %llu are left%s; the next ones come at %s",
+                  "that key %s has %s %llu are left%s%s",
                   (unsigned long long)n, (unsigned long long)p->limit, k->row.id, p->name,
                   (unsigned long long)left_of(p, k->n_reserved),
                   k->n_reserved > 0 ? ", while others of its requests run" : "", next);
@@ -144,9 +160,9 @@ static bool refuse(const struct auth_key *k, const struct period *p, uint64_t n,
 
 bool auth_budget_check(struct auth_key *k, uint64_t n, int64_t now_s, struct api_error *error)
 {
-    struct period periods[N_PERIODS];
-    list_periods(k, now_s, periods);
-    for (int i = 0; i < N_PERIODS; i++) {
+    struct period periods[MAX_PERIODS];
+    size_t n_periods = list_periods(k, now_s, periods);
+    for (size_t i = 0; i < n_periods; i++) {
         if (n > left_of(&periods[i], k->n_reserved)) {
             return refuse(k, &periods[i], n, now_s, error);
         }

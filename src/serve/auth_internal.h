@@ -26,7 +26,7 @@ struct auth_key {
     /* of a key of minutes */
     struct auth_key *parent; /* NULL: of the store */
     uint32_t max_tokens;
-    uint64_t n_left; /* of its budget, tokens */
+    uint64_t n_budget, n_used; /* tokens, for as long as it lives */
 };
 
 struct auth {
@@ -58,9 +58,10 @@ bool auth_refuse_for(struct api_error *error, double wait_s);
 bool auth_check_scope(const struct auth_key *k, unsigned scope, struct api_error *error);
 bool auth_check_origin(const struct auth_key *k, struct str origin, struct api_error *error);
 
-/* auth_budget.c; k is of the store */
+/* auth_budget.c */
 
-/* Most that may be reserved now, of day and month; UINT64_MAX without limits. */
+/* Most that may be reserved now, of day and month or of a key of minutes; UINT64_MAX without
+ * limits. */
 uint64_t auth_budget_left(struct auth_key *k, int64_t now_s);
 /* Whether n may be reserved; 429 and false otherwise. */
 bool auth_budget_check(struct auth_key *k, uint64_t n, int64_t now_s, struct api_error *error);

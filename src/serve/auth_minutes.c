@@ -87,7 +87,7 @@ bool auth_offer(struct auth_caller *c, const struct auth_offer *offer, int64_t n
     k->row.expires = now_s + offer->life_s + 1; /* now_s is cut: no less than was asked for */
     k->parent = parent;
     k->max_tokens = offer->max_tokens;
-    k->n_left = offer->n_budget;
+    k->n_budget = offer->n_budget;
     if (!fill_in(k, str_from(origin), offer->model, out_secret, &e)) {
         auth_key_destroy(k);
         return api_error_from(error, &e, NULL);

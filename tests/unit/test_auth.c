@@ -482,6 +482,44 @@ static void a_key_of_minutes_is_good_for_little(void **state)
     auth_destroy(a);
 }
 
+static void a_budget_of_minutes_that_others_hold_may_come_back(void **state)
+{
+    (void)state;
+    const char *parent = add('1', NULL);
+    struct auth *a = read_keys();
+    struct api_error error = {0};
+    char id[SECRET_ID_BYTES], secret[SECRET_BYTES];
+    struct auth_caller *c = enter(a, parent, STORE_SCOPE_KEYS, &error);
+    assert_true(auth_offer(c, &offer, now_s, id, secret, &error)); /* 200 tokens */
+    struct auth_caller *runs = enter_page(a, secret, &error),
+                       *comes = enter_page(a, secret, &error);
+    struct auth_work w = {.n_prompt = 150};
+    assert_true(auth_reserve(runs, &w, now_s, now_ns, &error));
+    w.n_prompt = 100;
+    assert_false(auth_reserve(comes, &w, now_s, now_ns, &error));
+    assert_int_equal(error.kind, API_ERROR_QUOTA);
+    assert_non_null(strstr(error.message, "100 tokens, of the 200 that key "));
+    assert_non_null(
+        strstr(error.message, " has in all 50 are left, while others of its requests run"));
+    assert_true(!error.is_final && error.retry_s > 0);
+    w.n_prompt = 201;
+    error = (struct api_error){0};
+    assert_false(auth_reserve(comes, &w, now_s, now_ns, &error));
+    assert_true(error.is_final);
+    auth_leave(runs, 110, now_s, now_ns);
+    w.n_prompt = 91;
+    error = (struct api_error){0};
+    assert_false(auth_reserve(comes, &w, now_s, now_ns, &error));
+    assert_non_null(strstr(error.message, " has in all 90 are left"));
+    assert_null(strstr(error.message, "left,"));
+    assert_true(error.is_final);
+    w.n_prompt = 90;
+    assert_true(auth_reserve(comes, &w, now_s, now_ns, &error));
+    auth_leave(comes, 90, now_s, now_ns);
+    auth_leave(c, 0, now_s, now_ns);
+    auth_destroy(a);
+}
+
 static void a_key_of_minutes_ends_with_its_parent(void **state)
 {
     (void)state;
@@ -654,6 +692,7 @@ int main(void)
         cmocka_unit_test(an_origin_is_kept_as_browsers_send_it),
         cmocka_unit_test_teardown(a_key_of_minutes_is_good_for_little, remove_file),
         cmocka_unit_test_teardown(a_key_of_minutes_stays_for_its_callers, remove_file),
+        cmocka_unit_test_teardown(a_budget_of_minutes_that_others_hold_may_come_back, remove_file),
         cmocka_unit_test_teardown(a_key_of_minutes_ends_with_its_parent, remove_file),
         cmocka_unit_test_teardown(nobody_gives_away_what_he_may_not_do, remove_file),
         cmocka_unit_test_teardown(keys_of_minutes_are_bounded, remove_file),
