@@ -116,9 +116,12 @@ struct auth_offer {
     uint32_t life_s;
 };
 
-/* A key of the caller's, whose secret is told this once; it counts for life_s at least, a second
- * more at most. False with *error: 403 when the caller may not do it himself, 429 when there are
- * too many, 500, 503. */
+/* When a key of the caller's that is made now ends: not after his own. */
+int64_t auth_offer_end(const struct auth_caller *c, const struct auth_offer *offer, int64_t now_s);
+
+/* A key of the caller's, whose secret is told this once; it counts until auth_offer_end() at least,
+ * a second more at most, and no longer than his own. False with *error: 403 when the caller may not
+ * do it himself, 429 when there are too many, 500, 503. */
 bool auth_offer(struct auth_caller *c, const struct auth_offer *offer, int64_t now_s,
                 char out_id[SECRET_ID_BYTES], char out_secret[SECRET_BYTES],
                 struct api_error *error);

@@ -60,6 +60,12 @@ static bool fill_in(struct auth_key *k, struct str origin, struct str model,
             error_set(e, ERROR_MEMORY, "no memory for a digest"));
 }
 
+int64_t auth_offer_end(const struct auth_caller *c, const struct auth_offer *offer, int64_t now_s)
+{
+    int64_t end_s = now_s + offer->life_s;
+    return c->key->row.expires < end_s ? c->key->row.expires : end_s;
+}
+
 bool auth_offer(struct auth_caller *c, const struct auth_offer *offer, int64_t now_s,
                 char out_id[SECRET_ID_BYTES], char out_secret[SECRET_BYTES],
                 struct api_error *error)
@@ -84,7 +90,7 @@ bool auth_offer(struct auth_caller *c, const struct auth_offer *offer, int64_t n
     store_key_init(&k->row);
     k->row.scopes = parent->row.scopes & STORE_SCOPE_INFERENCE;
     k->row.created = now_s;
-    k->row.expires = now_s + offer->life_s + 1; /* now_s is cut: no less than was asked for */
+    k->row.expires = auth_offer_end(c, offer, now_s) + 1; /* now_s is cut: no less than asked for */
     k->parent = parent;
     k->max_tokens = offer->max_tokens;
     k->n_budget = offer->n_budget;

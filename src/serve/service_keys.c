@@ -175,20 +175,26 @@ bool service_reserve_inputs(const struct http_exchange *x, struct generation *g,
 
 enum { MAX_KEY_JSON = 16 << 10 };
 
-static bool print_key(const struct api_request *r, const char *id, const char *secret,
-                      int64_t now_s, struct buf *out, struct error *e)
+/* What of a key is not in its request. */
+struct made_key {
+    char id[SECRET_ID_BYTES], secret[SECRET_BYTES];
+    int64_t begin_s, end_s;
+};
+
+static bool print_key(const struct api_request *r, const struct made_key *made, struct buf *out,
+                      struct error *e)
 {
     const struct api_ephemeral_key *k = &r->ephemeral_key;
     struct api_writer w;
     api_writer_init(&w, out, e);
     api_write_raw(&w, "{\"id\":");
-    api_write_text(&w, str_from(id));
+    api_write_text(&w, str_from(made->id));
     api_write_raw(&w, ",\"object\":\"ephemeral_key\",\"value\":");
-    api_write_text(&w, str_from(secret));
+    api_write_text(&w, str_from(made->secret));
     api_write_raw(&w, ",\"created_at\":");
-    api_write_int(&w, now_s);
+    api_write_int(&w, made->begin_s);
     api_write_raw(&w, ",\"expires_at\":");
-    api_write_int(&w, now_s + k->seconds);
+    api_write_int(&w, made->end_s);
     api_write_raw(&w, ",\"origin\":");
     api_write_text(&w, k->origin);
     api_write_raw(&w, ",\"model\":");
@@ -204,9 +210,8 @@ static bool print_key(const struct api_request *r, const char *id, const char *s
 static bool make_key(const struct service *s, const struct http_exchange *x,
                      const struct api_request *r, struct buf *out, struct api_error *error)
 {
-    char id[SECRET_ID_BYTES], secret[SECRET_BYTES];
     struct auth_caller *caller = caller_of(x);
-    int64_t now_s = (int64_t)time(NULL);
+    struct made_key made = {.begin_s = (int64_t)time(NULL)};
     struct error e = {0};
     if (caller == NULL) {
         return api_error_set(error, API_ERROR_SCOPE, NULL,
@@ -218,11 +223,12 @@ static bool make_key(const struct service *s, const struct http_exchange *x,
                                      .n_budget = r->ephemeral_key.budget_tokens,
                                      .life_s = r->ephemeral_key.seconds};
     if (!service_check_model(s, x, r->model, error) ||
-        !auth_offer(caller, &offer, now_s, id, secret, error)) {
+        !auth_offer(caller, &offer, made.begin_s, made.id, made.secret, error)) {
         return false;
     }
-    bool ok = print_key(r, id, secret, now_s, out, &e) || api_error_from(error, &e, NULL);
-    secret_forget(secret);
+    made.end_s = auth_offer_end(caller, &offer, made.begin_s);
+    bool ok = print_key(r, &made, out, &e) || api_error_from(error, &e, NULL);
+    secret_forget(made.secret);
     return ok;
 }
 

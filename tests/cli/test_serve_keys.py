@@ -432,6 +432,13 @@ def test_a_key_of_minutes_ends(keys):
             return exchange(server, "GET /v1/models HTTP/1.1\nHost: a\nConnection: close\n"
                             f"Origin: {ORIGIN}\nAuthorization: Bearer {secret}")[0]
         assert (status(short), status(long)) == (200, 200)
+        ends = keys.add("--scope", "all", "--expires", "60s")  # before what it makes would
+        wait_until(lambda: status_of(server, ends) == 200, 10)
+        _, made = offer(server, ends)
+        row = next(k for k in json.loads(keys.run("list", "--json")) if k["id"] == id_of(ends))
+        assert made["expires_at"] == row["expires"] and made["expires_at"] <= made["created_at"] + 60
+        _, made = offer(server, ends, expires_after={"seconds": 5})
+        assert made["expires_at"] == made["created_at"] + 5
         wait_until(lambda: status(short) == 401, 10)
         keys.run("revoke", id_of(key))
         wait_until(lambda: status(long) == 401, 10)
