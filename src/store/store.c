@@ -153,11 +153,6 @@ bool store_query_end(struct store_query *q)
     return q->ok;
 }
 
-bool store_begin(struct store *s, struct error *e)
-{
-    return store_run(s, "BEGIN IMMEDIATE", e);
-}
-
 bool store_commit(struct store *s, struct error *e)
 {
     if (store_run(s, "COMMIT", e)) {
@@ -219,6 +214,25 @@ static bool read_form(struct store *s, int64_t *out_form, struct error *e)
     return true;
 }
 
+/* With the form as it is then: who has the file open is not told when another program raises it. */
+static bool begin(struct store *s, int64_t *out_form, struct error *e)
+{
+    if (!store_run(s, "BEGIN IMMEDIATE", e)) {
+        return false;
+    }
+    if (!read_form(s, out_form, e)) {
+        store_rollback(s);
+        return false;
+    }
+    return true;
+}
+
+bool store_begin(struct store *s, struct error *e)
+{
+    int64_t form;
+    return begin(s, &form, e);
+}
+
 static bool migrate_from(struct store *s, int64_t form, struct error *e)
 {
     char sql[96];
@@ -272,10 +286,10 @@ static bool migrate(struct store *s, bool creates, struct error *e)
     if (form == s->schema->n_forms) {
         return true;
     }
-    if (!store_begin(s, e)) {
+    if (!begin(s, &form, e)) {
         return false;
     }
-    if (!read_form(s, &form, e) || !migrate_from(s, form, e)) {
+    if (!migrate_from(s, form, e)) {
         store_rollback(s);
         return false;
     }

@@ -50,7 +50,8 @@ void store_close(struct store *s);
 
 const char *store_path(const struct store *s);
 
-/* What is read and written between the two belongs together: nobody else writes meanwhile. */
+/* What is read and written between the two belongs together: nobody else writes meanwhile. As
+ * store_open(), it refuses what a newer Puna has made of the file since. */
 bool store_begin(struct store *s, struct error *e);
 /* A disk that fails at its very end leaves it open whether that was made: then the text says so. */
 bool store_commit(struct store *s, struct error *e);

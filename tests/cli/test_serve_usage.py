@@ -323,6 +323,15 @@ def broken(path):
 
 
 @contextlib.contextmanager
+def newer(path):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        form, = db.execute("PRAGMA user_version").fetchone()
+        make_newer(path)
+        yield
+        db.execute(f"PRAGMA user_version = {form}")
+
+
+@contextlib.contextmanager
 def full(server):
     """As if the disk were: files of this process cannot be written to."""
     old = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
@@ -332,7 +341,7 @@ def full(server):
 
 
 TROUBLES = {"locked": lambda server, path: locked(path), "damaged": lambda server, path: broken(path),
-            "full": lambda server, path: full(server)}
+            "newer": lambda server, path: newer(path), "full": lambda server, path: full(server)}
 
 
 def is_refused(server):

@@ -142,6 +142,25 @@ static void what_cannot_be_written_whole_is_not_written(void **state)
 
 /* --- sums */
 
+static void what_a_newer_program_has_changed_meanwhile_is_left_alone(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct store *s = open_ledger();
+    struct store_use one = use("cmpl-1", "a", 1000), two = use("cmpl-2", "a", 1001);
+    const struct store_use *row = &two;
+    add(s, &one);
+    run_sql("PRAGMA user_version = 1000");
+    assert_false(store_usage_add(s, &row, 1, &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "form 1000, this program knows forms up to 1"));
+    run_sql("PRAGMA user_version = 1"); /* nothing holds the file */
+    assert_int_equal(count(s, 0, 2000), 1);
+    add(s, &two);
+    assert_int_equal(count(s, 0, 2000), 2);
+    store_close(s);
+}
+
 static void a_range_begins_with_its_first_moment_and_ends_before_its_last(void **state)
 {
     (void)state;
@@ -490,6 +509,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_row_is_written_once_however_often_it_comes, remove_file),
         cmocka_unit_test_teardown(what_cannot_be_written_whole_is_not_written, remove_file),
+        cmocka_unit_test_teardown(what_a_newer_program_has_changed_meanwhile_is_left_alone,
+                                  remove_file),
         cmocka_unit_test_teardown(a_range_begins_with_its_first_moment_and_ends_before_its_last,
                                   remove_file),
         cmocka_unit_test_teardown(failures_do_not_count_those_who_left, remove_file),
