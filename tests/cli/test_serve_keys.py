@@ -529,6 +529,19 @@ def test_a_store_that_others_can_write_to_is_a_warning(keys, mode):
         server.process.kill()
 
 
+def test_a_second_grace_is_for_the_secret_before_it_alone(keys):
+    first = keys.add()
+    second = keys.run("rotate", id_of(first), "--grace", "1h")
+    with guarded(keys) as server:
+        assert (status_of(server, first), status_of(server, second)) == (200, 200)
+        third = keys.run("rotate", id_of(first), "--grace", "1h")
+        wait_until(lambda: status_of(server, first) == 401, 10)
+        assert (status_of(server, second), status_of(server, third)) == (200, 200)
+        fourth = keys.run("rotate", id_of(first))
+        wait_until(lambda: status_of(server, third) == 401, 10)
+        assert (status_of(server, second), status_of(server, fourth)) == (401, 200)
+
+
 @pytest.mark.parametrize("by_signal", [False, True])
 def test_changes_count_in_a_server_that_runs(keys, by_signal):
     def see(server, key, status):
