@@ -158,7 +158,7 @@ def test_aliases_of_the_file_are_read_again(path, config):
     """In the sandbox, which is on by default."""
     changed = "puna serve: SIGHUP: the model has other aliases\n"
     file = config("alias = one\nalias = two\nparallel = 2\n")
-    s = Server("--config", file, path)
+    s = Server("--config", file, *SANDBOX, path)
     assert names_of(s) == ["small", "one", "two"]
     replace(file, "alias = two\nparallel = 3\nalias = meta-llama/three\n")
     assert reload(s) == changed
@@ -182,7 +182,7 @@ def test_aliases_of_the_file_are_read_again(path, config):
 
 def test_each_name_is_listed_once(path, config):
     file = config("alias = a\nalias = small\nalias = a\nalias = b\n")
-    s = Server("--config", file, path)
+    s = Server("--config", file, *SANDBOX, path)
     assert names_of(s) == ["small", "a", "b"]
     replace(file, "alias = b\nalias = b\nalias = small\nalias = a\n")
     assert reload(s) == "puna serve: SIGHUP: the model has other aliases\n"
@@ -194,7 +194,7 @@ def test_each_name_is_listed_once(path, config):
 
 def test_of_a_file_that_a_start_would_refuse_nothing_is_read_again(path, config):
     file = config("alias = one\nparallel = 2\n")
-    s = Server("--config", file, "--queue", 5, path)
+    s = Server("--config", file, *SANDBOX, "--queue", 5, path)
     for text, message in (
             ("nonsense = 1\n", f"{file}: line 2: there is no option 'nonsense'"),
             ("parallel = abc\n", f"{file}: line 2: option --parallel: 'abc' is not a whole number from 1 to 1024"),

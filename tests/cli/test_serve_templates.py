@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from gguf_file import BOOL, I32, LLAMA_TOKENS, STRING, U32, llama
-from puna_server import NO_STORE, PUNA, serving
+from puna_server import NO_STORE, PUNA, SANDBOX, serving
 
 CONTROL = ["<|begin_of_text|>", "<|eot_id|>", "<|im_start|>", "<|im_end|>"]
 TURNS = "{% for m in messages %}{{ '<|im_start|>' + m.role + m.content + '<|im_end|>' }}{% endfor %}"
@@ -90,6 +90,8 @@ def test_the_beginning_of_the_text_is_counted_once(model, template):
 
 @pytest.mark.parametrize("sandbox", ["on", "off"])
 def test_a_file_of_the_users_is_read_before_requests_come(model, tmp_path, sandbox):
+    if sandbox == "on" and "off" in SANDBOX:
+        pytest.skip("the tests run without the sandbox")
     path = tmp_path / "own.jinja"
     path.write_text("{% for m in messages %}{{ '<|im_start|>' + m.content }}{% endfor %}")
     with serving(model(TURNS), "--chat-template", path, "--sandbox", sandbox) as server:

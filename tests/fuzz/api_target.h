@@ -24,14 +24,15 @@ static void check_prompts(const struct api_prompt *prompts, size_t n)
     }
 }
 
-/* Arguments are the text of an object, tools are copies that read well. */
-static void check_calls(const struct chat_message *m)
+/* Arguments are the text of an object, or there is a warning that they are not. */
+static void check_calls(const struct chat_message *m, bool is_warned)
 {
     for (size_t i = 0; i < m->n_calls; i++) {
         const struct chat_call *c = &m->calls[i];
         json_t *arguments = json_loadb(c->arguments.p, c->arguments.n,
                                        JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
-        require(m->role == CHAT_ASSISTANT && json_is_object(arguments) && c->name.n > 0);
+        require(json_is_object(arguments) || is_warned);
+        require(m->role == CHAT_ASSISTANT && c->name.n > 0);
         require(api_is_utf8(c->id) && api_is_utf8(c->name) && api_is_utf8(c->arguments));
         json_decref(arguments);
     }
@@ -62,7 +63,7 @@ static void check_format(const struct api_format *f)
     }
 }
 
-static void check_generation(const struct api_generation *g)
+static void check_generation(const struct api_generation *g, bool is_warned)
 {
     require(sampler_params_check(&g->sampler, N_VOCAB, NULL));
     require(g->n >= 1 && g->best_of >= g->n && g->n_stop <= API_MAX_STOPS);
@@ -75,7 +76,7 @@ static void check_generation(const struct api_generation *g)
     check_format(&g->format);
     require(g->tool_choice == API_TOOLS_AUTO || g->tools != NULL);
     for (size_t i = 0; i < g->n_messages; i++) {
-        check_calls(&g->messages[i]);
+        check_calls(&g->messages[i], is_warned);
         require(g->messages[i].role < CHAT_ROLE_COUNT && api_is_utf8(g->messages[i].content));
     }
     check_prompts(g->prompts, g->n_prompts);
@@ -103,7 +104,7 @@ static void check_request(const struct api_request *q)
         require(q->ephemeral_key.seconds > 0);
         break;
     default:
-        check_generation(&q->generation);
+        check_generation(&q->generation, q->n_warnings > 0);
         break;
     }
 }
