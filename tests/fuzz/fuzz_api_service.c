@@ -133,6 +133,10 @@ static void start(struct world *w)
     o.context = &w->service;
     w->server = http_server_create(&o, NULL);
     require(w->worker != NULL && w->server != NULL);
+    struct service_limits limits = {.body_bytes = o.limits.body_bytes,
+                                    .answer_bytes = MAX_ANSWER,
+                                    .stream_bytes = o.limits.output_bytes};
+    api_limits_default(&limits.api);
     const struct service_engine engine = {.server = w->server,
                                           .worker = w->worker,
                                           .model = &w->model,
@@ -140,6 +144,7 @@ static void start(struct world *w)
                                           .chat = &w->chat,
                                           .guard = &w->guard,
                                           .n_ctx = N_CTX,
+                                          .limits = limits,
                                           .seed = 1};
     require(service_start(&w->service, &engine, NULL));
     require(pthread_create(&w->thread, NULL, serve, w) == 0);
@@ -232,6 +237,37 @@ static void check_answer(struct str answer)
     }
 }
 
+/* True when the answer, which is good then, came to its end. */
+static bool ask(const char *address, struct str body, size_t most, struct buf *answer)
+{
+    char head[256];
+    /* An answer to HTTP/1.0 ends with its connection, without chunks. */
+    int n = snprintf(head, sizeof head, "POST %s HTTP/1.0\r\nContent-Length: %zu\r\n\r\n", address,
+                     body.n);
+    int fd = dial(&world);
+    send_all(fd, (struct str){head, (size_t)n});
+    send_all(fd, body);
+    bool is_whole = receive(fd, most, answer);
+    if (is_whole) {
+        check_answer(buf_str(answer));
+    }
+    close(fd);
+    return is_whole;
+}
+
+/* A service that refuses all would show nothing. */
+static void require_service(void)
+{
+    struct buf answer;
+    buf_init(&answer, MAX_ANSWER);
+    require(ask("/v1/chat/completions",
+                STR("{\"model\": \"m\", \"max_tokens\": 1, \"messages\": [{\"role\": \"user\", "
+                    "\"content\": \"a\"}]}"),
+                0, &answer));
+    require(str_starts_with(buf_str(&answer), STR("HTTP/1.1 200 ")));
+    buf_finish(&answer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
     if (n_bytes < HEAD_BYTES) {
@@ -239,21 +275,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     }
     if (world.server == NULL) {
         start(&world);
+        require_service();
     }
     struct str body = {(const char *)data + HEAD_BYTES, n_bytes - HEAD_BYTES};
-    char head[256];
-    /* An answer to HTTP/1.0 ends with its connection, without chunks. */
-    int n = snprintf(head, sizeof head, "POST %s HTTP/1.0\r\nContent-Length: %zu\r\n\r\n",
-                     addresses[data[0] % N_ADDRESSES], body.n);
     struct buf answer;
     buf_init(&answer, MAX_ANSWER);
-    int fd = dial(&world);
-    send_all(fd, (struct str){head, (size_t)n});
-    send_all(fd, body);
-    if (receive(fd, data[1], &answer)) {
-        check_answer(buf_str(&answer));
-    }
-    close(fd);
+    ask(addresses[data[0] % N_ADDRESSES], body, data[1], &answer);
     buf_finish(&answer);
     return 0;
 }
