@@ -360,10 +360,11 @@ static bool find_missing(struct schema_compiler *k, struct schema_terms terms,
 }
 
 struct keyword_names {
-    char text[160];
+    char text[200];
 };
 
-/* The keywords of a schema that restrict its values: ": 'type' and 'minimum' leave none". */
+/* The keywords of a schema that restrict its values: ": 'type' and 'minimum' leave none". Of many
+ * the first ones. */
 static struct keyword_names names_of(struct schema_compiler *k, const json_t *schema)
 {
     enum { MOST = 6 };
@@ -384,7 +385,9 @@ static struct keyword_names names_of(struct schema_compiler *k, const json_t *sc
     }
     if (n > 0) {
         snprintf(names.text + used, sizeof names.text - used, "%s",
-                 n == 1 ? " leaves none" : " leave none");
+                 left != 0 ? " and others leave none"
+                 : n == 1  ? " leaves none"
+                           : " leave none");
     }
     return names;
 }
@@ -401,8 +404,12 @@ static bool refuse_empty(struct schema_compiler *k, uint32_t root)
         depth++;
     }
     k->e = e;
-    const json_t *schema = depth < SCHEMA_MAX_INLINE ? terms.list->schema : k->root;
-    struct keyword_names names = names_of(k, schema);
+    bool is_found = depth < SCHEMA_MAX_INLINE;
+    const json_t *schema = is_found ? terms.list->schema : k->root;
+    struct keyword_names names = {""};
+    if (is_found && terms.n == 1) { /* of several schemas none leaves nothing by itself */
+        names = names_of(k, schema);
+    }
     return error_set(k->e, ERROR_USAGE, "schema #%s: no value is valid against it%s",
                      schema_pointer_to(k, schema).text, names.text);
 }

@@ -5,6 +5,7 @@
 #include "schema/schema_compile_internal.h"
 #include "schema/schema_ref.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -231,10 +232,11 @@ static bool see(struct schema_compiler *k, const json_t *schema, uint64_t keywor
 
 static uint64_t keywords_of(const json_t *schema)
 {
-    uint64_t bit = 1, found = 0;
+    uint64_t bit = 1, found = 0; /* of the tables' keywords, which are no more than 64 */
     for (size_t t = 0; t < SCHEMA_KEYWORD_TABLES; t++) {
         for (size_t i = 0; i < *schema_keyword_tables[t].n; i++, bit <<= 1) {
             const char *name = schema_keyword_tables[t].keywords[i].name;
+            assert(bit != 0);
             found |= json_object_get(schema, name) != NULL ? bit : 0;
         }
     }

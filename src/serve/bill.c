@@ -1,3 +1,4 @@
+/* bill.c - the row and the caller of an answer, with one set of numbers. */
 #include "serve/bill.h"
 
 #include "base/clock.h"

@@ -64,11 +64,10 @@ void ledger_hurry(struct ledger *l, struct ledger_entry *entry)
 {
     struct api_error error = {0};
     bool serves = l->options.policy == LEDGER_SERVES || refuse(&error);
-    if (!serves) {
-        pthread_mutex_lock(&l->lock);
-        entry->told_status = api_error_meaning(error.kind)->http_status;
-        pthread_mutex_unlock(&l->lock);
-    }
+    pthread_mutex_lock(&l->lock);
+    serves = serves || entry->is_written;
+    entry->told_status = serves ? 0 : api_error_meaning(error.kind)->http_status;
+    pthread_mutex_unlock(&l->lock);
     tell(l, entry, serves ? NULL : &error);
 }
 

@@ -52,6 +52,7 @@ struct ledger_entry {
     void *argument;
     uint64_t put_ns;
     int told_status; /* what was told in place of use.status; 0: nothing else */
+    bool is_written; /* its row is in the file, as whoever waits will be told */
 };
 
 /* Texts of *use are copied, began_ms is now. NULL with *error, a 503, when requests are refused or

@@ -124,6 +124,7 @@ static void end_row(struct ledger *l)
         x->put_ns = clock_now_ns();
         ledger_queue_add(&l->waiting, x);
     } else {
+        x->is_written = true;
         ledger_queue_add(&l->written, x);
         l->status.n_written++;
         l->status.n_waiting--;

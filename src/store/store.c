@@ -347,7 +347,7 @@ static bool copy_path(struct store *s, const char *path, struct error *e)
     return s->path != NULL;
 }
 
-/* Asks again every few milliseconds. SQLite's own timeout waits longer from time to time, up to
+/* Asks again each millisecond. SQLite's own timeout waits longer from time to time, up to
  * 0.1 s, and never meets the moment that a busy server leaves between two changes. */
 static int wait_for_others(void *store, int n_before)
 {

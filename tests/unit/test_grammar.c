@@ -414,7 +414,6 @@ static void bounded_loops_are_counted(void **state)
     }
 }
 
-/* An expression that is used again and again is made once. */
 /* A text of the pattern in quotes, spelled as in JSON, of at most max characters. */
 static struct grammar *short_texts(const char *pattern, uint32_t max, bool is_counted)
 {
@@ -507,6 +506,7 @@ static void a_limit_below_every_text_has_none(void **state)
     grammar_builder_destroy(b);
 }
 
+/* An expression that is used again and again is made once. */
 static void shared_expressions_stay_small(void **state)
 {
     (void)state;

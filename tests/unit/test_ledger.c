@@ -470,6 +470,32 @@ static void who_is_told_while_his_row_is_written_has_one_that_says_so(void **sta
     assert_int_equal(b->n_told, 1);
 }
 
+static void put_and_hurry_when_written(void *argument)
+{
+    struct request *r = argument;
+    struct ledger_status status = {0};
+    whole(r);
+    while (status.n_written == 0) {
+        usleep(1000);
+        ledger_status(ledger, &status);
+    }
+    ledger_hurry(ledger, r->entry);
+}
+
+/* Who has his row is told so, though he would have had no patience. */
+static void a_row_that_is_written_is_no_error(void **state)
+{
+    (void)state;
+    open_ledger(LEDGER_REFUSES);
+    struct request *r = request(1, true);
+    on_io(put_and_hurry_when_written, r);
+    assert_int_equal(r->n_told, 1);
+    assert_int_equal(r->answer.kind, API_ERROR_NONE);
+    assert_int_equal(number_in(path, "SELECT status FROM usage"), 200);
+    close_ledger();
+    assert_int_equal(r->n_told, 1);
+}
+
 static void or_answers_go_out_and_rows_wait(void **state)
 {
     (void)state;
@@ -664,6 +690,7 @@ int main(void)
         TEST(while_it_is_locked_requests_are_refused_and_ends_are_errors),
         TEST(who_is_told_early_has_a_row_that_says_so),
         TEST(who_is_told_while_his_row_is_written_has_one_that_says_so),
+        TEST(a_row_that_is_written_is_no_error),
         TEST(or_answers_go_out_and_rows_wait),
         TEST(rows_in_memory_have_a_bound),
         TEST(a_file_that_is_moved_away_is_made_anew),
