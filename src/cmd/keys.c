@@ -100,12 +100,18 @@ static bool show(struct keys *s, struct error *e)
     return ok;
 }
 
+static bool check_live(const struct store_key *k, struct error *e)
+{
+    return k->revoked == STORE_NEVER ||
+           error_set(e, ERROR_USAGE, "key '%s' is revoked: add a new one", k->id);
+}
+
 static bool limit(struct keys *s, struct store_key *k, struct error *e)
 {
     if (keys_change_given(&s->change) == 0) {
         return error_set(e, ERROR_USAGE, "limit changes nothing without an option");
     }
-    return keys_change_apply(&s->change, s->now, k, e);
+    return check_live(k, e) && keys_change_apply(&s->change, s->now, k, e);
 }
 
 static bool revoke(struct keys *s, struct store_key *k, struct error *e)
@@ -118,8 +124,8 @@ static bool revoke(struct keys *s, struct store_key *k, struct error *e)
 static bool rotate(struct keys *s, struct store_key *k, char secret[SECRET_BYTES], struct error *e)
 {
     int64_t grace_s = 0;
-    if (k->revoked != STORE_NEVER) {
-        return error_set(e, ERROR_USAGE, "key '%s' is revoked: add a new one", k->id);
+    if (!check_live(k, e)) {
+        return false;
     }
     if (s->change.grace != NULL && !cmd_parse_duration(s->change.grace, &grace_s, e)) {
         return error_prefix(e, "option --grace");
@@ -249,6 +255,16 @@ static bool check_verb(const struct keys *s, const struct verb *v, struct error 
            error_set(e, ERROR_USAGE, "surplus argument '%s' (see puna keys --help)", s->id);
 }
 
+/* Before a store is made: it would be there with no key in it, and its server ask for none. */
+static bool check_change(const struct keys *s, struct error *e)
+{
+    struct store_key k;
+    store_key_init(&k);
+    bool ok = keys_change_apply(&s->change, s->now, &k, e);
+    store_key_finish(&k);
+    return ok;
+}
+
 static bool run(struct keys *s, const struct verb *v, const char *path, struct error *e)
 {
     const struct store_options options = {.schema = &store_keys_schema,
@@ -256,6 +272,9 @@ static bool run(struct keys *s, const struct verb *v, const char *path, struct e
                                           .creates = v->run == add,
                                           .patience_ms = PATIENCE_MS};
     s->now = (int64_t)time(NULL);
+    if (!check_change(s, e)) {
+        return false;
+    }
     s->store = store_open(&options, e);
     if (s->store == NULL && !(v->run == list && e->code == ERROR_NOT_FOUND)) {
         return false;

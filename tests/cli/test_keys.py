@@ -132,7 +132,8 @@ def test_a_revoked_key_stays_so(store):
     time.sleep(1.1)
     well(store, "revoke", key)
     assert shown(store, key)["revoked"] == when and " revoked " in well(store, "list")
-    assert refused(store, "rotate", key) == (2, f"key '{key}' is revoked: add a new one")
+    for change in (["rotate", key], ["limit", key, "--rpm", 7]):
+        assert refused(store, *change) == (2, f"key '{key}' is revoked: add a new one")
 
 
 def test_a_rotated_key_has_a_new_secret_and_for_a_while_two(store):
@@ -166,6 +167,15 @@ def test_a_thousand_keys_are_listed_in_their_order(store):
 
 
 # --- where
+
+@pytest.mark.parametrize("option", [["--rpm", "1e9"], ["--expires", "5y"], ["--priority", "urgent"],
+                                    ["--tokens-per-day", "0"], ["--name", ""], ["--origin", "x"]])
+def test_a_key_that_is_refused_makes_no_store(tmp_path, option):
+    """A server that finds one without a key would ask nobody for a key."""
+    store = tmp_path / "folder/store.db"
+    assert refused(store, "add", *option)[0] == 2
+    assert not store.parent.exists()
+
 
 def test_the_store_is_beside_the_models(tmp_path):
     def at(**env):
