@@ -19,7 +19,8 @@ NO_STORE = {"PUNA_STORE": "", "XDG_DATA_HOME": "/nonexistent",
             "PUNA_MODELS": os.environ.get("PUNA_MODELS") or f"{DATA}/puna/models"}
 # What `make tsan-api` asks of every server; for those that a test starts without the environment.
 SANDBOX = ["--sandbox", os.environ["PUNA_SERVE_SANDBOX"]] if "PUNA_SERVE_SANDBOX" in os.environ else []
-PATIENCE_S = 60  # for what happens soon on a machine with nothing else to do
+# For what happens soon on a machine with nothing else to do.
+PATIENCE_S = float(os.environ.get("PUNA_TEST_PATIENCE") or 60)
 
 
 class Server:

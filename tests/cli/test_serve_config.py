@@ -188,7 +188,7 @@ def test_each_name_is_listed_once(path, config):
     assert reload(s) == "puna serve: SIGHUP: the model has other aliases\n"
     assert names_of(s) == ["small", "b", "a"]
     s.stop()
-    with serving(path, "--alias", "a", "--alias", "a", "--alias", "small") as s:
+    with serving(*SANDBOX, path, "--alias", "a", "--alias", "a", "--alias", "small") as s:
         assert names_of(s) == ["small", "a"] == s.ask("GET", "/v1/capabilities")[1]["models"]
 
 
@@ -215,7 +215,7 @@ def test_of_a_file_that_a_start_would_refuse_nothing_is_read_again(path, config)
 
 def test_aliases_of_the_line_stay(path, config):
     file = config("alias = one\n")
-    with serving("--config", file, "--alias", "mine", path) as s:
+    with serving("--config", file, *SANDBOX, "--alias", "mine", path) as s:
         replace(file, "alias = two\n")
         s.process.send_signal(signal.SIGHUP)
         assert s.ask("GET", "/health")[0] == 200
