@@ -177,9 +177,11 @@ bool schema_read_count(const json_t *value, size_t *out)
         return false;
     }
     struct decimal d = decimal_from_json(value);
-    if (d.negative || !decimal_is_integer(d) || decimal_integer_digits(d) > MOST_DIGITS - 1) {
+    if (d.negative || !decimal_is_integer(d)) {
         return false;
     }
-    *out = (size_t)(d.digits * power_of_ten(d.exponent));
+    bool is_beyond = decimal_integer_digits(d) > MOST_DIGITS - 1;
+    *out =
+        (size_t)(is_beyond ? power_of_ten(MOST_DIGITS - 1) : d.digits * power_of_ten(d.exponent));
     return true;
 }

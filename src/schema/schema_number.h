@@ -43,8 +43,8 @@ int decimal_integer_digits(struct decimal d);
 enum { DECIMAL_TEXT_BYTES = 40 };
 void decimal_print(struct decimal d, char *out, size_t n_bytes);
 
-/* A count as in minLength: an integer from 0 on, also written as a real (2.0). False for all else,
- * and for what size_t does not hold. */
+/* A count as in minLength: an integer from 0 on, also written as a real (2.0); one beyond 10^18,
+ * which nothing has, is taken for that. False for all else. */
 bool schema_read_count(const json_t *value, size_t *out);
 
 #endif

@@ -152,9 +152,15 @@ static uint32_t text_of_set(struct schema_compiler *k, const struct schema_strin
     if (set->min == 0 && !has_max) {
         return set->inside != GRAMMAR_NONE ? set->inside : schema_text_any(k);
     }
-    uint32_t min = set->min < GRAMMAR_MAX_REPEAT ? (uint32_t)set->min : GRAMMAR_MAX_REPEAT + 1;
+    if (set->min >= GRAMMAR_MAX_REPEAT) {
+        if (k->e->code == ERROR_NONE) {
+            error_set(k->e, ERROR_UNSUPPORTED, "'minLength' %zu: it has to be below %d", set->min,
+                      GRAMMAR_MAX_REPEAT);
+        }
+        return GRAMMAR_NONE;
+    }
     uint32_t max = has_max ? (uint32_t)set->max : GRAMMAR_UNLIMITED;
-    uint32_t sized = grammar_repeat(k->builder, plain_character(k), min, max);
+    uint32_t sized = grammar_repeat(k->builder, plain_character(k), (uint32_t)set->min, max);
     if (set->inside == GRAMMAR_NONE) {
         return sized;
     }

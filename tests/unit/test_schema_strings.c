@@ -49,10 +49,27 @@ static void a_length_beside_a_format_is_exact_whatever_it_is(void **state)
     CHECK(table);
 }
 
+static void lengths_that_no_text_has_are_no_limit_or_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct texts table[] = {
+        {"{'type':'string','maxLength':9223372036854775807}", {"''", "'ab'"}, {"1"}},
+        {"{'type':'array','maxItems':1e30,'items':{'type':'integer'}}", {"[]", "[1, 2]"}, {"{}"}},
+        {"{'type':'string','format':'date','maxLength':1e300}", {"'2026-01-02'"}, {"''"}},
+    };
+    CHECK(table);
+    struct error e = {0};
+    assert_null(compile("{'properties':{'a':{'minLength':10000000}}}", &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    assert_non_null(
+        strstr(e.text, "#/properties/a: 'minLength' 10000000: it has to be below 1000"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_length_beside_a_format_is_exact_whatever_it_is),
+        cmocka_unit_test(lengths_that_no_text_has_are_no_limit_or_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
