@@ -211,15 +211,7 @@ static bool read_unicode(struct pattern *p, uint32_t *out)
         p->at++;
         return n > 0 && read_hex(p, n, out) && skip(p, STR("}"));
     }
-    uint32_t low;
-    if (!read_hex(p, 4, out)) {
-        return false;
-    }
-    if (*out >= 0xD800 && *out <= 0xDBFF && skip(p, STR("\\u")) && read_hex(p, 4, &low) &&
-        low >= 0xDC00 && low <= 0xDFFF) {
-        *out = 0x10000 + ((*out - 0xD800) << 10) + (low - 0xDC00);
-    }
-    return true;
+    return read_hex(p, 4, out);
 }
 
 /* The character of an escape, behind the backslash. */
@@ -265,7 +257,11 @@ static bool read_escape(struct pattern *p, bool in_class, uint32_t *out)
     if (!ok) {
         return wrong(p, start, "an escape without its hexadecimal digits");
     }
-    if (*out > 0x10FFFF || (*out >= 0xD800 && *out <= 0xDFFF)) {
+    if (*out >= 0xD800 &&
+        *out <= 0xDFFF) { /* ECMA-262 has pairs of them, with a flag; Python none */
+        return unsupported(p, start, "half a surrogate pair: write the character itself");
+    }
+    if (*out > 0x10FFFF) {
         return wrong(p, start, "an escape that is no character");
     }
     return true;

@@ -198,9 +198,9 @@ def test_a_schema_has_what_is_valid_by_both_readings_of_its_patterns(schema, yes
 
 REFUSED = {
     "unsupported": [r"(a)\1", r"(?=a)b", "(?!a)b", "(?<=a)b", "(?<!a)b", r"\bword", r"\B", r"\p{L}", "(?i)a", "(?#c)a", "a++", "a*+",
-                    r"(?P<x>a)(?P=x)", r"\k<x>", "a^b", "a$b", "(a$)b", "b(^a)", "(^a)*", r"\q", "[]a]", "[^]", "a{,3}", r"\01"],
+                    r"(?P<x>a)(?P=x)", r"\k<x>", "a^b", "a$b", "(a$)b", "b(^a)", "(^a)*", r"\q", "[]a]", "[^]", "a{,3}", r"\01", r"\ud800", r"\ud83d\ude00"],
     "format": ["(", ")", "a)", "(a", "[a", "[b-a]", "*", "a|*", "(?:*)", "a**", "a{2}{3}", "a{3,1}", r"\x4", r"\u12", "\\", r"[\d-a]",
-               "(?P<a", r"\ud800"],
+               "(?P<a"],
 }
 
 
@@ -214,7 +214,7 @@ def test_what_is_no_regular_expression_of_ours_is_refused(engine, code, source):
 
 def test_braces_and_hyphens_that_mean_nothing_are_characters(engine):
     for source, text in [("a{", "a{"), ("a{x}", "a{x}"), ("{2}a"[1:], "2}a"), ("a{1", "a{1"), ("[a-]", "-"), ("]", "]"), ("}", "}"),
-                         (r"[\b]", "\b"), (r"\/", "/"), (r"\u{1f600}", "😀"), (r"\ud83d\ude00", "😀"), (r"\U0001F600", "😀")]:
+                         (r"[\b]", "\b"), (r"\/", "/"), (r"\u{1f600}", "😀"), (r"\U0001F600", "😀")]:
         assert engine.ask([text.encode(), b"?"], pattern=source) == {"matches": [True, False]}, source
 
 

@@ -49,7 +49,7 @@ static void a_length_beside_a_format_is_exact_whatever_it_is(void **state)
     CHECK(table);
 }
 
-static void lengths_that_no_text_has_are_no_limit_or_refused_by_name(void **state)
+static void what_no_text_has_is_no_limit_or_refused_by_name(void **state)
 {
     (void)state;
     static const struct texts table[] = {
@@ -59,6 +59,10 @@ static void lengths_that_no_text_has_are_no_limit_or_refused_by_name(void **stat
     };
     CHECK(table);
     struct error e = {0};
+    assert_null(compile("{'pattern':'^\\\\uD83D\\\\uDE00$'}", &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "schema #: 'pattern'"));
+    assert_non_null(strstr(e.text, "half a surrogate pair"));
     assert_null(compile("{'properties':{'a':{'minLength':10000000}}}", &e));
     assert_int_equal(e.code, ERROR_UNSUPPORTED);
     assert_non_null(
@@ -69,7 +73,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_length_beside_a_format_is_exact_whatever_it_is),
-        cmocka_unit_test(lengths_that_no_text_has_are_no_limit_or_refused_by_name),
+        cmocka_unit_test(what_no_text_has_is_no_limit_or_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
