@@ -404,14 +404,23 @@ static bool refuse_empty(struct schema_compiler *k, uint32_t root)
         depth++;
     }
     k->e = e;
-    bool is_found = depth < SCHEMA_MAX_INLINE;
-    const json_t *schema = is_found ? terms.list->schema : k->root;
-    struct keyword_names names = {""};
-    if (is_found && terms.n == 1) { /* of several schemas none leaves nothing by itself */
-        names = names_of(k, schema);
+    if (depth == SCHEMA_MAX_INLINE) {
+        return error_set(k->e, ERROR_USAGE, "schema #: no value is valid against it");
     }
-    return error_set(k->e, ERROR_USAGE, "schema #%s: no value is valid against it%s",
-                     schema_pointer_to(k, schema).text, names.text);
+    const json_t *schema = terms.list->schema;
+    struct schema_pointer at = schema_pointer_to(k, schema);
+    if (terms.n > 1) {
+        return error_set(k->e, ERROR_USAGE,
+                         "schema #%s: no value fits it and what else is said of that value",
+                         at.text);
+    }
+    if (terms.list->kind == SCHEMA_FAILS) {
+        return error_set(k->e, ERROR_USAGE,
+                         "schema #%s: a value would have to fail against it, which none does",
+                         at.text);
+    }
+    return error_set(k->e, ERROR_USAGE, "schema #%s: no value is valid against it%s", at.text,
+                     names_of(k, schema).text);
 }
 
 static bool compile_root(struct schema_compiler *k, uint32_t *out)

@@ -61,7 +61,19 @@ static void schemas_that_leave_nothing_together_name_no_keyword(void **state)
     assert_null(compile("{'type':'object','required':['a'],'properties':{'a':{'type':'string'}},"
                         "'allOf':[{'properties':{'a':{'type':'null'}}}]}",
                         &e));
-    assert_string_equal(e.text, "schema #/properties/a: no value is valid against it");
+    assert_string_equal(e.text, "schema #/properties/a: no value fits it and what else is said of "
+                                "that value");
+}
+
+static void a_schema_that_nothing_fails_against_is_named(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    assert_null(compile("{'type':'object','required':['a'],'not':{'properties':{'a':{'type':["
+                        "'null','boolean','number','string','array','object']}}}}",
+                        &e));
+    assert_string_equal(e.text, "schema #/not/properties/a: a value would have to fail against it, "
+                                "which none does");
 }
 
 int main(void)
@@ -69,6 +81,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_innermost_schema_and_its_keywords_are_named),
         cmocka_unit_test(schemas_that_leave_nothing_together_name_no_keyword),
+        cmocka_unit_test(a_schema_that_nothing_fails_against_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
