@@ -14,7 +14,7 @@ are greedy and of a fixed length, streamed. Medians over the rounds are added to
                 token, gaps between the pieces of a stream; prompts distinct, or alike but for their end
   prompt 2048   time to the first token: cold, and again
   gap N         N streams, and then a prompt of 4096 tokens beside them: gaps between the pieces of the
-                streams before, and while the prompt is computed; without guesses, one token a piece
+                streams before and after, and while it is computed; without guesses, one token a piece
   open N        N streams at once on --parallel 64 (Puna alone): how many failed
 
 --llama-cpp FOLDER: where llama.cpp's programs lie; else they are built, as for peers.py."""
@@ -204,17 +204,19 @@ class Bench:
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(alone_s)
                 prompt = await server.ask(self.tokens(4096), 4)
+                await asyncio.sleep(alone_s)
                 assert not any(t.done() for t in tasks), "a stream did not outlast the prompt"
                 for t in tasks:
                     t.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 return checked(streams), checked([prompt])[0]
             streams, prompt = asyncio.run(all_streams())
-        # alone: before the prompt was asked for; beside: until its first token
+        # alone: before the prompt was asked for, and after its end, when the streams are deeper; beside: until
+        # its first token
         alone, beside = [], []
         for s in streams:
             for a, b in zip(s.pieces, s.pieces[1:]):
-                if b < prompt.asked:
+                if b < prompt.asked or a > prompt.pieces[-1]:
                     alone.append(b - a)
                 elif a < prompt.pieces[0]:
                     beside.append(b - a)
