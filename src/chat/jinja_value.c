@@ -303,20 +303,42 @@ static bool is_utf8(struct str s)
     return true;
 }
 
+/* A copy; NULL on failure. */
+static const char *copy_text(struct jinja_arena *a, struct str text, struct error *e)
+{
+    if (!is_utf8(text)) {
+        error_set(e, ERROR_FORMAT, "a text for a template is not UTF-8");
+        return NULL;
+    }
+    char *p = jinja_arena_alloc(a, text.n, 1, e);
+    if (p != NULL && text.n > 0) {
+        memcpy(p, text.p, text.n);
+    }
+    return p;
+}
+
 bool jinja_string_of(struct jinja_arena *a, struct str text, enum jinja_origin origin,
                      struct jinja_value *out, struct error *e)
 {
-    if (!is_utf8(text)) {
-        return error_set(e, ERROR_FORMAT, "a text for a template is not UTF-8");
-    }
-    char *p = jinja_arena_alloc(a, text.n, 1, e);
+    const char *p = copy_text(a, text, e);
+    return p != NULL && jinja_string_borrow(a, (struct str){p, text.n}, origin, out, e);
+}
+
+bool jinja_string_of_spans(struct jinja_arena *a, struct str text, const struct jinja_span *spans,
+                           size_t n_spans, struct jinja_value *out, struct error *e)
+{
+    struct jinja_string *s = jinja_arena_alloc(a, 1, sizeof *s, e);
+    const char *p = s != NULL ? copy_text(a, text, e) : NULL;
     if (p == NULL) {
         return false;
     }
-    if (text.n > 0) {
-        memcpy(p, text.p, text.n);
-    }
-    return jinja_string_borrow(a, (struct str){p, text.n}, origin, out, e);
+    *s = (struct jinja_string){.p = p,
+                               .n = text.n,
+                               .n_chars = jinja_count_chars(text),
+                               .spans = spans,
+                               .n_spans = n_spans};
+    *out = (struct jinja_value){.kind = JINJA_STRING, .u.string = s};
+    return true;
 }
 
 /* --- lists and dicts */

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "chat/jinja.h"
-#include "chat/tool_format.h"
+#include "chat/tool_spelling.h"
 #include "format/gguf.h"
 #include "token/token.h"
 
@@ -44,6 +44,7 @@ struct chat_support {
     bool several_calls;  /* ... more than one of them in a message */
     bool text_and_calls; /* ... and what is said beside them */
     bool tool_answers;   /* ... what a tool answered */
+    bool bare_answers;   /* ... also where the assistant's message has no calls */
     bool date;           /* ... the date that it is told */
     bool clock;          /* ... the day, which it asks the clock for */
 };
@@ -86,8 +87,9 @@ struct chat_template {
     struct chat_support support;
     struct chat_roles roles;
     struct chat_shape shape;
-    enum tool_format tool_format; /* of calls; set it after init to have another */
-    const char *date;             /* variable date_string: a text, "today" or, as at first, NULL */
+    enum tool_format tool_format;         /* of calls; set it after init to have another */
+    const struct tool_spelling *spelling; /* that it writes them in; NULL: none that has a name */
+    const char *date; /* variable date_string: a text, "today" or, as at first, NULL */
 };
 
 /* choice: which; NULL or zeroed for the file's own, or where it has none for the one that its
@@ -99,6 +101,9 @@ struct chat_template {
 bool chat_template_init(struct chat_template *out, const struct gguf *g, const struct tokenizer *t,
                         const struct chat_choice *choice, struct error *e);
 void chat_template_finish(struct chat_template *t);
+
+/* How calls are written that do not tell how they were spelled, in a conversation with tools. */
+const struct tool_spelling *chat_template_spelling(const struct chat_template *t);
 
 /* What is written. */
 struct chat_input {

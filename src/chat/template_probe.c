@@ -198,6 +198,19 @@ static void probe_messages(struct chat_template *t, struct chat_support *found, 
     t->date = NULL;
 }
 
+/* How the template spells a call. */
+static const struct tool_spelling *spelling_of_call(struct chat_template *t, const json_t *tools,
+                                                    struct error *e)
+{
+    struct jinja_output out;
+    if (!render(t, MESSAGES(&asked, &called), tools, &out, e)) {
+        return NULL;
+    }
+    const struct tool_spelling *s = tool_spelling_look(buf_str(&out.text), &calls[0], e);
+    jinja_output_finish(&out);
+    return s;
+}
+
 static void probe_tools(struct chat_template *t, const json_t *tools, struct chat_support *found,
                         struct error *e)
 {
@@ -213,6 +226,9 @@ static void probe_tools(struct chat_template *t, const json_t *tools, struct cha
                                                    WORDS(SAID, CALLED, GIVEN), e);
     found->tool_answers =
         writes(t, MESSAGES(&asked, &called, &answered), tools, WORDS(ANSWERED), e);
+    found->bare_answers =
+        writes(t, MESSAGES(&asked, &said, &answered), tools, WORDS(SAID, ANSWERED), e);
+    t->spelling = found->calls ? spelling_of_call(t, tools, e) : NULL;
 }
 
 /* --- roles */

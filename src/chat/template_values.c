@@ -1,5 +1,6 @@
 /* template_values.c - what a template sees of a conversation, and the text that it makes of it. */
 #include "base/clock.h"
+#include "chat/jinja_value.h"
 #include "chat/json_scan.h"
 #include "chat/template_internal.h"
 
@@ -60,9 +61,8 @@ static struct jinja_value from_json(struct maker *m, const json_t *json)
 /* --- messages */
 
 /* What a message says. */
-static struct jinja_value content_of(struct maker *m, struct str text)
+static struct jinja_value content_of(struct maker *m, struct jinja_value said)
 {
-    struct jinja_value said = text_of(m, text, JINJA_DATA);
     if (!m->t->shape.content_parts) {
         return said;
     }
@@ -125,16 +125,60 @@ static struct jinja_value calls_of(struct maker *m, const struct chat_message *m
     return list;
 }
 
-/* What an assistant said and called as one text, for templates that have no place for calls. */
-static struct jinja_value said_and_called(struct maker *m, const struct chat_message *message)
+/* The text of data but for the tags, which a model wrote as tokens. */
+static struct jinja_value tagged_text(struct maker *m, struct str text,
+                                      const struct tool_tags *tags)
+{
+    struct jinja_value v = jinja_none();
+    struct jinja_span *spans =
+        m->ok ? jinja_arena_alloc(&m->arena, 2 * tags->n + 1, sizeof *spans, m->e) : NULL;
+    size_t n = 0, at = 0;
+    m->ok = spans != NULL;
+    for (size_t i = 0; m->ok && i < tags->n; i++) {
+        struct tool_tag tag = tags->list[i];
+        if (tag.begin > at) {
+            spans[n++] = (struct jinja_span){tag.begin - at, JINJA_DATA};
+        }
+        spans[n++] = (struct jinja_span){tag.n_bytes, JINJA_TEMPLATE};
+        at = tag.begin + tag.n_bytes;
+    }
+    if (m->ok && at < text.n) {
+        spans[n++] = (struct jinja_span){text.n - at, JINJA_DATA};
+    }
+    m->ok = m->ok && jinja_string_of_spans(&m->arena, text, spans, n, &v, m->e);
+    return v;
+}
+
+/* What an assistant said and called as one text, for templates that have no place for calls, and
+ * for calls that were spelled otherwise than the template would. */
+static struct jinja_value said_and_called(struct maker *m, const struct chat_message *message,
+                                          const struct tool_spelling *spelling)
 {
     struct buf text;
+    struct tool_tags tags = {0};
     buf_init(&text, JINJA_DEFAULT_OUTPUT_BYTES);
-    m->ok = m->ok && buf_append(&text, message->content, m->e) &&
-            tool_calls_write(m->t->tool_format, message->calls, message->n_calls, &text, m->e);
-    struct jinja_value v = content_of(m, m->ok ? buf_str(&text) : STR(""));
+    tags.list =
+        m->ok ? jinja_arena_alloc(&m->arena, 2 * message->n_calls, sizeof *tags.list, m->e) : NULL;
+    m->ok = tags.list != NULL && buf_append(&text, message->content, m->e) &&
+            tool_calls_write(spelling, message->calls, message->n_calls, &text, &tags, m->e);
+    struct jinja_value v = content_of(m, tagged_text(m, m->ok ? buf_str(&text) : STR(""), &tags));
     buf_finish(&text);
     return v;
+}
+
+const struct tool_spelling *chat_template_spelling(const struct chat_template *t)
+{
+    return t->support.calls && t->support.tools ? t->spelling : tool_spelling_usual(t->tool_format);
+}
+
+/* How the calls of a message are spelled, where the template is to leave that as it was. */
+static const struct tool_spelling *spelling_of(const struct maker *m,
+                                               const struct chat_message *message)
+{
+    const struct tool_spelling *s = tool_spelling_named(message->calls, message->n_calls);
+    bool is_kept =
+        s != NULL && m->t->support.bare_answers && tool_spelling_is_heard(s, m->t->tool_format);
+    return is_kept ? s : NULL;
 }
 
 /* Where a system message of ours tells of the tools, calls have the form that it asks for. */
@@ -150,14 +194,20 @@ static struct jinja_value message_of(struct maker *m, const struct chat_message 
     struct jinja_value v = new_dict(m);
     /* one of ours, which may be part of a control token: '<|' + role + '|>' */
     put(m, v, "role", text_of(m, str_from(chat_role_name(message->role)), JINJA_TEMPLATE));
-    if (message->n_calls > 0 && !template_writes_calls(m, message)) {
-        put(m, v, "content", said_and_called(m, message));
+    const struct tool_spelling *spelling = spelling_of(m, message);
+    if (message->n_calls > 0 && spelling == NULL && !template_writes_calls(m, message)) {
+        spelling = tool_spelling_usual(m->t->tool_format);
+    }
+    if (spelling != NULL) {
+        put(m, v, "content", said_and_called(m, message, spelling));
         return v;
     }
     if (message->content.p != NULL) {
-        put(m, v, "content", content_of(m, message->content));
+        put(m, v, "content", content_of(m, text_of(m, message->content, JINJA_DATA)));
     } else {
-        put(m, v, "content", m->t->shape.content_empty ? content_of(m, STR("")) : jinja_none());
+        put(m, v, "content",
+            m->t->shape.content_empty ? content_of(m, text_of(m, STR(""), JINJA_DATA))
+                                      : jinja_none());
     }
     if (message->n_calls > 0) {
         put(m, v, "tool_calls", calls_of(m, message));

@@ -1,12 +1,10 @@
 /* tool_format.h - how a model writes calls of tools: the forms it may have been taught, the system
- * text that teaches one, and calls written in it. docs/TOOLS.md has the forms.
+ * text that teaches one. docs/TOOLS.md has the forms.
  * Threads: everything here is pure. */
 #ifndef CHAT_TOOL_FORMAT_H
 #define CHAT_TOOL_FORMAT_H
 
 #include "base/buf.h"
-#include "chat/call.h"
-
 #include "token/token.h"
 
 #include <jansson.h>
@@ -39,13 +37,5 @@ bool tool_format_shows_token(const struct tokenizer *t, uint32_t id);
  * ERROR_MEMORY, ERROR_FORMAT (JSON too deep). On failure *out is as before. */
 bool tool_prompt_write(enum tool_format format, const json_t *tools, struct buf *out,
                        struct error *e);
-
-/* Appends the text of an assistant that makes these n calls, for a conversation whose template
- * cannot write calls. Numbers and names stay as they are spelled; so does the JSON of all but
- * TOOL_FORMAT_PYTHONIC. TOOL_FORMAT_NONE writes as TOOL_FORMAT_LLAMA3_JSON.
- * Arguments that are not the JSON text of an object are written as a string.
- * ERROR_MEMORY. On failure *out is as before. */
-bool tool_calls_write(enum tool_format format, const struct chat_call *calls, size_t n,
-                      struct buf *out, struct error *e);
 
 #endif

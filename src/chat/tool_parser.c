@@ -127,10 +127,27 @@ static void hold(struct tool_parser *p, char c)
 
 /* --- calls */
 
+/* Of the call whose text up to its arguments is held, beside those before it. */
+static void find_spelling(struct tool_parser *p)
+{
+    struct error why = {0};
+    struct str held = buf_str(&p->held), name = p->tool->name;
+    bool is_text = p->state == TOOL_OBJECT_ARGUMENTS && p->object.kind == TOOL_ARGUMENTS_STRING;
+    p->spelling = is_text           ? NULL
+                  : p->n_begun == 0 ? tool_spelling_find(held, name, &why)
+                                    : tool_spelling_check(p->spelling, held, name, &why);
+    if (why.code != ERROR_NONE && !p->failed) {
+        error_set(p->e, why.code, "%s", why.text);
+        p->failed = true;
+    }
+}
+
 static void begin_call(struct tool_parser *p)
 {
+    find_spelling(p);
+    struct tool_span span = {.kind = TOOL_CALL_NAME, .call = p->n_begun, .spelling = p->spelling};
     buf_clear(&p->held);
-    tell(p, (struct tool_span){.kind = TOOL_CALL_NAME, .call = p->n_begun}, p->tool->name);
+    tell(p, span, p->tool->name);
     p->n_begun++;
     p->list = p->candidate_list != TOOL_NO_LIST ? p->candidate_list : p->list;
     p->closer_of = p->candidate_tag != TOOL_TEXT ? p->candidate_tag : p->closer_of;

@@ -36,6 +36,7 @@
 #include "base/buf.h"
 #include "chat/tool_format.h"
 #include "chat/tool_set.h"
+#include "chat/tool_spelling.h"
 
 enum {
     TOOL_PARSER_MAX_HELD = 64 << 10,  /* bytes of what may yet be a call; beyond they are content */
@@ -60,8 +61,10 @@ enum tool_call_end {
 struct tool_span {
     enum tool_span_kind kind;
     size_t n_bytes;
-    size_t call;            /* index from 0 on; of all kinds but TOOL_CONTENT */
-    enum tool_call_end end; /* of TOOL_CALL_END */
+    size_t call;                          /* index from 0 on; of all kinds but TOOL_CONTENT */
+    enum tool_call_end end;               /* of TOOL_CALL_END */
+    const struct tool_spelling *spelling; /* of TOOL_CALL_NAME: of this call up to its arguments and
+                                             those before it; NULL: none that an id can name */
 };
 
 /* Spans cover the text in order; neighbours of the same kind and call are one. */

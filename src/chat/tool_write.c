@@ -2,7 +2,7 @@
  * token by token, so that numbers keep their digits. */
 #include "chat/json_scan.h"
 #include "chat/python_call.h"
-#include "chat/tool_format.h"
+#include "chat/tool_spelling.h"
 
 static struct str trimmed(struct str s)
 {
@@ -37,14 +37,6 @@ static bool write_arguments(const struct chat_call *call, struct buf *out, struc
                ? buf_append(out, object, e)
                : buf_append_byte(out, '"', e) && write_escaped(call->arguments, out, e) &&
                      buf_append_byte(out, '"', e);
-}
-
-static bool write_object(const struct chat_call *call, const char *key, struct buf *out,
-                         struct error *e)
-{
-    return buf_append(out, STR("{\"name\": \""), e) && write_escaped(call->name, out, e) &&
-           buf_printf(out, e, "\", \"%s\": ", key) && write_arguments(call, out, e) &&
-           buf_append(out, STR("}"), e);
 }
 
 /* --- Python */
@@ -161,12 +153,11 @@ static bool write_python(const struct chat_call *call, struct buf *out, struct e
 {
     struct str object = trimmed(call->arguments);
     if (!json_scan_is_object(object)) {
-        return buf_append(out, call->name, e) && buf_append_byte(out, '(', e) &&
-               write_arguments(call, out, e) && buf_append_byte(out, ')', e);
+        return buf_append_byte(out, '(', e) && write_arguments(call, out, e) &&
+               buf_append_byte(out, ')', e);
     }
     struct python w = {.out = out, .e = e, .is_spread = !has_plain_names(object)};
-    bool ok =
-        buf_append(out, call->name, e) && buf_append(out, w.is_spread ? STR("(**") : STR("("), e);
+    bool ok = buf_append(out, w.is_spread ? STR("(**") : STR("("), e);
     json_scan_init(&w.scan);
     for (size_t i = 0; ok && i < object.n; i++) {
         struct json_scan was = w.scan;
@@ -178,46 +169,119 @@ static bool write_python(const struct chat_call *call, struct buf *out, struct e
 
 /* --- calls */
 
-static bool write_call(enum tool_format format, const struct chat_call *call, struct buf *out,
-                       struct error *e)
+/* Before the call: a tag, "" for none. */
+static struct str tag_of(const struct tool_spelling *s, bool is_first)
 {
-    switch (format) {
+    return s->format == TOOL_FORMAT_HERMES          ? STR("<tool_call>")
+           : is_first && s->traits & TOOL_TRAIT_TAG ? STR("<|python_tag|>")
+                                                    : STR("");
+}
+
+static struct str between(const struct tool_spelling *s)
+{
+    switch (s->format) {
     case TOOL_FORMAT_PYTHONIC:
-        return write_python(call, out, e);
+        return STR(", ");
     case TOOL_FORMAT_FUNCTION_TAG:
-        return buf_append(out, STR("<function="), e) && buf_append(out, call->name, e) &&
-               buf_append(out, STR(">"), e) && write_arguments(call, out, e) &&
-               buf_append(out, STR("</function>"), e);
     case TOOL_FORMAT_HERMES:
-        return buf_append(out, STR("<tool_call>\n"), e) &&
-               write_object(call, "arguments", out, e) && buf_append(out, STR("\n</tool_call>"), e);
+        return STR("\n");
     default:
-        return write_object(call, "parameters", out, e);
+        return STR("; ");
     }
 }
 
-static bool write_all(enum tool_format format, const struct chat_call *calls, size_t n,
-                      struct buf *out, struct error *e)
+/* Within <tool_call>. */
+static struct str line_end(const struct tool_spelling *s)
 {
-    static const char *const between[TOOL_FORMAT_COUNT] = {
-        [TOOL_FORMAT_NONE] = "; ",     [TOOL_FORMAT_LLAMA3_JSON] = "; ",
-        [TOOL_FORMAT_PYTHONIC] = ", ", [TOOL_FORMAT_FUNCTION_TAG] = "\n",
-        [TOOL_FORMAT_HERMES] = "\n",
-    };
-    bool is_list = format == TOOL_FORMAT_PYTHONIC && n > 0;
-    bool ok = buf_append(out, is_list ? STR("[") : STR(""), e);
-    for (size_t i = 0; ok && i < n; i++) {
-        ok = buf_append(out, str_from(i > 0 ? between[format] : ""), e) &&
-             write_call(format, &calls[i], out, e);
-    }
-    return ok && buf_append(out, is_list ? STR("]") : STR(""), e);
+    bool has_lines = s->format == TOOL_FORMAT_HERMES && !(s->traits & TOOL_TRAIT_ONE_LINE);
+    return has_lines ? STR("\n") : STR("");
 }
 
-bool tool_calls_write(enum tool_format format, const struct chat_call *calls, size_t n,
-                      struct buf *out, struct error *e)
+static bool begin_object(const struct tool_spelling *s, struct str name, struct buf *out,
+                         struct error *e)
 {
+    const char *space = s->traits & TOOL_TRAIT_DENSE ? "" : " ";
+    const char *key = s->traits & TOOL_TRAIT_ARGUMENTS ? "arguments" : "parameters";
+    return buf_append_byte(out, '{', e) &&
+           (!(s->traits & TOOL_TRAIT_TYPE) ||
+            buf_printf(out, e, "\"type\":%s\"function\",%s", space, space)) &&
+           buf_printf(out, e, "\"name\":%s\"", space) && write_escaped(name, out, e) &&
+           buf_printf(out, e, "\",%s\"%s\":%s", space, key, space);
+}
+
+/* What lies between the tag and the arguments. */
+static bool begin_call(const struct tool_spelling *s, struct str name, bool is_first,
+                       struct buf *out, struct error *e)
+{
+    switch (s->format) {
+    case TOOL_FORMAT_PYTHONIC:
+        return buf_append(out, is_first ? STR("[") : STR(""), e) && buf_append(out, name, e);
+    case TOOL_FORMAT_FUNCTION_TAG:
+        return buf_append(out, STR("<function="), e) && buf_append(out, name, e) &&
+               buf_append_byte(out, '>', e);
+    default:
+        return buf_append(out, line_end(s), e) && begin_object(s, name, out, e);
+    }
+}
+
+bool tool_call_begin_write(const struct tool_spelling *s, struct str name, bool is_first,
+                           struct buf *out, struct error *e)
+{
+    return buf_append(out, is_first ? STR("") : between(s), e) &&
+           buf_append(out, tag_of(s, is_first), e) && begin_call(s, name, is_first, out, e);
+}
+
+/* The arguments, and what follows them before a closing tag. */
+static bool end_call(const struct tool_spelling *s, const struct chat_call *call, bool is_last,
+                     struct buf *out, struct error *e)
+{
+    switch (s->format) {
+    case TOOL_FORMAT_PYTHONIC:
+        return write_python(call, out, e) && buf_append(out, is_last ? STR("]") : STR(""), e);
+    case TOOL_FORMAT_FUNCTION_TAG:
+        return write_arguments(call, out, e) && buf_append(out, STR("</function>"), e);
+    default:
+        return write_arguments(call, out, e) && buf_append_byte(out, '}', e) &&
+               buf_append(out, line_end(s), e);
+    }
+}
+
+/* A tag, noted where there is room for notes. */
+struct writer {
+    struct buf *out;
+    struct tool_tags *tags;
+    struct error *e;
+};
+
+static bool write_tag(struct writer *w, struct str tag)
+{
+    if (tag.n > 0 && w->tags != NULL) {
+        w->tags->list[w->tags->n++] = (struct tool_tag){w->out->n, tag.n};
+    }
+    return buf_append(w->out, tag, w->e);
+}
+
+static bool write_all(struct writer *w, const struct tool_spelling *s,
+                      const struct chat_call *calls, size_t n)
+{
+    struct str closing = s->format == TOOL_FORMAT_HERMES ? STR("</tool_call>") : STR("");
+    for (size_t i = 0; i < n; i++) {
+        if (!buf_append(w->out, i > 0 ? between(s) : STR(""), w->e) ||
+            !write_tag(w, tag_of(s, i == 0)) ||
+            !begin_call(s, calls[i].name, i == 0, w->out, w->e) ||
+            !end_call(s, &calls[i], i + 1 == n, w->out, w->e) || !write_tag(w, closing)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
+                      struct buf *out, struct tool_tags *tags, struct error *e)
+{
+    struct writer w = {.out = out, .tags = tags, .e = e};
     size_t n_before = out->n;
-    if (!write_all(format, calls, n, out, e)) {
+    if (!write_all(&w, s, calls, n)) {
         out->n = n_before;
         return false;
     }

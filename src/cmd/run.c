@@ -205,7 +205,7 @@ bool run_conversation(struct run *r, const struct conversation *c, struct run_an
     struct chat_input input = conversation_input(c, true);
     *out = (struct run_answer){0};
     buf_init(&out->text, MAX_ANSWER_BYTES);
-    bool ok = run_calls_init(&out->calls, r->template.tool_format, c->tools, e) &&
+    bool ok = run_calls_init(&out->calls, &r->template, c->tools, e) &&
               chat_template_render(&r->template, &input, &ids, e);
     if (ok && ids.n_dropped > r->n_dropped) {
         cmd_warn_dropped("run", ids.n_dropped - r->n_dropped);

@@ -10,10 +10,10 @@
 
 #include <stdio.h>
 
-enum { MAX_FILE_BYTES = 4 << 20, ID_DIGITS = 24, SHOWN = 200 };
+enum { MAX_FILE_BYTES = 4 << 20, SHOWN = 200 };
 
 struct run_call {
-    char id[sizeof "call_" + ID_DIGITS];
+    char id[TOOL_CALL_ID_BYTES];
     size_t begin, n_name, n_arguments; /* bytes of `text`: the name, and the arguments behind it */
     enum tool_call_end end;
 };
@@ -159,10 +159,10 @@ bool run_tools_read(const char *path, json_t **out, struct error *e)
 
 /* --- what an answer calls */
 
-bool run_calls_init(struct run_calls *c, enum tool_format format, const json_t *tools,
+bool run_calls_init(struct run_calls *c, const struct chat_template *t, const json_t *tools,
                     struct error *e)
 {
-    *c = (struct run_calls){0};
+    *c = (struct run_calls){.spelling = chat_template_spelling(t)};
     buf_init(&c->text, TOOL_PARSER_MAX_OUTPUT);
     tool_output_init(&c->found);
     if (tools == NULL) {
@@ -171,7 +171,7 @@ bool run_calls_init(struct run_calls *c, enum tool_format format, const json_t *
     if (!tool_set_init(&c->set, tools, e)) {
         return false;
     }
-    c->parser = tool_parser_create(format, &c->set, e);
+    c->parser = tool_parser_create(t->tool_format, &c->set, e);
     return c->parser != NULL;
 }
 
@@ -186,9 +186,9 @@ void run_calls_finish(struct run_calls *c)
     *c = (struct run_calls){0};
 }
 
-static bool begin_call(struct run_calls *c, struct error *e)
+static bool begin_call(struct run_calls *c, const struct tool_spelling *spelling, struct error *e)
 {
-    char digits[ID_DIGITS + 1];
+    char digits[TOOL_CALL_DIGITS + 1];
     if (c->n_list == c->capacity) {
         size_t capacity = c->capacity > 0 ? 2 * c->capacity : 4;
         struct run_call *grown =
@@ -199,19 +199,19 @@ static bool begin_call(struct run_calls *c, struct error *e)
         c->list = grown;
         c->capacity = capacity;
     }
-    if (!secret_make_digits(digits, ID_DIGITS, e)) {
+    if (!secret_make_digits(digits, TOOL_CALL_DIGITS, e)) {
         return false;
     }
     struct run_call *call = &c->list[c->n_list++];
     *call = (struct run_call){.begin = c->text.n, .end = TOOL_CUT};
-    snprintf(call->id, sizeof call->id, "call_%s", digits);
+    tool_call_id_write(call->id, digits, spelling == c->spelling ? NULL : spelling);
     return true;
 }
 
 static bool take_span(struct run_calls *c, const struct tool_span *span, struct str bytes,
                       struct error *e)
 {
-    if (span->kind == TOOL_CALL_NAME && !begin_call(c, e)) {
+    if (span->kind == TOOL_CALL_NAME && !begin_call(c, span->spelling, e)) {
         return false;
     }
     struct run_call *call = &c->list[c->n_list - 1];

@@ -3,7 +3,7 @@
 #ifndef CMD_RUN_TOOLS_H
 #define CMD_RUN_TOOLS_H
 
-#include "chat/call.h"
+#include "chat/template.h"
 #include "chat/tool_parser.h"
 
 enum { RUN_MAX_TOOLS = 128, RUN_MAX_TOOL_CHARS = 64 };
@@ -28,18 +28,19 @@ struct run_call;
 
 struct run_calls {
     struct tool_set set;
-    struct tool_parser *parser; /* NULL: no tools are offered, all is content */
-    struct tool_output found;   /* in the last piece */
-    struct buf text;            /* names and arguments */
-    struct run_call *list;      /* (n_list) all that was found */
+    struct tool_parser *parser;           /* NULL: no tools are offered, all is content */
+    const struct tool_spelling *spelling; /* as the template writes calls */
+    struct tool_output found;             /* in the last piece */
+    struct buf text;                      /* names and arguments */
+    struct run_call *list;                /* (n_list) all that was found */
     size_t n_list, capacity;
     struct chat_call *calls; /* (n) the complete ones, after run_calls_settle; views of this */
     size_t n;
 };
 
-/* tools: as run_tools_check wants them, to outlive the calls; NULL: none. ERROR_MEMORY. Released
- * with run_calls_finish, also after a failure. */
-bool run_calls_init(struct run_calls *c, enum tool_format format, const json_t *tools,
+/* t writes the conversation. tools: as run_tools_check wants them, to outlive the calls; NULL:
+ * none. ERROR_MEMORY. Released with run_calls_finish, also after a failure. */
+bool run_calls_init(struct run_calls *c, const struct chat_template *t, const json_t *tools,
                     struct error *e);
 void run_calls_finish(struct run_calls *c);
 

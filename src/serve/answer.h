@@ -28,9 +28,10 @@ struct answer_list {
     size_t n_ends;
     size_t max_bytes; /* of an answer that is sent as a whole */
     struct str fingerprint;
-    const struct guard *guard;    /* NULL: no content filter */
-    enum tool_format tool_format; /* of the model's calls */
-    struct ledger *ledger;        /* of the answers that have an entry */
+    const struct guard *guard;            /* NULL: no content filter */
+    enum tool_format tool_format;         /* of the model's calls */
+    const struct tool_spelling *spelling; /* as the template writes them; NULL: it has no name */
+    struct ledger *ledger;                /* of the answers that have an entry */
     struct answer *first;
     uint32_t n;
 };

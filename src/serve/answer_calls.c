@@ -22,10 +22,10 @@ struct api_call answer_call_of(const struct answer_choice *c, size_t k)
                              .arguments = {at + call->n_name, call->n_arguments}};
 }
 
-static bool begin_call(struct answer *a, struct answer_choice *c, struct error *e)
+static bool begin_call(struct answer *a, struct answer_choice *c,
+                       const struct tool_spelling *spelling, struct error *e)
 {
-    enum { DIGITS = 24 };
-    char digits[DIGITS + 1];
+    char digits[TOOL_CALL_DIGITS + 1];
     if (c->n_calls == c->max_calls) {
         size_t room = c->max_calls > 0 ? 2 * c->max_calls : FIRST_CALLS;
         void *grown = mem_resize(c->calls, room, sizeof *c->calls, "calls of an answer", e);
@@ -35,7 +35,7 @@ static bool begin_call(struct answer *a, struct answer_choice *c, struct error *
         c->calls = grown;
         c->max_calls = room;
     }
-    if (!secret_make_digits(digits, DIGITS, e)) {
+    if (!secret_make_digits(digits, TOOL_CALL_DIGITS, e)) {
         return false;
     }
     if (a->is_stream) {
@@ -43,7 +43,7 @@ static bool begin_call(struct answer *a, struct answer_choice *c, struct error *
     }
     struct answer_call *call = &c->calls[c->n_calls++];
     *call = (struct answer_call){.begin = c->called.n};
-    snprintf(call->id, sizeof call->id, "call_%s", digits);
+    tool_call_id_write(call->id, digits, spelling == a->list->spelling ? NULL : spelling);
     return true;
 }
 
@@ -106,7 +106,7 @@ bool answer_take_span(struct answer *a, uint32_t i, const struct tool_span *span
     if (span->kind == TOOL_CALL_END) {
         return end_call(a, i, span->end, e);
     }
-    if ((span->kind == TOOL_CALL_NAME && !begin_call(a, c, e)) ||
+    if ((span->kind == TOOL_CALL_NAME && !begin_call(a, c, span->spelling, e)) ||
         !buf_append(&c->called, bytes, e)) {
         return false;
     }

@@ -5,11 +5,9 @@
 #include "serve/answer.h"
 #include "serve/echo.h"
 
-enum { ANSWER_CALL_ID_BYTES = 32 };
-
 /* A call of a tool; its name and arguments lie in `called` of its choice from `begin` on. */
 struct answer_call {
-    char id[ANSWER_CALL_ID_BYTES];
+    char id[TOOL_CALL_ID_BYTES];
     size_t begin, n_name, n_arguments;
 };
 

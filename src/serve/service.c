@@ -325,15 +325,16 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     rng_init(&s->seeds, engine->seed);
     snprintf(s->fingerprint, sizeof s->fingerprint, "fp_%016llx",
              (unsigned long long)engine->digest);
-    s->answers = (struct answer_list){.server = engine->server,
-                                      .worker = engine->worker,
-                                      .tokenizer = engine->tokenizer,
-                                      .max_bytes = engine->limits.answer_bytes,
-                                      .fingerprint = str_from(s->fingerprint),
-                                      .guard = engine->guard,
-                                      .tool_format =
-                                          s->chat != NULL ? s->chat->tool_format : TOOL_FORMAT_NONE,
-                                      .ledger = s->ledger};
+    s->answers = (struct answer_list){
+        .server = engine->server,
+        .worker = engine->worker,
+        .tokenizer = engine->tokenizer,
+        .max_bytes = engine->limits.answer_bytes,
+        .fingerprint = str_from(s->fingerprint),
+        .guard = engine->guard,
+        .tool_format = s->chat != NULL ? s->chat->tool_format : TOOL_FORMAT_NONE,
+        .spelling = s->chat != NULL ? chat_template_spelling(s->chat) : NULL,
+        .ledger = s->ledger};
     s->embeddings = (struct embeddings_list){.server = engine->server,
                                              .worker = engine->worker,
                                              .n_embd = s->api.n_embd,

@@ -131,19 +131,26 @@ def scripted_model(path, scripts, family="llama3", template=None, control=(), tw
 
 
 CITIES = ["Oslo", "Lima", "Quito", "Delhi", "Cairo", "Accra", "Tunis", "Dakar", "Hanoi", "Minsk", "Sofia"]
-WRITTEN = {"llama3": ('{"name": "get_weather", "parameters": {"city": "%s", "days": %d}}', "; "),
-           "chatml": ('<tool_call>\n{"name": "get_weather", "arguments": {"city": "%s", "days": %d}}\n</tool_call>', "\n")}
+# How a family's model writes calls: as its template, and otherwise. What is in front of all, each, between two, behind.
+WRITTEN = {
+    "llama3": ("llama3", "", '{"name": "get_weather", "parameters": {"city": "%s", "days": %d}}', "; ", ""),
+    "llama3 typed": ("llama3", "", '{"type": "function", "name": "get_weather", "parameters": {"city": "%s", "days": %d}}', "; ", ""),
+    "llama3 pythonic": ("llama3", "[", "get_weather(city='%s', days=%d)", ", ", "]"),
+    "llama3 function": ("llama3", "", '<function=get_weather>{"city": "%s","days":%d}</function>', "\n", ""),
+    "chatml": ("chatml", "", '<tool_call>\n{"name": "get_weather", "arguments": {"city": "%s", "days": %d}}\n</tool_call>', "\n", ""),
+    "chatml on one line": ("chatml", "", '<tool_call>{"name":"get_weather","arguments":{"city": "%s", "days": %d}}</tool_call>', "\n", ""),
+}
 LAST_WORDS = "It rains everywhere, as I said."
 N_TURNS = 10
 
 
-def weather_loop(path, family, n=1):
+def weather_loop(path, written, n=1):
     """A model that asks for the weather of one city after the other in ten turns, in the last one of two, and then
     says its last words. n: messages of a conversation to begin with."""
-    scripts, (form, between) = {}, WRITTEN[family]
+    scripts, (family, front, form, between, end) = {}, WRITTEN[written]
     for turn in range(N_TURNS):
         cities = CITIES[turn:turn + 1 if turn < N_TURNS - 1 else None]
-        scripts[n] = between.join(form % (city, turn) for city in cities)
+        scripts[n] = front + between.join(form % (city, turn) for city in cities) + end
         n += 1 + len(cities)
     scripted_model(path, scripts | {n: LAST_WORDS}, family)
 
@@ -152,6 +159,6 @@ def weather_loop(path, family, n=1):
 ASKED = [{"city": city, "days": min(i, N_TURNS - 1)} for i, city in enumerate(CITIES)]
 
 
-if __name__ == "__main__":  # PATH FAMILY: for the tests in JavaScript
+if __name__ == "__main__":  # PATH WRITTEN: for the tests in JavaScript
     weather_loop(pathlib.Path(sys.argv[1]), sys.argv[2])
     print(json.dumps({"asked": ASKED, "last_words": LAST_WORDS, "n_turns": N_TURNS}))

@@ -115,7 +115,7 @@ def calls_of(message):
 def told_calls(calls):
     """Names and arguments as they are told, and all that the API says of them."""
     for c in calls:
-        assert c.type == "function" and re.fullmatch(r"call_[0-9a-zA-Z]{24}", c.id)
+        assert c.type == "function" and re.fullmatch(r"call_[0-9a-zA-Z]{24}(_[a-z])?", c.id)
         assert isinstance(json.loads(c.function.arguments), dict)
     assert len({c.id for c in calls}) == len(calls)
     return [(c.function.name, c.function.arguments) for c in calls]
@@ -383,6 +383,38 @@ def test_functions_are_tools_in_the_form_of_old():
 
 
 # --- conversations
+
+# Spelled as no id can name: the next turn has them as the template writes them.
+WRITTEN_ANEW = {"json with its name last", "json on many lines", "two in lines", "a list", "a list in a tag", "code", "a built-in tool",
+                "two pythonic"}  # "UTC" in other quotes
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", [name for name, (*_, calls) in ANSWERS.items() if calls])
+def test_the_next_turn_has_the_bytes_that_were_sampled(name, stream):
+    family, script, *_ = ANSWERS[name]
+    said = script if isinstance(script, str) else script[0]
+    if stream:
+        with client_of(server_of(name)).chat.completions.stream(model=MODEL, messages=HELLO, tools=offered(name), temperature=0) as events:
+            answer = events.get_final_completion()
+    else:
+        answer = ask(name)
+    message = answer.choices[0].message
+    results = [{"role": "tool", "tool_call_id": c.id, "content": "3"} for c in message.tool_calls]
+    messages = [*HELLO, message.model_dump(exclude_none=True), *results]
+    told = server_of(name).post("/apply-template", {"messages": messages, "tools": offered(name)})
+    end = {"llama3": "<|eot_id|>", "chatml": "<|im_end|>"}[family]
+    assert (f"<|script_1|>{said}{end}" in told["prompt"]) is (name not in WRITTEN_ANEW)
+
+    def token_of(text):
+        *before, token = server_of(name).post("/tokenize", {"content": text, "parse_special": True})["tokens"]
+        return None if before else token
+
+    turn = told["tokens"][told["tokens"].index(token_of("<|script_1|>")):]
+    for tag in ("<|python_tag|>", "<tool_call>", "</tool_call>"):  # a token of its own again, where it is one
+        assert token_of(tag) is None or turn.count(token_of(tag)) == said.count(tag) * (name not in WRITTEN_ANEW)
+    assert ask(name, messages=messages, max_tokens=1).usage.prompt_tokens == len(told["tokens"])
+
 
 @pytest.fixture(scope="module", params=WRITTEN)
 def loop(request):

@@ -17,9 +17,10 @@ static void take(struct said *s, const json_t *tools, enum tool_format format, s
                  size_t n_piece)
 {
     struct error e = {0};
+    struct chat_template t = {.tool_format = format};
     *s = (struct said){0};
     buf_init(&s->text, MAX_BYTES);
-    require(run_calls_init(&s->calls, format, tools, &e));
+    require(run_calls_init(&s->calls, &t, tools, &e));
     while (text.n > 0) {
         size_t n = n_piece < text.n ? n_piece : text.n;
         require(run_calls_push(&s->calls, (struct str){text.p, n}, &s->text, &e));

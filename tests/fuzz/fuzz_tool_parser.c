@@ -1,7 +1,7 @@
 /* fuzz_tool_parser.c - a byte that chooses the format, one that says how the text is cut, the text
  * of an answer. However it is cut, the same comes out; content is the text less what calls take,
  * all of it without a call; arguments that are whole are a JSON object, and the call is read back
- * from each form that it is written in. */
+ * from each spelling that it is written in. */
 #include "chat/tool_parser.h"
 
 #include "base/rng.h"
@@ -63,12 +63,19 @@ static void check_call(const struct reader *r, struct str name, struct str argum
     bool reads_back = r->reads_back && index < MOST_READ_BACK && arguments.n < MAX_READ_BACK;
     struct chat_call call = {.name = name, .arguments = arguments};
     json_t *json = r->is_utf8 ? load_arguments(arguments) : NULL;
-    for (size_t i = TOOL_FORMAT_LLAMA3_JSON; json != NULL && reads_back && i < TOOL_FORMAT_COUNT;
-         i++) {
-        struct reader again = {.format = (enum tool_format)i, .set = r->set, .is_utf8 = true};
+    for (char letter = 'a'; json != NULL && reads_back; letter++) {
+        char id[] = "call_000000000000000000000000_?";
+        id[sizeof id - 2] = letter;
+        call.id = str_from(id);
+        const struct tool_spelling *spelling = tool_spelling_named(&call, 1);
+        if (spelling == NULL) {
+            require(letter > 'a');
+            break;
+        }
+        struct reader again = {.format = spelling->format, .set = r->set, .is_utf8 = true};
         struct buf text;
         buf_init(&text, MAX_BYTES);
-        require(tool_calls_write(again.format, &call, 1, &text, NULL));
+        require(tool_calls_write(spelling, &call, 1, &text, NULL, NULL));
         check_one(&again, buf_str(&text), &call, json);
         buf_finish(&text);
     }

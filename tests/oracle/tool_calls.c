@@ -114,9 +114,10 @@ static json_t *write(enum tool_format format, const json_t *list)
         calls[i] = (struct chat_call){.name = str_of(call, "name"),
                                       .arguments = str_of(call, "arguments")};
     }
-    json_t *answer = n <= MAX_CALLS && tool_calls_write(format, calls, n, &out, &e)
-                         ? json_pack("{s:o}", "text", text_of(buf_str(&out)))
-                         : failure(&e);
+    json_t *answer =
+        n <= MAX_CALLS && tool_calls_write(tool_spelling_usual(format), calls, n, &out, NULL, &e)
+            ? json_pack("{s:o}", "text", text_of(buf_str(&out)))
+            : failure(&e);
     buf_finish(&out);
     return answer;
 }

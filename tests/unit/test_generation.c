@@ -7,13 +7,14 @@
 
 #include <cmocka.h>
 
-static const struct tool_span first[] = {
-    {TOOL_CONTENT, 1, 0, 0}, {TOOL_CALL_NAME, 1, 0, 0}, {TOOL_CALL_ARGUMENTS, 2, 0, 0}};
-static const struct tool_span second[] = {{TOOL_CALL_ARGUMENTS, 1, 0, 0},
-                                          {TOOL_CALL_END, 0, 0, TOOL_COMPLETE},
-                                          {TOOL_CALL_END, 0, 1, TOOL_BROKEN},
-                                          {TOOL_CALL_ARGUMENTS, 1, 2, 0},
-                                          {TOOL_CALL_ARGUMENTS, 1, 3, 0}};
+static const struct tool_span first[] = {{TOOL_CONTENT, 1, 0, 0, NULL},
+                                         {TOOL_CALL_NAME, 1, 0, 0, NULL},
+                                         {TOOL_CALL_ARGUMENTS, 2, 0, 0, NULL}};
+static const struct tool_span second[] = {{TOOL_CALL_ARGUMENTS, 1, 0, 0, NULL},
+                                          {TOOL_CALL_END, 0, 0, TOOL_COMPLETE, NULL},
+                                          {TOOL_CALL_END, 0, 1, TOOL_BROKEN, NULL},
+                                          {TOOL_CALL_ARGUMENTS, 1, 2, 0, NULL},
+                                          {TOOL_CALL_ARGUMENTS, 1, 3, 0, NULL}};
 
 static bool add(struct generation *g, const char *text, const struct tool_span *spans, size_t n)
 {
@@ -25,13 +26,13 @@ static bool add(struct generation *g, const char *text, const struct tool_span *
 static void pieces_of_one_thing_are_one_span(void **state)
 {
     (void)state;
-    static const struct tool_span expected[] = {{TOOL_CONTENT, 1, 0, 0},
-                                                {TOOL_CALL_NAME, 1, 0, 0},
-                                                {TOOL_CALL_ARGUMENTS, 3, 0, 0},
-                                                {TOOL_CALL_END, 0, 0, TOOL_COMPLETE},
-                                                {TOOL_CALL_END, 0, 1, TOOL_BROKEN},
-                                                {TOOL_CALL_ARGUMENTS, 1, 2, 0},
-                                                {TOOL_CALL_ARGUMENTS, 1, 3, 0}};
+    static const struct tool_span expected[] = {{TOOL_CONTENT, 1, 0, 0, NULL},
+                                                {TOOL_CALL_NAME, 1, 0, 0, NULL},
+                                                {TOOL_CALL_ARGUMENTS, 3, 0, 0, NULL},
+                                                {TOOL_CALL_END, 0, 0, TOOL_COMPLETE, NULL},
+                                                {TOOL_CALL_END, 0, 1, TOOL_BROKEN, NULL},
+                                                {TOOL_CALL_ARGUMENTS, 1, 2, 0, NULL},
+                                                {TOOL_CALL_ARGUMENTS, 1, 3, 0, NULL}};
     struct generation *g = generation_create(1, 1, NULL);
     struct generation_taken taken = {0};
     assert_non_null(g);

@@ -11,6 +11,12 @@
 
 #define N(rows) (sizeof(rows) / sizeof(rows)[0])
 
+static bool write_usual(enum tool_format format, const struct chat_call *calls, size_t n,
+                        struct buf *out, struct error *e)
+{
+    return tool_calls_write(tool_spelling_usual(format), calls, n, out, NULL, e);
+}
+
 static const char tools_text[] =
     "[{\"type\": \"function\", \"function\": {\"name\": \"f\", \"description\": \"It's <é>\", "
     "\"parameters\": {\"type\": \"object\", \"properties\": {\"a\": {\"default\": 0.1}}}}},"
@@ -153,10 +159,10 @@ static void calls_are_written_in_their_form(void **state)
         struct buf out;
         struct error e = {0};
         buf_init(&out, 1 << 20);
-        assert_true(tool_calls_write((enum tool_format)format, calls, 2, &out, &e));
+        assert_true(write_usual((enum tool_format)format, calls, 2, &out, &e));
         assert_true(str_eq(buf_str(&out), str_from(expected[format])));
         buf_clear(&out);
-        assert_true(tool_calls_write((enum tool_format)format, calls, 0, &out, &e));
+        assert_true(write_usual((enum tool_format)format, calls, 0, &out, &e));
         assert_int_equal(out.n, 0);
         buf_finish(&out);
     }
@@ -207,7 +213,7 @@ static void what_is_written_is_read_back(void **state)
             struct chat_call c = call("f", arguments[i]);
             struct buf out;
             buf_init(&out, 1 << 20);
-            assert_true(tool_calls_write((enum tool_format)format, &c, 1, &out, NULL));
+            assert_true(write_usual((enum tool_format)format, &c, 1, &out, NULL));
             json_t *json = read_back((enum tool_format)format, &set, buf_str(&out));
             json_t *expected = json_loads(arguments[i], JSON_ALLOW_NUL, NULL);
             assert_non_null(expected);
@@ -236,7 +242,7 @@ static void python_is_written_as_python(void **state)
         struct chat_call c = call("f", rows[i][0]);
         struct buf out;
         buf_init(&out, 1 << 20);
-        assert_true(tool_calls_write(TOOL_FORMAT_PYTHONIC, &c, 1, &out, NULL));
+        assert_true(write_usual(TOOL_FORMAT_PYTHONIC, &c, 1, &out, NULL));
         assert_true(buf_append_byte(&out, '\0', NULL));
         assert_string_equal(out.data, rows[i][1]);
         buf_finish(&out);
@@ -263,7 +269,7 @@ static void arguments_that_are_no_object_are_written_as_a_string(void **state)
         struct chat_call c = call("g", text);
         struct buf out;
         buf_init(&out, 1 << 20);
-        assert_true(tool_calls_write((enum tool_format)format, &c, 1, &out, NULL));
+        assert_true(write_usual((enum tool_format)format, &c, 1, &out, NULL));
         struct str written = str_skip(buf_str(&out), strlen(around[format][0]));
         written.n -= strlen(around[format][1]);
         assert_memory_equal(out.data, around[format][0], strlen(around[format][0]));
@@ -282,12 +288,12 @@ static void a_failed_write_leaves_the_text_as_it_was(void **state)
     for (size_t format = 0; format < TOOL_FORMAT_COUNT; format++) {
         struct buf out;
         buf_init(&out, 1 << 20);
-        assert_true(tool_calls_write((enum tool_format)format, &c, 1, &out, NULL));
+        assert_true(write_usual((enum tool_format)format, &c, 1, &out, NULL));
         for (size_t max = 0, n = out.n; max < n; max++) {
             struct error e = {0};
             buf_finish(&out);
             buf_init(&out, max);
-            assert_false(tool_calls_write((enum tool_format)format, &c, 1, &out, &e));
+            assert_false(write_usual((enum tool_format)format, &c, 1, &out, &e));
             assert_int_equal(e.code, ERROR_MEMORY);
             assert_int_equal(out.n, 0);
         }

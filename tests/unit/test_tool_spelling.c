@@ -1,0 +1,230 @@
+/* test_tool_spelling.c - how an answer spelled its calls: found, named by an id, written again. */
+#include "chat/tool_parser.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define N(rows) (sizeof(rows) / sizeof(rows)[0])
+#define DIGITS  "0123456789abcdefABCDEFzZ"
+#define HERMES  TOOL_FORMAT_HERMES
+#define LLAMA   TOOL_FORMAT_LLAMA3_JSON
+
+/* One call, and it with another. Clients keep the letters: no row ever changes. */
+static const struct row {
+    char letter;
+    enum tool_format taught;
+    const char *one, *two;
+} rows[] = {
+    {'a', LLAMA, "{\"name\": \"f\", \"parameters\": {\"a\": 1}}",
+     "{\"name\": \"f\", \"parameters\": {\"a\": 1}}; {\"name\": \"g\", \"parameters\": {}}"},
+    {'b', LLAMA, "{\"type\": \"function\", \"name\": \"f\", \"parameters\": {\"a\": 1}}",
+     "{\"type\": \"function\", \"name\": \"f\", \"parameters\": {\"a\": 1}}; "
+     "{\"type\": \"function\", \"name\": \"g\", \"parameters\": {}}"},
+    {'c', LLAMA, "{\"name\": \"f\", \"arguments\": {\"a\": 1}}",
+     "{\"name\": \"f\", \"arguments\": {\"a\": 1}}; {\"name\": \"g\", \"arguments\": {}}"},
+    {'d', LLAMA, "{\"type\": \"function\", \"name\": \"f\", \"arguments\": {\"a\": 1}}", NULL},
+    {'e', LLAMA, "{\"name\":\"f\",\"parameters\":{\"a\": 1}}",
+     "{\"name\":\"f\",\"parameters\":{\"a\": 1}}; {\"name\":\"g\",\"parameters\":{}}"},
+    {'f', LLAMA, "{\"type\":\"function\",\"name\":\"f\",\"parameters\":{\"a\": 1}}", NULL},
+    {'g', LLAMA, "{\"name\":\"f\",\"arguments\":{\"a\": 1}}", NULL},
+    {'h', LLAMA, "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"a\": 1}}",
+     "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"a\": 1}}; "
+     "{\"name\": \"g\", \"parameters\": {}}"},
+    {'i', LLAMA,
+     "<|python_tag|>{\"type\": \"function\", \"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL},
+    {'j', LLAMA, "<|python_tag|>{\"name\": \"f\", \"arguments\": {\"a\": 1}}", NULL},
+    {'k', LLAMA, "<|python_tag|>{\"name\":\"f\",\"parameters\":{\"a\": 1}}", NULL},
+    {'l', LLAMA, "[f(a=1)]", "[f(a=1), g()]"},
+    {'m', LLAMA, "<|python_tag|>[f(a=1)]", "<|python_tag|>[f(a=1), g()]"},
+    {'n', LLAMA, "<function=f>{\"a\": 1}</function>",
+     "<function=f>{\"a\": 1}</function>\n<function=g>{}</function>"},
+    {'o', LLAMA, "<|python_tag|><function=f>{\"a\": 1}</function>", NULL},
+    {'p', HERMES, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>",
+     "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>\n"
+     "<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>"},
+    {'q', HERMES, "<tool_call>\n{\"name\": \"f\", \"parameters\": {\"a\": 1}}\n</tool_call>", NULL},
+    {'r', HERMES, "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}}</tool_call>",
+     "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}}</tool_call>\n"
+     "<tool_call>{\"name\": \"g\", \"arguments\": {}}</tool_call>"},
+    {'s', HERMES, "<tool_call>{\"name\": \"f\", \"parameters\": {\"a\": 1}}</tool_call>", NULL},
+    {'t', HERMES, "<tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\": 1}}\n</tool_call>", NULL},
+    {'u', HERMES, "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\": 1}}</tool_call>", NULL},
+    {'v', HERMES,
+     "<tool_call>\n{\"type\": \"function\", \"name\": \"f\", \"arguments\": {\"a\": 1}}\n"
+     "</tool_call>",
+     NULL},
+    {'a', HERMES, "{\"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL},
+    {'c', HERMES, "{\"name\": \"f\", \"arguments\": {\"a\": 1}}", NULL},
+};
+
+/* What no id can name. */
+static const struct row others[] = {
+    {0, LLAMA, " {\"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL},
+    {0, LLAMA, "{ \"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL},
+    {0, LLAMA, "{\"name\": \"f\", \"type\": \"function\", \"parameters\": {\"a\": 1}}", NULL},
+    {0, LLAMA, "{\"parameters\": {\"a\": 1}, \"name\": \"f\"}", NULL},
+    {0, LLAMA, "{\"name\": \"f\", \"parameters\": \"{\\\"a\\\": 1}\"}", NULL},
+    {0, LLAMA, "{\"name\": \"\\u0066\", \"parameters\": {\"a\": 1}}", NULL},
+    {0, LLAMA, "[{\"name\": \"f\", \"parameters\": {\"a\": 1}}]", NULL},
+    {0, LLAMA, "<|python_tag|>f.call(a=1)", NULL},
+    {0, LLAMA, "f.call(a=1)", NULL},
+    {0, HERMES, "<tool_call> {\"name\": \"f\", \"arguments\": {\"a\": 1}} </tool_call>", NULL},
+};
+
+static const char tools_text[] = "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}},"
+                                 " {\"type\": \"function\", \"function\": {\"name\": \"g\"}}]";
+
+/* The names that the calls of a text have, in ids (n). Pieces of n_piece bytes. */
+static size_t ids_of(enum tool_format taught, const char *text, size_t n_piece,
+                     char ids[][TOOL_CALL_ID_BYTES])
+{
+    struct error e = {0};
+    struct tool_set set;
+    struct tool_output out;
+    json_t *tools = json_loads(tools_text, 0, NULL);
+    assert_true(tool_set_init(&set, tools, &e));
+    struct tool_parser *p = tool_parser_create(taught, &set, &e);
+    assert_non_null(p);
+    tool_output_init(&out);
+    for (size_t at = 0, n = strlen(text); at < n; at += n_piece) {
+        struct str piece = {text + at, n - at < n_piece ? n - at : n_piece};
+        assert_true(tool_parser_push(p, piece, &out, &e));
+    }
+    assert_true(tool_parser_flush(p, &out, &e));
+    size_t n_calls = 0;
+    for (size_t i = 0; i < out.n_spans; i++) {
+        if (out.spans[i].kind == TOOL_CALL_NAME) {
+            tool_call_id_write(ids[n_calls++], DIGITS, out.spans[i].spelling);
+        }
+    }
+    tool_parser_destroy(p);
+    tool_output_finish(&out);
+    tool_set_finish(&set);
+    json_decref(tools);
+    return n_calls;
+}
+
+static void check_text(const struct row *row, const char *text, size_t n, size_t n_piece)
+{
+    char ids[2][TOOL_CALL_ID_BYTES];
+    assert_int_equal(ids_of(row->taught, text, n_piece, ids), n);
+    struct chat_call calls[] = {{str_from(ids[0]), STR("f"), STR("{\"a\": 1}")},
+                                {str_from(ids[1]), STR("g"), STR("{}")}};
+    const struct tool_spelling *s = tool_spelling_named(calls, n);
+    if (row->letter == '\0') {
+        assert_string_equal(ids[0], "call_" DIGITS);
+        assert_null(s);
+        return;
+    }
+    char expected[] = "call_" DIGITS "_?";
+    expected[sizeof expected - 2] = row->letter;
+    for (size_t i = 0; i < n; i++) {
+        assert_string_equal(ids[i], expected);
+    }
+    assert_non_null(s);
+    assert_true(tool_spelling_is_heard(s, row->taught));
+    struct buf out;
+    buf_init(&out, 1 << 10);
+    assert_true(tool_calls_write(s, calls, n, &out, NULL, NULL));
+    assert_int_equal(out.n, strlen(text));
+    assert_memory_equal(out.data, text, out.n);
+    buf_finish(&out);
+}
+
+static void spellings_are_found_named_and_written_again(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N(rows); i++) {
+        for (size_t n_piece = 1; n_piece < 100; n_piece += 7) {
+            check_text(&rows[i], rows[i].one, 1, n_piece);
+            if (rows[i].two != NULL) {
+                check_text(&rows[i], rows[i].two, 2, n_piece);
+            }
+        }
+    }
+}
+
+static void others_have_no_name(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N(others); i++) {
+        check_text(&others[i], others[i].one, 1, 5);
+    }
+}
+
+/* Words between calls, or another separator: the first alone has a name, and so not all. */
+static void what_is_not_spelled_alike_has_no_name(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{\"name\": \"f\", \"parameters\": {}}\n{\"name\": \"g\", \"parameters\": {}}",
+        "{\"name\": \"f\", \"parameters\": {}} and {\"name\": \"g\", \"parameters\": {}}",
+        "{\"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"arguments\": {}}",
+    };
+    for (size_t i = 0; i < N(texts); i++) {
+        char ids[2][TOOL_CALL_ID_BYTES];
+        assert_int_equal(ids_of(LLAMA, texts[i], 3, ids), 2);
+        struct chat_call calls[] = {{.id = str_from(ids[0])}, {.id = str_from(ids[1])}};
+        assert_non_null(tool_spelling_named(calls, 1));
+        assert_null(tool_spelling_named(calls, 2));
+    }
+}
+
+static void other_ids_name_nothing(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {
+        "",
+        "call_",
+        "call_" DIGITS,
+        "call_" DIGITS "_",
+        "call_" DIGITS "_w",
+        "call_" DIGITS "_A",
+        "call_" DIGITS "_\xff",
+        "call_" DIGITS "-a",
+        "call_" DIGITS "_aa",
+        "toolu" DIGITS "_a_",
+    };
+    for (size_t i = 0; i < N(ids); i++) {
+        struct chat_call call = {.id = str_from(ids[i])};
+        assert_null(tool_spelling_named(&call, 1));
+    }
+    assert_null(tool_spelling_named(NULL, 0));
+}
+
+/* Of each tag, in order: the text is data where it lies in arguments. */
+static void tags_are_told_apart_from_arguments(void **state)
+{
+    (void)state;
+    struct chat_call calls[] = {
+        {STR("call_" DIGITS "_r"), STR("f"), STR("{\"a\": \"<tool_call>\"}")},
+        {STR("call_" DIGITS "_r"), STR("g"), STR("{}")}};
+    struct tool_tag list[4];
+    struct tool_tags tags = {.list = list};
+    struct buf out;
+    buf_init(&out, 1 << 10);
+    assert_true(buf_append(&out, STR("Well: <tool_call> "), NULL));
+    assert_true(tool_calls_write(tool_spelling_named(calls, 2), calls, 2, &out, &tags, NULL));
+    assert_int_equal(tags.n, 4);
+    for (size_t i = 0; i < tags.n; i++) {
+        struct str tag = i % 2 == 0 ? STR("<tool_call>") : STR("</tool_call>");
+        assert_true(str_eq((struct str){out.data + list[i].begin, list[i].n_bytes}, tag));
+        assert_true(i == 0 ? list[i].begin == 18 : list[i].begin > list[i - 1].begin);
+    }
+    assert_true(list[1].begin > 18 + 11 + 40);
+    buf_finish(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spellings_are_found_named_and_written_again),
+        cmocka_unit_test(others_have_no_name),
+        cmocka_unit_test(what_is_not_spelled_alike_has_no_name),
+        cmocka_unit_test(other_ids_name_nothing),
+        cmocka_unit_test(tags_are_told_apart_from_arguments),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
