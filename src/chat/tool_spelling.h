@@ -14,7 +14,8 @@ enum tool_trait {
     TOOL_TRAIT_TYPE = 1 << 1,      /* "type": "function" before the name */
     TOOL_TRAIT_ARGUMENTS = 1 << 2, /* "arguments" for "parameters" */
     TOOL_TRAIT_DENSE = 1 << 3,     /* JSON without spaces */
-    TOOL_TRAIT_ONE_LINE = 1 << 4   /* <tool_call>{...}</tool_call> without its newlines */
+    TOOL_TRAIT_ONE_LINE = 1 << 4,  /* <tool_call>{...}</tool_call> without its newlines */
+    TOOL_TRAIT_LIST = 1 << 5       /* [{...}, {...}], also of one; within one <tool_call> */
 };
 
 struct tool_spelling {

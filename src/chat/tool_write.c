@@ -169,31 +169,40 @@ static bool write_python(const struct chat_call *call, struct buf *out, struct e
 
 /* --- calls */
 
+static bool is_list(const struct tool_spelling *s)
+{
+    return s->traits & TOOL_TRAIT_LIST;
+}
+
 /* Before the call: a tag, "" for none. */
 static struct str tag_of(const struct tool_spelling *s, bool is_first)
 {
-    return s->format == TOOL_FORMAT_HERMES          ? STR("<tool_call>")
-           : is_first && s->traits & TOOL_TRAIT_TAG ? STR("<|python_tag|>")
-                                                    : STR("");
+    if (s->format == TOOL_FORMAT_HERMES) {
+        return is_first || !is_list(s) ? STR("<tool_call>") : STR("");
+    }
+    return is_first && s->traits & TOOL_TRAIT_TAG ? STR("<|python_tag|>") : STR("");
+}
+
+static struct str closing_tag_of(const struct tool_spelling *s, bool is_last)
+{
+    bool has_one = s->format == TOOL_FORMAT_HERMES && (is_last || !is_list(s));
+    return has_one ? STR("</tool_call>") : STR("");
 }
 
 static struct str between(const struct tool_spelling *s)
 {
-    switch (s->format) {
-    case TOOL_FORMAT_PYTHONIC:
+    if (s->format == TOOL_FORMAT_PYTHONIC || is_list(s)) {
         return STR(", ");
-    case TOOL_FORMAT_FUNCTION_TAG:
-    case TOOL_FORMAT_HERMES:
-        return STR("\n");
-    default:
-        return STR("; ");
     }
+    bool has_lines = s->format == TOOL_FORMAT_FUNCTION_TAG || s->format == TOOL_FORMAT_HERMES;
+    return has_lines ? STR("\n") : STR("; ");
 }
 
-/* Within <tool_call>. */
-static struct str line_end(const struct tool_spelling *s)
+/* Within <tool_call>, at its begin or end. */
+static struct str line_end(const struct tool_spelling *s, bool is_outermost)
 {
-    bool has_lines = s->format == TOOL_FORMAT_HERMES && !(s->traits & TOOL_TRAIT_ONE_LINE);
+    bool has_lines = s->format == TOOL_FORMAT_HERMES && !(s->traits & TOOL_TRAIT_ONE_LINE) &&
+                     (is_outermost || !is_list(s));
     return has_lines ? STR("\n") : STR("");
 }
 
@@ -220,7 +229,9 @@ static bool begin_call(const struct tool_spelling *s, struct str name, bool is_f
         return buf_append(out, STR("<function="), e) && buf_append(out, name, e) &&
                buf_append_byte(out, '>', e);
     default:
-        return buf_append(out, line_end(s), e) && begin_object(s, name, out, e);
+        return buf_append(out, line_end(s, is_first), e) &&
+               buf_append(out, is_list(s) && is_first ? STR("[") : STR(""), e) &&
+               begin_object(s, name, out, e);
     }
 }
 
@@ -242,7 +253,8 @@ static bool end_call(const struct tool_spelling *s, const struct chat_call *call
         return write_arguments(call, out, e) && buf_append(out, STR("</function>"), e);
     default:
         return write_arguments(call, out, e) && buf_append_byte(out, '}', e) &&
-               buf_append(out, line_end(s), e);
+               buf_append(out, is_list(s) && is_last ? STR("]") : STR(""), e) &&
+               buf_append(out, line_end(s, is_last), e);
     }
 }
 
@@ -264,12 +276,12 @@ static bool write_tag(struct writer *w, struct str tag)
 static bool write_all(struct writer *w, const struct tool_spelling *s,
                       const struct chat_call *calls, size_t n)
 {
-    struct str closing = s->format == TOOL_FORMAT_HERMES ? STR("</tool_call>") : STR("");
     for (size_t i = 0; i < n; i++) {
         if (!buf_append(w->out, i > 0 ? between(s) : STR(""), w->e) ||
             !write_tag(w, tag_of(s, i == 0)) ||
             !begin_call(s, calls[i].name, i == 0, w->out, w->e) ||
-            !end_call(s, &calls[i], i + 1 == n, w->out, w->e) || !write_tag(w, closing)) {
+            !end_call(s, &calls[i], i + 1 == n, w->out, w->e) ||
+            !write_tag(w, closing_tag_of(s, i + 1 == n))) {
             return false;
         }
     }

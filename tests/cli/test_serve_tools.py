@@ -385,7 +385,7 @@ def test_functions_are_tools_in_the_form_of_old():
 # --- conversations
 
 # Spelled as no id can name: the next turn has them as the template writes them.
-WRITTEN_ANEW = {"json with its name last", "json on many lines", "two in lines", "a list", "a list in a tag", "code", "a built-in tool",
+WRITTEN_ANEW = {"json with its name last", "json on many lines", "two in lines", "code", "a built-in tool",
                 "two pythonic"}  # "UTC" in other quotes
 
 

@@ -55,6 +55,14 @@ static const struct row {
      "<tool_call>\n{\"type\": \"function\", \"name\": \"f\", \"arguments\": {\"a\": 1}}\n"
      "</tool_call>",
      NULL},
+    {'w', LLAMA, "[{\"name\": \"f\", \"parameters\": {\"a\": 1}}]",
+     "[{\"name\": \"f\", \"parameters\": {\"a\": 1}}, {\"name\": \"g\", \"parameters\": {}}]"},
+    {'x', HERMES, "<tool_call>[{\"name\": \"f\", \"arguments\": {\"a\": 1}}]</tool_call>",
+     "<tool_call>[{\"name\": \"f\", \"arguments\": {\"a\": 1}}, "
+     "{\"name\": \"g\", \"arguments\": {}}]</tool_call>"},
+    {'y', HERMES, "<tool_call>\n[{\"name\": \"f\", \"arguments\": {\"a\": 1}}]\n</tool_call>",
+     "<tool_call>\n[{\"name\": \"f\", \"arguments\": {\"a\": 1}}, "
+     "{\"name\": \"g\", \"arguments\": {}}]\n</tool_call>"},
     {'a', HERMES, "{\"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL},
     {'c', HERMES, "{\"name\": \"f\", \"arguments\": {\"a\": 1}}", NULL},
 };
@@ -67,7 +75,7 @@ static const struct row others[] = {
     {0, LLAMA, "{\"parameters\": {\"a\": 1}, \"name\": \"f\"}", NULL},
     {0, LLAMA, "{\"name\": \"f\", \"parameters\": \"{\\\"a\\\": 1}\"}", NULL},
     {0, LLAMA, "{\"name\": \"\\u0066\", \"parameters\": {\"a\": 1}}", NULL},
-    {0, LLAMA, "[{\"name\": \"f\", \"parameters\": {\"a\": 1}}]", NULL},
+    {0, LLAMA, "[ {\"name\": \"f\", \"parameters\": {\"a\": 1}}]", NULL},
     {0, LLAMA, "<|python_tag|>f.call(a=1)", NULL},
     {0, LLAMA, "f.call(a=1)", NULL},
     {0, HERMES, "<tool_call> {\"name\": \"f\", \"arguments\": {\"a\": 1}} </tool_call>", NULL},
@@ -180,7 +188,7 @@ static void other_ids_name_nothing(void **state)
         "call_",
         "call_" DIGITS,
         "call_" DIGITS "_",
-        "call_" DIGITS "_w",
+        "call_" DIGITS "_z",
         "call_" DIGITS "_A",
         "call_" DIGITS "_\xff",
         "call_" DIGITS "-a",
