@@ -116,8 +116,7 @@ struct jinja_value jinja_float(double value, enum jinja_origin origin);
  * ERROR_FORMAT: the text is not UTF-8. ERROR_MEMORY: the arena's maximum, or none is left. */
 bool jinja_string_of(struct jinja_arena *a, struct str text, enum jinja_origin origin,
                      struct jinja_value *out, struct error *e);
-/* The same with spans, neighbours of which differ in origin, that cover the text; they are borrowed
- * for as long as the arena lives. */
+/* The same with spans, neighbours of which differ in origin, that cover the text. */
 bool jinja_string_of_spans(struct jinja_arena *a, struct str text, const struct jinja_span *spans,
                            size_t n_spans, struct jinja_value *out, struct error *e);
 bool jinja_list_create(struct jinja_arena *a, struct jinja_value *out, struct error *e);

@@ -328,15 +328,16 @@ bool jinja_string_of_spans(struct jinja_arena *a, struct str text, const struct 
                            size_t n_spans, struct jinja_value *out, struct error *e)
 {
     struct jinja_string *s = jinja_arena_alloc(a, 1, sizeof *s, e);
-    const char *p = s != NULL ? copy_text(a, text, e) : NULL;
+    struct jinja_span *copy = s != NULL ? jinja_arena_alloc(a, n_spans, sizeof *copy, e) : NULL;
+    const char *p = copy != NULL ? copy_text(a, text, e) : NULL;
     if (p == NULL) {
         return false;
     }
-    *s = (struct jinja_string){.p = p,
-                               .n = text.n,
-                               .n_chars = jinja_count_chars(text),
-                               .spans = spans,
-                               .n_spans = n_spans};
+    if (n_spans > 0) {
+        memcpy(copy, spans, n_spans * sizeof *copy);
+    }
+    *s = (struct jinja_string){
+        .p = p, .n = text.n, .n_chars = jinja_count_chars(text), .spans = copy, .n_spans = n_spans};
     *out = (struct jinja_value){.kind = JINJA_STRING, .u.string = s};
     return true;
 }

@@ -44,7 +44,7 @@ struct chat_support {
     bool several_calls;  /* ... more than one of them in a message */
     bool text_and_calls; /* ... and what is said beside them */
     bool tool_answers;   /* ... what a tool answered */
-    bool bare_answers;   /* ... also where the assistant's message has no calls */
+    bool bare_answers;   /* ... just so where the call is a text that the assistant says */
     bool date;           /* ... the date that it is told */
     bool clock;          /* ... the day, which it asks the clock for */
 };
@@ -90,6 +90,7 @@ struct chat_template {
     enum tool_format tool_format;         /* of calls; set it after init to have another */
     const struct tool_spelling *spelling; /* that it writes them in; NULL: none that has a name */
     const char *date; /* variable date_string: a text, "today" or, as at first, NULL */
+    bool is_on_trial; /* while it is tried: calls that are written as texts are data */
 };
 
 /* choice: which; NULL or zeroed for the file's own, or where it has none for the one that its

@@ -4,6 +4,8 @@
 
 #include <strings.h>
 
+enum { MOST_MESSAGES = 6 };
+
 #define ASKED    "kqzasked"
 #define AGAIN    "kqzagain"
 #define RULED    "kqzruled"
@@ -47,13 +49,13 @@ static const char offered[] = "[{\"type\":\"function\",\"function\":{\"name\":\"
 /* A hundred times what published templates need: some thirty trials end soon, whatever is tried. */
 static const struct jinja_limits trial_limits = {.max_steps = 1000000};
 
-/* Renders at most 4 messages (NULL ends them) into *out, released by the caller. False with e->code
- * set when the template could not, and for good when memory ran out. The user-defined tokens that
- * the template writes become marks. */
+/* Renders at most MOST_MESSAGES messages (NULL ends them) into *out, released by the caller. False
+ * with e->code set when the template could not, and for good when memory ran out. The user-defined
+ * tokens that the template writes become marks. */
 static bool render(struct chat_template *t, const struct chat_message *const *messages,
                    const json_t *tools, struct jinja_output *out, struct error *e)
 {
-    struct chat_message list[4];
+    struct chat_message list[MOST_MESSAGES];
     struct chat_input input = {.messages = list, .tools = tools, .add_generation_prompt = true};
     if (e->code == ERROR_MEMORY) {
         return false;
@@ -211,6 +213,34 @@ static const struct tool_spelling *spelling_of_call(struct chat_template *t, con
     return s;
 }
 
+/* Whether calls that are said as a text, in the template's own spelling, change nothing, neither in
+ * them nor behind: turns are counted, functions looked up by ids. */
+static bool writes_texts_alike(struct chat_template *t, const json_t *tools, struct error *e)
+{
+    char id[TOOL_CALL_ID_BYTES];
+    tool_call_id_write(id, "000000000000000000000001", t->spelling);
+    struct chat_call named = {str_from(id), calls[0].name, calls[0].arguments};
+    struct chat_message calling = {.role = CHAT_ASSISTANT, .calls = &named, .n_calls = 1};
+    struct chat_message answering = {
+        .role = CHAT_TOOL, .content = answered.content, .call_id = named.id};
+    const struct chat_message *const messages[] = {&asked,     &calling, &answering, &calling,
+                                                   &answering, &said,    NULL};
+    struct jinja_output as_calls, as_texts;
+    t->support.bare_answers = false;
+    bool ok = render(t, messages, tools, &as_calls, e);
+    t->support.bare_answers = true;
+    if (!ok) {
+        return false;
+    }
+    ok = render(t, messages, tools, &as_texts, e);
+    bool are_alike = ok && str_eq(buf_str(&as_calls.text), buf_str(&as_texts.text));
+    jinja_output_finish(&as_calls);
+    if (ok) {
+        jinja_output_finish(&as_texts);
+    }
+    return are_alike;
+}
+
 static void probe_tools(struct chat_template *t, const json_t *tools, struct chat_support *found,
                         struct error *e)
 {
@@ -226,9 +256,9 @@ static void probe_tools(struct chat_template *t, const json_t *tools, struct cha
                                                    WORDS(SAID, CALLED, GIVEN), e);
     found->tool_answers =
         writes(t, MESSAGES(&asked, &called, &answered), tools, WORDS(ANSWERED), e);
-    found->bare_answers =
-        writes(t, MESSAGES(&asked, &said, &answered), tools, WORDS(SAID, ANSWERED), e);
     t->spelling = found->calls ? spelling_of_call(t, tools, e) : NULL;
+    bool is_heard = t->spelling != NULL && tool_spelling_is_heard(t->spelling, t->tool_format);
+    found->bare_answers = !found->calls || (is_heard && writes_texts_alike(t, tools, e));
 }
 
 /* --- roles */
@@ -323,6 +353,7 @@ bool chat_template_probe(struct chat_template *t, struct error *e)
     }
     /* nothing is written another way while that is found out */
     memset(&t->support, 1, sizeof t->support);
+    t->is_on_trial = true;
     bool ok = find_plain_shape(t, &why);
     if (ok) {
         probe_messages(t, &found, &why);
@@ -331,6 +362,7 @@ bool chat_template_probe(struct chat_template *t, struct error *e)
         ok = why.code != ERROR_MEMORY;
     }
     json_decref(tools);
+    t->is_on_trial = false;
     t->support = found;
     if (!ok) {
         *e = why;

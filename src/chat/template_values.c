@@ -1,6 +1,6 @@
 /* template_values.c - what a template sees of a conversation, and the text that it makes of it. */
 #include "base/clock.h"
-#include "chat/jinja_value.h"
+#include "base/mem.h"
 #include "chat/json_scan.h"
 #include "chat/template_internal.h"
 
@@ -14,7 +14,8 @@ const struct tm chat_fixed_day = {
 /* The values of one rendering. The first failure makes the rest do nothing. */
 struct maker {
     const struct chat_template *t;
-    bool told_tools; /* a system message of ours tells of the tools */
+    bool told_tools;      /* a system message of ours tells of the tools */
+    bool keeps_spellings; /* that ids of calls name */
     struct jinja_arena arena;
     struct error *e;
     bool ok;
@@ -125,16 +126,14 @@ static struct jinja_value calls_of(struct maker *m, const struct chat_message *m
     return list;
 }
 
-/* The text of data but for the tags, which a model wrote as tokens. */
+/* The text of data but for the tags, which a model wrote as tokens. spans: room for twice as many
+ * and one. */
 static struct jinja_value tagged_text(struct maker *m, struct str text,
-                                      const struct tool_tags *tags)
+                                      const struct tool_tags *tags, struct jinja_span *spans)
 {
     struct jinja_value v = jinja_none();
-    struct jinja_span *spans =
-        m->ok ? jinja_arena_alloc(&m->arena, 2 * tags->n + 1, sizeof *spans, m->e) : NULL;
     size_t n = 0, at = 0;
-    m->ok = spans != NULL;
-    for (size_t i = 0; m->ok && i < tags->n; i++) {
+    for (size_t i = 0; i < tags->n; i++) {
         struct tool_tag tag = tags->list[i];
         if (tag.begin > at) {
             spans[n++] = (struct jinja_span){tag.begin - at, JINJA_DATA};
@@ -142,10 +141,10 @@ static struct jinja_value tagged_text(struct maker *m, struct str text,
         spans[n++] = (struct jinja_span){tag.n_bytes, JINJA_TEMPLATE};
         at = tag.begin + tag.n_bytes;
     }
-    if (m->ok && at < text.n) {
+    if (at < text.n) {
         spans[n++] = (struct jinja_span){text.n - at, JINJA_DATA};
     }
-    m->ok = m->ok && jinja_string_of_spans(&m->arena, text, spans, n, &v, m->e);
+    m->ok = jinja_string_of_spans(&m->arena, text, spans, n, &v, m->e);
     return v;
 }
 
@@ -155,14 +154,21 @@ static struct jinja_value said_and_called(struct maker *m, const struct chat_mes
                                           const struct tool_spelling *spelling)
 {
     struct buf text;
-    struct tool_tags tags = {0};
+    struct jinja_value v = jinja_none();
+    size_t most = 2 * message->n_calls;
+    struct tool_tags tags = {.list = mem_alloc(most, sizeof *tags.list, "tags of calls", m->e)};
+    struct jinja_span *spans = mem_alloc(2 * most + 1, sizeof *spans, "spans of calls", m->e);
     buf_init(&text, JINJA_DEFAULT_OUTPUT_BYTES);
-    tags.list =
-        m->ok ? jinja_arena_alloc(&m->arena, 2 * message->n_calls, sizeof *tags.list, m->e) : NULL;
-    m->ok = tags.list != NULL && buf_append(&text, message->content, m->e) &&
-            tool_calls_write(spelling, message->calls, message->n_calls, &text, &tags, m->e);
-    struct jinja_value v = content_of(m, tagged_text(m, m->ok ? buf_str(&text) : STR(""), &tags));
+    m->ok = m->ok && tags.list != NULL && spans != NULL &&
+            buf_append(&text, message->content, m->e) &&
+            tool_calls_write(spelling, message->calls, message->n_calls, &text,
+                             m->t->is_on_trial ? NULL : &tags, m->e);
+    if (m->ok) {
+        v = content_of(m, tagged_text(m, buf_str(&text), &tags, spans));
+    }
     buf_finish(&text);
+    mem_free(spans);
+    mem_free(tags.list);
     return v;
 }
 
@@ -176,8 +182,8 @@ static const struct tool_spelling *spelling_of(const struct maker *m,
                                                const struct chat_message *message)
 {
     const struct tool_spelling *s = tool_spelling_named(message->calls, message->n_calls);
-    bool is_kept =
-        s != NULL && m->t->support.bare_answers && tool_spelling_is_heard(s, m->t->tool_format);
+    bool is_kept = m->keeps_spellings && s != NULL && m->t->support.bare_answers &&
+                   tool_spelling_is_heard(s, m->t->tool_format);
     return is_kept ? s : NULL;
 }
 
@@ -196,7 +202,8 @@ static struct jinja_value message_of(struct maker *m, const struct chat_message 
     put(m, v, "role", text_of(m, str_from(chat_role_name(message->role)), JINJA_TEMPLATE));
     const struct tool_spelling *spelling = spelling_of(m, message);
     if (message->n_calls > 0 && spelling == NULL && !template_writes_calls(m, message)) {
-        spelling = tool_spelling_usual(m->t->tool_format);
+        const struct tool_spelling *own = chat_template_spelling(m->t);
+        spelling = own != NULL && !m->told_tools ? own : tool_spelling_usual(m->t->tool_format);
     }
     if (spelling != NULL) {
         put(m, v, "content", said_and_called(m, message, spelling));
@@ -351,6 +358,56 @@ static struct tm clock_of(const struct chat_template *t)
     return now;
 }
 
+/* Whether the text has all calls that keep their spelling: a template may cut what is said. */
+static bool shows_calls(struct maker *m, const struct chat_input *input, struct str text)
+{
+    bool is_there = true;
+    struct buf calls;
+    buf_init(&calls, JINJA_DEFAULT_OUTPUT_BYTES);
+    for (size_t i = 0; m->ok && is_there && i < input->n; i++) {
+        const struct chat_message *message = &input->messages[i];
+        const struct tool_spelling *s = spelling_of(m, message);
+        if (s == NULL) {
+            continue;
+        }
+        buf_clear(&calls);
+        m->ok = tool_calls_write(s, message->calls, message->n_calls, &calls, NULL, m->e);
+        is_there = m->ok && memmem(text.p, text.n, calls.data, calls.n) != NULL;
+    }
+    buf_finish(&calls);
+    return is_there;
+}
+
+/* False with m->ok: only without the spellings. */
+static bool write_text(struct maker *m, const struct chat_input *input, const struct tm *now,
+                       const struct jinja_limits *limits, struct jinja_output *out)
+{
+    jinja_arena_init(&m->arena, JINJA_DEFAULT_MEMORY_BYTES);
+    struct jinja_value all = variables_of(m, input, now);
+    m->ok = m->ok && jinja_render(m->t->jinja, all, now, limits, out, m->e);
+    jinja_arena_finish(&m->arena);
+    if (!m->ok) {
+        return false;
+    }
+    bool is_whole = check_written(m->t, input, m->e);
+    m->ok = is_whole;
+    is_whole = is_whole && (!m->keeps_spellings || shows_calls(m, input, buf_str(&out->text)));
+    if (!is_whole) {
+        jinja_output_finish(out);
+    }
+    return is_whole;
+}
+
+static bool names_spellings(struct maker *m, const struct chat_input *input)
+{
+    for (size_t i = 0; i < input->n; i++) {
+        if (spelling_of(m, &input->messages[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool chat_template_write_at(const struct chat_template *t, const struct chat_input *input,
                             const struct tm *now, const struct jinja_limits *limits,
                             struct jinja_output *out, struct error *e)
@@ -358,6 +415,7 @@ bool chat_template_write_at(const struct chat_template *t, const struct chat_inp
     struct error ignored = {0};
     struct maker m = {.t = t,
                       .told_tools = input->tools != NULL && !t->support.tools,
+                      .keeps_spellings = true,
                       .e = e != NULL ? e : &ignored,
                       .ok = true};
     struct jinja_output made;
@@ -367,13 +425,13 @@ bool chat_template_write_at(const struct chat_template *t, const struct chat_inp
     if (m.told_tools && !check_told(t, e)) {
         return false;
     }
-    jinja_arena_init(&m.arena, JINJA_DEFAULT_MEMORY_BYTES);
-    struct jinja_value all = variables_of(&m, input, now);
-    bool ok = m.ok && jinja_render(t->jinja, all, now, limits, &made, m.e);
-    jinja_arena_finish(&m.arena);
-    if (ok && !check_written(t, input, m.e)) {
-        jinja_output_finish(&made);
-        ok = false;
+    m.keeps_spellings = names_spellings(&m, input);
+    bool ok = write_text(&m, input, now, limits, &made);
+    if (!ok && m.keeps_spellings && !t->is_on_trial && m.e->code != ERROR_MEMORY) {
+        *m.e = (struct error){0};
+        m.keeps_spellings = false;
+        m.ok = true;
+        ok = write_text(&m, input, now, limits, &made);
     }
     if (ok) {
         *out = made;

@@ -50,12 +50,13 @@ static bool begins_as(const struct tool_spelling *s, struct str before, struct s
                       bool is_first, struct buf *text, struct error *e)
 {
     buf_clear(text);
-    if (!tool_call_begin_write(s, name, is_first, text, e)) {
+    bool is_python = s->format == TOOL_FORMAT_PYTHONIC;
+    if (!tool_call_begin_write(s, name, is_first, text, e) ||
+        (is_python && !buf_append_byte(text, '(', e))) {
         return false;
     }
-    return s->format == TOOL_FORMAT_PYTHONIC /* whose arguments may have begun */
-               ? str_starts_with(before, buf_str(text))
-               : str_eq(before, buf_str(text));
+    return is_python ? str_starts_with(before, buf_str(text)) /* its arguments may have begun */
+                     : str_eq(before, buf_str(text));
 }
 
 static size_t most_bytes(struct str name)
@@ -74,7 +75,7 @@ const struct tool_spelling *tool_spelling_find(struct str before, struct str nam
     }
     buf_finish(&text);
     if (why.code != ERROR_NONE) {
-        *e = why;
+        error_set(e, why.code, "%s", why.text);
     }
     return found;
 }
@@ -89,7 +90,7 @@ const struct tool_spelling *tool_spelling_check(const struct tool_spelling *s, s
     return is_it ? s : NULL;
 }
 
-const struct tool_spelling *tool_spelling_look(struct str text, const struct chat_call *call,
+const struct tool_spelling *tool_spelling_look(struct str prompt, const struct chat_call *call,
                                                struct error *e)
 {
     const struct tool_spelling *found = NULL;
@@ -102,7 +103,7 @@ const struct tool_spelling *tool_spelling_look(struct str text, const struct cha
             found = NULL;
             break;
         }
-        if (whole.n > longest && memmem(text.p, text.n, whole.data, whole.n) != NULL) {
+        if (whole.n > longest && memmem(prompt.p, prompt.n, whole.data, whole.n) != NULL) {
             found = &spellings[i];
             longest = whole.n;
         }

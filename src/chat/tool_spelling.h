@@ -40,8 +40,8 @@ enum {
 /* The one that tool_prompt_write() teaches; of TOOL_FORMAT_NONE that of TOOL_FORMAT_LLAMA3_JSON. */
 const struct tool_spelling *tool_spelling_usual(enum tool_format format);
 
-/* Which one has this text before the arguments of an answer's first call, of that name; NULL: none
- * that an id can name. ERROR_MEMORY: NULL, and e->code is set. */
+/* Which one an answer has that writes this before the arguments of its first call, of that name;
+ * NULL: none that an id can name. ERROR_MEMORY: NULL, and e->code is set. */
 const struct tool_spelling *tool_spelling_find(struct str before, struct str name, struct error *e);
 
 /* s if it has this text before the arguments of a call that follows another, else NULL; so, too, if
@@ -49,9 +49,9 @@ const struct tool_spelling *tool_spelling_find(struct str before, struct str nam
 const struct tool_spelling *tool_spelling_check(const struct tool_spelling *s, struct str before,
                                                 struct str name, struct error *e);
 
-/* The longest text of this one call, as some spelling has it, that is in `text`; else NULL. Errors
- * as tool_spelling_find. */
-const struct tool_spelling *tool_spelling_look(struct str text, const struct chat_call *call,
+/* The one whose text of this call is the longest that is in a prompt; NULL: no one's is. Errors as
+ * tool_spelling_find. */
+const struct tool_spelling *tool_spelling_look(struct str prompt, const struct chat_call *call,
                                                struct error *e);
 
 /* Whether answers of a model that is taught `format` are searched for calls of this spelling. */
@@ -67,7 +67,7 @@ const struct tool_spelling *tool_spelling_named(const struct chat_call *calls, s
 /* Appends the text of an assistant that makes these n calls. Numbers and names stay as they are
  * spelled; so does the JSON of all but TOOL_FORMAT_PYTHONIC. Arguments that are not the JSON text
  * of an object are written as a string. tags: the caller's list, to which those in *out are added;
- * NULL: they are not wanted. ERROR_MEMORY. On failure *out is as before. */
+ * NULL: they are not wanted. ERROR_MEMORY. On failure both are as before. */
 bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
                       struct buf *out, struct tool_tags *tags, struct error *e);
 

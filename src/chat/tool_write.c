@@ -292,9 +292,12 @@ bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *cal
                       struct buf *out, struct tool_tags *tags, struct error *e)
 {
     struct writer w = {.out = out, .tags = tags, .e = e};
-    size_t n_before = out->n;
+    size_t n_before = out->n, n_tags = tags != NULL ? tags->n : 0;
     if (!write_all(&w, s, calls, n)) {
         out->n = n_before;
+        if (tags != NULL) {
+            tags->n = n_tags;
+        }
         return false;
     }
     return true;

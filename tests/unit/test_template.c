@@ -453,13 +453,15 @@ static void one_more_turn_keeps_the_ids_before_it(void **state)
     }
 }
 
-static void running_out_of_memory_leaves_the_list_as_it_was(void **state)
+static void fail_every_allocation(const char *jinja)
 {
-    (void)state;
+    static const struct chat_call call = {STR("call_000000000000000000000000_c"), STR("f"),
+                                          STR("{}")};
     static const struct chat_message m[] = {{.role = CHAT_SYSTEM, .content = {"s", 1}},
-                                            {.role = CHAT_USER, .content = {"hello you", 9}}};
+                                            {.role = CHAT_USER, .content = {"hello you", 9}},
+                                            {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1}};
     struct file f;
-    open_file(&f, false, chatml_tokens, SMOLLM_JINJA, NULL);
+    open_file(&f, false, chatml_tokens, jinja, NULL);
     size_t n_failed = 0;
     bool done = false;
     for (size_t nth = 1; !done; nth++) {
@@ -468,7 +470,7 @@ static void running_out_of_memory_leaves_the_list_as_it_was(void **state)
         struct token_list ids = {0};
         mem_fail_nth(nth);
         bool opened = chat_template_init(&t, f.gguf, f.tokenizer, NULL, &e);
-        done = opened && render(&t, m, 2, true, &ids, &e);
+        done = opened && render(&t, m, 3, true, &ids, &e);
         mem_fail_nth(0);
         if (!done) {
             n_failed++;
@@ -483,6 +485,16 @@ static void running_out_of_memory_leaves_the_list_as_it_was(void **state)
     }
     assert_true(n_failed >= 3);
     close_file(&f);
+}
+
+/* With a call that is spelled by its id: where the template writes calls, and where it does not. */
+static void running_out_of_memory_leaves_the_list_as_it_was(void **state)
+{
+    (void)state;
+    fail_every_allocation(SMOLLM_JINJA);
+    fail_every_allocation("{% for m in messages %}<{{ m.content or '' }}{% for c in m.tool_calls "
+                          "%}{\"name\": \"{{ c.function.name }}\", \"parameters\": {{ "
+                          "c.function.arguments | tojson }}}{% endfor %}>{% endfor %}");
 }
 
 int main(void)

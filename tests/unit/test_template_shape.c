@@ -157,6 +157,85 @@ static void calls_have_the_form_that_our_system_message_teaches(void **state)
     close_file(&f);
 }
 
+#define ID(letter) STR("call_000000000000000000000000" letter)
+#define CALLED                                                                                     \
+    "{% for c in m.tool_calls %}{\"name\": \"{{ c.function.name }}\", \"parameters\": "            \
+    "{{ c.function.arguments | tojson }}}{% endfor %}"
+
+/* A model's own spelling, named by the id, unless the template has to see that it is a call, or
+ * would cut what is said. */
+static void a_call_keeps_its_spelling_where_the_template_bears_it(void **state)
+{
+    (void)state;
+    static const char plain[] = EACH("<{{ m.content or '' }}" CALLED ">");
+    static const struct {
+        const char *jinja;
+        struct str arguments;
+        const char *text;
+        bool bears;
+    } table[] = {
+        {plain, STR("{}"), "<?><{\"name\": \"f\", \"arguments\": {}}><1>", true},
+        {"{% for m in messages %}{% if m.role == 'tool' and not messages[loop.index0 - "
+         "1].tool_calls %}{{ raise_exception('answers nothing') }}{% endif %}<{{ m.content or '' "
+         "}}" CALLED ">{% endfor %}",
+         STR("{}"), "<?><{\"name\": \"f\", \"parameters\": {}}><1>", false},
+        {"{% for m in messages %}<{{ m.content or '' }}" CALLED "{% if m.role == 'tool' %} of {{ "
+         "messages[loop.index0 - 1].tool_calls[0].function.name if messages[loop.index0 - "
+         "1].tool_calls else '?' }}{% endif %}>{% endfor %}",
+         STR("{}"), "<?><{\"name\": \"f\", \"parameters\": {}}><1 of f>", false},
+        {EACH("<{{ (m.content or '').split('</think>')[-1] }}" CALLED ">"), STR("{}"),
+         "<?><{\"name\": \"f\", \"arguments\": {}}><1>", true},
+        {EACH("<{{ (m.content or '').split('</think>')[-1] }}" CALLED ">"),
+         STR("{\"a\": \"</think>\"}"),
+         "<?><{\"name\": \"f\", \"parameters\": {\"a\": \"</think>\"}}><1>", true},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct chat_call spelled = {ID("_c"), STR("f"), table[i].arguments};
+        struct chat_message list[] = {
+            {.role = CHAT_USER, .content = STR("?")},
+            {.role = CHAT_ASSISTANT, .calls = &spelled, .n_calls = 1},
+            {.role = CHAT_TOOL, .content = STR("1"), .call_id = ID("_c")},
+        };
+        struct file f;
+        struct chat_template t;
+        open_file(&f, false, chatml_tokens, table[i].jinja, NULL);
+        open_template(&t, &f, NULL);
+        assert_int_equal(t.support.bare_answers, table[i].bears);
+        assert_ptr_equal(t.spelling, tool_spelling_usual(TOOL_FORMAT_LLAMA3_JSON));
+        assert_text(&t, list, 3, table[i].text);
+        chat_template_finish(&t);
+        close_file(&f);
+    }
+}
+
+/* Where no id names one and the template cannot write the message, it is the template's own. */
+static void calls_that_a_template_leaves_out_have_its_spelling(void **state)
+{
+    (void)state;
+    static const struct chat_message list[] = {
+        {.role = CHAT_USER, .content = STR("?")},
+        {.role = CHAT_ASSISTANT, .content = STR("Well: "), .calls = &call, .n_calls = 1}};
+    json_t *tools =
+        json_loads("[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]", 0, NULL);
+    struct file f;
+    struct chat_template t;
+    open_file(&f, false, chatml_tokens,
+              "{{ tools }}" EACH("[{% if m.tool_calls %}{\"name\": \"{{ "
+                                 "m.tool_calls[0].function.name }}\", \"arguments\": {{ "
+                                 "m.tool_calls[0].function.arguments | tojson }}}{% else %}{{ "
+                                 "m.content }}{% endif %}]"),
+              NULL);
+    open_template(&t, &f, NULL);
+    assert_true(t.support.tools && t.support.calls && !t.support.text_and_calls);
+    char *text = text_of(&t, list, 2, tools);
+    assert_non_null(
+        strstr(text, "[Well: {\"name\": \"f\", \"arguments\": {\"a\":1, \"b\": \"x\"}}]"));
+    free(text);
+    json_decref(tools);
+    chat_template_finish(&t);
+    close_file(&f);
+}
+
 static void a_system_message_that_would_be_left_out_is_refused(void **state)
 {
     (void)state;
@@ -263,6 +342,8 @@ int main(void)
         cmocka_unit_test(a_template_is_called_in_the_way_that_it_can_write),
         cmocka_unit_test(a_call_without_an_id_has_none),
         cmocka_unit_test(calls_have_the_form_that_our_system_message_teaches),
+        cmocka_unit_test(a_call_keeps_its_spelling_where_the_template_bears_it),
+        cmocka_unit_test(calls_that_a_template_leaves_out_have_its_spelling),
         cmocka_unit_test(a_system_message_that_would_be_left_out_is_refused),
         cmocka_unit_test(tools_that_a_system_message_displaces_count_as_not_written),
         cmocka_unit_test(a_date_comes_as_a_text_or_from_the_clock),

@@ -78,6 +78,7 @@ static const struct row others[] = {
     {0, LLAMA, "[ {\"name\": \"f\", \"parameters\": {\"a\": 1}}]", NULL},
     {0, LLAMA, "<|python_tag|>f.call(a=1)", NULL},
     {0, LLAMA, "f.call(a=1)", NULL},
+    {0, LLAMA, "[f.call(a=1)]", NULL},
     {0, HERMES, "<tool_call> {\"name\": \"f\", \"arguments\": {\"a\": 1}} </tool_call>", NULL},
 };
 
@@ -170,6 +171,7 @@ static void what_is_not_spelled_alike_has_no_name(void **state)
         "{\"name\": \"f\", \"parameters\": {}}\n{\"name\": \"g\", \"parameters\": {}}",
         "{\"name\": \"f\", \"parameters\": {}} and {\"name\": \"g\", \"parameters\": {}}",
         "{\"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"arguments\": {}}",
+        "[f(a=1), g.call()]",
     };
     for (size_t i = 0; i < N(texts); i++) {
         char ids[2][TOOL_CALL_ID_BYTES];
