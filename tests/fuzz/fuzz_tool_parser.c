@@ -2,6 +2,7 @@
  * of an answer. However it is cut, the same comes out; content is the text less what calls take,
  * all of it without a call; arguments that are whole are a JSON object, and the call is read back
  * from each spelling that it is written in. */
+#include "chat/json_scan.h"
 #include "chat/tool_parser.h"
 
 #include "base/rng.h"
@@ -58,11 +59,24 @@ static void check_one(const struct reader *r, struct str text, const struct chat
     finish(&found);
 }
 
+static unsigned deepest(struct str json)
+{
+    unsigned most = 0;
+    struct json_scan scan;
+    json_scan_init(&scan);
+    for (size_t i = 0; i < json.n; i++) {
+        json_scan_push(&scan, json.p[i]);
+        most = scan.depth > most ? scan.depth : most;
+    }
+    return most;
+}
+
 static void check_call(const struct reader *r, struct str name, struct str arguments, size_t index)
 {
     bool reads_back = r->reads_back && index < MOST_READ_BACK && arguments.n < MAX_READ_BACK;
     struct chat_call call = {.name = name, .arguments = arguments};
     json_t *json = r->is_utf8 ? load_arguments(arguments) : NULL;
+    bool is_deep = deepest(arguments) + 2 > TOOL_PARSER_MAX_DEPTH; /* with a list and an object */
     for (char letter = 'a'; json != NULL && reads_back; letter++) {
         char id[] = "call_000000000000000000000000_?";
         id[sizeof id - 2] = letter;
@@ -71,6 +85,9 @@ static void check_call(const struct reader *r, struct str name, struct str argum
         if (spelling == NULL) {
             require(letter > 'a');
             break;
+        }
+        if (spelling->traits & TOOL_TRAIT_LIST && is_deep) {
+            continue;
         }
         struct reader again = {.format = spelling->format, .set = r->set, .is_utf8 = true};
         struct buf text;
