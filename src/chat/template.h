@@ -44,7 +44,7 @@ struct chat_support {
     bool several_calls;  /* ... more than one of them in a message */
     bool text_and_calls; /* ... and what is said beside them */
     bool tool_answers;   /* ... what a tool answered */
-    bool bare_answers;   /* ... just so where the call is a text that the assistant says */
+    bool calls_as_text;  /* ... and all of that alike where a call is said as a text */
     bool date;           /* ... the date that it is told */
     bool clock;          /* ... the day, which it asks the clock for */
 };

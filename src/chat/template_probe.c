@@ -226,9 +226,9 @@ static bool writes_texts_alike(struct chat_template *t, const json_t *tools, str
     const struct chat_message *const messages[] = {&asked,     &calling, &answering, &calling,
                                                    &answering, &said,    NULL};
     struct jinja_output as_calls, as_texts;
-    t->support.bare_answers = false;
+    t->support.calls_as_text = false;
     bool ok = render(t, messages, tools, &as_calls, e);
-    t->support.bare_answers = true;
+    t->support.calls_as_text = true;
     if (!ok) {
         return false;
     }
@@ -258,7 +258,7 @@ static void probe_tools(struct chat_template *t, const json_t *tools, struct cha
         writes(t, MESSAGES(&asked, &called, &answered), tools, WORDS(ANSWERED), e);
     t->spelling = found->calls ? spelling_of_call(t, tools, e) : NULL;
     bool is_heard = t->spelling != NULL && tool_spelling_is_heard(t->spelling, t->tool_format);
-    found->bare_answers = !found->calls || (is_heard && writes_texts_alike(t, tools, e));
+    found->calls_as_text = !found->calls || (is_heard && writes_texts_alike(t, tools, e));
 }
 
 /* --- roles */

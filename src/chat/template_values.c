@@ -182,7 +182,7 @@ static const struct tool_spelling *spelling_of(const struct maker *m,
                                                const struct chat_message *message)
 {
     const struct tool_spelling *s = tool_spelling_named(message->calls, message->n_calls);
-    bool is_kept = m->keeps_spellings && s != NULL && m->t->support.bare_answers &&
+    bool is_kept = m->keeps_spellings && s != NULL && m->t->support.calls_as_text &&
                    tool_spelling_is_heard(s, m->t->tool_format);
     return is_kept ? s : NULL;
 }

@@ -200,7 +200,7 @@ static void a_call_keeps_its_spelling_where_the_template_bears_it(void **state)
         struct chat_template t;
         open_file(&f, false, chatml_tokens, table[i].jinja, NULL);
         open_template(&t, &f, NULL);
-        assert_int_equal(t.support.bare_answers, table[i].bears);
+        assert_int_equal(t.support.calls_as_text, table[i].bears);
         assert_ptr_equal(t.spelling, tool_spelling_usual(TOOL_FORMAT_LLAMA3_JSON));
         assert_text(&t, list, 3, table[i].text);
         chat_template_finish(&t);
