@@ -63,6 +63,9 @@ struct serving_limits {
      "arrays and objects of a body in all (default: 65536)", NULL},                                \
     {OPTION_U32, "max-json-values", 0, NULL, "N", &(l).service.api.values, 16, 1 << 24,            \
      "elements and members of a body, 320 bytes of memory each\n(default: 524288)", NULL},        \
+    {OPTION_U32, "max-schema-values", 0, NULL, "N", &(l).service.api.schema_values, 16, 1 << 24,   \
+     "of them, what is in none of messages, prompt and input:\nschemas, tools (default: 65536)",   \
+     NULL},                                                                                        \
     {OPTION_U32, "max-messages", 0, NULL, "N", &(l).service.api.messages, 1, 65536,                \
      "messages of a chat, up to 65536 (default: 4096)", NULL},                                     \
     {OPTION_U32, "max-tokens", 0, NULL, "N", &(l).tokens, 1, INT32_MAX,                \

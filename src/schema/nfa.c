@@ -382,8 +382,12 @@ static bool construct(struct construction *k, uint32_t start, struct error *e)
     if (k->found == NULL) {
         return false;
     }
+    enum { FIXED_STEPS = 1000 }; /* what a small one costs, as time */
     uint32_t n_found, dead;
     bool accepting;
+    if (!dfa_spend(k->nfa->steps, FIXED_STEPS, e)) {
+        return false;
+    }
     find_classes(k->nfa, &k->dfa);
     /* the empty set is the dead state */
     if (!find_set(k, 0, false, &dead, e) || !close_set(k, &start, 1, &n_found, &accepting, e) ||
@@ -411,7 +415,7 @@ bool dfa_from_nfa(const struct nfa *a, uint32_t start, uint32_t max_states, stru
     mem_free(k.stamps);
     mem_free(k.stack);
     mem_free(k.found);
-    for (int c = 0; c < 256; c++) {
+    for (uint32_t c = 0; c < k.dfa.n_classes; c++) {
         mem_free(k.targets[c].items);
     }
     if (ok) {

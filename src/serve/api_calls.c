@@ -24,11 +24,12 @@ static bool read_arguments(struct api_reader *r, const json_t *function, struct 
         return false;
     }
     *out = out->n > 0 ? *out : STR("{}"); /* some servers write none so */
-    const struct api_limits *limits = &r->options->limits;
-    if (!api_json_check_bounds(*out, "the text", limits, &why)) {
+    const struct api_limits *all = &r->options->limits;
+    struct api_limits limits = api_limits_of_text(all, all->values);
+    if (!api_json_check_bounds(*out, "the text", &limits, &why)) {
         return api_fail(r, API_ERROR_INVALID_VALUE, "cannot be read: %s", why.message);
     }
-    if (api_json_parse(&json, *out, "the text", JSON_DECODE_INT_AS_REAL, limits, &why)) {
+    if (api_json_parse(&json, *out, "the text", JSON_DECODE_INT_AS_REAL, &limits, &why)) {
         api_json_finish(&json);
     } else if (why.kind == API_ERROR_OVERLOADED) {
         return api_fail_memory(r);
@@ -241,6 +242,7 @@ bool api_arguments_fit(const json_t *function, struct str arguments, char why[AP
     struct api_json json;
     struct api_error unread = {0};
     api_limits_default(&sizes);
+    sizes = api_limits_of_text(&sizes, sizes.values);
     if (schema == NULL) {
         return true;
     }

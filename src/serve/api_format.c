@@ -119,8 +119,9 @@ bool api_read_guided_json(struct api_reader *r, const json_t *v)
     struct api_json inner;
     struct str text = {json_string_value(v), json_string_length(v)};
     struct api_error why = {0};
-    if (!api_json_parse(&inner, text, "the text", JSON_REJECT_DUPLICATES, &r->options->limits,
-                        &why)) {
+    const struct api_limits *all = &r->options->limits;
+    struct api_limits limits = api_limits_of_text(all, all->schema_values);
+    if (!api_json_parse(&inner, text, "the text", JSON_REJECT_DUPLICATES, &limits, &why)) {
         return why.kind == API_ERROR_OVERLOADED
                    ? api_fail_memory(r)
                    : api_fail(r, API_ERROR_INVALID_VALUE, "cannot be read: %s", why.message);

@@ -8,6 +8,7 @@ void api_limits_default(struct api_limits *out)
     *out = (struct api_limits){.depth = 64,
                                .containers = 65536,
                                .values = 1 << 19,
+                               .schema_values = 1 << 16,
                                .messages = 4096,
                                .tokens = API_TO_CONTEXT_END,
                                .stops = 4,

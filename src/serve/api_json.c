@@ -39,6 +39,9 @@ void api_init(void)
 
 struct scan {
     size_t depth, deepest, n_containers, n_values;
+    size_t n_schema_values; /* of the outermost object's members but messages, prompt and input */
+    bool is_key;            /* the next string of that object's own level */
+    bool is_long;           /* within messages, prompt or input */
 };
 
 /* From the quote in front to the one behind, or past the end. */
@@ -50,26 +53,46 @@ static size_t skip_string(struct str text, size_t i)
     return i;
 }
 
+/* A key that is spelled with escapes is none of them, which is the narrower bound. */
+static bool names_long_text(struct str key)
+{
+    return str_eq(key, STR("messages")) || str_eq(key, STR("prompt")) || str_eq(key, STR("input"));
+}
+
+static void count_value(struct scan *s)
+{
+    s->n_values++;
+    s->n_schema_values += !s->is_long;
+}
+
 static void scan_text(struct str text, struct scan *s)
 {
-    for (size_t i = 0; i < text.n; i++) {
+    for (size_t begin, i = 0; i < text.n; i++) {
         switch (text.p[i]) {
         case '"':
+            begin = i + 1;
             i = skip_string(text, i);
+            if (s->is_key && i < text.n) {
+                s->is_long = names_long_text((struct str){text.p + begin, i - begin});
+            }
+            s->is_key = false;
             break;
         case '[':
         case '{':
             s->n_containers++;
-            s->n_values++;
+            count_value(s);
             s->depth++;
             s->deepest = s->depth > s->deepest ? s->depth : s->deepest;
+            s->is_key = s->depth == 1;
             break;
         case ']':
         case '}':
             s->depth -= s->depth > 0;
             break;
         case ',':
-            s->n_values++;
+            s->is_key = s->depth == 1;
+            s->is_long = s->is_long && s->depth > 1;
+            count_value(s);
             break;
         default:
             break;
@@ -94,7 +117,21 @@ static bool check_bounds(const struct scan *s, const char *what, const struct ap
         return api_error_set(e, API_ERROR_BAD_JSON, NULL, "%s has %zu values, at most %u are read",
                              what, s->n_values, limits->values);
     }
+    if (s->n_schema_values > limits->schema_values) {
+        return api_error_set(e, API_ERROR_BAD_JSON, NULL,
+                             "%s has %zu values that are not of messages, prompt or input, at most "
+                             "%u are read",
+                             what, s->n_schema_values, limits->schema_values);
+    }
     return true;
+}
+
+struct api_limits api_limits_of_text(const struct api_limits *limits, uint32_t values)
+{
+    struct api_limits out = *limits;
+    out.values = values < limits->values ? values : limits->values;
+    out.schema_values = out.values;
+    return out;
 }
 
 bool api_json_check_bounds(struct str text, const char *what, const struct api_limits *limits,

@@ -20,12 +20,15 @@ struct api_json {
 };
 
 /* Needs api_init(). `what` names the text in errors, flags are jansson's (JSON_ALLOW_NUL goes
- * without saying). API_ERROR_BAD_JSON: no JSON, or more than the first three limits allow;
+ * without saying). API_ERROR_BAD_JSON: no JSON, or more than the first four limits allow;
  * API_ERROR_INVALID_TYPE: no object; API_ERROR_OVERLOADED: no memory. A thread may have a tree
  * within another's life: who was parsed last is finished first. */
 bool api_json_parse(struct api_json *out, struct str text, const char *what, size_t flags,
                     const struct api_limits *limits, struct api_error *e);
 void api_json_finish(struct api_json *json);
+
+/* For texts within a body, whose members have other names: one bound for all of their values. */
+struct api_limits api_limits_of_text(const struct api_limits *limits, uint32_t values);
 
 /* The first of these checks alone: whether a text is within the limits, JSON or not. */
 bool api_json_check_bounds(struct str text, const char *what, const struct api_limits *limits,

@@ -45,14 +45,15 @@ enum {
 
 /* What the owner of a server lets a request have. */
 struct api_limits {
-    uint32_t depth;      /* nested arrays and objects of a body; the tree's 2048 at most */
-    uint32_t containers; /* arrays and objects of a body, all together */
-    uint32_t values;     /* elements and members, all together: also token ids */
-    uint32_t messages;   /* of a chat */
-    uint32_t tokens;     /* of an answer; API_TO_CONTEXT_END: no fewer than there is room for */
-    uint32_t stops;      /* stop strings, API_MAX_STOPS at most */
-    uint32_t logit_bias; /* entries, SAMPLER_MAX_BIASES at most */
-    uint32_t n;          /* highest n and best_of */
+    uint32_t depth;         /* nested arrays and objects of a body; the tree's 2048 at most */
+    uint32_t containers;    /* arrays and objects of a body, all together */
+    uint32_t values;        /* elements and members, all together: also token ids */
+    uint32_t schema_values; /* of them, what is in none of messages, prompt and input */
+    uint32_t messages;      /* of a chat */
+    uint32_t tokens;        /* of an answer; API_TO_CONTEXT_END: no fewer than there is room for */
+    uint32_t stops;         /* stop strings, API_MAX_STOPS at most */
+    uint32_t logit_bias;    /* entries, SAMPLER_MAX_BIASES at most */
+    uint32_t n;             /* highest n and best_of */
 };
 
 /* Safe on a small machine: a body's tree takes less than 350 MB, see below. */

@@ -418,7 +418,7 @@ def test_keys_of_a_low_class_that_fill_the_queue_make_room_for_better_ones(quick
 # --- what a request may have
 
 N_CTX = 96
-LIMITS = {"max-json-depth": 5, "max-json-objects": 24, "max-json-values": 96, "max-messages": 6, "max-tokens": 20,
+LIMITS = {"max-json-depth": 5, "max-json-objects": 24, "max-json-values": 96, "max-schema-values": 48, "max-messages": 6, "max-tokens": 20,
           "max-stop": 6, "max-logit-bias": 8, "max-n": 3}
 
 
@@ -448,11 +448,21 @@ def of_values(n):
     return text(prompt=[5] * (n - count(text()) + 1))
 
 
+def of_enum(n):
+    """Values as above, but for those of the prompt, of which there are more."""
+    def request(n_values):
+        return text(prompt=[5] * 40, stop="},{", response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {
+            "enum": list(range(n_values))}}})
+    counted = json.dumps(request(1) | {"prompt": 0, "stop": ""})
+    return request(n + 1 - sum(counted.count(c) for c in "[{,"))
+
+
 # name: what is just below, what is beyond, and what the refusal says: status 400, code, param, numbers
 REQUESTS = {
     "depth": (of_parts("a"), of_parts(["a"]), None, None, "nests 6", "at most 5"),
     "objects": (of_parts(*["a"] * 20), of_parts(*["a"] * 21), None, None, "25 arrays and objects", "at most 24"),
     "values": (of_values(96), of_values(97), None, None, "97 values", "at most 96"),
+    "values of a schema": (of_enum(48), of_enum(49), None, None, "49 values that are not of messages, prompt or input", "at most 48"),
     "messages": (chat(6), chat(7), "invalid_value", "messages", "7 elements", "1 to 6"),
     "tokens": (text(max_tokens=20), text(max_tokens=21), "invalid_value", "max_tokens", "21", "this server allows 20"),
     "tokens of a chat": (chat(max_tokens=20), chat(max_tokens=21), "invalid_value", "max_tokens", "21", "allows 20"),
@@ -484,7 +494,7 @@ def test_what_a_request_may_have(strict, name):
         status, document = strict.ask("POST", path, below)
         assert status == 200, document
         for stream in (False, True):
-            answer = strict.ask("POST", path, beyond if not stream or name == "values" else beyond | {"stream": True})
+            answer = strict.ask("POST", path, beyond if not stream or name.startswith("values") else beyond | {"stream": True})
             assert_refused(answer, 400, *texts, code=code, param=param)
 
 
@@ -518,9 +528,9 @@ def test_limits_can_be_raised_to_what_help_says():
 
 def test_clients_can_ask_what_the_limits_are(strict):
     told = strict.ask("GET", "/v1/capabilities")[1]["limits"]
-    assert {name: told[name] for name in ("json_depth", "json_objects", "json_values", "messages", "max_tokens", "stop",
+    assert {name: told[name] for name in ("json_depth", "json_objects", "json_values", "schema_values", "messages", "max_tokens", "stop",
                                           "logit_bias", "n", "context_length", "body_bytes", "answer_bytes")} == {
-        "json_depth": 5, "json_objects": 24, "json_values": 96, "messages": 6, "max_tokens": 20, "stop": 6, "logit_bias": 8,
+        "json_depth": 5, "json_objects": 24, "json_values": 96, "schema_values": 48, "messages": 6, "max_tokens": 20, "stop": 6, "logit_bias": 8,
         "n": 3, "context_length": N_CTX, "body_bytes": 16 << 20, "answer_bytes": 64 << 20}
 
 
@@ -542,7 +552,7 @@ def test_clients_can_ask_what_the_limits_are(strict):
     (["--queue", "0"], "option --queue: '0' is not"), (["--queue-per-key", "65"], "option --queue-per-key: 65 is more than the 64 of --queue"),
     (["--max-json-depth", "1025"], "option --max-json-depth: '1025' is not a whole number from 4 to 1024"),
     (["--max-json-objects", "3"], "option --max-json-objects: '3' is not"), (["--max-json-values", "15"], "option --max-json-values: '15' is not"),
-    (["--max-messages", "65537"], "option --max-messages: '65537' is not"), (["--max-tokens", "0"], "option --max-tokens: '0' is not"),
+    (["--max-schema-values", "15"], "option --max-schema-values: '15' is not"), (["--max-messages", "65537"], "option --max-messages: '65537' is not"), (["--max-tokens", "0"], "option --max-tokens: '0' is not"),
     (["--max-stop", "17"], "option --max-stop: '17' is not a whole number from 1 to 16"),
     (["--max-logit-bias", "1025"], "option --max-logit-bias: '1025' is not a whole number from 0 to 1024"),
     (["--max-n", "129"], "option --max-n: '129' is not a whole number from 1 to 128"),

@@ -136,7 +136,18 @@ static void limits_hold_at_their_edge(void **state)
     expect_long(deep, "[", options.limits.depth, "", API_ERROR_BAD_JSON);
     expect_long(deep, "[", 1000000, "", API_ERROR_BAD_JSON);
     expect_long("{\"a\":[", "{},", options.limits.containers, "1]}", API_ERROR_BAD_JSON);
-    expect_long("{\"a\":[", "1,", options.limits.values, "1]}", API_ERROR_BAD_JSON);
+    expect_long("{\"input\":[", "1,", options.limits.values, "1]}", API_ERROR_BAD_JSON);
+    /* of the members that are no long text there are fewer, wherever they are and however the
+     * others' names are spelled */
+    static const char *const heads[] = {"{\"a\":[", "{\"input\":[1],\"a\":[", "{\"a\":{\"input\":[",
+                                        "{\"inp\\u0075t\":[", "{\"x\":\"input\",\"a\":["};
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        expect_long(heads[i], "1,", options.limits.schema_values, i == 2 ? "1]}}" : "1]}",
+                    API_ERROR_BAD_JSON);
+    }
+    expect_long(
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\"}],\"guided_json\":\"[",
+        "1,", options.limits.schema_values, "1]\"}", API_ERROR_INVALID_VALUE);
     /* a schema that large is refused before a tree is made of it */
     expect_long("{\"model\":\"m\",\"guided_json\":{\"enum\":[", "1,", 1000000, "1]}}",
                 API_ERROR_BAD_JSON);
