@@ -181,10 +181,11 @@ const struct tool_spelling *chat_template_spelling(const struct chat_template *t
 static const struct tool_spelling *spelling_of(const struct maker *m,
                                                const struct chat_message *message)
 {
-    const struct tool_spelling *s = tool_spelling_named(message->calls, message->n_calls);
-    bool is_kept = m->keeps_spellings && s != NULL && m->t->support.calls_as_text &&
-                   tool_spelling_is_heard(s, m->t->tool_format);
-    return is_kept ? s : NULL;
+    const struct tool_spelling *own = chat_template_spelling(m->t);
+    bool is_kept =
+        m->keeps_spellings && m->t->support.calls_as_text &&
+        tool_spellings_are_named(own, m->t->tool_format, message->calls, message->n_calls);
+    return !is_kept ? NULL : own != NULL ? own : tool_spelling_named(message->calls[0].id);
 }
 
 /* Where a system message of ours tells of the tools, calls have the form that it asks for. */

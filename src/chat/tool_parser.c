@@ -127,24 +127,30 @@ static void hold(struct tool_parser *p, char c)
 
 /* --- calls */
 
-/* Of the call whose text up to its arguments is held, beside those before it. */
-static void find_spelling(struct tool_parser *p)
+/* Of the call that has this before its arguments, beside the first one. */
+static void find_spelling(struct tool_parser *p, struct str before)
 {
     struct error why = {0};
-    struct str held = buf_str(&p->held), name = p->tool->name;
+    struct tool_begin begin = {
+        .before = before, .name = p->tool->name, .is_code = p->state == TOOL_CODE};
+    if (p->state == TOOL_OBJECT_TAIL) {
+        begin.arguments = buf_str(&p->arguments);
+    } else if (p->state == TOOL_PYTHON_ARGUMENTS) {
+        begin.quote = p->python.quote;
+    }
     bool is_text = p->state == TOOL_OBJECT_ARGUMENTS && p->object.kind == TOOL_ARGUMENTS_STRING;
-    p->spelling = is_text           ? NULL
-                  : p->n_begun == 0 ? tool_spelling_find(held, name, &why)
-                                    : tool_spelling_check(p->spelling, held, name, &why);
+    bool has_name = !is_text && (p->n_begun == 0 || p->first_spelling != NULL);
+    p->spelling = has_name ? tool_spelling_find(&begin, p->first_spelling, &why) : NULL;
+    p->first_spelling = p->n_begun == 0 ? p->spelling : p->first_spelling;
     if (why.code != ERROR_NONE && !p->failed) {
         error_set(p->e, why.code, "%s", why.text);
         p->failed = true;
     }
 }
 
-static void begin_call(struct tool_parser *p)
+static void begin_call(struct tool_parser *p, struct str before)
 {
-    find_spelling(p);
+    find_spelling(p, before);
     struct tool_span span = {.kind = TOOL_CALL_NAME, .call = p->n_begun, .spelling = p->spelling};
     buf_clear(&p->held);
     tell(p, span, p->tool->name);
@@ -201,7 +207,7 @@ static void begin_code(struct tool_parser *p)
     p->tool = p->code;
     p->state = TOOL_CODE;
     p->candidate_list = TOOL_NO_LIST;
-    begin_call(p);
+    begin_call(p, (struct str){code.data, p->code_begin});
     buf_clear(&p->arguments);
     p->failed = p->failed || !buf_append(&p->arguments, STR("{\"code\": \""), p->e);
     for (size_t i = p->code_begin; i < code.n; i++) {
@@ -243,7 +249,7 @@ static void push_candidate(struct tool_parser *p, char c)
         hold(p, c);
         break;
     case TOOL_IS_CALL:
-        begin_call(p);
+        begin_call(p, buf_str(&p->held));
         if (p->state == TOOL_TEXT || p->state == TOOL_OBJECT_TAIL) {
             end_call(p, TOOL_COMPLETE, p->state);
         }

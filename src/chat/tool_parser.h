@@ -63,8 +63,8 @@ struct tool_span {
     size_t n_bytes;
     size_t call;                          /* index from 0 on; of all kinds but TOOL_CONTENT */
     enum tool_call_end end;               /* of TOOL_CALL_END */
-    const struct tool_spelling *spelling; /* of TOOL_CALL_NAME: of this call up to its arguments and
-                                             those before it; NULL: none that an id can name */
+    const struct tool_spelling *spelling; /* of TOOL_CALL_NAME: of this call, as far as it is told;
+                                             NULL: none that an id can name */
 };
 
 /* Spans cover the text in order; neighbours of the same kind and call are one. */

@@ -44,8 +44,9 @@ struct tool_parser {
     const struct tool *code; /* the code interpreter, or NULL */
     enum tool_state state;
     size_t n_begun, n_ended;
-    const struct tool_spelling *spelling; /* of all calls so far; NULL: none that has a name */
-    struct buf held;                      /* the gap, then the candidate */
+    const struct tool_spelling *first_spelling, *spelling; /* of the first call, and of this one;
+                                                              NULL: none that has a name */
+    struct buf held;                                       /* the gap, then the candidate */
 
     /* the text so far */
     bool only_calls; /* no content yet */

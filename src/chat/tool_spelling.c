@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Conversations that clients keep have their letters, from 'a' on: none ever changes. */
+/* Conversations that clients keep have their letters, from 'a' on and then from 'A': none ever
+ * changes. */
 static const struct tool_spelling spellings[] = {
     {TOOL_FORMAT_LLAMA3_JSON, 0},
     {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_TYPE},
@@ -32,9 +33,26 @@ static const struct tool_spelling spellings[] = {
     {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_LIST},
     {TOOL_FORMAT_HERMES, TOOL_TRAIT_ARGUMENTS | TOOL_TRAIT_ONE_LINE | TOOL_TRAIT_LIST},
     {TOOL_FORMAT_HERMES, TOOL_TRAIT_ARGUMENTS | TOOL_TRAIT_LIST},
+    {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_LINES},
+    {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_ARGUMENTS | TOOL_TRAIT_LINES},
+    {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_NAME_LAST},
+    {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_ARGUMENTS | TOOL_TRAIT_NAME_LAST},
+    {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_INDENT_2},
+    {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_INDENT_4},
+    {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_ARGUMENTS | TOOL_TRAIT_INDENT_2},
+    {TOOL_FORMAT_LLAMA3_JSON, TOOL_TRAIT_ARGUMENTS | TOOL_TRAIT_INDENT_4},
+    {TOOL_FORMAT_HERMES, TOOL_TRAIT_ARGUMENTS | TOOL_TRAIT_INDENT_2},
+    {TOOL_FORMAT_HERMES, TOOL_TRAIT_ARGUMENTS | TOOL_TRAIT_INDENT_4},
+    {TOOL_FORMAT_PYTHONIC, TOOL_TRAIT_QUOTES},
+    {TOOL_FORMAT_PYTHONIC, TOOL_TRAIT_TAG | TOOL_TRAIT_QUOTES},
+    {TOOL_FORMAT_PYTHONIC, TOOL_TRAIT_CALL},
+    {TOOL_FORMAT_PYTHONIC, TOOL_TRAIT_CALL | TOOL_TRAIT_QUOTES},
+    {TOOL_FORMAT_PYTHONIC, TOOL_TRAIT_CALL | TOOL_TRAIT_TAG},
+    {TOOL_FORMAT_PYTHONIC, TOOL_TRAIT_CALL | TOOL_TRAIT_TAG | TOOL_TRAIT_QUOTES},
+    {TOOL_FORMAT_PYTHONIC, TOOL_TRAIT_CODE | TOOL_TRAIT_TAG},
 };
-enum { N_SPELLINGS = sizeof spellings / sizeof spellings[0] };
-static_assert(N_SPELLINGS <= 26, "a letter names each");
+enum { N_SPELLINGS = sizeof spellings / sizeof spellings[0], N_LETTERS = 26 };
+static_assert(N_SPELLINGS <= 2 * N_LETTERS, "a letter names each");
 
 const struct tool_spelling *tool_spelling_usual(enum tool_format format)
 {
@@ -45,49 +63,53 @@ const struct tool_spelling *tool_spelling_usual(enum tool_format format)
     return s < spellings + N_SPELLINGS ? s : spellings;
 }
 
-/* The begin of a call is written into *text, which is for use. */
-static bool begins_as(const struct tool_spelling *s, struct str before, struct str name,
-                      bool is_first, struct buf *text, struct error *e)
+/* Whether calls of these spellings can be in one answer. */
+static bool fits(const struct tool_spelling *first, const struct tool_spelling *s)
 {
+    const unsigned frame = TOOL_TRAIT_LIST | TOOL_TRAIT_CALL | TOOL_TRAIT_CODE;
+    return s->format == first->format && (s->traits & frame) == (first->traits & frame);
+}
+
+static bool has_quotes(const struct tool_spelling *s, char quote)
+{
+    return quote == '\0' || (quote == '"') == !!(s->traits & TOOL_TRAIT_QUOTES);
+}
+
+/* The begin of the call is written into *text, which is for use. */
+static bool begins_as(const struct tool_spelling *s, const struct tool_begin *begin, bool is_first,
+                      struct buf *text, struct error *e)
+{
+    struct chat_call call = {.name = begin->name, .arguments = begin->arguments};
+    bool is_python = s->format == TOOL_FORMAT_PYTHONIC && !begin->is_code;
     buf_clear(text);
-    bool is_python = s->format == TOOL_FORMAT_PYTHONIC;
-    if (!tool_call_begin_write(s, name, is_first, text, e) ||
+    if (begin->is_code != !!(s->traits & TOOL_TRAIT_CODE) || !has_quotes(s, begin->quote) ||
+        !tool_call_begin_write(s, &call, is_first, text, e) ||
         (is_python && !buf_append_byte(text, '(', e))) {
         return false;
     }
-    return is_python ? str_starts_with(before, buf_str(text)) /* its arguments may have begun */
-                     : str_eq(before, buf_str(text));
+    return is_python ? str_starts_with(begin->before, buf_str(text)) /* arguments may have begun */
+                     : str_eq(begin->before, buf_str(text));
 }
 
-static size_t most_bytes(struct str name)
+const struct tool_spelling *tool_spelling_find(const struct tool_begin *begin,
+                                               const struct tool_spelling *first, struct error *e)
 {
-    return 6 * name.n + 256;
-}
-
-const struct tool_spelling *tool_spelling_find(struct str before, struct str name, struct error *e)
-{
-    const struct tool_spelling *found = NULL;
     struct error why = {0};
     struct buf text;
-    buf_init(&text, most_bytes(name));
+    buf_init(&text, 6 * (begin->name.n + begin->arguments.n) + 256);
+    /* a call that may have several spellings has that of the first one */
+    bool is_it = first != NULL && begins_as(first, begin, false, &text, &why);
+    const struct tool_spelling *found = is_it ? first : NULL;
     for (size_t i = 0; found == NULL && why.code == ERROR_NONE && i < N_SPELLINGS; i++) {
-        found = begins_as(&spellings[i], before, name, true, &text, &why) ? &spellings[i] : NULL;
+        const struct tool_spelling *s = &spellings[i];
+        bool may_be = first == NULL || fits(first, s);
+        found = may_be && begins_as(s, begin, first == NULL, &text, &why) ? s : NULL;
     }
     buf_finish(&text);
     if (why.code != ERROR_NONE) {
         error_set(e, why.code, "%s", why.text);
     }
     return found;
-}
-
-const struct tool_spelling *tool_spelling_check(const struct tool_spelling *s, struct str before,
-                                                struct str name, struct error *e)
-{
-    struct buf text;
-    buf_init(&text, most_bytes(name));
-    bool is_it = s != NULL && begins_as(s, before, name, false, &text, e);
-    buf_finish(&text);
-    return is_it ? s : NULL;
 }
 
 const struct tool_spelling *tool_spelling_look(struct str prompt, const struct chat_call *call,
@@ -124,26 +146,62 @@ bool tool_spelling_is_heard(const struct tool_spelling *s, enum tool_format form
 void tool_call_id_write(char out[TOOL_CALL_ID_BYTES], const char *digits,
                         const struct tool_spelling *s)
 {
-    char letter[] = {'_', s != NULL ? (char)('a' + (s - spellings)) : '\0', '\0'};
+    size_t i = s != NULL ? (size_t)(s - spellings) : 0;
+    char letter[] = {'_', (char)(i < N_LETTERS ? 'a' + i : 'A' + i - N_LETTERS), '\0'};
     snprintf(out, TOOL_CALL_ID_BYTES, "call_%.*s%s", TOOL_CALL_DIGITS, digits,
              s != NULL ? letter : "");
 }
 
-static const struct tool_spelling *named_by(struct str id)
+const struct tool_spelling *tool_spelling_named(struct str id)
 {
     if (id.n != TOOL_CALL_ID_BYTES - 1 || !str_starts_with(id, STR("call_")) ||
         id.p[id.n - 2] != '_') {
         return NULL;
     }
-    unsigned i = (unsigned)(unsigned char)id.p[id.n - 1] - 'a';
-    return i < N_SPELLINGS ? &spellings[i] : NULL;
+    unsigned letter = (unsigned char)id.p[id.n - 1];
+    unsigned i = letter >= 'a' ? letter - 'a' : letter - 'A' + N_LETTERS;
+    bool is_letter = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z');
+    return is_letter && i < N_SPELLINGS ? &spellings[i] : NULL;
 }
 
-const struct tool_spelling *tool_spelling_named(const struct chat_call *calls, size_t n)
+static const struct tool_spelling *named_or(struct str id, const struct tool_spelling *own)
 {
-    const struct tool_spelling *s = n > 0 ? named_by(calls[0].id) : NULL;
-    for (size_t i = 1; i < n; i++) {
-        s = named_by(calls[i].id) == s ? s : NULL;
+    const struct tool_spelling *s = tool_spelling_named(id);
+    return s != NULL ? s : own;
+}
+
+bool tool_spellings_are_named(const struct tool_spelling *own, enum tool_format format,
+                              const struct chat_call *calls, size_t n)
+{
+    const struct tool_spelling *first = n > 0 ? named_or(calls[0].id, own) : NULL;
+    bool is_any_named = false, are_ours = true;
+    for (size_t i = 0; i < n && are_ours; i++) {
+        const struct tool_spelling *s = named_or(calls[i].id, own);
+        bool is_named = tool_spelling_named(calls[i].id) != NULL;
+        bool is_plain = str_starts_with(calls[i].id, STR("call_")) &&
+                        calls[i].id.n == sizeof "call_" - 1 + TOOL_CALL_DIGITS;
+        are_ours = s != NULL && first != NULL && (is_named || is_plain) && fits(first, s) &&
+                   tool_spelling_is_heard(s, format);
+        is_any_named = is_any_named || is_named;
     }
-    return s;
+    return are_ours && is_any_named;
+}
+
+/* A client may send a call of code back with other arguments. */
+static bool has_code(const struct chat_call *call)
+{
+    struct error why = {0};
+    struct buf code;
+    buf_init(&code, call->arguments.n);
+    bool has = tool_call_code(call, &code, &why);
+    buf_finish(&code);
+    return has;
+}
+
+const struct tool_spelling *tool_spelling_of_call(const struct tool_spelling *own,
+                                                  const struct chat_call *calls, size_t i)
+{
+    const struct tool_spelling *first = named_or(calls[0].id, own), *s = named_or(calls[i].id, own);
+    s = fits(first, s) ? s : first;
+    return s->traits & TOOL_TRAIT_CODE && !has_code(&calls[i]) ? tool_spelling_usual(s->format) : s;
 }

@@ -1,6 +1,7 @@
 /* tool_spelling.h - the ways in which models spell one call. A model does not keep to the one that
  * its template writes; so that the next turn has the bytes that were sampled, the id of a call
- * names its spelling where that is another: clients send ids back, and nothing is kept here.
+ * names its spelling where that is another than the template's: clients send ids back, and nothing
+ * is kept here. Calls of one answer may be spelled differently, but for what frames them all.
  * Threads: everything here is pure. */
 #ifndef CHAT_TOOL_SPELLING_H
 #define CHAT_TOOL_SPELLING_H
@@ -15,7 +16,14 @@ enum tool_trait {
     TOOL_TRAIT_ARGUMENTS = 1 << 2, /* "arguments" for "parameters" */
     TOOL_TRAIT_DENSE = 1 << 3,     /* JSON without spaces */
     TOOL_TRAIT_ONE_LINE = 1 << 4,  /* <tool_call>{...}</tool_call> without its newlines */
-    TOOL_TRAIT_LIST = 1 << 5       /* [{...}, {...}], also of one; within one <tool_call> */
+    TOOL_TRAIT_LIST = 1 << 5,      /* [{...}, {...}], also of one; within one <tool_call> */
+    TOOL_TRAIT_LINES = 1 << 6,     /* a newline alone before a call that follows another */
+    TOOL_TRAIT_NAME_LAST = 1 << 7, /* behind the arguments */
+    TOOL_TRAIT_INDENT_2 = 1 << 8,  /* members on lines of their own, with two spaces before */
+    TOOL_TRAIT_INDENT_4 = 1 << 9,  /* ... four */
+    TOOL_TRAIT_QUOTES = 1 << 10,   /* Python strings in " */
+    TOOL_TRAIT_CALL = 1 << 11,     /* f.call(a='x') without brackets: of built-in tools */
+    TOOL_TRAIT_CODE = 1 << 12      /* of code_interpreter: its code alone */
 };
 
 struct tool_spelling {
@@ -40,14 +48,20 @@ enum {
 /* The one that tool_prompt_write() teaches; of TOOL_FORMAT_NONE that of TOOL_FORMAT_LLAMA3_JSON. */
 const struct tool_spelling *tool_spelling_usual(enum tool_format format);
 
-/* Which one an answer has that writes this before the arguments of its first call, of that name;
- * NULL: none that an id can name. ERROR_MEMORY: NULL, and e->code is set. */
-const struct tool_spelling *tool_spelling_find(struct str before, struct str name, struct error *e);
+/* What is known of a call when it is found to be one. */
+struct tool_begin {
+    struct str before;    /* the text from the end of the call before up to the arguments; where a
+                             name follows these, up to its closing quote */
+    struct str name;      /* of the function */
+    struct str arguments; /* JSON text that lies in `before`, else "" */
+    char quote;           /* of the first Python string; NUL: none has begun */
+    bool is_code;         /* what follows is code */
+};
 
-/* s if it has this text before the arguments of a call that follows another, else NULL; so, too, if
- * s is. Errors as tool_spelling_find. */
-const struct tool_spelling *tool_spelling_check(const struct tool_spelling *s, struct str before,
-                                                struct str name, struct error *e);
+/* How the first call of an answer is spelled, or, where first is not NULL, one that follows a first
+ * one of that spelling; NULL: as no id can name. ERROR_MEMORY: NULL, and e->code is set. */
+const struct tool_spelling *tool_spelling_find(const struct tool_begin *begin,
+                                               const struct tool_spelling *first, struct error *e);
 
 /* The one whose text of this call is the longest that is in a prompt; NULL: no one's is. Errors as
  * tool_spelling_find. */
@@ -61,18 +75,34 @@ bool tool_spelling_is_heard(const struct tool_spelling *s, enum tool_format form
 void tool_call_id_write(char out[TOOL_CALL_ID_BYTES], const char *digits,
                         const struct tool_spelling *s);
 
-/* The spelling that the ids of all n calls name; else NULL. */
-const struct tool_spelling *tool_spelling_named(const struct chat_call *calls, size_t n);
+/* The spelling that an id names, or NULL. */
+const struct tool_spelling *tool_spelling_named(struct str id);
 
-/* Appends the text of an assistant that makes these n calls. Numbers and names stay as they are
+/* Whether all n calls have ids of ours, one or more of which name a spelling, and all spellings can
+ * be in one answer of a model that is taught `format`. own: that of ids that name none; NULL: they
+ * all have to. */
+bool tool_spellings_are_named(const struct tool_spelling *own, enum tool_format format,
+                              const struct chat_call *calls, size_t n);
+
+/* Appends the text of an assistant that makes these n calls, each in the spelling that its id names
+ * where that can stand beside the first one's, else in `own`. Numbers and names stay as they are
  * spelled; so does the JSON of all but TOOL_FORMAT_PYTHONIC. Arguments that are not the JSON text
  * of an object are written as a string. tags: the caller's list, to which those in *out are added;
  * NULL: they are not wanted. ERROR_MEMORY. On failure both are as before. */
-bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
+bool tool_calls_write(const struct tool_spelling *own, const struct chat_call *calls, size_t n,
                       struct buf *out, struct tool_tags *tags, struct error *e);
 
-/* Appends what tool_calls_write() writes from the end of the call before up to the arguments. */
-bool tool_call_begin_write(const struct tool_spelling *s, struct str name, bool is_first,
-                           struct buf *out, struct error *e);
+/* Appends what tool_calls_write() writes of a call in this spelling, from the end of the call
+ * before up to where a struct tool_begin ends. */
+bool tool_call_begin_write(const struct tool_spelling *s, const struct chat_call *call,
+                           bool is_first, struct buf *out, struct error *e);
+
+/* That in which tool_calls_write() writes call i. */
+const struct tool_spelling *tool_spelling_of_call(const struct tool_spelling *own,
+                                                  const struct chat_call *calls, size_t i);
+
+/* Whether the arguments are a code_interpreter's, {"code": "..."}, and nothing else. Appends the
+ * code to *out. ERROR_MEMORY: false, and e->code is set. */
+bool tool_call_code(const struct chat_call *call, struct buf *out, struct error *e);
 
 #endif

@@ -46,13 +46,15 @@ struct python {
     struct error *e;
     struct json_scan scan;
     struct json_unescape text;
+    char quote;
     bool is_spread; /* f(**{...}): some argument's name is no name in Python */
 };
 
 static bool put_escaped(struct python *w, char c)
 {
-    static const char letters[] = "\\'\n\r\t", escapes[] = "\\'nrt";
-    const char *letter = c != '\0' ? strchr(letters, c) : NULL;
+    static const char letters[] = "\\'\"\n\r\t", escapes[] = "\\'\"nrt";
+    bool is_other_quote = (c == '\'' || c == '"') && c != w->quote;
+    const char *letter = c != '\0' && !is_other_quote ? strchr(letters, c) : NULL;
     if (letter != NULL) {
         return buf_append_byte(w->out, '\\', w->e) &&
                buf_append_byte(w->out, escapes[letter - letters], w->e);
@@ -70,7 +72,7 @@ static bool is_name(const struct python *w, const struct json_scan *scan)
 static bool put_quote(struct python *w, const struct json_scan *scan)
 {
     w->text = (struct json_unescape){0};
-    return is_name(w, scan) || buf_append_byte(w->out, '\'', w->e);
+    return is_name(w, scan) || buf_append_byte(w->out, w->quote, w->e);
 }
 
 static bool put_string_byte(struct python *w, const struct json_scan *was, char c)
@@ -149,14 +151,18 @@ static bool has_plain_names(struct str object)
     return true;
 }
 
-static bool write_python(const struct chat_call *call, struct buf *out, struct error *e)
+static bool write_python(const struct tool_spelling *s, const struct chat_call *call,
+                         struct buf *out, struct error *e)
 {
     struct str object = trimmed(call->arguments);
     if (!json_scan_is_object(object)) {
         return buf_append_byte(out, '(', e) && write_arguments(call, out, e) &&
                buf_append_byte(out, ')', e);
     }
-    struct python w = {.out = out, .e = e, .is_spread = !has_plain_names(object)};
+    struct python w = {.out = out,
+                       .e = e,
+                       .quote = s->traits & TOOL_TRAIT_QUOTES ? '"' : '\'',
+                       .is_spread = !has_plain_names(object)};
     bool ok = buf_append(out, w.is_spread ? STR("(**") : STR("("), e);
     json_scan_init(&w.scan);
     for (size_t i = 0; ok && i < object.n; i++) {
@@ -165,6 +171,42 @@ static bool write_python(const struct chat_call *call, struct buf *out, struct e
         ok = put_byte(&w, &was, object.p[i]);
     }
     return ok && buf_append_byte(out, ')', e);
+}
+
+/* --- code */
+
+/* Takes the next byte of the object. Its one key and its one value are strings. */
+static bool take_code_byte(struct json_scan *scan, char c, struct json_unescape *text,
+                           struct buf *key, struct buf *code, struct error *e)
+{
+    char bytes[4];
+    struct json_scan was = *scan;
+    json_scan_push(scan, c);
+    if (!json_scan_in_string(&was)) {
+        *text = (struct json_unescape){0};
+        return c != ',' && (json_scan_in_string(scan) || json_is_space(c) || strchr("{}:", c));
+    }
+    size_t n = json_scan_in_string(scan) ? json_unescape_push(text, c, bytes) : 0;
+    return buf_append(scan->is_key ? key : code, (struct str){bytes, n}, e);
+}
+
+bool tool_call_code(const struct chat_call *call, struct buf *out, struct error *e)
+{
+    struct str object = trimmed(call->arguments);
+    struct json_scan scan;
+    struct json_unescape text = {0};
+    struct buf key;
+    size_t n_before = out->n;
+    bool is_it = json_scan_is_object(object) && str_eq(call->name, STR("code_interpreter"));
+    buf_init(&key, object.n);
+    json_scan_init(&scan);
+    for (size_t i = 0; is_it && i < object.n; i++) {
+        is_it = take_code_byte(&scan, object.p[i], &text, &key, out, e);
+    }
+    is_it = is_it && str_eq(buf_str(&key), STR("code"));
+    out->n = is_it ? out->n : n_before;
+    buf_finish(&key);
+    return is_it;
 }
 
 /* --- calls */
@@ -191,6 +233,9 @@ static struct str closing_tag_of(const struct tool_spelling *s, bool is_last)
 
 static struct str between(const struct tool_spelling *s)
 {
+    if (s->traits & (TOOL_TRAIT_LINES | TOOL_TRAIT_CALL)) {
+        return STR("\n");
+    }
     if (s->format == TOOL_FORMAT_PYTHONIC || is_list(s)) {
         return STR(", ");
     }
@@ -206,53 +251,100 @@ static struct str line_end(const struct tool_spelling *s, bool is_outermost)
     return has_lines ? STR("\n") : STR("");
 }
 
-static bool begin_object(const struct tool_spelling *s, struct str name, struct buf *out,
-                         struct error *e)
+/* What lies between members, and before the first where that is a newline. */
+static const char *member_gap(const struct tool_spelling *s)
 {
-    const char *space = s->traits & TOOL_TRAIT_DENSE ? "" : " ";
-    const char *key = s->traits & TOOL_TRAIT_ARGUMENTS ? "arguments" : "parameters";
-    return buf_append_byte(out, '{', e) &&
-           (!(s->traits & TOOL_TRAIT_TYPE) ||
-            buf_printf(out, e, "\"type\":%s\"function\",%s", space, space)) &&
-           buf_printf(out, e, "\"name\":%s\"", space) && write_escaped(name, out, e) &&
-           buf_printf(out, e, "\",%s\"%s\":%s", space, key, space);
+    return s->traits & TOOL_TRAIT_INDENT_2   ? "\n  "
+           : s->traits & TOOL_TRAIT_INDENT_4 ? "\n    "
+           : s->traits & TOOL_TRAIT_DENSE    ? ""
+                                             : " ";
 }
 
-/* What lies between the tag and the arguments. */
-static bool begin_call(const struct tool_spelling *s, struct str name, bool is_first,
+static bool has_indent(const struct tool_spelling *s)
+{
+    return s->traits & (TOOL_TRAIT_INDENT_2 | TOOL_TRAIT_INDENT_4);
+}
+
+static bool begin_object(const struct tool_spelling *s, const struct chat_call *call,
+                         struct buf *out, struct error *e)
+{
+    const char *space = s->traits & TOOL_TRAIT_DENSE ? "" : " ", *gap = member_gap(s);
+    const char *key = s->traits & TOOL_TRAIT_ARGUMENTS ? "arguments" : "parameters";
+    if (s->traits & TOOL_TRAIT_NAME_LAST) {
+        return buf_printf(out, e, "{\"%s\":%s", key, space) && write_arguments(call, out, e) &&
+               buf_printf(out, e, ",%s\"name\":%s\"", gap, space) &&
+               write_escaped(call->name, out, e);
+    }
+    return buf_printf(out, e, "{%s", has_indent(s) ? gap : "") &&
+           (!(s->traits & TOOL_TRAIT_TYPE) ||
+            buf_printf(out, e, "\"type\":%s\"function\",%s", space, gap)) &&
+           buf_printf(out, e, "\"name\":%s\"", space) && write_escaped(call->name, out, e) &&
+           buf_printf(out, e, "\",%s\"%s\":%s", gap, key, space);
+}
+
+static bool begin_python(const struct tool_spelling *s, struct str name, bool is_first,
+                         struct buf *out, struct error *e)
+{
+    if (s->traits & TOOL_TRAIT_CODE) {
+        return true;
+    }
+    bool has_bracket = is_first && !(s->traits & TOOL_TRAIT_CALL);
+    return buf_append(out, has_bracket ? STR("[") : STR(""), e) && buf_append(out, name, e) &&
+           buf_append(out, s->traits & TOOL_TRAIT_CALL ? STR(".call") : STR(""), e);
+}
+
+/* What lies between the tag and the arguments; a name behind these, too. */
+static bool begin_call(const struct tool_spelling *s, const struct chat_call *call, bool is_first,
                        struct buf *out, struct error *e)
 {
     switch (s->format) {
     case TOOL_FORMAT_PYTHONIC:
-        return buf_append(out, is_first ? STR("[") : STR(""), e) && buf_append(out, name, e);
+        return begin_python(s, call->name, is_first, out, e);
     case TOOL_FORMAT_FUNCTION_TAG:
-        return buf_append(out, STR("<function="), e) && buf_append(out, name, e) &&
+        return buf_append(out, STR("<function="), e) && buf_append(out, call->name, e) &&
                buf_append_byte(out, '>', e);
     default:
         return buf_append(out, line_end(s, is_first), e) &&
                buf_append(out, is_list(s) && is_first ? STR("[") : STR(""), e) &&
-               begin_object(s, name, out, e);
+               begin_object(s, call, out, e);
     }
 }
 
-bool tool_call_begin_write(const struct tool_spelling *s, struct str name, bool is_first,
-                           struct buf *out, struct error *e)
+bool tool_call_begin_write(const struct tool_spelling *s, const struct chat_call *call,
+                           bool is_first, struct buf *out, struct error *e)
 {
     return buf_append(out, is_first ? STR("") : between(s), e) &&
-           buf_append(out, tag_of(s, is_first), e) && begin_call(s, name, is_first, out, e);
+           buf_append(out, tag_of(s, is_first), e) && begin_call(s, call, is_first, out, e);
 }
 
-/* The arguments, and what follows them before a closing tag. */
+static bool end_object(const struct tool_spelling *s, const struct chat_call *call, struct buf *out,
+                       struct error *e)
+{
+    return (s->traits & TOOL_TRAIT_NAME_LAST ? buf_append_byte(out, '"', e)
+                                             : write_arguments(call, out, e)) &&
+           buf_append(out, has_indent(s) ? STR("\n}") : STR("}"), e);
+}
+
+static bool end_python(const struct tool_spelling *s, const struct chat_call *call, bool is_last,
+                       struct buf *out, struct error *e)
+{
+    bool has_bracket = is_last && !(s->traits & TOOL_TRAIT_CALL);
+    return s->traits & TOOL_TRAIT_CODE ? tool_call_code(call, out, e)
+                                       : write_python(s, call, out, e) &&
+                                             buf_append(out, has_bracket ? STR("]") : STR(""), e);
+}
+
+/* What follows the begin, up to a closing tag. */
 static bool end_call(const struct tool_spelling *s, const struct chat_call *call, bool is_last,
                      struct buf *out, struct error *e)
 {
     switch (s->format) {
     case TOOL_FORMAT_PYTHONIC:
-        return write_python(call, out, e) && buf_append(out, is_last ? STR("]") : STR(""), e);
+        return end_python(s, call, is_last, out, e);
     case TOOL_FORMAT_FUNCTION_TAG:
         return write_arguments(call, out, e) && buf_append(out, STR("</function>"), e);
     default:
-        return write_arguments(call, out, e) && buf_append_byte(out, '}', e) &&
+        return end_object(s, call, out, e) &&
                buf_append(out, is_list(s) && is_last ? STR("]") : STR(""), e) &&
                buf_append(out, line_end(s, is_last), e);
     }
@@ -273,13 +365,13 @@ static bool write_tag(struct writer *w, struct str tag)
     return buf_append(w->out, tag, w->e);
 }
 
-static bool write_all(struct writer *w, const struct tool_spelling *s,
+static bool write_all(struct writer *w, const struct tool_spelling *own,
                       const struct chat_call *calls, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
+        const struct tool_spelling *s = tool_spelling_of_call(own, calls, i);
         if (!buf_append(w->out, i > 0 ? between(s) : STR(""), w->e) ||
-            !write_tag(w, tag_of(s, i == 0)) ||
-            !begin_call(s, calls[i].name, i == 0, w->out, w->e) ||
+            !write_tag(w, tag_of(s, i == 0)) || !begin_call(s, &calls[i], i == 0, w->out, w->e) ||
             !end_call(s, &calls[i], i + 1 == n, w->out, w->e) ||
             !write_tag(w, closing_tag_of(s, i + 1 == n))) {
             return false;
@@ -288,12 +380,12 @@ static bool write_all(struct writer *w, const struct tool_spelling *s,
     return true;
 }
 
-bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
+bool tool_calls_write(const struct tool_spelling *own, const struct chat_call *calls, size_t n,
                       struct buf *out, struct tool_tags *tags, struct error *e)
 {
     struct writer w = {.out = out, .tags = tags, .e = e};
     size_t n_before = out->n, n_tags = tags != NULL ? tags->n : 0;
-    if (!write_all(&w, s, calls, n)) {
+    if (!write_all(&w, own, calls, n)) {
         out->n = n_before;
         if (tags != NULL) {
             tags->n = n_tags;

@@ -77,16 +77,17 @@ static void check_call(const struct reader *r, struct str name, struct str argum
     struct chat_call call = {.name = name, .arguments = arguments};
     json_t *json = r->is_utf8 ? load_arguments(arguments) : NULL;
     bool is_deep = deepest(arguments) + 2 > TOOL_PARSER_MAX_DEPTH; /* with a list and an object */
-    for (char letter = 'a'; json != NULL && reads_back; letter++) {
+    for (char letter = 'a'; json != NULL && reads_back; letter = letter == 'z' ? 'A' : letter + 1) {
         char id[] = "call_000000000000000000000000_?";
         id[sizeof id - 2] = letter;
         call.id = str_from(id);
-        const struct tool_spelling *spelling = tool_spelling_named(&call, 1);
+        const struct tool_spelling *spelling = tool_spelling_named(call.id);
         if (spelling == NULL) {
-            require(letter > 'a');
+            require(letter > 'A' && letter <= 'Z');
             break;
         }
-        if (spelling->traits & TOOL_TRAIT_LIST && is_deep) {
+        bool is_code = spelling->traits & TOOL_TRAIT_CODE; /* which may itself look like a call */
+        if (is_code || (spelling->traits & TOOL_TRAIT_LIST && is_deep)) {
             continue;
         }
         struct reader again = {.format = spelling->format, .set = r->set, .is_utf8 = true};

@@ -11,7 +11,7 @@
 #define HERMES  TOOL_FORMAT_HERMES
 #define LLAMA   TOOL_FORMAT_LLAMA3_JSON
 
-/* One call, and it with another. Clients keep the letters: no row ever changes. */
+/* One call, and it with another; Clients keep the letters: no row ever changes. */
 static const struct row {
     char letter;
     enum tool_format taught;
@@ -63,6 +63,21 @@ static const struct row {
     {'y', HERMES, "<tool_call>\n[{\"name\": \"f\", \"arguments\": {\"a\": 1}}]\n</tool_call>",
      "<tool_call>\n[{\"name\": \"f\", \"arguments\": {\"a\": 1}}, "
      "{\"name\": \"g\", \"arguments\": {}}]\n</tool_call>"},
+    {'B', LLAMA, "{\"parameters\": {\"a\": 1}, \"name\": \"f\"}",
+     "{\"parameters\": {\"a\": 1}, \"name\": \"f\"}; {\"parameters\": {}, \"name\": \"g\"}"},
+    {'C', LLAMA, "{\"arguments\": {\"a\": 1}, \"name\": \"f\"}", NULL},
+    {'D', LLAMA, "{\n  \"name\": \"f\",\n  \"parameters\": {\"a\": 1}\n}",
+     "{\n  \"name\": \"f\",\n  \"parameters\": {\"a\": 1}\n}; "
+     "{\n  \"name\": \"g\",\n  \"parameters\": {}\n}"},
+    {'E', LLAMA, "{\n    \"name\": \"f\",\n    \"parameters\": {\"a\": 1}\n}", NULL},
+    {'F', LLAMA, "{\n  \"name\": \"f\",\n  \"arguments\": {\"a\": 1}\n}", NULL},
+    {'G', LLAMA, "{\n    \"name\": \"f\",\n    \"arguments\": {\"a\": 1}\n}", NULL},
+    {'H', HERMES,
+     "<tool_call>\n{\n  \"name\": \"f\",\n  \"arguments\": {\"a\": 1}\n}\n</tool_call>", NULL},
+    {'I', HERMES,
+     "<tool_call>\n{\n    \"name\": \"f\",\n    \"arguments\": {\"a\": 1}\n}\n</tool_call>", NULL},
+    {'L', LLAMA, "f.call(a=1)", "f.call(a=1)\ng.call()"},
+    {'N', LLAMA, "<|python_tag|>f.call(a=1)", "<|python_tag|>f.call(a=1)\ng.call()"},
     {'a', HERMES, "{\"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL},
     {'c', HERMES, "{\"name\": \"f\", \"arguments\": {\"a\": 1}}", NULL},
 };
@@ -72,18 +87,20 @@ static const struct row others[] = {
     {0, LLAMA, " {\"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL},
     {0, LLAMA, "{ \"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL},
     {0, LLAMA, "{\"name\": \"f\", \"type\": \"function\", \"parameters\": {\"a\": 1}}", NULL},
-    {0, LLAMA, "{\"parameters\": {\"a\": 1}, \"name\": \"f\"}", NULL},
+    {0, LLAMA, "{\"parameters\":{\"a\": 1}, \"name\": \"f\"}", NULL},
+    {0, LLAMA, "{\"type\": \"function\", \"parameters\": {\"a\": 1}, \"name\": \"f\"}", NULL},
+    {0, LLAMA, "{\n   \"name\": \"f\",\n   \"parameters\": {\"a\": 1}\n}", NULL},
     {0, LLAMA, "{\"name\": \"f\", \"parameters\": \"{\\\"a\\\": 1}\"}", NULL},
     {0, LLAMA, "{\"name\": \"\\u0066\", \"parameters\": {\"a\": 1}}", NULL},
     {0, LLAMA, "[ {\"name\": \"f\", \"parameters\": {\"a\": 1}}]", NULL},
-    {0, LLAMA, "<|python_tag|>f.call(a=1)", NULL},
-    {0, LLAMA, "f.call(a=1)", NULL},
+    {0, LLAMA, "<|python_tag|> f.call(a=1)", NULL},
     {0, LLAMA, "[f.call(a=1)]", NULL},
     {0, HERMES, "<tool_call> {\"name\": \"f\", \"arguments\": {\"a\": 1}} </tool_call>", NULL},
 };
 
 static const char tools_text[] = "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}},"
-                                 " {\"type\": \"function\", \"function\": {\"name\": \"g\"}}]";
+                                 " {\"type\": \"function\", \"function\": {\"name\": \"g\"}},"
+                                 " {\"function\": {\"name\": \"code_interpreter\"}}]";
 
 /* The names that the calls of a text have, in ids (n). Pieces of n_piece bytes. */
 static size_t ids_of(enum tool_format taught, const char *text, size_t n_piece,
@@ -115,31 +132,38 @@ static size_t ids_of(enum tool_format taught, const char *text, size_t n_piece,
     return n_calls;
 }
 
+static void expect_written(const struct chat_call *calls, size_t n, enum tool_format format,
+                           const struct tool_spelling *own, const char *text)
+{
+    struct buf out;
+    buf_init(&out, 1 << 10);
+    assert_true(tool_spellings_are_named(own, format, calls, n));
+    assert_true(tool_calls_write(own, calls, n, &out, NULL, NULL));
+    assert_int_equal(out.n, strlen(text));
+    assert_memory_equal(out.data, text, out.n);
+    buf_finish(&out);
+}
+
 static void check_text(const struct row *row, const char *text, size_t n, size_t n_piece)
 {
     char ids[2][TOOL_CALL_ID_BYTES];
     assert_int_equal(ids_of(row->taught, text, n_piece, ids), n);
     struct chat_call calls[] = {{str_from(ids[0]), STR("f"), STR("{\"a\": 1}")},
                                 {str_from(ids[1]), STR("g"), STR("{}")}};
-    const struct tool_spelling *s = tool_spelling_named(calls, n);
     if (row->letter == '\0') {
         assert_string_equal(ids[0], "call_" DIGITS);
-        assert_null(s);
+        assert_false(tool_spellings_are_named(NULL, row->taught, calls, n));
         return;
     }
     char expected[] = "call_" DIGITS "_?";
     expected[sizeof expected - 2] = row->letter;
     for (size_t i = 0; i < n; i++) {
         assert_string_equal(ids[i], expected);
+        const struct tool_spelling *s = tool_spelling_named(calls[i].id);
+        assert_non_null(s);
+        assert_true(tool_spelling_is_heard(s, row->taught));
     }
-    assert_non_null(s);
-    assert_true(tool_spelling_is_heard(s, row->taught));
-    struct buf out;
-    buf_init(&out, 1 << 10);
-    assert_true(tool_calls_write(s, calls, n, &out, NULL, NULL));
-    assert_int_equal(out.n, strlen(text));
-    assert_memory_equal(out.data, text, out.n);
-    buf_finish(&out);
+    expect_written(calls, n, row->taught, NULL, text);
 }
 
 static void spellings_are_found_named_and_written_again(void **state)
@@ -163,23 +187,112 @@ static void others_have_no_name(void **state)
     }
 }
 
-/* Words between calls, or another separator: the first alone has a name, and so not all. */
-static void what_is_not_spelled_alike_has_no_name(void **state)
+/* Each by itself, within one frame. */
+static void calls_of_an_answer_have_their_own_spellings(void **state)
+{
+    (void)state;
+    static const struct mixed {
+        const char *letters, *first, *second, *text;
+    } mixed[] = {
+        {"az", "{}", "{}",
+         "{\"name\": \"f\", \"parameters\": {}}\n{\"name\": \"g\", \"parameters\": {}}"},
+        {"cA", "{}", "{}",
+         "{\"name\": \"f\", \"arguments\": {}}\n{\"name\": \"g\", \"arguments\": {}}"},
+        {"ac", "{}", "{}",
+         "{\"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"arguments\": {}}"},
+        {"ha", "{}", "{}",
+         "<|python_tag|>{\"name\": \"f\", \"parameters\": {}}; {\"name\":\"g\",\"parameters\":{}}"},
+        {"lJ", "{\"a\": \"x\"}", "{\"a\": \"y'\"}", "[f(a='x'), g(a=\"y'\")]"},
+        {"Jl", "{\"a\": \"x\"}", "{\"a\": \"\\\"\"}", "[f(a=\"x\"), g(a='\"')]"},
+        {"KJ", "{\"a\": \"x\"}", "{\"a\": \"\\\"\"}", "<|python_tag|>[f(a=\"x\"), g(a=\"\\\"\")]"},
+        {"MM", "{\"a\": \"x\"}", "{\"a\": \"y\"}", "f.call(a=\"x\")\ng.call(a=\"y\")"},
+        {"OM", "{\"a\": \"x\"}", "{\"a\": \"y\"}",
+         "<|python_tag|>f.call(a=\"x\")\ng.call(a=\"y\")"},
+    };
+    for (size_t i = 0; i < N(mixed); i++) {
+        const struct mixed *m = &mixed[i];
+        for (size_t n_piece = 1; n_piece < 60; n_piece += 11) {
+            char ids[2][TOOL_CALL_ID_BYTES];
+            assert_int_equal(ids_of(LLAMA, m->text, n_piece, ids), 2);
+            struct chat_call calls[] = {{str_from(ids[0]), STR("f"), str_from(m->first)},
+                                        {str_from(ids[1]), STR("g"), str_from(m->second)}};
+            assert_int_equal(ids[0][sizeof "call_" DIGITS], m->letters[0]);
+            expect_written(calls, 2, LLAMA, NULL, m->text);
+            /* the template's own spelling needs no letter */
+            const struct tool_spelling *own = tool_spelling_named(calls[0].id);
+            ids[0][sizeof "call_" DIGITS - 1] = '\0';
+            calls[0].id = str_from(ids[0]);
+            bool is_own_alone = tool_spelling_named(calls[1].id) == own;
+            if (!is_own_alone) {
+                expect_written(calls, 2, LLAMA, own, m->text);
+            }
+            assert_false(tool_spellings_are_named(NULL, LLAMA, calls, 2));
+        }
+    }
+}
+
+static void code_is_written_as_it_is(void **state)
+{
+    (void)state;
+    static const char text[] = "<|python_tag|>print('{\"a\": 1}')\n\tx = \"\xC3\xA9\\\"";
+    static const char *const arguments[] = {
+        "{\"code\": \"print('{\\\"a\\\": 1}')\\n\\tx = \\\"\xC3\xA9\\\\\\\"\"}",
+        " {\"c\\u006fde\":\"print('{\\\"a\\\": 1}')\\n\\tx = \\\"\\u00e9\\\\\\\"\"} "};
+    static const char *const edited[] = {"{}",
+                                         "{\"code\": 1}",
+                                         "{\"code\": \"x\", \"a\": \"\"}",
+                                         "{\"code\": {\"code\": \"x\"}}",
+                                         "{\"cod\": \"x\"}",
+                                         "x",
+                                         "{\"code\": [\"x\"]}",
+                                         "{\"code\": null}"};
+    char ids[2][TOOL_CALL_ID_BYTES];
+    struct buf out;
+    buf_init(&out, 1 << 10);
+    for (size_t n_piece = 1; n_piece < 60; n_piece += 11) {
+        assert_int_equal(ids_of(LLAMA, text, n_piece, ids), 1);
+        assert_string_equal(ids[0], "call_" DIGITS "_P");
+    }
+    for (size_t i = 0; i < N(arguments); i++) {
+        struct chat_call call = {str_from(ids[0]), STR("code_interpreter"), str_from(arguments[i])};
+        expect_written(&call, 1, LLAMA, NULL, text);
+    }
+    /* what a client has made of it is no code: an ordinary call */
+    for (size_t i = 0; i <= N(edited); i++) {
+        struct chat_call call = {str_from(ids[0]), STR("code_interpreter"),
+                                 str_from(i < N(edited) ? edited[i] : arguments[0])};
+        call.name = i < N(edited) ? call.name : STR("f");
+        buf_clear(&out);
+        assert_true(tool_calls_write(tool_spelling_named(call.id), &call, 1, &out, NULL, NULL));
+        assert_true(
+            str_starts_with(buf_str(&out), i < N(edited) ? STR("[code_interpreter(") : STR("[f(")));
+    }
+    buf_finish(&out);
+}
+
+/* Words between calls, or another frame: the first alone has a name, and so not all. */
+static void what_has_another_frame_has_no_name(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "{\"name\": \"f\", \"parameters\": {}}\n{\"name\": \"g\", \"parameters\": {}}",
         "{\"name\": \"f\", \"parameters\": {}} and {\"name\": \"g\", \"parameters\": {}}",
-        "{\"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"arguments\": {}}",
+        "{\"name\": \"f\", \"parameters\": {}}; [{\"name\": \"g\", \"parameters\": {}}]",
+        "{\"name\": \"f\", \"parameters\": {}}; <function=g>{}</function>",
         "[f(a=1), g.call()]",
     };
     for (size_t i = 0; i < N(texts); i++) {
         char ids[2][TOOL_CALL_ID_BYTES];
         assert_int_equal(ids_of(LLAMA, texts[i], 3, ids), 2);
         struct chat_call calls[] = {{.id = str_from(ids[0])}, {.id = str_from(ids[1])}};
-        assert_non_null(tool_spelling_named(calls, 1));
-        assert_null(tool_spelling_named(calls, 2));
+        assert_true(tool_spellings_are_named(NULL, LLAMA, calls, 1));
+        assert_false(tool_spellings_are_named(NULL, LLAMA, calls, 2));
+        assert_string_equal(ids[1], "call_" DIGITS);
     }
+    struct chat_call forged[] = {{.id = STR("call_" DIGITS "_a")},
+                                 {.id = STR("call_" DIGITS "_l")}};
+    assert_false(tool_spellings_are_named(NULL, LLAMA, forged, 2));
+    struct chat_call foreign[] = {{.id = STR("call_" DIGITS "_a")}, {.id = STR("call_7")}};
+    assert_false(tool_spellings_are_named(tool_spelling_usual(LLAMA), LLAMA, foreign, 2));
 }
 
 static void other_ids_name_nothing(void **state)
@@ -190,8 +303,12 @@ static void other_ids_name_nothing(void **state)
         "call_",
         "call_" DIGITS,
         "call_" DIGITS "_",
-        "call_" DIGITS "_z",
-        "call_" DIGITS "_A",
+        "call_" DIGITS "_Q",
+        "call_" DIGITS "_Z",
+        "call_" DIGITS "_@",
+        "call_" DIGITS "_[",
+        "call_" DIGITS "_{",
+        "call_" DIGITS "_0",
         "call_" DIGITS "_\xff",
         "call_" DIGITS "-a",
         "call_" DIGITS "_aa",
@@ -199,9 +316,10 @@ static void other_ids_name_nothing(void **state)
     };
     for (size_t i = 0; i < N(ids); i++) {
         struct chat_call call = {.id = str_from(ids[i])};
-        assert_null(tool_spelling_named(&call, 1));
+        assert_null(tool_spelling_named(call.id));
+        assert_false(tool_spellings_are_named(tool_spelling_usual(LLAMA), LLAMA, &call, 1));
     }
-    assert_null(tool_spelling_named(NULL, 0));
+    assert_false(tool_spellings_are_named(tool_spelling_usual(LLAMA), LLAMA, NULL, 0));
 }
 
 /* Of each tag, in order: the text is data where it lies in arguments. */
@@ -216,7 +334,7 @@ static void tags_are_told_apart_from_arguments(void **state)
     struct buf out;
     buf_init(&out, 1 << 10);
     assert_true(buf_append(&out, STR("Well: <tool_call> "), NULL));
-    assert_true(tool_calls_write(tool_spelling_named(calls, 2), calls, 2, &out, &tags, NULL));
+    assert_true(tool_calls_write(tool_spelling_named(calls[0].id), calls, 2, &out, &tags, NULL));
     assert_int_equal(tags.n, 4);
     for (size_t i = 0; i < tags.n; i++) {
         struct str tag = i % 2 == 0 ? STR("<tool_call>") : STR("</tool_call>");
@@ -232,7 +350,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spellings_are_found_named_and_written_again),
         cmocka_unit_test(others_have_no_name),
-        cmocka_unit_test(what_is_not_spelled_alike_has_no_name),
+        cmocka_unit_test(calls_of_an_answer_have_their_own_spellings),
+        cmocka_unit_test(code_is_written_as_it_is),
+        cmocka_unit_test(what_has_another_frame_has_no_name),
         cmocka_unit_test(other_ids_name_nothing),
         cmocka_unit_test(tags_are_told_apart_from_arguments),
     };
