@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long `puna serve` takes over schemas that are made to be slow: `bench/hostile_schemas.py MODEL.gguf`.
 
-Each is as large as --max-schema-values lets it be where size is what hurts. Rows for the table in docs/STRUCTURED.md: the
+Where size is what hurts they are as large as --max-schema-values lets them be; the first four are larger. Rows for the table in docs/STRUCTURED.md: the
 median of the rounds from the request's first byte to the answer's last, and what it says. An answer is of one token."""
 import argparse
 import json
@@ -39,6 +39,7 @@ SCHEMAS = {
     "`enum` of 1,000,000 integers": {"enum": list(range(1000000))},
     "`enum` of 500,000": {"enum": list(range(500000))},
     "`enum` of 250,000": {"enum": list(range(250000))},
+    "`enum` of 1,000,000, as a text": json.dumps({"enum": list(range(1000000))}),
     f"`enum` of {N:,}": {"enum": list(range(N))},
     f"`enum` of {N:,} strings": {"enum": [f"value {i}" for i in range(N)]},
     f"`anyOf` of {N // 2:,} constants": {"anyOf": [{"const": i} for i in range(N // 2)]},
@@ -72,8 +73,9 @@ SCHEMAS = {
 def request(server, schema):
     """Milliseconds and the error, or ""."""
     document = {"model": server.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    document |= {"tools": schema, "tool_choice": "required"} if isinstance(schema, list) else {
-        "response_format": {"type": "json_schema", "json_schema": {"name": "hostile", "schema": schema}}}
+    document |= ({"tools": schema, "tool_choice": "required"} if isinstance(schema, list) else
+                 {"guided_json": schema} if isinstance(schema, str) else
+                 {"response_format": {"type": "json_schema", "json_schema": {"name": "hostile", "schema": schema}}})
     body = json.dumps(document).encode()
     ask = urllib.request.Request(f"http://127.0.0.1:{server.port}/v1/chat/completions", body,
                                  {"Content-Type": "application/json"})

@@ -151,7 +151,7 @@ static struct jinja_value tagged_text(struct maker *m, struct str text,
 /* What an assistant said and called as one text, for templates that have no place for calls, and
  * for calls that were spelled otherwise than the template would. */
 static struct jinja_value said_and_called(struct maker *m, const struct chat_message *message,
-                                          const struct tool_spelling *spelling)
+                                          const struct tool_spelling *spelling, bool is_kept)
 {
     struct buf text;
     struct jinja_value v = jinja_none();
@@ -161,8 +161,9 @@ static struct jinja_value said_and_called(struct maker *m, const struct chat_mes
     buf_init(&text, JINJA_DEFAULT_OUTPUT_BYTES);
     m->ok = m->ok && tags.list != NULL && spans != NULL &&
             buf_append(&text, message->content, m->e) &&
-            tool_calls_write(spelling, message->calls, message->n_calls, &text,
-                             m->t->is_on_trial ? NULL : &tags, m->e);
+            (is_kept ? tool_calls_write_named
+                     : tool_calls_write)(spelling, message->calls, message->n_calls, &text,
+                                         m->t->is_on_trial ? NULL : &tags, m->e);
     if (m->ok) {
         v = content_of(m, tagged_text(m, buf_str(&text), &tags, spans));
     }
@@ -177,15 +178,15 @@ const struct tool_spelling *chat_template_spelling(const struct chat_template *t
     return t->support.calls && t->support.tools ? t->spelling : tool_spelling_usual(t->tool_format);
 }
 
-/* How the calls of a message are spelled, where the template is to leave that as it was. */
-static const struct tool_spelling *spelling_of(const struct maker *m,
-                                               const struct chat_message *message)
+/* How the calls of a message are spelled whose ids name no spelling, where the template is to leave
+ * all as they were; else NULL. */
+static const struct tool_spelling *kept_spelling(const struct maker *m,
+                                                 const struct chat_message *message)
 {
-    const struct tool_spelling *own = chat_template_spelling(m->t);
-    bool is_kept =
-        m->keeps_spellings && m->t->support.calls_as_text &&
-        tool_spellings_are_named(own, m->t->tool_format, message->calls, message->n_calls);
-    return !is_kept ? NULL : own != NULL ? own : tool_spelling_named(message->calls[0].id);
+    bool may_keep = m->keeps_spellings && m->t->support.calls_as_text;
+    return may_keep ? tool_spellings_named(chat_template_spelling(m->t), m->t->tool_format,
+                                           message->calls, message->n_calls)
+                    : NULL;
 }
 
 /* Where a system message of ours tells of the tools, calls have the form that it asks for. */
@@ -201,13 +202,13 @@ static struct jinja_value message_of(struct maker *m, const struct chat_message 
     struct jinja_value v = new_dict(m);
     /* one of ours, which may be part of a control token: '<|' + role + '|>' */
     put(m, v, "role", text_of(m, str_from(chat_role_name(message->role)), JINJA_TEMPLATE));
-    const struct tool_spelling *spelling = spelling_of(m, message);
+    const struct tool_spelling *kept = kept_spelling(m, message), *spelling = kept;
     if (message->n_calls > 0 && spelling == NULL && !template_writes_calls(m, message)) {
         const struct tool_spelling *own = chat_template_spelling(m->t);
         spelling = own != NULL && !m->told_tools ? own : tool_spelling_usual(m->t->tool_format);
     }
     if (spelling != NULL) {
-        put(m, v, "content", said_and_called(m, message, spelling));
+        put(m, v, "content", said_and_called(m, message, spelling, kept != NULL));
         return v;
     }
     if (message->content.p != NULL) {
@@ -367,12 +368,12 @@ static bool shows_calls(struct maker *m, const struct chat_input *input, struct 
     buf_init(&calls, JINJA_DEFAULT_OUTPUT_BYTES);
     for (size_t i = 0; m->ok && is_there && i < input->n; i++) {
         const struct chat_message *message = &input->messages[i];
-        const struct tool_spelling *s = spelling_of(m, message);
+        const struct tool_spelling *s = kept_spelling(m, message);
         if (s == NULL) {
             continue;
         }
         buf_clear(&calls);
-        m->ok = tool_calls_write(s, message->calls, message->n_calls, &calls, NULL, m->e);
+        m->ok = tool_calls_write_named(s, message->calls, message->n_calls, &calls, NULL, m->e);
         is_there = m->ok && memmem(text.p, text.n, calls.data, calls.n) != NULL;
     }
     buf_finish(&calls);
@@ -402,7 +403,7 @@ static bool write_text(struct maker *m, const struct chat_input *input, const st
 static bool names_spellings(struct maker *m, const struct chat_input *input)
 {
     for (size_t i = 0; i < input->n; i++) {
-        if (spelling_of(m, &input->messages[i]) != NULL) {
+        if (kept_spelling(m, &input->messages[i]) != NULL) {
             return true;
         }
     }

@@ -120,6 +120,9 @@ const struct tool_spelling *tool_spelling_look(struct str prompt, const struct c
     struct buf whole;
     buf_init(&whole, 8 * (call->name.n + call->arguments.n) + 256);
     for (size_t i = 0; i < N_SPELLINGS; i++) {
+        if (spellings[i].traits & TOOL_TRAIT_CODE) {
+            continue; /* the call is none */
+        }
         buf_clear(&whole);
         if (!tool_calls_write(&spellings[i], call, 1, &whole, NULL, e)) {
             found = NULL;
@@ -164,44 +167,29 @@ const struct tool_spelling *tool_spelling_named(struct str id)
     return is_letter && i < N_SPELLINGS ? &spellings[i] : NULL;
 }
 
-static const struct tool_spelling *named_or(struct str id, const struct tool_spelling *own)
+static bool is_plain(struct str id)
 {
-    const struct tool_spelling *s = tool_spelling_named(id);
-    return s != NULL ? s : own;
+    return str_starts_with(id, STR("call_")) && id.n == sizeof "call_" - 1 + TOOL_CALL_DIGITS;
 }
 
-bool tool_spellings_are_named(const struct tool_spelling *own, enum tool_format format,
-                              const struct chat_call *calls, size_t n)
+const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own,
+                                                 enum tool_format format,
+                                                 const struct chat_call *calls, size_t n)
 {
-    const struct tool_spelling *first = n > 0 ? named_or(calls[0].id, own) : NULL;
-    bool is_any_named = false, are_ours = true;
-    for (size_t i = 0; i < n && are_ours; i++) {
-        const struct tool_spelling *s = named_or(calls[i].id, own);
-        bool is_named = tool_spelling_named(calls[i].id) != NULL;
-        bool is_plain = str_starts_with(calls[i].id, STR("call_")) &&
-                        calls[i].id.n == sizeof "call_" - 1 + TOOL_CALL_DIGITS;
-        are_ours = s != NULL && first != NULL && (is_named || is_plain) && fits(first, s) &&
-                   tool_spelling_is_heard(s, format);
-        is_any_named = is_any_named || is_named;
+    const struct tool_spelling *first = NULL;
+    size_t n_named = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct tool_spelling *named = tool_spelling_named(calls[i].id);
+        const struct tool_spelling *s = named == NULL && is_plain(calls[i].id) ? own : named;
+        first = i == 0 ? s : first;
+        if (s == NULL || !fits(first, s) || !tool_spelling_is_heard(s, format)) {
+            return NULL;
+        }
+        /* nothing can follow code; a client may have sent other arguments back */
+        if (s->traits & TOOL_TRAIT_CODE && (n > 1 || !tool_call_code(&calls[i], NULL, NULL))) {
+            return NULL;
+        }
+        n_named += named != NULL;
     }
-    return are_ours && is_any_named;
-}
-
-/* A client may send a call of code back with other arguments. */
-static bool has_code(const struct chat_call *call)
-{
-    struct error why = {0};
-    struct buf code;
-    buf_init(&code, call->arguments.n);
-    bool has = tool_call_code(call, &code, &why);
-    buf_finish(&code);
-    return has;
-}
-
-const struct tool_spelling *tool_spelling_of_call(const struct tool_spelling *own,
-                                                  const struct chat_call *calls, size_t i)
-{
-    const struct tool_spelling *first = named_or(calls[0].id, own), *s = named_or(calls[i].id, own);
-    s = fits(first, s) ? s : first;
-    return s->traits & TOOL_TRAIT_CODE && !has_code(&calls[i]) ? tool_spelling_usual(s->format) : s;
+    return n_named == 0 ? NULL : own != NULL ? own : first;
 }

@@ -78,31 +78,34 @@ void tool_call_id_write(char out[TOOL_CALL_ID_BYTES], const char *digits,
 /* The spelling that an id names, or NULL. */
 const struct tool_spelling *tool_spelling_named(struct str id);
 
-/* Whether all n calls have ids of ours, one or more of which name a spelling, and all spellings can
- * be in one answer of a model that is taught `format`. own: that of ids that name none; NULL: they
- * all have to. */
-bool tool_spellings_are_named(const struct tool_spelling *own, enum tool_format format,
-                              const struct chat_call *calls, size_t n);
+/* Where the ids of all n calls are ours, one or more of them name a spelling, and all spellings can
+ * be in one answer of a model that is taught `format`: the spelling of those that name none, which
+ * is `own`; where that is NULL and all name one, the first's. Else NULL. */
+const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own,
+                                                 enum tool_format format,
+                                                 const struct chat_call *calls, size_t n);
 
-/* Appends the text of an assistant that makes these n calls, each in the spelling that its id names
- * where that can stand beside the first one's, else in `own`. Numbers and names stay as they are
+/* Appends the text of an assistant that makes these n calls. Numbers and names stay as they are
  * spelled; so does the JSON of all but TOOL_FORMAT_PYTHONIC. Arguments that are not the JSON text
- * of an object are written as a string. tags: the caller's list, to which those in *out are added;
- * NULL: they are not wanted. ERROR_MEMORY. On failure both are as before. */
-bool tool_calls_write(const struct tool_spelling *own, const struct chat_call *calls, size_t n,
+ * of an object are written as a string. s: not one with TOOL_TRAIT_CODE. tags: the caller's list,
+ * to which those in *out are added; NULL: they are not wanted. ERROR_MEMORY. On failure both are
+ * as before. */
+bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
                       struct buf *out, struct tool_tags *tags, struct error *e);
+
+/* The same, each call in the spelling that its id names, else in `own`: what tool_spellings_named()
+ * said of them. */
+bool tool_calls_write_named(const struct tool_spelling *own, const struct chat_call *calls,
+                            size_t n, struct buf *out, struct tool_tags *tags, struct error *e);
 
 /* Appends what tool_calls_write() writes of a call in this spelling, from the end of the call
  * before up to where a struct tool_begin ends. */
 bool tool_call_begin_write(const struct tool_spelling *s, const struct chat_call *call,
                            bool is_first, struct buf *out, struct error *e);
 
-/* That in which tool_calls_write() writes call i. */
-const struct tool_spelling *tool_spelling_of_call(const struct tool_spelling *own,
-                                                  const struct chat_call *calls, size_t i);
-
-/* Whether the arguments are a code_interpreter's, {"code": "..."}, and nothing else. Appends the
- * code to *out. ERROR_MEMORY: false, and e->code is set. */
+/* Whether the arguments are those of a code_interpreter, {"code": "..."}, and nothing else, and the
+ * code is not blank. Appends the code to *out, which may be NULL. ERROR_MEMORY: false, and e->code
+ * is set. */
 bool tool_call_code(const struct chat_call *call, struct buf *out, struct error *e);
 
 #endif

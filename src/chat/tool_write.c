@@ -175,37 +175,52 @@ static bool write_python(const struct tool_spelling *s, const struct chat_call *
 
 /* --- code */
 
-/* Takes the next byte of the object. Its one key and its one value are strings. */
-static bool take_code_byte(struct json_scan *scan, char c, struct json_unescape *text,
-                           struct buf *key, struct buf *code, struct error *e)
+struct code {
+    struct json_scan scan;
+    struct json_unescape text;
+    char key[sizeof "code" - 1];
+    size_t n_key;
+    bool has_text; /* other than white space */
+    struct buf *out;
+    struct error *e;
+};
+
+/* Takes the next byte of the object, which has one key and one value, both strings. */
+static bool take_code_byte(struct code *k, char c)
 {
     char bytes[4];
-    struct json_scan was = *scan;
-    json_scan_push(scan, c);
+    struct json_scan was = k->scan;
+    json_scan_push(&k->scan, c);
     if (!json_scan_in_string(&was)) {
-        *text = (struct json_unescape){0};
-        return c != ',' && (json_scan_in_string(scan) || json_is_space(c) || strchr("{}:", c));
+        bool is_mark = (c == '{' && was.depth == 0) || c == '}' || c == ':' || json_is_space(c);
+        k->text = (struct json_unescape){0};
+        return is_mark || json_scan_in_string(&k->scan);
     }
-    size_t n = json_scan_in_string(scan) ? json_unescape_push(text, c, bytes) : 0;
-    return buf_append(scan->is_key ? key : code, (struct str){bytes, n}, e);
+    size_t n = json_scan_in_string(&k->scan) ? json_unescape_push(&k->text, c, bytes) : 0;
+    if (!k->scan.is_key) {
+        k->has_text = k->has_text || (n > 0 && !json_is_space(bytes[0]));
+        return k->out == NULL || buf_append(k->out, (struct str){bytes, n}, k->e);
+    }
+    bool has_room = n <= sizeof k->key - k->n_key;
+    memcpy(k->key + k->n_key, bytes, has_room ? n : 0);
+    k->n_key += n;
+    return has_room;
 }
 
 bool tool_call_code(const struct chat_call *call, struct buf *out, struct error *e)
 {
     struct str object = trimmed(call->arguments);
-    struct json_scan scan;
-    struct json_unescape text = {0};
-    struct buf key;
-    size_t n_before = out->n;
+    struct code k = {.out = out, .e = e};
+    size_t n_before = out != NULL ? out->n : 0;
     bool is_it = json_scan_is_object(object) && str_eq(call->name, STR("code_interpreter"));
-    buf_init(&key, object.n);
-    json_scan_init(&scan);
+    json_scan_init(&k.scan);
     for (size_t i = 0; is_it && i < object.n; i++) {
-        is_it = take_code_byte(&scan, object.p[i], &text, &key, out, e);
+        is_it = take_code_byte(&k, object.p[i]);
     }
-    is_it = is_it && str_eq(buf_str(&key), STR("code"));
-    out->n = is_it ? out->n : n_before;
-    buf_finish(&key);
+    is_it = is_it && k.has_text && str_eq((struct str){k.key, k.n_key}, STR("code"));
+    if (out != NULL && !is_it) {
+        out->n = n_before;
+    }
     return is_it;
 }
 
@@ -352,6 +367,7 @@ static bool end_call(const struct tool_spelling *s, const struct chat_call *call
 
 /* A tag, noted where there is room for notes. */
 struct writer {
+    bool by_ids; /* each call in the spelling that its id names, if any */
     struct buf *out;
     struct tool_tags *tags;
     struct error *e;
@@ -369,7 +385,8 @@ static bool write_all(struct writer *w, const struct tool_spelling *own,
                       const struct chat_call *calls, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const struct tool_spelling *s = tool_spelling_of_call(own, calls, i);
+        const struct tool_spelling *named = w->by_ids ? tool_spelling_named(calls[i].id) : NULL;
+        const struct tool_spelling *s = named != NULL ? named : own;
         if (!buf_append(w->out, i > 0 ? between(s) : STR(""), w->e) ||
             !write_tag(w, tag_of(s, i == 0)) || !begin_call(s, &calls[i], i == 0, w->out, w->e) ||
             !end_call(s, &calls[i], i + 1 == n, w->out, w->e) ||
@@ -380,17 +397,29 @@ static bool write_all(struct writer *w, const struct tool_spelling *own,
     return true;
 }
 
-bool tool_calls_write(const struct tool_spelling *own, const struct chat_call *calls, size_t n,
-                      struct buf *out, struct tool_tags *tags, struct error *e)
+static bool write_or_undo(struct writer *w, const struct tool_spelling *own,
+                          const struct chat_call *calls, size_t n)
 {
-    struct writer w = {.out = out, .tags = tags, .e = e};
-    size_t n_before = out->n, n_tags = tags != NULL ? tags->n : 0;
-    if (!write_all(&w, own, calls, n)) {
-        out->n = n_before;
-        if (tags != NULL) {
-            tags->n = n_tags;
+    size_t n_before = w->out->n, n_tags = w->tags != NULL ? w->tags->n : 0;
+    if (!write_all(w, own, calls, n)) {
+        w->out->n = n_before;
+        if (w->tags != NULL) {
+            w->tags->n = n_tags;
         }
         return false;
     }
     return true;
+}
+
+bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
+                      struct buf *out, struct tool_tags *tags, struct error *e)
+{
+    return write_or_undo(&(struct writer){.out = out, .tags = tags, .e = e}, s, calls, n);
+}
+
+bool tool_calls_write_named(const struct tool_spelling *own, const struct chat_call *calls,
+                            size_t n, struct buf *out, struct tool_tags *tags, struct error *e)
+{
+    struct writer w = {.by_ids = true, .out = out, .tags = tags, .e = e};
+    return write_or_undo(&w, own, calls, n);
 }

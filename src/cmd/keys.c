@@ -279,6 +279,11 @@ static bool run(struct keys *s, const struct verb *v, const char *path, struct e
     if (s->store == NULL && !(v->run == list && e->code == ERROR_NOT_FOUND)) {
         return false;
     }
+    if (s->store == NULL) {
+        struct error none;
+        error_set(&none, ERROR_NOT_FOUND, "%s: there is no such store yet, and so no key", path);
+        cmd_fail("keys", &none); /* said, but no failure: nothing is what was asked for */
+    }
     bool ok = v->run(s, e);
     store_close(s->store);
     return ok;

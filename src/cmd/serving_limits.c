@@ -22,6 +22,7 @@ void serving_limits_init(struct serving_limits *l, const struct http_limits *htt
         .stall_s = http->stall_ms / MS,
         .queue = WORKER_DEFAULT_QUEUE};
     api_limits_default(&l->service.api);
+    l->schema_values = 0;
 }
 
 static void name_bytes(uint64_t n, char out[static 24])
@@ -68,9 +69,16 @@ bool serving_limits_choose(struct serving_limits *l, struct http_limits *out, st
 {
     if (!check_part("max-connections-per-address", l->per_address, "max-connections",
                     l->connections, e) ||
-        !check_part("queue-per-key", l->queue_per_key, "queue", l->queue, e)) {
+        !check_part("queue-per-key", l->queue_per_key, "queue", l->queue, e) ||
+        !check_part("max-schema-values", l->schema_values, "max-json-values", l->service.api.values,
+                    e)) {
         return false;
     }
+    struct api_limits *api = &l->service.api;
+    bool is_less = api->values < api->schema_values;
+    api->schema_values = l->schema_values > 0 ? l->schema_values
+                         : is_less            ? api->values
+                                              : api->schema_values;
     l->queue_per_key = l->queue_per_key > 0 ? l->queue_per_key : half(l->queue);
     l->service.api.tokens = l->tokens > 0 ? l->tokens : API_TO_CONTEXT_END;
     l->service.body_bytes = l->body.bytes;

@@ -20,6 +20,7 @@ struct serving_limits {
     struct serving_size head, body, output, answer;
     uint32_t head_s, body_s, idle_s, stall_s;
     uint32_t queue, queue_per_key; /* queue_per_key 0: half of the queue */
+    uint32_t schema_values;        /* 0: what api_limits_default() says, or api.values if less */
     uint32_t tokens;               /* of an answer; 0: what the context leaves */
     struct service_limits service; /* what is above is filled in by serving_limits_choose() */
 };
@@ -63,9 +64,9 @@ struct serving_limits {
      "arrays and objects of a body in all (default: 65536)", NULL},                                \
     {OPTION_U32, "max-json-values", 0, NULL, "N", &(l).service.api.values, 16, 1 << 24,            \
      "elements and members of a body, 320 bytes of memory each\n(default: 524288)", NULL},        \
-    {OPTION_U32, "max-schema-values", 0, NULL, "N", &(l).service.api.schema_values, 16, 1 << 24,   \
-     "of them, what is in none of messages, prompt and input:\nschemas, tools (default: 65536)",   \
-     NULL},                                                                                        \
+    {OPTION_U32, "max-schema-values", 0, NULL, "N", &(l).schema_values, 16, 1 << 24,               \
+     "of them, beside messages, prompt, input, content and\ntokens: schemas, tools (default: "     \
+     "65536)", NULL},                                                                              \
     {OPTION_U32, "max-messages", 0, NULL, "N", &(l).service.api.messages, 1, 65536,                \
      "messages of a chat, up to 65536 (default: 4096)", NULL},                                     \
     {OPTION_U32, "max-tokens", 0, NULL, "N", &(l).tokens, 1, INT32_MAX,                \

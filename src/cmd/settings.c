@@ -222,7 +222,8 @@ static bool read_file(struct buf *out, const char *path, struct error *e)
 {
     FILE *f = fopen(path, "rb");
     if (f == NULL) {
-        return error_set(e, ERROR_IO, "%s: %s", path, strerror(errno));
+        return error_set(e, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_IO, "%s: %s", path,
+                         strerror(errno));
     }
     buf_init(out, CONFIG_FILE_MAX_BYTES + 2); /* one more tells that there are too many; a NUL */
     bool ok = buf_reserve(out, CONFIG_FILE_MAX_BYTES + 2, e);

@@ -9,6 +9,7 @@ void api_limits_default(struct api_limits *out)
                                .containers = 65536,
                                .values = 1 << 19,
                                .schema_values = 1 << 16,
+                               .schema_bytes = 4 << 20,
                                .messages = 4096,
                                .tokens = API_TO_CONTEXT_END,
                                .stops = 4,

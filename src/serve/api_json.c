@@ -39,9 +39,10 @@ void api_init(void)
 
 struct scan {
     size_t depth, deepest, n_containers, n_values;
-    size_t n_schema_values; /* of the outermost object's members but messages, prompt and input */
+    size_t n_schema_values; /* of the outermost object's members but those of texts and tokens */
+    size_t longest;         /* bytes of a string there */
     bool is_key;            /* the next string of that object's own level */
-    bool is_long;           /* within messages, prompt or input */
+    bool is_long;           /* within texts and tokens */
 };
 
 /* From the quote in front to the one behind, or past the end. */
@@ -53,10 +54,12 @@ static size_t skip_string(struct str text, size_t i)
     return i;
 }
 
-/* A key that is spelled with escapes is none of them, which is the narrower bound. */
+/* Members that have texts and tokens. A key that is spelled with escapes is none of them, which is
+ * the narrower bound. */
 static bool names_long_text(struct str key)
 {
-    return str_eq(key, STR("messages")) || str_eq(key, STR("prompt")) || str_eq(key, STR("input"));
+    return str_eq(key, STR("messages")) || str_eq(key, STR("prompt")) ||
+           str_eq(key, STR("input")) || str_eq(key, STR("content")) || str_eq(key, STR("tokens"));
 }
 
 static void count_value(struct scan *s)
@@ -75,6 +78,7 @@ static void scan_text(struct str text, struct scan *s)
             if (s->is_key && i < text.n) {
                 s->is_long = names_long_text((struct str){text.p + begin, i - begin});
             }
+            s->longest = !s->is_long && i - begin > s->longest ? i - begin : s->longest;
             s->is_key = false;
             break;
         case '[':
@@ -114,14 +118,22 @@ static bool check_bounds(const struct scan *s, const char *what, const struct ap
                              s->n_containers, limits->containers);
     }
     if (s->n_values > limits->values) {
-        return api_error_set(e, API_ERROR_BAD_JSON, NULL, "%s has %zu values, at most %u are read",
-                             what, s->n_values, limits->values);
+        return api_error_set(e, API_ERROR_BAD_JSON, NULL,
+                             "%s has %zu elements and members, at most %u are read", what,
+                             s->n_values, limits->values);
+    }
+    if (s->longest > limits->schema_bytes) {
+        return api_error_set(e, API_ERROR_BAD_JSON, NULL,
+                             "%s has a string of %zu bytes beside its texts and tokens, at most %u "
+                             "are read",
+                             what, s->longest, limits->schema_bytes);
     }
     if (s->n_schema_values > limits->schema_values) {
-        return api_error_set(e, API_ERROR_BAD_JSON, NULL,
-                             "%s has %zu values that are not of messages, prompt or input, at most "
-                             "%u are read",
-                             what, s->n_schema_values, limits->schema_values);
+        return api_error_set(
+            e, API_ERROR_BAD_JSON, NULL,
+            "%s has %zu elements and members beside its texts and tokens, at most %u are "
+            "read",
+            what, s->n_schema_values, limits->schema_values);
     }
     return true;
 }
@@ -131,6 +143,7 @@ struct api_limits api_limits_of_text(const struct api_limits *limits, uint32_t v
     struct api_limits out = *limits;
     out.values = values < limits->values ? values : limits->values;
     out.schema_values = out.values;
+    out.schema_bytes = UINT32_MAX;
     return out;
 }
 

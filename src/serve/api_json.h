@@ -20,7 +20,7 @@ struct api_json {
 };
 
 /* Needs api_init(). `what` names the text in errors, flags are jansson's (JSON_ALLOW_NUL goes
- * without saying). API_ERROR_BAD_JSON: no JSON, or more than the first four limits allow;
+ * without saying). API_ERROR_BAD_JSON: no JSON, or more than the first five limits allow;
  * API_ERROR_INVALID_TYPE: no object; API_ERROR_OVERLOADED: no memory. A thread may have a tree
  * within another's life: who was parsed last is finished first. */
 bool api_json_parse(struct api_json *out, struct str text, const char *what, size_t flags,

@@ -48,7 +48,8 @@ struct api_limits {
     uint32_t depth;         /* nested arrays and objects of a body; the tree's 2048 at most */
     uint32_t containers;    /* arrays and objects of a body, all together */
     uint32_t values;        /* elements and members, all together: also token ids */
-    uint32_t schema_values; /* of them, what is in none of messages, prompt and input */
+    uint32_t schema_values; /* of them, what is beside messages, prompt, input, content, tokens */
+    uint32_t schema_bytes;  /* of a string there, as it is spelled */
     uint32_t messages;      /* of a chat */
     uint32_t tokens;        /* of an answer; API_TO_CONTEXT_END: no fewer than there is room for */
     uint32_t stops;         /* stop strings, API_MAX_STOPS at most */

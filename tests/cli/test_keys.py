@@ -195,7 +195,10 @@ def test_the_store_is_beside_the_models(tmp_path):
 
 
 def test_without_a_file_there_are_no_keys_and_none_is_made(store):
-    assert well(store, "list") == "" and json.loads(well(store, "list", "--json")) == []
+    for args, out in (["list"], ""), (["list", "--json"], "[]\n"):
+        done = run(store, *args)
+        assert (done.returncode, done.stdout) == (0, out)
+        assert done.stderr == f"puna keys: {store}: there is no such store yet, and so no key\n"
     for verb in ("show", "limit", "revoke", "rotate"):
         args = ["--rpm", "1"] if verb == "limit" else []
         code, line = refused(store, verb, "0123456789ab", *args)

@@ -230,7 +230,7 @@ def test_no_more_names_come_from_a_file_than_from_the_line(config):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    assert refusal("--config", tmp_path / "no") == (4, f"{tmp_path}/no: No such file or directory")
+    assert refusal("--config", tmp_path / "no") == (3, f"{tmp_path}/no: No such file or directory")
     assert refusal("--config", tmp_path) == (4, f"{tmp_path}: Is a directory")
 
 

@@ -390,6 +390,9 @@ HOSTILE = {
     "every way of every part": {"json_schema": {"allOf": [{"anyOf": [{"properties": {f"p{i}": {"const": j}}} for j in range(5)]}
                                                           for i in range(14)]}},
     "parts in parts": {"json_schema": DEEP_ANY},
+    "many tools": {"tools": [{"type": "function", "function": {"name": f"f{i}", "strict": True, "parameters": {
+        "type": "object", "additionalProperties": False, "required": [f"p{j}" for j in range(100)],
+        "properties": {f"p{j}": {"type": "integer"} for j in range(100)}}}} for i in range(20)], "tool_choice": "required"},
     "a reference to itself": {"json_schema": {"$ref": "#"}},
     "references that double": {"json_schema": {"$ref": "#/$defs/a0", "$defs": {
         **{f"a{i}": {"type": "array", "prefixItems": [{"$ref": f"#/$defs/a{i + 1}"}] * 2, "minItems": 2, "items": False} for i in range(40)},
@@ -410,7 +413,8 @@ HOSTILE = {
     "too many choices": {"guided_choice": [f"w{i}" for i in range(10001)]},
     "long choices": {"guided_choice": ["a" * (1 << 20)] * 8},
 }
-NEVER = {"a million values", "many values", "a reference to itself", "references in turn", "a long text", "open parentheses", "nested parentheses", "a deep grammar",
+NEVER = {"a million values", "many values", "many tools",
+         "a reference to itself", "references in turn", "a long text", "open parentheses", "nested parentheses", "a deep grammar",
          "a grammar that calls itself first", "a grammar that ends nowhere", "too many choices"}  # the others are up to limits
 
 

@@ -51,6 +51,7 @@ ANSWERS = {
     "a list": ("llama3", f"[{PARIS_JSON}, {UTC_JSON}]", None, [PARIS, UTC]),
     "pythonic": ("llama3", "[get_weather(city='Paris', days=3)]", None, [PARIS]),
     "two pythonic": ("llama3", "[get_weather(city='東京 \"}'), get_time(zone=\"UTC\")]", None, [TOKYO, UTC]),
+    "pythonic with a number first": ("llama3", '[get_weather(days=3, city="Paris")]', None, [("get_weather", {"days": 3, "city": "Paris"})]),
     "pythonic behind a tag": ("llama3", "<|python_tag|>[get_time(zone='UTC')]", None, [UTC]),
     "a function tag": ("llama3", '<function=get_weather>{"city": "Paris", "days": 3}</function>', None, [PARIS]),
     "a built-in tool": ("llama3", ('<|python_tag|>brave_search.call(query="rain in Paris")', "<|eom_id|>"), None,
@@ -388,7 +389,7 @@ def test_functions_are_tools_in_the_form_of_old():
 # --- conversations
 
 # Spelled, or ended, as no id can name: the next turn has them as the template writes them.
-WRITTEN_ANEW = {"json in odd spaces", "json and more"}
+WRITTEN_ANEW = {"json in odd spaces", "json and more", "pythonic with a number first"}
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -71,11 +71,29 @@ static unsigned deepest(struct str json)
     return most;
 }
 
+/* What is taken for code alone is all that the arguments say. */
+static void check_code(struct str arguments, const json_t *json)
+{
+    struct chat_call call = {.name = STR("code_interpreter"), .arguments = arguments};
+    struct buf code;
+    buf_init(&code, MAX_BYTES);
+    if (tool_call_code(&call, &code, NULL)) {
+        const json_t *text = json_object_get(json, "code");
+        require(json_object_size(json) == 1 && json_is_string(text));
+        require(str_eq(buf_str(&code),
+                       (struct str){json_string_value(text), json_string_length(text)}));
+    }
+    buf_finish(&code);
+}
+
 static void check_call(const struct reader *r, struct str name, struct str arguments, size_t index)
 {
     bool reads_back = r->reads_back && index < MOST_READ_BACK && arguments.n < MAX_READ_BACK;
     struct chat_call call = {.name = name, .arguments = arguments};
     json_t *json = r->is_utf8 ? load_arguments(arguments) : NULL;
+    if (json != NULL) {
+        check_code(arguments, json);
+    }
     bool is_deep = deepest(arguments) + 2 > TOOL_PARSER_MAX_DEPTH; /* with a list and an object */
     for (char letter = 'a'; json != NULL && reads_back; letter = letter == 'z' ? 'A' : letter + 1) {
         char id[] = "call_000000000000000000000000_?";

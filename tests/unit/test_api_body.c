@@ -136,7 +136,13 @@ static void limits_hold_at_their_edge(void **state)
     expect_long(deep, "[", options.limits.depth, "", API_ERROR_BAD_JSON);
     expect_long(deep, "[", 1000000, "", API_ERROR_BAD_JSON);
     expect_long("{\"a\":[", "{},", options.limits.containers, "1]}", API_ERROR_BAD_JSON);
-    expect_long("{\"input\":[", "1,", options.limits.values, "1]}", API_ERROR_BAD_JSON);
+    static const char *const long_heads[] = {"{\"input\":[", "{\"prompt\":[", "{\"tokens\":[",
+                                             "{\"content\":["};
+    for (size_t i = 0; i < sizeof long_heads / sizeof long_heads[0]; i++) {
+        expect_long(long_heads[i], "1,", options.limits.schema_values, "1]}",
+                    API_ERROR_UNKNOWN_PARAMETER);
+        expect_long(long_heads[i], "1,", options.limits.values, "1]}", API_ERROR_BAD_JSON);
+    }
     /* of the members that are no long text there are fewer, wherever they are and however the
      * others' names are spelled */
     static const char *const heads[] = {"{\"a\":[", "{\"input\":[1],\"a\":[", "{\"a\":{\"input\":[",
@@ -145,6 +151,14 @@ static void limits_hold_at_their_edge(void **state)
         expect_long(heads[i], "1,", options.limits.schema_values, i == 2 ? "1]}}" : "1]}",
                     API_ERROR_BAD_JSON);
     }
+    /* nor is a text of that length looked into */
+    static const char guided[] =
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\"}],"
+        "\"guided_json\":\"";
+    expect_long(guided, "1", options.limits.schema_bytes, "\"}", API_ERROR_INVALID_VALUE);
+    expect_long(guided, "1", options.limits.schema_bytes + 1, "\"}", API_ERROR_BAD_JSON);
+    expect_long("{\"prompt\":\"", "1", options.limits.schema_bytes + 1, "\"}",
+                API_ERROR_UNKNOWN_PARAMETER);
     expect_long(
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\"}],\"guided_json\":\"[",
         "1,", options.limits.schema_values, "1]\"}", API_ERROR_INVALID_VALUE);

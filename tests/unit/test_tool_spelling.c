@@ -11,7 +11,7 @@
 #define HERMES  TOOL_FORMAT_HERMES
 #define LLAMA   TOOL_FORMAT_LLAMA3_JSON
 
-/* One call, and it with another; Clients keep the letters: no row ever changes. */
+/* One call, and it with another. Clients keep the letters: no row ever changes. */
 static const struct row {
     char letter;
     enum tool_format taught;
@@ -137,8 +137,9 @@ static void expect_written(const struct chat_call *calls, size_t n, enum tool_fo
 {
     struct buf out;
     buf_init(&out, 1 << 10);
-    assert_true(tool_spellings_are_named(own, format, calls, n));
-    assert_true(tool_calls_write(own, calls, n, &out, NULL, NULL));
+    const struct tool_spelling *base = tool_spellings_named(own, format, calls, n);
+    assert_ptr_equal(base, own != NULL ? own : tool_spelling_named(calls[0].id));
+    assert_true(tool_calls_write_named(base, calls, n, &out, NULL, NULL));
     assert_int_equal(out.n, strlen(text));
     assert_memory_equal(out.data, text, out.n);
     buf_finish(&out);
@@ -152,7 +153,7 @@ static void check_text(const struct row *row, const char *text, size_t n, size_t
                                 {str_from(ids[1]), STR("g"), STR("{}")}};
     if (row->letter == '\0') {
         assert_string_equal(ids[0], "call_" DIGITS);
-        assert_false(tool_spellings_are_named(NULL, row->taught, calls, n));
+        assert_null(tool_spellings_named(NULL, row->taught, calls, n));
         return;
     }
     char expected[] = "call_" DIGITS "_?";
@@ -200,13 +201,13 @@ static void calls_of_an_answer_have_their_own_spellings(void **state)
          "{\"name\": \"f\", \"arguments\": {}}\n{\"name\": \"g\", \"arguments\": {}}"},
         {"ac", "{}", "{}",
          "{\"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"arguments\": {}}"},
-        {"ha", "{}", "{}",
+        {"he", "{}", "{}",
          "<|python_tag|>{\"name\": \"f\", \"parameters\": {}}; {\"name\":\"g\",\"parameters\":{}}"},
         {"lJ", "{\"a\": \"x\"}", "{\"a\": \"y'\"}", "[f(a='x'), g(a=\"y'\")]"},
         {"Jl", "{\"a\": \"x\"}", "{\"a\": \"\\\"\"}", "[f(a=\"x\"), g(a='\"')]"},
-        {"KJ", "{\"a\": \"x\"}", "{\"a\": \"\\\"\"}", "<|python_tag|>[f(a=\"x\"), g(a=\"\\\"\")]"},
+        {"KK", "{\"a\": \"x\"}", "{\"a\": \"\\\"\"}", "<|python_tag|>[f(a=\"x\"), g(a=\"\\\"\")]"},
         {"MM", "{\"a\": \"x\"}", "{\"a\": \"y\"}", "f.call(a=\"x\")\ng.call(a=\"y\")"},
-        {"OM", "{\"a\": \"x\"}", "{\"a\": \"y\"}",
+        {"OO", "{\"a\": \"x\"}", "{\"a\": \"y\"}",
          "<|python_tag|>f.call(a=\"x\")\ng.call(a=\"y\")"},
     };
     for (size_t i = 0; i < N(mixed); i++) {
@@ -217,6 +218,7 @@ static void calls_of_an_answer_have_their_own_spellings(void **state)
             struct chat_call calls[] = {{str_from(ids[0]), STR("f"), str_from(m->first)},
                                         {str_from(ids[1]), STR("g"), str_from(m->second)}};
             assert_int_equal(ids[0][sizeof "call_" DIGITS], m->letters[0]);
+            assert_int_equal(ids[1][sizeof "call_" DIGITS], m->letters[1]);
             expect_written(calls, 2, LLAMA, NULL, m->text);
             /* the template's own spelling needs no letter */
             const struct tool_spelling *own = tool_spelling_named(calls[0].id);
@@ -226,7 +228,7 @@ static void calls_of_an_answer_have_their_own_spellings(void **state)
             if (!is_own_alone) {
                 expect_written(calls, 2, LLAMA, own, m->text);
             }
-            assert_false(tool_spellings_are_named(NULL, LLAMA, calls, 2));
+            assert_null(tool_spellings_named(NULL, LLAMA, calls, 2));
         }
     }
 }
@@ -239,16 +241,24 @@ static void code_is_written_as_it_is(void **state)
         "{\"code\": \"print('{\\\"a\\\": 1}')\\n\\tx = \\\"\xC3\xA9\\\\\\\"\"}",
         " {\"c\\u006fde\":\"print('{\\\"a\\\": 1}')\\n\\tx = \\\"\\u00e9\\\\\\\"\"} "};
     static const char *const edited[] = {"{}",
-                                         "{\"code\": 1}",
-                                         "{\"code\": \"x\", \"a\": \"\"}",
-                                         "{\"code\": {\"code\": \"x\"}}",
-                                         "{\"cod\": \"x\"}",
                                          "x",
+                                         "{\"code\": 1}",
+                                         "{\"code\": null}",
                                          "{\"code\": [\"x\"]}",
-                                         "{\"code\": null}"};
+                                         "{\"code\": {}}",
+                                         "{\"code\": \"\"}",
+                                         "{\"code\": \" \\n\"}",
+                                         "{\"cod\": \"x\"}",
+                                         "{\"codes\": \"x\"}",
+                                         "{\"code\": \"x\", \"a\": \"\"}",
+                                         "{\"code\": \"x\", \"code\": \"x\"}",
+                                         "{\"\": \"x\"}",
+                                         "{\"code\": {\"code\": \"x\"}}",
+                                         "{\"\": {\"code\": \"x\"}}",
+                                         "{\"co\": {\"de\": \"x\"}}",
+                                         "{\"code\": {\"\": \"x\"}}",
+                                         "[{\"code\": \"x\"}]"};
     char ids[2][TOOL_CALL_ID_BYTES];
-    struct buf out;
-    buf_init(&out, 1 << 10);
     for (size_t n_piece = 1; n_piece < 60; n_piece += 11) {
         assert_int_equal(ids_of(LLAMA, text, n_piece, ids), 1);
         assert_string_equal(ids[0], "call_" DIGITS "_P");
@@ -257,17 +267,15 @@ static void code_is_written_as_it_is(void **state)
         struct chat_call call = {str_from(ids[0]), STR("code_interpreter"), str_from(arguments[i])};
         expect_written(&call, 1, LLAMA, NULL, text);
     }
-    /* what a client has made of it is no code: an ordinary call */
-    for (size_t i = 0; i <= N(edited); i++) {
-        struct chat_call call = {str_from(ids[0]), STR("code_interpreter"),
-                                 str_from(i < N(edited) ? edited[i] : arguments[0])};
-        call.name = i < N(edited) ? call.name : STR("f");
-        buf_clear(&out);
-        assert_true(tool_calls_write(tool_spelling_named(call.id), &call, 1, &out, NULL, NULL));
-        assert_true(
-            str_starts_with(buf_str(&out), i < N(edited) ? STR("[code_interpreter(") : STR("[f(")));
+    /* what a client has made of it is no code: the template writes an ordinary call */
+    for (size_t i = 0; i < N(edited); i++) {
+        struct chat_call call = {str_from(ids[0]), STR("code_interpreter"), str_from(edited[i])};
+        assert_null(tool_spellings_named(tool_spelling_usual(LLAMA), LLAMA, &call, 1));
     }
-    buf_finish(&out);
+    struct chat_call other = {str_from(ids[0]), STR("f"), str_from(arguments[0])};
+    assert_null(tool_spellings_named(NULL, LLAMA, &other, 1));
+    other.name = STR("code_interpreter");
+    assert_null(tool_spellings_named(NULL, LLAMA, (struct chat_call[]){other, other}, 2));
 }
 
 /* Words between calls, or another frame: the first alone has a name, and so not all. */
@@ -284,15 +292,23 @@ static void what_has_another_frame_has_no_name(void **state)
         char ids[2][TOOL_CALL_ID_BYTES];
         assert_int_equal(ids_of(LLAMA, texts[i], 3, ids), 2);
         struct chat_call calls[] = {{.id = str_from(ids[0])}, {.id = str_from(ids[1])}};
-        assert_true(tool_spellings_are_named(NULL, LLAMA, calls, 1));
-        assert_false(tool_spellings_are_named(NULL, LLAMA, calls, 2));
+        assert_non_null(tool_spellings_named(NULL, LLAMA, calls, 1));
+        assert_null(tool_spellings_named(NULL, LLAMA, calls, 2));
         assert_string_equal(ids[1], "call_" DIGITS);
     }
     struct chat_call forged[] = {{.id = STR("call_" DIGITS "_a")},
                                  {.id = STR("call_" DIGITS "_l")}};
-    assert_false(tool_spellings_are_named(NULL, LLAMA, forged, 2));
+    assert_null(tool_spellings_named(NULL, LLAMA, forged, 2));
+    /* and what is not named is written in one spelling, whatever ids say */
+    struct buf out;
+    buf_init(&out, 1 << 10);
+    forged[0].name = forged[1].name = STR("f");
+    forged[0].arguments = forged[1].arguments = STR("{}");
+    assert_true(tool_calls_write(tool_spelling_usual(HERMES), forged, 1, &out, NULL, NULL));
+    assert_true(str_starts_with(buf_str(&out), STR("<tool_call>")));
+    buf_finish(&out);
     struct chat_call foreign[] = {{.id = STR("call_" DIGITS "_a")}, {.id = STR("call_7")}};
-    assert_false(tool_spellings_are_named(tool_spelling_usual(LLAMA), LLAMA, foreign, 2));
+    assert_null(tool_spellings_named(tool_spelling_usual(LLAMA), LLAMA, foreign, 2));
 }
 
 static void other_ids_name_nothing(void **state)
@@ -317,9 +333,9 @@ static void other_ids_name_nothing(void **state)
     for (size_t i = 0; i < N(ids); i++) {
         struct chat_call call = {.id = str_from(ids[i])};
         assert_null(tool_spelling_named(call.id));
-        assert_false(tool_spellings_are_named(tool_spelling_usual(LLAMA), LLAMA, &call, 1));
+        assert_null(tool_spellings_named(tool_spelling_usual(LLAMA), LLAMA, &call, 1));
     }
-    assert_false(tool_spellings_are_named(tool_spelling_usual(LLAMA), LLAMA, NULL, 0));
+    assert_null(tool_spellings_named(tool_spelling_usual(LLAMA), LLAMA, NULL, 0));
 }
 
 /* Of each tag, in order: the text is data where it lies in arguments. */
