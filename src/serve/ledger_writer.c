@@ -188,9 +188,11 @@ void *ledger_write(void *ledger)
         size_t n = take_batch(l);
         pthread_mutex_unlock(&l->lock);
         bool ok = write_rows(l, n, &e);
-        ok ? note_recovery(l) : note_failure(l, &e);
         pthread_mutex_lock(&l->lock);
         end_batch(l, n, ok);
+        pthread_mutex_unlock(&l->lock);
+        ok ? note_recovery(l) : note_failure(l, &e); /* it is so by now */
+        pthread_mutex_lock(&l->lock);
         if (ok) {
             give_turn(l, &rested_ns);
         } else {
