@@ -127,41 +127,64 @@ static void hold(struct tool_parser *p, char c)
 
 /* --- calls */
 
-/* Of the call that has this before its arguments, beside the first one. */
-static void find_spelling(struct tool_parser *p, struct str before)
+/* Of the call that has this before its arguments, beside the first one, and whose Python strings
+ * are in such quotes. */
+static const struct tool_spelling *find_spelling(struct tool_parser *p, struct str before,
+                                                 char quote)
 {
     struct error why = {0};
     struct tool_begin begin = {
-        .before = before, .name = p->tool->name, .is_code = p->state == TOOL_CODE};
+        .before = before, .name = p->tool->name, .quote = quote, .is_code = p->state == TOOL_CODE};
     if (p->state == TOOL_OBJECT_TAIL) {
         begin.arguments = buf_str(&p->arguments);
-    } else if (p->state == TOOL_PYTHON_ARGUMENTS) {
-        begin.quote = p->python.quote;
     }
     bool is_text = p->state == TOOL_OBJECT_ARGUMENTS && p->object.kind == TOOL_ARGUMENTS_STRING;
     bool has_name = !is_text && (p->n_begun == 0 || p->first_spelling != NULL);
-    p->spelling = has_name ? tool_spelling_find(&begin, p->first_spelling, &why) : NULL;
-    p->first_spelling = p->n_begun == 0 ? p->spelling : p->first_spelling;
+    const struct tool_spelling *found =
+        has_name ? tool_spelling_find(&begin, p->first_spelling, &why) : NULL;
     if (why.code != ERROR_NONE && !p->failed) {
         error_set(p->e, why.code, "%s", why.text);
         p->failed = true;
     }
+    return found;
+}
+
+/* The name of the call that has begun, which waits until the quotes of a Python call are known: its
+ * spelling is told with it. */
+static void tell_name(struct tool_parser *p)
+{
+    size_t call = p->n_begun - 1;
+    const struct tool_spelling *s = p->python.quote == '"'    ? p->double_quoted
+                                    : p->python.quote == '\'' ? p->single_quoted
+                                                              : p->spelling;
+    p->name_waits = false;
+    p->first_spelling = call == 0 ? s : p->first_spelling;
+    tell(p, (struct tool_span){.kind = TOOL_CALL_NAME, .call = call, .spelling = s}, p->tool->name);
 }
 
 static void begin_call(struct tool_parser *p, struct str before)
 {
-    find_spelling(p, before);
-    struct tool_span span = {.kind = TOOL_CALL_NAME, .call = p->n_begun, .spelling = p->spelling};
-    buf_clear(&p->held);
-    tell(p, span, p->tool->name);
+    bool is_python = p->state == TOOL_PYTHON_ARGUMENTS;
+    p->python.quote = is_python ? p->python.quote : '\0';
+    p->spelling = find_spelling(p, before, '\0');
+    p->single_quoted = is_python ? find_spelling(p, before, '\'') : NULL;
+    p->double_quoted = is_python ? find_spelling(p, before, '"') : NULL;
     p->n_begun++;
     p->list = p->candidate_list != TOOL_NO_LIST ? p->candidate_list : p->list;
     p->closer_of = p->candidate_tag != TOOL_TEXT ? p->candidate_tag : p->closer_of;
+    buf_clear(&p->held);
+    p->name_waits = is_python && p->python.quote == '\0';
+    if (!p->name_waits) {
+        tell_name(p);
+    }
 }
 
 static void tell_arguments(struct tool_parser *p, size_t n)
 {
     struct tool_span span = {.kind = TOOL_CALL_ARGUMENTS, .call = p->n_ended};
+    if (p->name_waits) {
+        tell_name(p);
+    }
     tell(p, span, (struct str){p->arguments.data, n});
     if (p->state == TOOL_PYTHON_ARGUMENTS) {
         python_call_take(&p->python, n);
@@ -173,6 +196,9 @@ static void tell_arguments(struct tool_parser *p, size_t n)
 static void tell_settled(struct tool_parser *p)
 {
     bool is_python = p->state == TOOL_PYTHON_ARGUMENTS;
+    if (p->name_waits && p->python.quote == '\0' && p->arguments.n <= FLUSH_BYTES) {
+        return;
+    }
     tell_arguments(p, is_python ? python_call_settled(&p->python) : p->arguments.n);
 }
 

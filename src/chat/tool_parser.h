@@ -3,7 +3,8 @@
  * Text goes in, in any pieces; text comes out with spans that say what it is: content, the name of
  * a call, arguments of a call. How the text was cut changes nothing but how the spans are cut. A
  * byte leaves as soon as it is known what it is: content that cannot begin a call at once, a call's
- * name when it is sure (known tool, first byte of the arguments), its arguments as they come.
+ * name when it is sure (known tool, first byte of the arguments; of Python's, the first string or
+ * 4 KiB), its arguments as they come from then on.
  *
  * Listened for, docs/TOOLS.md has the grammar:
  *   Llama's formats, all of them whichever is taught, each with <|python_tag|> in front or without

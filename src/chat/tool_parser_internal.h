@@ -46,7 +46,9 @@ struct tool_parser {
     size_t n_begun, n_ended;
     const struct tool_spelling *first_spelling, *spelling; /* of the first call, and of this one;
                                                               NULL: none that has a name */
-    struct buf held;                                       /* the gap, then the candidate */
+    const struct tool_spelling *single_quoted, *double_quoted; /* if its Python strings are so */
+    bool name_waits;                                           /* has not been told yet */
+    struct buf held;                                           /* the gap, then the candidate */
 
     /* the text so far */
     bool only_calls; /* no content yet */

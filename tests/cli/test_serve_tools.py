@@ -389,7 +389,7 @@ def test_functions_are_tools_in_the_form_of_old():
 # --- conversations
 
 # Spelled, or ended, as no id can name: the next turn has them as the template writes them.
-WRITTEN_ANEW = {"json in odd spaces", "json and more", "pythonic with a number first"}
+WRITTEN_ANEW = {"json in odd spaces", "json and more"}
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -433,8 +433,11 @@ static void bytes_leave_as_soon_as_they_are_decided(void **state)
         {TOOL_FORMAT_PYTHONIC, "[f(a", ""},
         {TOOL_FORMAT_PYTHONIC, "[f(a=", ""},
         {TOOL_FORMAT_PYTHONIC, "[f(a='x", CALL "f {\"a\": \"x"},
-        {TOOL_FORMAT_PYTHONIC, "[f(a=1, b=(2", CALL "f {\"a\": 1, \"b\": "},
-        {TOOL_FORMAT_PYTHONIC, "[f(a=1, b=(2,", CALL "f {\"a\": 1, \"b\": [2"},
+        {TOOL_FORMAT_PYTHONIC, "[f(a='', b=(2", CALL "f {\"a\": \"\", \"b\": "},
+        {TOOL_FORMAT_PYTHONIC, "[f(a='', b=(2,", CALL "f {\"a\": \"\", \"b\": [2"},
+        /* the quotes are not known yet, which the id tells */
+        {TOOL_FORMAT_PYTHONIC, "[f(a=1, b=(2,", ""},
+        {TOOL_FORMAT_PYTHONIC, "[f(a=1, b=(2, \"", CALL "f {\"a\": 1, \"b\": [2, \""},
         {TOOL_FORMAT_PYTHONIC, "[f(a=1)", CALL "f {\"a\": 1}" END},
         {TOOL_FORMAT_PYTHONIC, "wo", ""},
         {TOOL_FORMAT_PYTHONIC, "we", "we"},
