@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """How long `puna serve` takes over schemas that are made to be slow: `bench/hostile_schemas.py MODEL.gguf`.
 
-Where size is what hurts they are as large as --max-schema-values lets them be; the first four are larger. Rows for the table in docs/STRUCTURED.md: the
-median of the rounds from the request's first byte to the answer's last, and what it says. An answer is of one token."""
+Where size is what hurts they are as large as --max-schema-values lets them be; the first four are larger. Rows for the
+table in docs/STRUCTURED.md: the median of the rounds from the request's first byte to the answer's last, and what it says.
+An answer is of one token."""
 import argparse
 import json
 import pathlib

@@ -215,7 +215,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
         f[t] = _mm512_setzero_ps();
     }
     /* Beside many tokens the numbers of the next super-block are unpacked before the products of
-     * this one, which then do not wait for them: 3 %. Of few they stay in registers. */
+     * this one, which then do not wait for them: 2 %. Of few they stay in registers. */
     const bool is_ahead = form.sub_items == 32 && n_tokens > 4;
     struct q256_scales numbers[2];
     if (is_ahead) {
