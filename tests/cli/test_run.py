@@ -88,12 +88,18 @@ class Chat:
             self.pump(0)
 
     def pump(self, seconds):
+        """Takes what has come; whether more may come."""
         if select.select([self.fd], [], [], seconds)[0]:
             try:
                 self.seen += os.read(self.fd, 65536)
             except OSError:  # the program closed its side
                 return False
         return True
+
+    def drain(self):
+        """Takes what the program has left behind."""
+        while select.select([self.fd], [], [], 0)[0] and self.pump(0):
+            pass
 
     def wait_for(self, pattern):
         """The text up to the end of the pattern's first match behind what was waited for before."""
@@ -143,6 +149,7 @@ class Chat:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.pid = None
+                self.drain()
                 return os.waitstatus_to_exitcode(status)
         raise AssertionError(f"still runs; seen: {self.seen!r}")
 
