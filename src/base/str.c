@@ -51,6 +51,18 @@ size_t str_decode_utf8(struct str s, uint32_t *code_point)
     return length;
 }
 
+bool str_is_utf8(struct str s)
+{
+    uint32_t c;
+    for (size_t n; s.n > 0; s = str_skip(s, n)) {
+        n = str_decode_utf8(s, &c);
+        if (n == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 size_t str_encode_utf8(uint32_t code_point, char out[4])
 {
     if (code_point < 0x80) {

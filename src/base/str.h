@@ -48,6 +48,9 @@ static inline struct str str_skip(struct str s, size_t n)
  * malformed bytes returns 0 and leaves *code_point. */
 size_t str_decode_utf8(struct str s, uint32_t *code_point);
 
+/* Whether all of it is code points so. */
+bool str_is_utf8(struct str s);
+
 /* Writes the UTF-8 form (1 to 4 bytes) of a code point <= 0x10FFFF that is no surrogate. */
 size_t str_encode_utf8(uint32_t code_point, char out[4]);
 

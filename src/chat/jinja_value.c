@@ -291,22 +291,10 @@ bool jinja_string_borrow(struct jinja_arena *a, struct str text, enum jinja_orig
     return true;
 }
 
-static bool is_utf8(struct str s)
-{
-    uint32_t code_point;
-    for (size_t at = 0, n; at < s.n; at += n) {
-        n = str_decode_utf8(str_skip(s, at), &code_point);
-        if (n == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* A copy; NULL on failure. */
 static const char *copy_text(struct jinja_arena *a, struct str text, struct error *e)
 {
-    if (!is_utf8(text)) {
+    if (!str_is_utf8(text)) {
         error_set(e, ERROR_FORMAT, "a text for a template is not UTF-8");
         return NULL;
     }

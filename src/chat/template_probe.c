@@ -217,9 +217,13 @@ static const struct tool_spelling *spelling_of_call(struct chat_template *t, con
  * them nor behind: turns are counted, functions looked up by ids. */
 static bool writes_texts_alike(struct chat_template *t, const json_t *tools, struct error *e)
 {
-    char id[TOOL_CALL_ID_BYTES];
-    tool_call_id_write(id, "000000000000000000000001", t->spelling);
-    struct chat_call named = {str_from(id), calls[0].name, calls[0].arguments};
+    struct buf id;
+    buf_init(&id, 64);
+    if (!tool_call_id_write(&id, "000000000000000000000001", t->spelling, STR(""), e)) {
+        buf_finish(&id);
+        return false;
+    }
+    struct chat_call named = {buf_str(&id), calls[0].name, calls[0].arguments};
     struct chat_message calling = {.role = CHAT_ASSISTANT, .calls = &named, .n_calls = 1};
     struct chat_message answering = {
         .role = CHAT_TOOL, .content = answered.content, .call_id = named.id};
@@ -229,15 +233,15 @@ static bool writes_texts_alike(struct chat_template *t, const json_t *tools, str
     t->support.calls_as_text = false;
     bool ok = render(t, messages, tools, &as_calls, e);
     t->support.calls_as_text = true;
-    if (!ok) {
-        return false;
-    }
-    ok = render(t, messages, tools, &as_texts, e);
-    bool are_alike = ok && str_eq(buf_str(&as_calls.text), buf_str(&as_texts.text));
-    jinja_output_finish(&as_calls);
+    bool both = ok && render(t, messages, tools, &as_texts, e);
+    bool are_alike = both && str_eq(buf_str(&as_calls.text), buf_str(&as_texts.text));
     if (ok) {
+        jinja_output_finish(&as_calls);
+    }
+    if (both) {
         jinja_output_finish(&as_texts);
     }
+    buf_finish(&id);
     return are_alike;
 }
 

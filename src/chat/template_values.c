@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "chat/json_scan.h"
 #include "chat/template_internal.h"
+#include "chat/tool_frame.h"
 
 #include <time.h>
 
@@ -180,13 +181,19 @@ const struct tool_spelling *chat_template_spelling(const struct chat_template *t
 
 /* How the calls of a message are spelled whose ids name no spelling, where the template is to leave
  * all as they were; else NULL. */
-static const struct tool_spelling *kept_spelling(const struct maker *m,
+static const struct tool_spelling *kept_spelling(struct maker *m,
                                                  const struct chat_message *message)
 {
-    bool may_keep = m->keeps_spellings && m->t->support.calls_as_text;
-    return may_keep ? tool_spellings_named(chat_template_spelling(m->t), m->t->tool_format,
-                                           message->calls, message->n_calls)
-                    : NULL;
+    const struct chat_template *t = m->t;
+    const struct chat_call *calls = message->calls;
+    bool may_keep = m->ok && m->keeps_spellings && t->support.calls_as_text, fits = false;
+    const struct tool_spelling *s =
+        may_keep ? tool_spellings_named(chat_template_spelling(t), t->tool_format, calls,
+                                        message->n_calls)
+                 : NULL;
+    m->ok = m->ok &&
+            (s == NULL || tool_frames_fit(s, t->tool_format, calls, message->n_calls, &fits, m->e));
+    return fits ? s : NULL;
 }
 
 /* Where a system message of ours tells of the tools, calls have the form that it asks for. */
@@ -377,7 +384,7 @@ static bool shows_calls(struct maker *m, const struct chat_input *input, struct 
         is_there = m->ok && memmem(text.p, text.n, calls.data, calls.n) != NULL;
     }
     buf_finish(&calls);
-    return is_there;
+    return m->ok && is_there;
 }
 
 /* False with m->ok: only without the spellings. */

@@ -1,5 +1,6 @@
 /* tool_parser.c - what of an answer's text is content and what is a call, byte by byte: so no cut
  * of the text can make a difference. */
+#include "chat/tool_frame.h"
 #include "chat/tool_parser_internal.h"
 
 #include "base/mem.h"
@@ -54,20 +55,92 @@ static struct tool_span *next_span(struct tool_output *o, struct tool_span span,
 
 static void tell(struct tool_parser *p, struct tool_span span, struct str text)
 {
+    struct tool_output *out = p->is_kept ? &p->kept : p->out;
     if (p->failed || (text.n == 0 && span.kind == TOOL_CALL_ARGUMENTS)) {
         return;
     }
-    if (!buf_reserve(&p->out->text, text.n, p->e)) {
+    if (!buf_reserve(&out->text, text.n, p->e)) {
         p->failed = true;
         return;
     }
-    struct tool_span *to = next_span(p->out, span, p->e);
+    struct tool_span *to = next_span(out, span, p->e);
     if (to == NULL) {
         p->failed = true;
         return;
     }
     to->n_bytes += text.n;
-    buf_append(&p->out->text, text, NULL); /* there is room */
+    buf_append(&out->text, text, NULL); /* there is room */
+}
+
+/* --- calls that are kept for their frames */
+
+/* Whether the text is what its spelling, if it has one, writes of the call. */
+static bool is_spelled(struct tool_parser *p, const struct tool_span *name,
+                       const struct chat_call *call, bool is_last, struct str text)
+{
+    struct buf written;
+    bool is_it = false;
+    buf_init(&written, 8 * (call->name.n + call->arguments.n) + 256);
+    if (name->spelling != NULL) {
+        p->failed =
+            !tool_call_write(name->spelling, call, name->call == 0, is_last, &written, p->e);
+        is_it = !p->failed && str_eq(buf_str(&written), text);
+    }
+    buf_finish(&written);
+    return is_it;
+}
+
+/* Makes the frame of the call that was kept, whose text this is, if its id cannot do without: none
+ * where it has no end or others follow only behind words, as in no prompt. */
+static void make_frame(struct tool_parser *p, struct str text, bool is_last, struct buf *out)
+{
+    const struct tool_span *name = &p->kept.spans[0], *end = &p->kept.spans[p->kept.n_spans - 1];
+    struct str told = buf_str(&p->kept.text);
+    struct chat_call call = {.name = {told.p, name->n_bytes},
+                             .arguments = str_skip(told, name->n_bytes)};
+    if (end->end != TOOL_COMPLETE || p->has_words || (p->is_cut && is_last) ||
+        is_spelled(p, name, &call, is_last, text)) {
+        return;
+    }
+    p->failed = p->failed || !tool_frame_make(text, call.arguments, out, p->e);
+}
+
+/* The call that was kept leaves, now that it is known what is behind it: n_behind bytes of what it
+ * was kept with are not its own. */
+static void release(struct tool_parser *p, size_t n_behind, bool is_last)
+{
+    struct buf frame;
+    if (!p->is_kept || p->failed) {
+        return;
+    }
+    p->is_kept = false;
+    buf_init(&frame, TOOL_FRAME_BYTES);
+    make_frame(p, (struct str){p->kept_text.data, p->kept_text.n - n_behind}, is_last, &frame);
+    if (frame.n > 0) {
+        struct tool_span span = {.kind = TOOL_CALL_FRAME, .call = p->kept.spans[0].call};
+        tell(p, span, buf_str(&frame));
+    }
+    struct str rest = buf_str(&p->kept.text);
+    for (size_t i = 0; i < p->kept.n_spans; i++) {
+        struct tool_span span = p->kept.spans[i];
+        struct str text = {rest.p, span.n_bytes};
+        span.n_bytes = 0;
+        tell(p, span, text);
+        rest = str_skip(rest, text.n);
+    }
+    tool_output_clear(&p->kept);
+    buf_clear(&p->kept_text);
+    buf_finish(&frame);
+}
+
+/* All that is told of the call that has begun is kept, if it may have a frame. */
+static void keep(struct tool_parser *p, struct str before)
+{
+    bool has_name = p->spelling != NULL || p->single_quoted != NULL || p->double_quoted != NULL;
+    p->is_kept = p->framing == TOOL_FRAMES_ALL || (p->framing == TOOL_FRAMES_ODD && !has_name);
+    if (p->is_kept) {
+        p->failed = p->failed || !buf_append(&p->kept_text, before, p->e);
+    }
 }
 
 /* --- content */
@@ -98,6 +171,8 @@ static void mark(struct tool_marks *m, char c)
 
 static void tell_content(struct tool_parser *p, struct str text)
 {
+    release(p, p->held.n, true);
+    p->has_words = p->has_words || p->n_begun > 0;
     for (size_t i = 0; i < text.n; i++) {
         mark(&p->marks, text.p[i]);
     }
@@ -164,12 +239,14 @@ static void tell_name(struct tool_parser *p)
 
 static void begin_call(struct tool_parser *p, struct str before)
 {
+    release(p, before.n, false);
     bool is_python = p->state == TOOL_PYTHON_ARGUMENTS;
     p->python.quote = is_python ? p->python.quote : '\0';
     p->spelling = find_spelling(p, before, '\0');
     p->single_quoted = is_python ? find_spelling(p, before, '\'') : NULL;
     p->double_quoted = is_python ? find_spelling(p, before, '"') : NULL;
     p->n_begun++;
+    keep(p, before);
     p->list = p->candidate_list != TOOL_NO_LIST ? p->candidate_list : p->list;
     p->closer_of = p->candidate_tag != TOOL_TEXT ? p->candidate_tag : p->closer_of;
     buf_clear(&p->held);
@@ -233,7 +310,12 @@ static void begin_code(struct tool_parser *p)
     p->tool = p->code;
     p->state = TOOL_CODE;
     p->candidate_list = TOOL_NO_LIST;
+    release(p, code.n, false);
     begin_call(p, (struct str){code.data, p->code_begin});
+    if (p->is_kept) {
+        struct str begun = str_skip(buf_str(&code), p->code_begin);
+        p->failed = p->failed || !buf_append(&p->kept_text, begun, p->e);
+    }
     buf_clear(&p->arguments);
     p->failed = p->failed || !buf_append(&p->arguments, STR("{\"code\": \""), p->e);
     for (size_t i = p->code_begin; i < code.n; i++) {
@@ -417,6 +499,9 @@ static void push_byte(struct tool_parser *p, char c)
     default:
         push_candidate(p, c);
     }
+    if (p->is_kept) {
+        p->failed = p->failed || !buf_append_byte(&p->kept_text, c, p->e);
+    }
 }
 
 static bool in_arguments(const struct tool_parser *p)
@@ -445,6 +530,8 @@ struct tool_parser *tool_parser_create(enum tool_format format, const struct too
     buf_init(&p->held, MAX_HELD_BYTES);
     buf_init(&p->name, set->max_name_bytes);
     buf_init(&p->arguments, MAX_ARGUMENTS);
+    buf_init(&p->kept_text, TOOL_PARSER_MAX_OUTPUT);
+    tool_output_init(&p->kept);
     return p;
 }
 
@@ -454,8 +541,20 @@ void tool_parser_destroy(struct tool_parser *p)
         buf_finish(&p->held);
         buf_finish(&p->name);
         buf_finish(&p->arguments);
+        buf_finish(&p->kept_text);
+        tool_output_finish(&p->kept);
         mem_free(p);
     }
+}
+
+void tool_parser_frame(struct tool_parser *p, enum tool_framing framing)
+{
+    p->framing = framing;
+}
+
+void tool_parser_cut(struct tool_parser *p)
+{
+    p->is_cut = true;
 }
 
 bool tool_parser_push(struct tool_parser *p, struct str piece, struct tool_output *out,
@@ -507,6 +606,7 @@ bool tool_parser_flush(struct tool_parser *p, struct tool_output *out, struct er
     } else if (is_candidate || !p->in_gap || p->n_begun == 0) {
         tell_held(p);
     }
+    release(p, 0, true);
     buf_clear(&p->held);
     buf_clear(&p->arguments);
     return !p->failed;
@@ -514,10 +614,10 @@ bool tool_parser_flush(struct tool_parser *p, struct tool_output *out, struct er
 
 size_t tool_parser_calls(const struct tool_parser *p)
 {
-    return p->n_ended;
+    return p->n_ended - (p->is_kept && p->n_ended == p->n_begun);
 }
 
 size_t tool_parser_held(const struct tool_parser *p)
 {
-    return p->held.n + p->arguments.n;
+    return p->is_kept ? p->kept_text.n : p->held.n + p->arguments.n;
 }

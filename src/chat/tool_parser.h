@@ -29,7 +29,8 @@
  *
  * The caller shows control tokens (<|python_tag|>, <tool_call>) as their text and leaves out those
  * that end a turn.
- * Memory: at most TOOL_PARSER_MAX_HELD bytes are held. Time is linear in the text.
+ * Memory: at most TOOL_PARSER_MAX_HELD bytes are held, and a call that is kept for its frame. Time
+ * is linear in the text.
  * Owner/threads: one owner, no locking; the tool set may be shared. Nothing blocks. */
 #ifndef CHAT_TOOL_PARSER_H
 #define CHAT_TOOL_PARSER_H
@@ -48,7 +49,8 @@ enum {
 
 enum tool_span_kind {
     TOOL_CONTENT,
-    TOOL_CALL_NAME, /* begins a call: its whole name, always followed by its arguments or end */
+    TOOL_CALL_FRAME, /* what its id is to carry (tool_frame.h); if any, before its name */
+    TOOL_CALL_NAME,  /* begins a call: its whole name, always followed by its arguments or end */
     TOOL_CALL_ARGUMENTS, /* the next bytes of a JSON text of an object, no white space round it */
     TOOL_CALL_END        /* no bytes: nothing more comes of this call */
 };
@@ -87,6 +89,17 @@ struct tool_parser *tool_parser_create(enum tool_format format, const struct too
                                        struct error *e);
 void tool_parser_destroy(struct tool_parser *p);
 
+/* For which calls frames are made. Such a call is kept until it is known what follows it, and then
+ * leaves at once. */
+enum tool_framing {
+    TOOL_FRAMES_NONE,
+    TOOL_FRAMES_ODD, /* those that begin as no id can name; the others leave as they come */
+    TOOL_FRAMES_ALL  /* each that is not as its id could name it, up to its end */
+};
+
+/* Before the first piece; at first TOOL_FRAMES_NONE. */
+void tool_parser_frame(struct tool_parser *p, enum tool_framing framing);
+
 /* Takes the next piece and appends to *out what is known now. Pieces of whole code points give
  * spans of whole code points. ERROR_MEMORY (also for more than TOOL_PARSER_MAX_OUTPUT): *out has
  * what was found before, and the parser can only be destroyed. */
@@ -99,6 +112,10 @@ bool tool_parser_flush(struct tool_parser *p, struct tool_output *out, struct er
 /* Calls whose TOOL_CALL_END has been told, however they ended. A caller that wants one call only
  * stops at 1, and leaves out what else the last piece told: spans after that TOOL_CALL_END. */
 size_t tool_parser_calls(const struct tool_parser *p);
+
+/* Before the flush of an answer that did not end by itself: what is missing at the end of its last
+ * call is no wish of the model's, so that no frame is made for want of it. */
+void tool_parser_cut(struct tool_parser *p);
 
 /* Bytes held, for tests and for those who count memory. */
 size_t tool_parser_held(const struct tool_parser *p);

@@ -48,7 +48,14 @@ struct tool_parser {
                                                               NULL: none that has a name */
     const struct tool_spelling *single_quoted, *double_quoted; /* if its Python strings are so */
     bool name_waits;                                           /* has not been told yet */
-    struct buf held;                                           /* the gap, then the candidate */
+
+    /* the last call, if it is kept for its frame */
+    enum tool_framing framing;
+    bool is_kept, is_cut;
+    bool has_words;          /* there is content behind a call */
+    struct buf kept_text;    /* from the end of the call before up to here */
+    struct tool_output kept; /* what is told of it later */
+    struct buf held;         /* the gap, then the candidate */
 
     /* the text so far */
     bool only_calls; /* no content yet */

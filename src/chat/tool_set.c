@@ -25,19 +25,12 @@ static size_t find_place(const struct tool_set *s, size_t n, struct str name)
     return low;
 }
 
-static bool add_tool(struct tool_set *s, const json_t *item, struct error *e)
+/* False: its name is there. */
+static bool add(struct tool_set *s, struct tool tool)
 {
-    const json_t *function = json_object_get(item, "function");
-    const json_t *name = json_object_get(function, "name");
-    struct tool tool = {{json_string_value(name), json_string_length(name)}, function};
-    size_t n = s->n_tools;
-    if (tool.name.n == 0) {
-        return error_set(e, ERROR_USAGE, "tools[%zu]: no function with a name", n);
-    }
-    size_t place = find_place(s, n, tool.name);
+    size_t n = s->n_tools, place = find_place(s, n, tool.name);
     if (place < n && str_eq(s->tools[s->by_name[place]].name, tool.name)) {
-        return error_set(e, ERROR_USAGE, "tools[%zu]: the function '%.*s' is there twice", n,
-                         STR_ARG(str_shown(tool.name)));
+        return false;
     }
     memmove(s->by_name + place + 1, s->by_name + place, (n - place) * sizeof *s->by_name);
     s->by_name[place] = n;
@@ -47,19 +40,54 @@ static bool add_tool(struct tool_set *s, const json_t *item, struct error *e)
     return true;
 }
 
+static bool add_json(struct tool_set *s, const json_t *item, struct error *e)
+{
+    const json_t *function = json_object_get(item, "function");
+    const json_t *name = json_object_get(function, "name");
+    struct tool tool = {{json_string_value(name), json_string_length(name)}, function};
+    if (tool.name.n == 0) {
+        return error_set(e, ERROR_USAGE, "tools[%zu]: no function with a name", s->n_tools);
+    }
+    return add(s, tool) ||
+           error_set(e, ERROR_USAGE, "tools[%zu]: the function '%.*s' is there twice", s->n_tools,
+                     STR_ARG(str_shown(tool.name)));
+}
+
+static bool make_room(struct tool_set *out, size_t n, struct error *e)
+{
+    *out = (struct tool_set){0};
+    out->tools = mem_alloc(n, sizeof *out->tools, "tools", e);
+    out->by_name =
+        out->tools != NULL ? mem_alloc(n, sizeof *out->by_name, "tools by name", e) : NULL;
+    return out->by_name != NULL;
+}
+
 bool tool_set_init(struct tool_set *out, const json_t *tools, struct error *e)
 {
-    struct tool_set s = {0};
+    struct tool_set s;
     size_t n = json_array_size(tools);
-    s.tools = mem_alloc(n, sizeof *s.tools, "tools", e);
-    s.by_name = s.tools != NULL ? mem_alloc(n, sizeof *s.by_name, "tools by name", e) : NULL;
-    bool ok = s.by_name != NULL;
+    bool ok = make_room(&s, n, e);
     for (size_t i = 0; ok && i < n; i++) {
-        ok = add_tool(&s, json_array_get(tools, i), e);
+        ok = add_json(&s, json_array_get(tools, i), e);
     }
     if (!ok) {
         tool_set_finish(&s);
         return false;
+    }
+    *out = s;
+    return true;
+}
+
+bool tool_set_of_calls(struct tool_set *out, const struct chat_call *calls, size_t n,
+                       struct error *e)
+{
+    struct tool_set s;
+    if (!make_room(&s, n, e)) {
+        tool_set_finish(&s);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        add(&s, (struct tool){.name = calls[i].name});
     }
     *out = s;
     return true;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "chat/call.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -28,6 +29,10 @@ struct tool_set {
  * ERROR_USAGE: an item that has no such name, or a name that is there twice. ERROR_MEMORY.
  * On failure there is nothing to release. */
 bool tool_set_init(struct tool_set *out, const json_t *tools, struct error *e);
+/* Of the functions that these calls name; each borrows its name, and has no JSON. ERROR_MEMORY, and
+ * then there is nothing to release. */
+bool tool_set_of_calls(struct tool_set *out, const struct chat_call *calls, size_t n,
+                       struct error *e);
 void tool_set_finish(struct tool_set *s);
 
 /* NULL: no tool has this name. */

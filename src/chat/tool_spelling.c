@@ -1,8 +1,10 @@
 /* tool_spelling.c - which spellings an id can name, and which one a text has. */
 #include "chat/tool_spelling.h"
 
+#include "base/base64.h"
+#include "chat/tool_frame.h"
+
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Conversations that clients keep have their letters, from 'a' on and then from 'A': none ever
@@ -146,19 +148,23 @@ bool tool_spelling_is_heard(const struct tool_spelling *s, enum tool_format form
     return format != TOOL_FORMAT_NONE && s->format != TOOL_FORMAT_HERMES;
 }
 
-void tool_call_id_write(char out[TOOL_CALL_ID_BYTES], const char *digits,
-                        const struct tool_spelling *s)
+bool tool_call_id_write(struct buf *out, const char *digits, const struct tool_spelling *s,
+                        struct str frame, struct error *e)
 {
     size_t i = s != NULL ? (size_t)(s - spellings) : 0;
-    char letter[] = {'_', (char)(i < N_LETTERS ? 'a' + i : 'A' + i - N_LETTERS), '\0'};
-    snprintf(out, TOOL_CALL_ID_BYTES, "call_%.*s%s", TOOL_CALL_DIGITS, digits,
-             s != NULL ? letter : "");
+    char letter[] = {'_', (char)(i < N_LETTERS ? 'a' + i : 'A' + i - N_LETTERS)};
+    struct str named = {letter, s != NULL && frame.n == 0 ? sizeof letter : 0};
+    return buf_append(out, STR("call_"), e) &&
+           buf_append(out, (struct str){digits, TOOL_CALL_DIGITS}, e) &&
+           buf_append(out, named, e) &&
+           (frame.n == 0 ||
+            (buf_append_byte(out, '_', e) && base64_append(frame.p, frame.n, BASE64_URL, out, e)));
 }
 
 const struct tool_spelling *tool_spelling_named(struct str id)
 {
-    if (id.n != TOOL_CALL_ID_BYTES - 1 || !str_starts_with(id, STR("call_")) ||
-        id.p[id.n - 2] != '_') {
+    const size_t n_bytes = sizeof "call_" - 1 + TOOL_CALL_DIGITS + sizeof "_a" - 1;
+    if (id.n != n_bytes || !str_starts_with(id, STR("call_")) || id.p[id.n - 2] != '_') {
         return NULL;
     }
     unsigned letter = (unsigned char)id.p[id.n - 1];
@@ -180,8 +186,12 @@ const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own
     size_t n_named = 0;
     for (size_t i = 0; i < n; i++) {
         const struct tool_spelling *named = tool_spelling_named(calls[i].id);
+        if (tool_frame_digits(calls[i].id).n > 0) {
+            n_named++;
+            continue;
+        }
         const struct tool_spelling *s = named == NULL && is_plain(calls[i].id) ? own : named;
-        first = i == 0 ? s : first;
+        first = first == NULL ? s : first;
         if (s == NULL || !fits(first, s) || !tool_spelling_is_heard(s, format)) {
             return NULL;
         }
@@ -191,5 +201,6 @@ const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own
         }
         n_named += named != NULL;
     }
-    return n_named == 0 ? NULL : own != NULL ? own : first;
+    const struct tool_spelling *some = first != NULL ? first : spellings;
+    return n_named == 0 ? NULL : own != NULL ? own : some;
 }

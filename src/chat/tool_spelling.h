@@ -1,7 +1,8 @@
 /* tool_spelling.h - the ways in which models spell one call. A model does not keep to the one that
  * its template writes; so that the next turn has the bytes that were sampled, the id of a call
  * names its spelling where that is another than the template's: clients send ids back, and nothing
- * is kept here. Calls of one answer may be spelled differently, but for what frames them all.
+ * is kept here. Calls of one answer may be spelled differently, but for what is round them all.
+ * What none of the spellings is has a frame (tool_frame.h).
  * Threads: everything here is pure. */
 #ifndef CHAT_TOOL_SPELLING_H
 #define CHAT_TOOL_SPELLING_H
@@ -40,10 +41,7 @@ struct tool_tags {
     size_t n;
 };
 
-enum {
-    TOOL_CALL_DIGITS = 24,
-    TOOL_CALL_ID_BYTES = sizeof "call_" + TOOL_CALL_DIGITS + 2 /* of an id, and a NUL */
-};
+enum { TOOL_CALL_DIGITS = 24 };
 
 /* The one that tool_prompt_write() teaches; of TOOL_FORMAT_NONE that of TOOL_FORMAT_LLAMA3_JSON. */
 const struct tool_spelling *tool_spelling_usual(enum tool_format format);
@@ -71,16 +69,18 @@ const struct tool_spelling *tool_spelling_look(struct str prompt, const struct c
 /* Whether answers of a model that is taught `format` are searched for calls of this spelling. */
 bool tool_spelling_is_heard(const struct tool_spelling *s, enum tool_format format);
 
-/* An id with TOOL_CALL_DIGITS digits that names s, or nothing when that is NULL. */
-void tool_call_id_write(char out[TOOL_CALL_ID_BYTES], const char *digits,
-                        const struct tool_spelling *s);
+/* Appends an id with TOOL_CALL_DIGITS digits that carries a frame (tool_frame.h), or where that is
+ * empty names s, or nothing when that is NULL. ERROR_MEMORY. */
+bool tool_call_id_write(struct buf *out, const char *digits, const struct tool_spelling *s,
+                        struct str frame, struct error *e);
 
 /* The spelling that an id names, or NULL. */
 const struct tool_spelling *tool_spelling_named(struct str id);
 
-/* Where the ids of all n calls are ours, one or more of them name a spelling, and all spellings can
- * be in one answer of a model that is taught `format`: the spelling of those that name none, which
- * is `own`; where that is NULL and all name one, the first's. Else NULL. */
+/* Where the ids of all n calls are ours, one or more of them name a spelling or carry a frame, and
+ * all spellings can be in one answer of a model that is taught `format`: the spelling of those that
+ * name none, which is `own`; where that is NULL and none needs it, some other. Else NULL. What
+ * frames say is for tool_frames_fit() to judge. */
 const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own,
                                                  enum tool_format format,
                                                  const struct chat_call *calls, size_t n);
@@ -93,10 +93,15 @@ const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own
 bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
                       struct buf *out, struct tool_tags *tags, struct error *e);
 
-/* The same, each call in the spelling that its id names, else in `own`: what tool_spellings_named()
- * said of them. */
+/* The same, each call in the frame that its id carries, or the spelling that it names, else in
+ * `own`: what tool_spellings_named() said of them. */
 bool tool_calls_write_named(const struct tool_spelling *own, const struct chat_call *calls,
                             size_t n, struct buf *out, struct tool_tags *tags, struct error *e);
+
+/* Appends what tool_calls_write() writes of one call, the first of an answer or not, and the last.
+ * ERROR_MEMORY, and *out may have a part. */
+bool tool_call_write(const struct tool_spelling *s, const struct chat_call *call, bool is_first,
+                     bool is_last, struct buf *out, struct error *e);
 
 /* Appends what tool_calls_write() writes of a call in this spelling, from the end of the call
  * before up to where a struct tool_begin ends. */

@@ -2,6 +2,7 @@
  * token by token, so that numbers keep their digits. */
 #include "chat/json_scan.h"
 #include "chat/python_call.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_spelling.h"
 
 static struct str trimmed(struct str s)
@@ -365,14 +366,14 @@ static bool end_call(const struct tool_spelling *s, const struct chat_call *call
     }
 }
 
-/* A tag, noted where there is room for notes. */
 struct writer {
-    bool by_ids; /* each call in the spelling that its id names, if any */
+    bool by_ids; /* each call in the frame or spelling that its id has, if any */
     struct buf *out;
     struct tool_tags *tags;
     struct error *e;
 };
 
+/* A tag, noted where there is room for notes. */
 static bool write_tag(struct writer *w, struct str tag)
 {
     if (tag.n > 0 && w->tags != NULL) {
@@ -381,20 +382,25 @@ static bool write_tag(struct writer *w, struct str tag)
     return buf_append(w->out, tag, w->e);
 }
 
+static bool write_one(struct writer *w, const struct tool_spelling *s, const struct chat_call *call,
+                      bool is_first, bool is_last)
+{
+    return buf_append(w->out, is_first ? STR("") : between(s), w->e) &&
+           write_tag(w, tag_of(s, is_first)) && begin_call(s, call, is_first, w->out, w->e) &&
+           end_call(s, call, is_last, w->out, w->e) && write_tag(w, closing_tag_of(s, is_last));
+}
+
 static bool write_all(struct writer *w, const struct tool_spelling *own,
                       const struct chat_call *calls, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++) {
         const struct tool_spelling *named = w->by_ids ? tool_spelling_named(calls[i].id) : NULL;
-        const struct tool_spelling *s = named != NULL ? named : own;
-        if (!buf_append(w->out, i > 0 ? between(s) : STR(""), w->e) ||
-            !write_tag(w, tag_of(s, i == 0)) || !begin_call(s, &calls[i], i == 0, w->out, w->e) ||
-            !end_call(s, &calls[i], i + 1 == n, w->out, w->e) ||
-            !write_tag(w, closing_tag_of(s, i + 1 == n))) {
-            return false;
-        }
+        struct str frame = w->by_ids ? tool_frame_digits(calls[i].id) : STR("");
+        ok = frame.n > 0 ? tool_frame_write(frame, &calls[i], w->out, w->tags, w->e)
+                         : write_one(w, named != NULL ? named : own, &calls[i], i == 0, i + 1 == n);
     }
-    return true;
+    return ok;
 }
 
 static bool write_or_undo(struct writer *w, const struct tool_spelling *own,
@@ -422,4 +428,10 @@ bool tool_calls_write_named(const struct tool_spelling *own, const struct chat_c
 {
     struct writer w = {.by_ids = true, .out = out, .tags = tags, .e = e};
     return write_or_undo(&w, own, calls, n);
+}
+
+bool tool_call_write(const struct tool_spelling *s, const struct chat_call *call, bool is_first,
+                     bool is_last, struct buf *out, struct error *e)
+{
+    return write_one(&(struct writer){.out = out, .e = e}, s, call, is_first, is_last);
 }

@@ -97,17 +97,6 @@ static bool ask_consent(struct repl *r, const struct chat_call *call, enum conse
     return ok;
 }
 
-static bool is_utf8(struct str s)
-{
-    uint32_t c;
-    size_t n = 1;
-    while (s.n > 0 && n > 0) {
-        n = str_decode_utf8(s, &c);
-        s = str_skip(s, n);
-    }
-    return n > 0;
-}
-
 /* What the model is told: the output without its last line break, or what went wrong, and then the
  * output of a program that says by its code that it failed. */
 static bool write_answer(const struct repl *r, const struct program_result *result,
@@ -127,7 +116,7 @@ static bool write_answer(const struct repl *r, const struct program_result *resu
     default:
         break;
     }
-    if (!is_utf8(output)) {
+    if (!str_is_utf8(output)) {
         return buf_printf(out, e, "error: %s wrote what is not UTF-8", name);
     }
     return (result->number == 0 || buf_printf(out, e, "error: %s ended with code %d%s", name,

@@ -5,6 +5,7 @@
 
 #include "base/json_why.h"
 #include "base/mem.h"
+#include "chat/tool_frame.h"
 #include "cmd/print.h"
 #include "store/secret.h"
 
@@ -13,8 +14,7 @@
 enum { MAX_FILE_BYTES = 4 << 20, SHOWN = 200 };
 
 struct run_call {
-    char id[TOOL_CALL_ID_BYTES];
-    size_t begin, n_name, n_arguments; /* bytes of `text`: the name, and the arguments behind it */
+    size_t begin, n_id, n_name, n_arguments; /* bytes of `text`, one behind the other */
     enum tool_call_end end;
 };
 
@@ -164,6 +164,7 @@ bool run_calls_init(struct run_calls *c, const struct chat_template *t, const js
 {
     *c = (struct run_calls){.spelling = chat_template_spelling(t)};
     buf_init(&c->text, TOOL_PARSER_MAX_OUTPUT);
+    buf_init(&c->frame, TOOL_FRAME_BYTES);
     tool_output_init(&c->found);
     if (tools == NULL) {
         return true;
@@ -172,6 +173,9 @@ bool run_calls_init(struct run_calls *c, const struct chat_template *t, const js
         return false;
     }
     c->parser = tool_parser_create(t->tool_format, &c->set, e);
+    if (c->parser != NULL && t->support.calls_as_text) {
+        tool_parser_frame(c->parser, TOOL_FRAMES_ALL);
+    }
     return c->parser != NULL;
 }
 
@@ -181,6 +185,7 @@ void run_calls_finish(struct run_calls *c)
     tool_set_finish(&c->set);
     tool_output_finish(&c->found);
     buf_finish(&c->text);
+    buf_finish(&c->frame);
     mem_free(c->list);
     mem_free(c->calls);
     *c = (struct run_calls){0};
@@ -202,15 +207,23 @@ static bool begin_call(struct run_calls *c, const struct tool_spelling *spelling
     if (!secret_make_digits(digits, TOOL_CALL_DIGITS, e)) {
         return false;
     }
-    struct run_call *call = &c->list[c->n_list++];
-    *call = (struct run_call){.begin = c->text.n, .end = TOOL_CUT};
-    tool_call_id_write(call->id, digits, spelling == c->spelling ? NULL : spelling);
+    size_t begin = c->text.n;
+    spelling = spelling == c->spelling ? NULL : spelling;
+    if (!tool_call_id_write(&c->text, digits, spelling, buf_str(&c->frame), e)) {
+        return false;
+    }
+    buf_clear(&c->frame);
+    c->list[c->n_list++] =
+        (struct run_call){.begin = begin, .n_id = c->text.n - begin, .end = TOOL_CUT};
     return true;
 }
 
 static bool take_span(struct run_calls *c, const struct tool_span *span, struct str bytes,
                       struct error *e)
 {
+    if (span->kind == TOOL_CALL_FRAME) {
+        return buf_append(&c->frame, bytes, e);
+    }
     if (span->kind == TOOL_CALL_NAME && !begin_call(c, span->spelling, e)) {
         return false;
     }
@@ -261,10 +274,11 @@ bool run_calls_settle(struct run_calls *c, struct error *e)
     }
     for (size_t i = 0; i < c->n_list; i++) {
         const struct run_call *call = &c->list[i];
-        struct str name = {c->text.data + call->begin, call->n_name};
+        struct str id = {c->text.data + call->begin, call->n_id};
+        struct str name = {id.p + id.n, call->n_name};
         struct str arguments = {name.p + name.n, call->n_arguments};
         if (call->end == TOOL_COMPLETE) {
-            c->calls[c->n++] = (struct chat_call){str_from(call->id), name, arguments};
+            c->calls[c->n++] = (struct chat_call){id, name, arguments};
             continue;
         }
         fprintf(stderr, "puna run: warning: a call of %.*s does not count, %s: ", STR_ARG(name),

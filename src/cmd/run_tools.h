@@ -31,7 +31,8 @@ struct run_calls {
     struct tool_parser *parser;           /* NULL: no tools are offered, all is content */
     const struct tool_spelling *spelling; /* as the template writes calls */
     struct tool_output found;             /* in the last piece */
-    struct buf text;                      /* names and arguments */
+    struct buf text;                      /* of the calls */
+    struct buf frame;                     /* of the call that begins next, or empty */
     struct run_call *list;                /* (n_list) all that was found */
     size_t n_list, capacity;
     struct chat_call *calls; /* (n) the complete ones, after run_calls_settle; views of this */

@@ -197,7 +197,7 @@ static bool append_span(struct answer *a, uint32_t i, const struct tool_span *sp
     if (span->kind == TOOL_CALL_NAME) {
         call = answer_call_of(c, span->call);
     }
-    return span->kind == TOOL_CALL_END ||
+    return span->kind == TOOL_CALL_END || span->kind == TOOL_CALL_FRAME ||
            api_chat_call_event(&a->head, part, span->call, &call, &a->out, e);
 }
 
@@ -409,6 +409,15 @@ static void hold_back_ends(struct answer *a, struct sampler_params *p)
     p->min_tokens = r->ignore_eos ? UINT32_MAX : r->min_tokens;
 }
 
+/* Calls of a whole answer may wait for what follows them; those of a stream leave as they come. An
+ * answer that ends with its call ends before that is known. */
+static enum tool_framing framing_of(const struct answer *a)
+{
+    return !a->list->keeps_calls || a->request.generation.one_call ? TOOL_FRAMES_NONE
+           : a->is_stream                                          ? TOOL_FRAMES_ODD
+                                                                   : TOOL_FRAMES_ALL;
+}
+
 /* The rules borrow from a->request, which stays where it is. */
 static void set_rules(struct answer *a, uint32_t max_tokens)
 {
@@ -422,6 +431,7 @@ static void set_rules(struct answer *a, uint32_t max_tokens)
                                      .guard = a->list->guard,
                                      .tools = r->callable != NULL ? &a->tools : NULL,
                                      .tool_format = a->list->tool_format,
+                                     .framing = framing_of(a),
                                      .one_call = r->one_call,
                                      .max_tokens = max_tokens,
                                      .min_tokens = r->min_tokens,
@@ -448,6 +458,7 @@ static bool prepare(struct answer *a, uint32_t max_tokens, struct error *e)
     for (uint32_t i = 0; a->choices != NULL && i < n; i++) {
         buf_init(&a->choices[i].text, max_bytes);
         buf_init(&a->choices[i].called, max_bytes);
+        buf_init(&a->choices[i].frame, TOOL_FRAME_BYTES);
     }
     for (uint32_t i = 0; i < a->g->n_prompts; i++) {
         a->n_prompt += a->g->prompts[i].n;

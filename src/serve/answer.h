@@ -31,7 +31,8 @@ struct answer_list {
     const struct guard *guard;            /* NULL: no content filter */
     enum tool_format tool_format;         /* of the model's calls */
     const struct tool_spelling *spelling; /* as the template writes them; NULL: it has no name */
-    struct ledger *ledger;                /* of the answers that have an entry */
+    bool keeps_calls;      /* the template can write them otherwise, too: as they were sampled */
+    struct ledger *ledger; /* of the answers that have an entry */
     struct answer *first;
     uint32_t n;
 };

@@ -17,9 +17,9 @@ struct api_call answer_call_of(const struct answer_choice *c, size_t k)
 {
     const struct answer_call *call = &c->calls[k];
     const char *at = c->called.data + call->begin;
-    return (struct api_call){.id = str_from(call->id),
-                             .name = {at, call->n_name},
-                             .arguments = {at + call->n_name, call->n_arguments}};
+    return (struct api_call){.id = {at, call->n_id},
+                             .name = {at + call->n_id, call->n_name},
+                             .arguments = {at + call->n_id + call->n_name, call->n_arguments}};
 }
 
 static bool begin_call(struct answer *a, struct answer_choice *c,
@@ -41,9 +41,13 @@ static bool begin_call(struct answer *a, struct answer_choice *c,
     if (a->is_stream) {
         buf_clear(&c->called);
     }
-    struct answer_call *call = &c->calls[c->n_calls++];
-    *call = (struct answer_call){.begin = c->called.n};
-    tool_call_id_write(call->id, digits, spelling == a->list->spelling ? NULL : spelling);
+    size_t begin = c->called.n;
+    spelling = spelling == a->list->spelling ? NULL : spelling;
+    if (!tool_call_id_write(&c->called, digits, spelling, buf_str(&c->frame), e)) {
+        return false;
+    }
+    buf_clear(&c->frame);
+    c->calls[c->n_calls++] = (struct answer_call){.begin = begin, .n_id = c->called.n - begin};
     return true;
 }
 
@@ -106,6 +110,9 @@ bool answer_take_span(struct answer *a, uint32_t i, const struct tool_span *span
     if (span->kind == TOOL_CALL_END) {
         return end_call(a, i, span->end, e);
     }
+    if (span->kind == TOOL_CALL_FRAME) {
+        return buf_append(&c->frame, bytes, e);
+    }
     if ((span->kind == TOOL_CALL_NAME && !begin_call(a, c, span->spelling, e)) ||
         !buf_append(&c->called, bytes, e)) {
         return false;
@@ -141,4 +148,5 @@ void answer_calls_finish(struct answer_choice *c)
     mem_free(c->calls);
     mem_free(c->views);
     buf_finish(&c->called);
+    buf_finish(&c->frame);
 }

@@ -2,13 +2,13 @@
 #ifndef SERVE_ANSWER_INTERNAL_H
 #define SERVE_ANSWER_INTERNAL_H
 
+#include "chat/tool_frame.h"
 #include "serve/answer.h"
 #include "serve/echo.h"
 
-/* A call of a tool; its name and arguments lie in `called` of its choice from `begin` on. */
+/* A call of a tool; its id, name and arguments lie in `called` of its choice from `begin` on. */
 struct answer_call {
-    char id[TOOL_CALL_ID_BYTES];
-    size_t begin, n_name, n_arguments;
+    size_t begin, n_id, n_name, n_arguments;
 };
 
 /* What was delivered of a choice, and for whole answers the text itself. */
@@ -17,7 +17,8 @@ struct answer_choice {
     struct answer_call *calls; /* (n_calls) */
     size_t n_calls, max_calls;
     struct api_call *views;       /* (n_calls) of a whole answer that is printed */
-    struct buf called;            /* names and arguments of the calls; of streams of the last one */
+    struct buf called;            /* texts of the calls; of streams of the last one */
+    struct buf frame;             /* of the call that begins next, or empty */
     size_t n_complete;            /* calls that have all their arguments */
     struct api_warning *warnings; /* (n_warnings) of calls */
     size_t n_warnings;

@@ -42,10 +42,11 @@ static bool read_arguments(struct api_reader *r, const json_t *function, struct 
 }
 
 /* A string that is not empty. */
-static bool read_label(struct api_reader *r, const json_t *object, const char *key, struct str *out)
+static bool read_label(struct api_reader *r, const json_t *object, const char *key,
+                       size_t max_chars, struct str *out)
 {
     struct str text = {0};
-    if (!api_want_text(r, object, key, API_MAX_NAME_CHARS, &text)) {
+    if (!api_want_text(r, object, key, max_chars, &text)) {
         return false;
     }
     if (text.n == 0) {
@@ -60,7 +61,7 @@ static bool read_function(struct api_reader *r, const json_t *v, struct chat_cal
 {
     /* null, where the Python client keeps what it would have made of the arguments */
     static const char *const keys[] = {"name", "arguments", "parsed_arguments", NULL};
-    if (!api_check_keys(r, v, keys) || !read_label(r, v, "name", &out->name) ||
+    if (!api_check_keys(r, v, keys) || !read_label(r, v, "name", API_MAX_NAME_CHARS, &out->name) ||
         !read_arguments(r, v, &out->arguments)) {
         return false;
     }
@@ -78,7 +79,7 @@ static bool read_call(struct api_reader *r, const json_t *v, struct chat_call *o
     static const char *const types[] = {"function", NULL};
     const json_t *function = NULL;
     size_t i = 0;
-    if (!api_want_object(r, v) || !read_label(r, v, "id", &out->id) ||
+    if (!api_want_object(r, v) || !read_label(r, v, "id", API_MAX_CALL_ID_CHARS, &out->id) ||
         !api_want_choice(r, v, "type", types, &i) || !api_check_keys(r, v, keys) ||
         !api_want_member(r, v, "function", &function)) {
         return false;

@@ -121,7 +121,7 @@ static void write_piece(struct api_writer *w, uint32_t id, struct str bytes)
     api_write_raw(w, "{\"id\":");
     api_write_int(w, id);
     api_write_raw(w, ",\"piece\":");
-    if (api_is_utf8(bytes)) {
+    if (str_is_utf8(bytes)) {
         api_write_text(w, bytes);
     } else {
         api_write_byte_list(w, bytes);

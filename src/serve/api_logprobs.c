@@ -17,7 +17,7 @@ size_t api_count_text(struct str bytes)
 
 static void write_name(struct api_writer *w, struct str bytes, const char *prefix)
 {
-    if (api_is_utf8(bytes)) {
+    if (str_is_utf8(bytes)) {
         api_write_text(w, bytes);
         return;
     }

@@ -229,8 +229,9 @@ static bool read_tool_answer(struct api_reader *r, const json_t *message, enum r
 {
     struct chat_message *out = &messages[i];
     const char *key = role == ROLE_TOOL ? "tool_call_id" : "name";
+    size_t max_chars = role == ROLE_TOOL ? API_MAX_CALL_ID_CHARS : API_MAX_NAME_CHARS;
     struct str id = {0};
-    if (!api_want_text(r, message, key, API_MAX_NAME_CHARS, &id)) {
+    if (!api_want_text(r, message, key, max_chars, &id)) {
         return false;
     }
     if (id.n == 0) {

@@ -1,6 +1,8 @@
 /* api_write.c - JSON text into a buffer. */
 #include "serve/api_write.h"
 
+#include "base/base64.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,27 +162,5 @@ void api_write_byte_list(struct api_writer *w, struct str bytes)
 
 void api_write_base64(struct api_writer *w, const uint8_t *bytes, size_t n_bytes)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n_bytes && w->ok; i += 3) {
-        size_t n = n_bytes - i < 3 ? n_bytes - i : 3;
-        uint32_t group = (uint32_t)bytes[i] << 16;
-        group |= n > 1 ? (uint32_t)bytes[i + 1] << 8 : 0;
-        group |= n > 2 ? (uint32_t)bytes[i + 2] : 0;
-        char four[4] = {digits[group >> 18], digits[group >> 12 & 63],
-                        n > 1 ? digits[group >> 6 & 63] : '=', n > 2 ? digits[group & 63] : '='};
-        append(w, (struct str){four, 4});
-    }
-}
-
-bool api_is_utf8(struct str s)
-{
-    uint32_t c;
-    while (s.n > 0) {
-        size_t length = str_decode_utf8(s, &c);
-        if (length == 0) {
-            return false;
-        }
-        s = str_skip(s, length);
-    }
-    return true;
+    w->ok = w->ok && base64_append(bytes, n_bytes, BASE64_PADDED, w->out, w->e);
 }

@@ -46,7 +46,4 @@ void api_write_byte_list(struct api_writer *w, struct str bytes);
 /* Base64 (RFC 4648), without quotes; parts of whole groups of 3 bytes may follow each other. */
 void api_write_base64(struct api_writer *w, const uint8_t *bytes, size_t n_bytes);
 
-/* True when all of s is well-formed UTF-8. */
-bool api_is_utf8(struct str s);
-
 #endif

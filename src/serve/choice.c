@@ -13,9 +13,14 @@ bool choice_init(struct choice *c, const struct choice_rules *rules, struct erro
     buf_init(&c->piece, MAX_PIECE_BYTES);
     buf_init(&c->passed, MAX_PASSED_BYTES);
     buf_init(&c->judged, MAX_PASSED_BYTES);
-    c->parser =
-        rules->tools != NULL ? tool_parser_create(rules->tool_format, rules->tools, e) : NULL;
-    return rules->tools == NULL || c->parser != NULL;
+    if (rules->tools == NULL) {
+        return true;
+    }
+    c->parser = tool_parser_create(rules->tool_format, rules->tools, e);
+    if (c->parser != NULL) {
+        tool_parser_frame(c->parser, rules->framing);
+    }
+    return c->parser != NULL;
 }
 
 void choice_finish(struct choice *c)
@@ -102,6 +107,9 @@ static bool has_its_call(const struct choice *c, struct tool_output *out)
  * filtered. */
 static bool end(struct choice *c, enum choice_end why, struct tool_output *out, struct error *e)
 {
+    if (why == CHOICE_LENGTH && c->parser != NULL) {
+        tool_parser_cut(c->parser);
+    }
     if (!token_stream_flush(&c->stream, &c->piece, e) || !pass_piece(c, e) ||
         !stop_flush(&c->stop, &c->passed, e) || !pass_text(c, true, out, e)) {
         return false;

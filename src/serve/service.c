@@ -334,6 +334,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
         .guard = engine->guard,
         .tool_format = s->chat != NULL ? s->chat->tool_format : TOOL_FORMAT_NONE,
         .spelling = s->chat != NULL ? chat_template_spelling(s->chat) : NULL,
+        .keeps_calls = s->chat != NULL && s->chat->support.calls_as_text,
         .ledger = s->ledger};
     s->embeddings = (struct embeddings_list){.server = engine->server,
                                              .worker = engine->worker,

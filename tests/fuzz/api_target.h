@@ -17,7 +17,7 @@ enum { N_VOCAB = 1000 };
 static void check_prompts(const struct api_prompt *prompts, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        require(prompts[i].is_ids ? prompts[i].n_ids > 0 : api_is_utf8(prompts[i].text));
+        require(prompts[i].is_ids ? prompts[i].n_ids > 0 : str_is_utf8(prompts[i].text));
         for (size_t k = 0; k < prompts[i].n_ids; k++) {
             require(prompts[i].ids[k] < N_VOCAB);
         }
@@ -33,7 +33,7 @@ static void check_calls(const struct chat_message *m, bool is_warned)
                                        JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
         require(json_is_object(arguments) || is_warned);
         require(m->role == CHAT_ASSISTANT && c->name.n > 0);
-        require(api_is_utf8(c->id) && api_is_utf8(c->name) && api_is_utf8(c->arguments));
+        require(str_is_utf8(c->id) && str_is_utf8(c->name) && str_is_utf8(c->arguments));
         json_decref(arguments);
     }
     require(m->call_id.n == 0 || m->role == CHAT_TOOL);
@@ -56,10 +56,10 @@ static void check_format(const struct api_format *f)
     require((f->kind == API_FORMAT_TEXT) == (f->param == NULL));
     require((f->kind == API_FORMAT_SCHEMA) == (f->schema != NULL));
     require((f->kind == API_FORMAT_CHOICE) == (f->n_choices > 0));
-    require(api_is_utf8(f->text) && (is_text || f->text.n == 0));
+    require(str_is_utf8(f->text) && (is_text || f->text.n == 0));
     require(f->schema == NULL || json_is_object(f->schema) || json_is_boolean(f->schema));
     for (size_t i = 0; i < f->n_choices; i++) {
-        require(api_is_utf8(f->choices[i]));
+        require(str_is_utf8(f->choices[i]));
     }
 }
 
@@ -70,14 +70,14 @@ static void check_generation(const struct api_generation *g, bool is_warned)
     require((g->n_messages > 0) != (g->n_prompts > 0) && g->min_tokens <= g->max_tokens);
     require(g->stream || !g->include_usage);
     for (size_t i = 0; i < g->n_stop; i++) {
-        require(g->stop[i].n > 0 && api_is_utf8(g->stop[i]));
+        require(g->stop[i].n > 0 && str_is_utf8(g->stop[i]));
     }
     check_tools(g);
     check_format(&g->format);
     require(g->tool_choice == API_TOOLS_AUTO || g->tools != NULL);
     for (size_t i = 0; i < g->n_messages; i++) {
         check_calls(&g->messages[i], is_warned);
-        require(g->messages[i].role < CHAT_ROLE_COUNT && api_is_utf8(g->messages[i].content));
+        require(g->messages[i].role < CHAT_ROLE_COUNT && str_is_utf8(g->messages[i].content));
     }
     check_prompts(g->prompts, g->n_prompts);
 }

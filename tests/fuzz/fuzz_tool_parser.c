@@ -1,8 +1,9 @@
 /* fuzz_tool_parser.c - a byte that chooses the format, one that says how the text is cut, the text
  * of an answer. However it is cut, the same comes out; content is the text less what calls take,
  * all of it without a call; arguments that are whole are a JSON object, and the call is read back
- * from each spelling that it is written in. */
+ * from each spelling that it is written in. A text of calls alone is what their ids write. */
 #include "chat/json_scan.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_parser.h"
 
 #include "base/rng.h"
@@ -20,10 +21,19 @@ enum { MAX_BYTES = 1 << 24, MAX_READ_BACK = 300, MOST_READ_BACK = 4 };
 struct result {
     struct buf content, all;
     size_t n_calls;
+
+    /* with frames */
+    struct buf texts; /* of each call its id, name and arguments */
+    struct buf frame; /* of the next call */
+    struct text_of_call {
+        size_t n_id, n_name, n_arguments;
+    } calls[TOOL_PARSER_MAX_CALLS];
+    bool has_unnamed; /* an id that names nothing, or a call that is broken or cut */
 };
 
 struct reader {
     enum tool_format format;
+    enum tool_framing framing;
     const struct tool_set *set;
     bool is_utf8, reads_back;
 };
@@ -34,6 +44,8 @@ static void finish(struct result *r)
 {
     buf_finish(&r->content);
     buf_finish(&r->all);
+    buf_finish(&r->texts);
+    buf_finish(&r->frame);
 }
 
 /* A number that no double holds is JSON all the same. */
@@ -125,11 +137,42 @@ struct open_call {
     size_t begin;
 };
 
+static void keep_span(const struct tool_span *span, struct str text, struct result *out)
+{
+    struct text_of_call *call = &out->calls[span->call];
+    if (span->kind == TOOL_CALL_FRAME) {
+        require(out->frame.n == 0 && text.n > 0);
+        buf_append(&out->frame, text, NULL);
+    } else if (span->kind == TOOL_CALL_NAME) {
+        size_t n = out->texts.n;
+        require(tool_call_id_write(&out->texts, "000000000000000000000000", span->spelling,
+                                   buf_str(&out->frame), NULL));
+        call->n_id = out->texts.n - n;
+        call->n_name = text.n;
+        out->has_unnamed = out->has_unnamed || (span->spelling == NULL && out->frame.n == 0);
+        buf_clear(&out->frame);
+        buf_append(&out->texts, text, NULL);
+    } else if (span->kind == TOOL_CALL_ARGUMENTS) {
+        call->n_arguments += text.n;
+        buf_append(&out->texts, text, NULL);
+    } else {
+        out->has_unnamed = out->has_unnamed || span->end != TOOL_COMPLETE;
+    }
+}
+
 static void take_span(const struct reader *r, const struct tool_span *span, struct str text,
                       struct open_call *open, struct result *out)
 {
     require(open->is_open == (span->kind >= TOOL_CALL_ARGUMENTS));
     require(span->kind == TOOL_CONTENT || span->call == out->n_calls);
+    require(out->frame.n == 0 || span->kind == TOOL_CALL_NAME);
+    if (span->kind != TOOL_CONTENT) {
+        keep_span(span, text, out);
+    }
+    if (span->kind == TOOL_CALL_FRAME) {
+        require(r->framing != TOOL_FRAMES_NONE);
+        return;
+    }
     buf_append(&out->all, text, NULL);
     if (span->kind == TOOL_CONTENT) {
         buf_append(&out->content, text, NULL);
@@ -170,15 +213,18 @@ static void read_text(const struct reader *r, struct str text, uint64_t seed, st
     struct open_call open = {0};
     struct tool_parser *p = tool_parser_create(r->format, r->set, NULL);
     rng_init(&rng, seed);
+    tool_parser_frame(p, r->framing);
     tool_output_init(&told);
     *out = (struct result){0};
     buf_init(&out->content, MAX_BYTES);
     buf_init(&out->all, MAX_BYTES);
+    buf_init(&out->texts, MAX_BYTES);
+    buf_init(&out->frame, TOOL_FRAME_BYTES);
     while (text.n > 0) {
         size_t n = seed == 0 ? text.n : seed == 1 ? 1 : 1 + rng_next(&rng) % 16;
         n = n < text.n ? n : text.n;
         require(tool_parser_push(p, (struct str){text.p, n}, &told, NULL));
-        require(tool_parser_held(p) <= 2 * TOOL_PARSER_MAX_HELD);
+        require(r->framing != TOOL_FRAMES_NONE || tool_parser_held(p) <= 2 * TOOL_PARSER_MAX_HELD);
         text = str_skip(text, n);
         take(r, &told, &open, out);
         require(tool_parser_calls(p) == out->n_calls);
@@ -190,18 +236,6 @@ static void read_text(const struct reader *r, struct str text, uint64_t seed, st
     tool_parser_destroy(p);
 }
 
-static bool is_utf8(struct str s)
-{
-    uint32_t c;
-    for (size_t n; s.n > 0; s = str_skip(s, n)) {
-        n = str_decode_utf8(s, &c);
-        if (n == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* All bytes of part are in text, in their order. */
 static bool is_left_over(struct str part, struct str text)
 {
@@ -209,6 +243,49 @@ static bool is_left_over(struct str part, struct str text)
         part = part.p[0] == text.p[0] ? str_skip(part, 1) : part;
     }
     return part.n == 0;
+}
+
+/* An answer of calls alone is what their ids write. */
+static void check_written(const struct reader *r, const struct result *found, struct str text)
+{
+    struct chat_call calls[TOOL_PARSER_MAX_CALLS];
+    struct str rest = buf_str(&found->texts);
+    bool has_no_frame = text.n > TOOL_FRAME_BYTES || memchr(text.p, '\0', text.n) != NULL;
+    if (found->n_calls == 0 || found->content.n > 0 || found->has_unnamed || !r->is_utf8 ||
+        has_no_frame) {
+        return;
+    }
+    for (size_t i = 0; i < found->n_calls; i++) {
+        const struct text_of_call *c = &found->calls[i];
+        calls[i] = (struct chat_call){{rest.p, c->n_id},
+                                      {rest.p + c->n_id, c->n_name},
+                                      {rest.p + c->n_id + c->n_name, c->n_arguments}};
+        rest = str_skip(rest, c->n_id + c->n_name + c->n_arguments);
+    }
+    struct buf written;
+    bool fits = false;
+    const struct tool_spelling *base = tool_spellings_named(NULL, r->format, calls, found->n_calls);
+    require(base != NULL);
+    buf_init(&written, MAX_BYTES);
+    require(tool_calls_write_named(base, calls, found->n_calls, &written, NULL, NULL));
+    require(str_eq(buf_str(&written), text));
+    require(tool_frames_fit(base, r->format, calls, found->n_calls, &fits, NULL) && fits);
+    buf_finish(&written);
+}
+
+static void check_frames(struct reader *r, struct str text, uint64_t seed, struct str all)
+{
+    for (enum tool_framing f = TOOL_FRAMES_ODD; f <= TOOL_FRAMES_ALL; f++) {
+        struct result kept;
+        r->framing = f;
+        read_text(r, text, seed, &kept);
+        require(str_eq(buf_str(&kept.all), all));
+        if (f == TOOL_FRAMES_ALL) {
+            check_written(r, &kept, text);
+        }
+        finish(&kept);
+    }
+    r->framing = TOOL_FRAMES_NONE;
 }
 
 static void check_text(struct reader *r, struct str text, uint64_t seed)
@@ -222,6 +299,7 @@ static void check_text(struct reader *r, struct str text, uint64_t seed)
     require(str_eq(buf_str(&whole.all), buf_str(&bytes.all)));
     require(str_eq(buf_str(&whole.all), buf_str(&pieces.all)));
     require(is_left_over(buf_str(&whole.content), text));
+    check_frames(r, text, seed, buf_str(&whole.all));
     require(whole.n_calls > 0 || str_eq(buf_str(&whole.content), text));
     finish(&whole);
     finish(&bytes);
@@ -243,7 +321,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     require(tool_set_init(&set, tools, NULL));
     struct reader r = {.format = (enum tool_format)((data[0] & 0x7f) % TOOL_FORMAT_COUNT),
                        .set = &set,
-                       .is_utf8 = is_utf8(text)};
+                       .is_utf8 = str_is_utf8(text)};
     check_text(&r, text, data[1]);
     tool_set_finish(&set);
     json_decref(tools);

@@ -1,4 +1,5 @@
-/* test_base.c - errors, strings, growing buffers, checked memory and digests. */
+/* test_base.c - errors, strings, growing buffers, base64, checked memory and digests. */
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/mem.h"
@@ -262,6 +263,68 @@ static void a_buffer_keeps_its_bytes_when_memory_runs_out(void **state)
     buf_finish(&b);
 }
 
+/* --- base64 */
+
+/* The texts of RFC 4648, section 10, and some whose digits differ between the alphabets. */
+static void base64_is_that_of_the_specification(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes, *padded, *url;
+    } rows[] = {
+        {"", "", ""},
+        {"f", "Zg==", "Zg"},
+        {"fo", "Zm8=", "Zm8"},
+        {"foo", "Zm9v", "Zm9v"},
+        {"foob", "Zm9vYg==", "Zm9vYg"},
+        {"fooba", "Zm9vYmE=", "Zm9vYmE"},
+        {"foobar", "Zm9vYmFy", "Zm9vYmFy"},
+        {"\xFB\xFF\xBF", "+/+/", "-_-_"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf padded, url, bytes;
+        size_t n = strlen(rows[i].bytes);
+        buf_init(&padded, 100);
+        buf_init(&url, 100);
+        buf_init(&bytes, 100);
+        assert_true(base64_append(rows[i].bytes, n, BASE64_PADDED, &padded, NULL));
+        assert_true(base64_append(rows[i].bytes, n, BASE64_URL, &url, NULL));
+        assert_true(str_eq(buf_str(&padded), str_from(rows[i].padded)));
+        assert_true(str_eq(buf_str(&url), str_from(rows[i].url)));
+        assert_int_equal(base64_is_url(buf_str(&url)), n > 0);
+        assert_true(base64_decode_url(buf_str(&url), &bytes, NULL));
+        assert_true(str_eq(buf_str(&bytes), str_from(rows[i].bytes)));
+        buf_finish(&padded);
+        buf_finish(&url);
+        buf_finish(&bytes);
+    }
+}
+
+static void bytes_have_one_text_in_base64(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",     "A",    "AAAAA", "Zh",   "ZgA=",  "Zm9",
+                                      "Zg==", "Zm+v", "Zm/v",  "Zm v", "Zm\nv", "Zm\x80v"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_false(base64_is_url(str_from(bad[i])));
+    }
+    assert_false(base64_is_url((struct str){"Zm\0v", 4}));
+}
+
+static void base64_that_has_no_room_leaves_the_buffer(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct buf b;
+    buf_init(&b, 5);
+    assert_true(buf_append(&b, STR("abc"), &e));
+    assert_false(base64_append("foo", 3, BASE64_URL, &b, &e));
+    assert_int_equal(e.code, ERROR_MEMORY);
+    assert_false(base64_decode_url(STR("Zm9v"), &b, &e));
+    assert_true(str_eq(buf_str(&b), STR("abc")));
+    buf_finish(&b);
+}
+
 /* --- memory */
 
 static void products_and_sums_that_overflow_are_refused(void **state)
@@ -399,6 +462,9 @@ int main(void)
         cmocka_unit_test(the_capacity_of_a_buffer_never_passes_its_maximum),
         cmocka_unit_test(nothing_is_consumed_of_an_empty_buffer),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_memory_runs_out),
+        cmocka_unit_test(base64_is_that_of_the_specification),
+        cmocka_unit_test(bytes_have_one_text_in_base64),
+        cmocka_unit_test(base64_that_has_no_room_leaves_the_buffer),
         cmocka_unit_test(products_and_sums_that_overflow_are_refused),
         cmocka_unit_test(memory_is_zeroed_and_pages_are_aligned),
         cmocka_unit_test(who_writes_to_sealed_pages_dies),

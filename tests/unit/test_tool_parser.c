@@ -610,7 +610,7 @@ static void a_set_of_something_else_is_refused(void **state)
 
 /* --- memory */
 
-static bool parse_once(struct str text, struct error *e)
+static bool parse_once(struct str text, enum tool_framing framing, struct error *e)
 {
     struct tool_output out;
     struct tool_set s;
@@ -620,6 +620,9 @@ static bool parse_once(struct str text, struct error *e)
     }
     struct tool_parser *p = tool_parser_create(TOOL_FORMAT_LLAMA3_JSON, &s, e);
     bool ok = p != NULL;
+    if (ok) {
+        tool_parser_frame(p, framing);
+    }
     for (; ok && text.n > 0; text = str_skip(text, 1)) {
         ok = tool_parser_push(p, (struct str){text.p, 1}, &out, e);
     }
@@ -637,15 +640,17 @@ static void every_allocation_that_fails_is_told(void **state)
         repeated("A [f(a=('x',), b='", "y", 200,
                  "')] {\"arguments\": {\"a\": 1}, \"name\": \"f\"} <function=f>{}</function>"
                  "{\"name\": \"f\", \"arguments\": \"{}\"} b <|python_tag|>1 + 1 + 1 + 1");
-    mem_fail_nth(0);
-    assert_true(parse_once(buf_str(&text), NULL));
-    size_t n = mem_count();
-    assert_true(n > 10);
-    for (size_t i = 1; i <= n; i++) {
-        struct error e = {0};
-        mem_fail_nth(i);
-        assert_false(parse_once(buf_str(&text), &e));
-        assert_int_equal(e.code, ERROR_MEMORY);
+    for (enum tool_framing f = TOOL_FRAMES_NONE; f <= TOOL_FRAMES_ALL; f++) {
+        mem_fail_nth(0);
+        assert_true(parse_once(buf_str(&text), f, NULL));
+        size_t n = mem_count();
+        assert_true(n > 10);
+        for (size_t i = 1; i <= n; i++) {
+            struct error e = {0};
+            mem_fail_nth(i);
+            assert_false(parse_once(buf_str(&text), f, &e));
+            assert_int_equal(e.code, ERROR_MEMORY);
+        }
     }
     mem_fail_nth(0);
     buf_finish(&text);

@@ -1,13 +1,7 @@
 /* test_tool_spelling.c - how an answer spelled its calls: found, named by an id, written again. */
-#include "chat/tool_parser.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#include "tool_ids.h"
 
 #define N(rows) (sizeof(rows) / sizeof(rows)[0])
-#define DIGITS  "0123456789abcdefABCDEFzZ"
 #define HERMES  TOOL_FORMAT_HERMES
 #define LLAMA   TOOL_FORMAT_LLAMA3_JSON
 
@@ -98,38 +92,24 @@ static const struct row others[] = {
     {0, HERMES, "<tool_call> {\"name\": \"f\", \"arguments\": {\"a\": 1}} </tool_call>", NULL},
 };
 
+enum { ID_BYTES = sizeof "call_" DIGITS "_a" };
+
 static const char tools_text[] = "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}},"
                                  " {\"type\": \"function\", \"function\": {\"name\": \"g\"}},"
                                  " {\"function\": {\"name\": \"code_interpreter\"}}]";
 
 /* The names that the calls of a text have, in ids (n). Pieces of n_piece bytes. */
 static size_t ids_of(enum tool_format taught, const char *text, size_t n_piece,
-                     char ids[][TOOL_CALL_ID_BYTES])
+                     char ids[][ID_BYTES])
 {
-    struct error e = {0};
-    struct tool_set set;
-    struct tool_output out;
-    json_t *tools = json_loads(tools_text, 0, NULL);
-    assert_true(tool_set_init(&set, tools, &e));
-    struct tool_parser *p = tool_parser_create(taught, &set, &e);
-    assert_non_null(p);
-    tool_output_init(&out);
-    for (size_t at = 0, n = strlen(text); at < n; at += n_piece) {
-        struct str piece = {text + at, n - at < n_piece ? n - at : n_piece};
-        assert_true(tool_parser_push(p, piece, &out, &e));
+    struct found_calls found;
+    find_calls(tools_text, taught, TOOL_FRAMES_NONE, text, n_piece, false, &found);
+    for (size_t i = 0; i < found.n; i++) {
+        snprintf(ids[i], ID_BYTES, "%s", found.calls[i].id.p);
     }
-    assert_true(tool_parser_flush(p, &out, &e));
-    size_t n_calls = 0;
-    for (size_t i = 0; i < out.n_spans; i++) {
-        if (out.spans[i].kind == TOOL_CALL_NAME) {
-            tool_call_id_write(ids[n_calls++], DIGITS, out.spans[i].spelling);
-        }
-    }
-    tool_parser_destroy(p);
-    tool_output_finish(&out);
-    tool_set_finish(&set);
-    json_decref(tools);
-    return n_calls;
+    size_t n = found.n;
+    found_finish(&found);
+    return n;
 }
 
 static void expect_written(const struct chat_call *calls, size_t n, enum tool_format format,
@@ -147,7 +127,7 @@ static void expect_written(const struct chat_call *calls, size_t n, enum tool_fo
 
 static void check_text(const struct row *row, const char *text, size_t n, size_t n_piece)
 {
-    char ids[2][TOOL_CALL_ID_BYTES];
+    char ids[2][ID_BYTES];
     assert_int_equal(ids_of(row->taught, text, n_piece, ids), n);
     struct chat_call calls[] = {{str_from(ids[0]), STR("f"), STR("{\"a\": 1}")},
                                 {str_from(ids[1]), STR("g"), STR("{}")}};
@@ -219,7 +199,7 @@ static void calls_of_an_answer_have_their_own_spellings(void **state)
     for (size_t i = 0; i < N(mixed); i++) {
         const struct mixed *m = &mixed[i];
         for (size_t n_piece = 1; n_piece < 60; n_piece += 11) {
-            char ids[2][TOOL_CALL_ID_BYTES];
+            char ids[2][ID_BYTES];
             assert_int_equal(ids_of(LLAMA, m->text, n_piece, ids), 2);
             struct chat_call calls[] = {{str_from(ids[0]), STR("f"), str_from(m->first)},
                                         {str_from(ids[1]), STR("g"), str_from(m->second)}};
@@ -264,7 +244,7 @@ static void code_is_written_as_it_is(void **state)
                                          "{\"co\": {\"de\": \"x\"}}",
                                          "{\"code\": {\"\": \"x\"}}",
                                          "[{\"code\": \"x\"}]"};
-    char ids[2][TOOL_CALL_ID_BYTES];
+    char ids[2][ID_BYTES];
     for (size_t n_piece = 1; n_piece < 60; n_piece += 11) {
         assert_int_equal(ids_of(LLAMA, text, n_piece, ids), 1);
         assert_string_equal(ids[0], "call_" DIGITS "_P");
@@ -295,7 +275,7 @@ static void what_has_another_frame_has_no_name(void **state)
         "[f(a=1), g.call()]",
     };
     for (size_t i = 0; i < N(texts); i++) {
-        char ids[2][TOOL_CALL_ID_BYTES];
+        char ids[2][ID_BYTES];
         assert_int_equal(ids_of(LLAMA, texts[i], 3, ids), 2);
         struct chat_call calls[] = {{.id = str_from(ids[0])}, {.id = str_from(ids[1])}};
         assert_non_null(tool_spellings_named(NULL, LLAMA, calls, 1));
@@ -333,7 +313,8 @@ static void other_ids_name_nothing(void **state)
         "call_" DIGITS "_0",
         "call_" DIGITS "_\xff",
         "call_" DIGITS "-a",
-        "call_" DIGITS "_aa",
+        "call_" DIGITS "_aaaaa",
+        "call_" DIGITS "_aa=",
         "toolu" DIGITS "_a_",
     };
     for (size_t i = 0; i < N(ids); i++) {

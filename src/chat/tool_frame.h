@@ -1,0 +1,40 @@
+/* tool_frame.h - what a model wrote round the arguments of a call, where no spelling has a name
+ * (tool_spelling.h): its id carries that text itself, in base64. So the next turn has the bytes
+ * that were sampled, and nothing is kept here.
+ * A frame is text with one NUL where the arguments go, or without, where these are in it: Python's,
+ * or those in a JSON string, which a client sees otherwise than they were written.
+ * Threads: everything here is pure. */
+#ifndef CHAT_TOOL_FRAME_H
+#define CHAT_TOOL_FRAME_H
+
+#include "base/buf.h"
+#include "chat/call.h"
+#include "chat/tool_format.h"
+#include "chat/tool_spelling.h"
+
+enum {
+    TOOL_FRAME_BYTES = 3072,  /* at most; a longer one is not kept */
+    TOOL_FRAME_DIGITS = 4096, /* of that many bytes */
+    TOOL_CALL_ID_BYTES = sizeof "call_" - 1 + TOOL_CALL_DIGITS + 1 + TOOL_FRAME_DIGITS
+};
+
+/* Appends the frame of a call with this text, from the end of the call before, whose arguments were
+ * told so; nothing where it would be too long, or the text has a NUL. ERROR_MEMORY. */
+bool tool_frame_make(struct str text, struct str arguments, struct buf *out, struct error *e);
+
+/* The digits of the frame that an id carries, "" for none. */
+struct str tool_frame_digits(struct str id);
+
+/* Appends the text of the call, with a frame that tool_frame_digits() found. tags: as
+ * tool_calls_write has them. ERROR_MEMORY, and *out may have a part. */
+bool tool_frame_write(struct str digits, const struct chat_call *call, struct buf *out,
+                      struct tool_tags *tags, struct error *e);
+
+/* Sets *out to whether a parser finds in the text of these calls, which own and their ids spell
+ * (tool_calls_write_named), the calls and nothing else, with the very arguments where a frame has
+ * them; true where no id has a frame. So a frame can say nothing else, and one whose arguments a
+ * client has changed is none. ERROR_MEMORY. */
+bool tool_frames_fit(const struct tool_spelling *own, enum tool_format format,
+                     const struct chat_call *calls, size_t n, bool *out, struct error *e);
+
+#endif
