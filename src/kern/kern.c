@@ -289,7 +289,7 @@ const char *kern_numerics_name(enum kern_numerics numerics)
 
 /* Bytes of the arrays of an activation matrix, each rounded up to 64. */
 struct act_sizes {
-    size_t f, q, d, s, n, n16, n32, b;
+    size_t f, q, d, s, n, n16, n32, most16, b;
 };
 
 static size_t round_up_64(size_t n_bytes)
@@ -316,6 +316,7 @@ static struct act_sizes act_sizes(enum pack_act form, uint32_t n_tokens, uint32_
         sizes.d = round_up_64(tokens * (cols / 256) * sizeof(float));
         sizes.n16 = round_up_64(tokens * (cols / 16) * sizeof(int16_t));
         sizes.n32 = round_up_64(tokens * (cols / 32) * sizeof(int16_t));
+        sizes.most16 = round_up_64(tokens * (cols / 256) * sizeof(uint16_t));
         break;
     case PACK_ACT_BF16:
         sizes.b = round_up_64(tokens * cols * sizeof(uint16_t));
@@ -329,7 +330,8 @@ static struct act_sizes act_sizes(enum pack_act form, uint32_t n_tokens, uint32_
 size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols)
 {
     struct act_sizes sizes = act_sizes(form, n_tokens, cols);
-    return sizes.f + sizes.q + sizes.d + sizes.s + sizes.n + sizes.n16 + sizes.n32 + sizes.b;
+    return sizes.f + sizes.q + sizes.d + sizes.s + sizes.n + sizes.n16 + sizes.n32 + sizes.most16 +
+           sizes.b;
 }
 
 /* The next array of n_bytes, NULL for none; *next moves on. */
@@ -353,6 +355,7 @@ void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, ui
     a->n = take(&next, sizes.n);
     a->n16 = take(&next, sizes.n16);
     a->n32 = take(&next, sizes.n32);
+    a->most16 = take(&next, sizes.most16);
     a->b = take(&next, sizes.b);
 }
 
@@ -381,6 +384,7 @@ struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t 
         part.d = a->d + n / 256;
         part.n16 = a->n16 + n / 16;
         part.n32 = a->n32 + n / 32;
+        part.most16 = a->most16 + n / 256;
         break;
     }
     return part;

@@ -48,6 +48,7 @@ enum {
  *         d[cols/256][T] f32             scales
  *         n16[cols/32][T][2] int16       -(sum of 16 q): the two halves of a block of 32
  *         n32[cols/64][T][2] int16       -(sum of 32 q): two neighbouring blocks of 32
+ *         most16[cols/256][T] uint16     the largest sum of |q| over 16 items, a half of a block
  *   BF16  b[cols/2][T][2] bf16           values rounded to nearest even; a NaN stays one
  * Quantisation of a block, with m = max |x|: m not finite (a NaN in the block, too) -> d = NaN,
  * q = 0; m < 2^-100 -> d = 0, q = 0; else d = m / 127, q = round-to-nearest-even(x * (127 / m)). */
@@ -59,7 +60,8 @@ struct kern_act {
     float *d, *s;
     int32_t *n;         /* Q32 */
     int16_t *n16, *n32; /* Q256: the 4-byte operand of a 16-bit pair product */
-    uint16_t *b;        /* BF16: likewise */
+    uint16_t *most16;   /* Q256 */
+    uint16_t *b;        /* BF16: the operand of a pair product */
 };
 
 static inline uint32_t kern_act_tiles(uint32_t n_tokens)

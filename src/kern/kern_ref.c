@@ -3,6 +3,8 @@
 #include "base/half.h"
 #include "kern/kern_internal.h"
 
+#include <stdlib.h>
+
 static void store_act_f32(const struct kern_act *a, const float *x, size_t x_stride,
                           uint32_t tile_begin, uint32_t tile_end)
 {
@@ -75,6 +77,20 @@ static void store_act_q32(const struct kern_act *a, const float *x, size_t x_str
     }
 }
 
+/* Of a super-block whose 32 rows of 8 quants are q_stride bytes apart. */
+static uint16_t most_of_16(const int8_t *q, size_t q_stride)
+{
+    int most = 0;
+    for (size_t half = 0; half < 16; half++) {
+        int sum = 0;
+        for (size_t k = half * 16; k < half * 16 + 16; k++) {
+            sum += abs(q[k / 8 * q_stride + k % 8]);
+        }
+        most = sum > most ? sum : most;
+    }
+    return (uint16_t)most;
+}
+
 /* The negated sums of one super-block of token t: n16 and n32 point at the token's first pair of
  * the super-block, pairs of the token are 2 * width apart. */
 static void store_sums_q256(const int8_t *q, int16_t *n16, int16_t *n32, size_t width)
@@ -103,6 +119,7 @@ static void store_act_q256(const struct kern_act *a, const float *x, size_t x_st
                 int16_t *n32 = a->n32 + first * n_blocks * 8 + (b * 4 * width + t) * 2;
                 float d = quantise_block(row + b * 256, 256, q, width * 8);
                 a->d[first * n_blocks + b * width + t] = d;
+                a->most16[first * n_blocks + b * width + t] = most_of_16(q, width * 8);
                 store_sums_q256(q, n16, n32, width);
             }
         }

@@ -39,6 +39,7 @@ struct matmul_tile {
     const float *d, *s;
     const int32_t *n_sum;     /* Q32: n */
     const int16_t *n16, *n32; /* Q256 */
+    const uint16_t *most16;   /* Q256 */
     const uint16_t *b;        /* BF16 */
 };
 
@@ -64,6 +65,7 @@ static inline struct matmul_tile matmul_tile_of(const struct kern_act *a, uint32
         t.d = a->d + first * (cols / 256);
         t.n16 = a->n16 + first * (cols / 16);
         t.n32 = a->n32 + first * (cols / 32);
+        t.most16 = a->most16 + first * (cols / 256);
         break;
     }
     return t;
@@ -77,6 +79,7 @@ static inline struct matmul_tile matmul_tile_from(struct matmul_tile t, uint32_t
     t.d += n;
     t.n16 += n * (PACK_SUPER / 16);
     t.n32 += n * (PACK_SUPER / 32);
+    t.most16 += n;
     return t;
 }
 
@@ -98,6 +101,7 @@ static inline struct matmul_tile matmul_tile_skip(struct matmul_tile t, uint32_t
     t.n_sum = t.n_sum != NULL ? t.n_sum + n_tokens : NULL;
     t.n16 = t.n16 != NULL ? t.n16 + 2 * n_tokens : NULL;
     t.n32 = t.n32 != NULL ? t.n32 + 2 * n_tokens : NULL;
+    t.most16 = t.most16 != NULL ? t.most16 + n_tokens : NULL;
     t.b = t.b != NULL ? t.b + 2 * n_tokens : NULL;
     return t;
 }

@@ -12,6 +12,7 @@ struct q256_form {
     int sub_items;  /* 16 or 32 */
     int zero_shift; /* of unsigned quants: zero = 1 << zero_shift; 0: nothing to take off */
     bool minimum;
+    bool pairs; /* sub-scales are unpacked in pairs of 16 bits, where a set can use them so */
 };
 
 /* What a super-block is multiplied with: its part of a tile. */
@@ -19,17 +20,18 @@ struct q256_act {
     const int8_t *q;
     const float *d;
     const int16_t *n; /* n16 or n32 */
+    const uint16_t *most16;
 };
 
 TEMPLATE struct q256_act q256_first_act(const struct matmul_job *job, struct q256_form form)
 {
     const struct matmul_tile *t = &job->tile;
-    return (struct q256_act){t->q, t->d, form.sub_items == 16 ? t->n16 : t->n32};
+    return (struct q256_act){t->q, t->d, form.sub_items == 16 ? t->n16 : t->n32, t->most16};
 }
 
 #define Q256_FORM(TYPE, SCALE_BYTES, LOW, HIGH, TABLE, SUB_ITEMS, ZERO_SHIFT, MINIMUM)             \
     ((struct q256_form){                                                                           \
-        {LOW, HIGH, TABLE, false}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM})
+        {LOW, HIGH, TABLE, false}, TYPE, SCALE_BYTES, SUB_ITEMS, ZERO_SHIFT, MINIMUM, false})
 
 /* M(NAME, TYPE, FORM) for every type; BYTE_ZERO as in matmul_q32.h. */
 #define Q256_K_TYPES(M)                                                                            \

@@ -1,14 +1,16 @@
 /* matmul_q256_avx512.c - AVX-512 VNNI kernels of super-blocks: 256 items, integer sub-scales.
  *
- * The integer sum of a super-block is exact, so a kernel may find it its own way: sub-blocks are
- * summed by byte products and folded with vpmulld; zeros and minima are sums of sub-scale * (sum of
- * qa), 16-bit pair products. Prompts go through panels (matmul.h). */
+ * The integer sum of a super-block is exact, so a kernel may find it its own way. Sub-blocks are
+ * summed by byte products. All multiplications share two of Zen 4's pipes, so that each one less
+ * counts: where two sums are sure to have 16 bits, they lie in one register and are folded by a
+ * product of 16-bit pairs, else each by a vpmulld. Zeros go into sums before they are folded, or
+ * are, as minima are, sums of sub-scale * (sum of qa). Prompts go through panels (matmul.h). */
 #include "kern/matmul_avx512.h"
 #include "kern/matmul_q256.h"
 
 /* Numbers of one super-block, ready for the products; line i is one number a row. */
 struct q256_scales {
-    __m512i sub[16]; /* sub-scales, int32 */
+    __m512i sub[16]; /* sub-scales, int32; in pairs, of a form with a minimum: [8] of those */
     __m512i pair[8]; /* what is multiplied with n16 or n32: 16-bit pairs */
     __m512 d, m;
 };
@@ -75,6 +77,14 @@ TEMPLATE void unpack_sub(enum quant_type type, const uint8_t *s, uint8_t sub[256
     }
 }
 
+/* Words 0, 2, .. of 16 bytes, words 1, 3, .. of the 16 behind them. */
+TEMPLATE __m512i pair_of(const uint8_t *p, bool is_signed)
+{
+    __m512i even = is_signed ? widen_i8(p) : widen_u8(p);
+    __m512i odd = is_signed ? widen_i8(p + 16) : widen_u8(p + 16);
+    return _mm512_mask_blend_epi16(0xAAAAAAAA, even, shift_left_32(odd, 16));
+}
+
 TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_scales *out)
 {
     uint8_t sub_bytes[256], minimum_bytes[256];
@@ -91,16 +101,37 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
         unpack_sub(form.type, s, sub_bytes, minimum_bytes);
     }
     UNROLL
-    for (int i = 0; i < n_sub; i++) {
-        out->sub[i] = is_signed ? widen_i8(sub + 16 * i) : widen_u8(sub + 16 * i);
-    }
-    UNROLL
     for (int i = 0; i < n_sub / 2; i++) {
-        __m512i even = is_signed ? widen_i8(pairs + 32 * i) : widen_u8(pairs + 32 * i);
-        __m512i odd = is_signed ? widen_i8(pairs + 32 * i + 16) : widen_u8(pairs + 32 * i + 16);
-        /* words 0, 2, .. of even, words 1, 3, .. from odd */
-        out->pair[i] = _mm512_mask_blend_epi16(0xAAAAAAAA, even, shift_left_32(odd, 16));
+        out->pair[i] = pair_of(pairs + 32 * i, is_signed);
     }
+    if (form.pairs && form.minimum) {
+        UNROLL
+        for (int i = 0; i < n_sub / 2; i++) {
+            out->sub[i] = pair_of(sub + 32 * i, is_signed);
+        }
+    } else if (!form.pairs) {
+        UNROLL
+        for (int i = 0; i < n_sub; i++) {
+            out->sub[i] = is_signed ? widen_i8(sub + 16 * i) : widen_u8(sub + 16 * i);
+        }
+    }
+}
+
+/* Sub-scales 2i and 2i + 1 as a pair, of a form with pairs: without a minimum they are what zeros
+ * are multiplied with. */
+TEMPLATE __m512i sub_pair(struct q256_form form, const struct q256_scales *scales, int i)
+{
+    return form.minimum ? scales->sub[i] : scales->pair[i];
+}
+
+/* Sub-scale i as int32. */
+TEMPLATE __m512i sub_scale(struct q256_form form, const struct q256_scales *scales, int i)
+{
+    if (!form.pairs) {
+        return scales->sub[i];
+    }
+    __m512i pair = sub_pair(form, scales, i / 2);
+    return _mm512_srai_epi32(i % 2 == 0 ? shift_left_32(pair, 16) : pair, 16);
 }
 
 /* sum of pair * n per token: minus the minima's or the zeros' sum over the super-block. */
@@ -141,10 +172,147 @@ TEMPLATE void prefetch_next_tile(const struct matmul_job *job, const int8_t *q, 
     }
 }
 
-/* (float)isum of a super-block for every token. */
-TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
+/* --- sums of 16 bits ---
+ *
+ * One register takes the products of two sub-blocks, the odd one's first: shifted up by 16 bits,
+ * they make room for the even one's. BIAS keeps what is added from borrowing of the upper half, and
+ * one xor takes it off again. Where a type has a zero, sums begin with -zero * (sum of qa). */
+
+enum { BIAS = 0x8000 };
+
+/* The largest sum of |qa| over 16 items with which the sum of a sub-block has 16 bits: no bound for
+ * 16 items of 2 and 3 bits, 15 * 2 * 1092 for 32 of Q4_K, 32 * 1023 for 16 of Q6_K. 0: the type's
+ * sums seldom fit. */
+TEMPLATE int small_enough(enum quant_type type)
+{
+    return type == QUANT_Q2_K || type == QUANT_Q3_K ? 16 * 127
+           : type == QUANT_Q4_K                     ? 1092
+           : type == QUANT_Q6_K                     ? 1023
+                                                    : 0;
+}
+
+TEMPLATE bool is_small(struct q256_form form, const uint16_t *most16, const int n_tokens)
+{
+    if (small_enough(form.type) == 16 * 127) {
+        return true;
+    }
+    __m256i most = _mm256_maskz_loadu_epi16((__mmask16)((1u << n_tokens) - 1), most16);
+    return _mm256_cmpgt_epu16_mask(most, _mm256_set1_epi16((short)small_enough(form.type))) == 0;
+}
+
+/* What the sums of pairs of sub-blocks begin with, [pair][token]; of `odd` the upper halves are
+ * anything, as they are shifted out. */
+struct q256_zeros {
+    _Alignas(PACK_LINE) int32_t odd[8 * KERN_TILE], even[8 * KERN_TILE];
+};
+
+TEMPLATE void find_zeros(struct q256_form form, const int16_t *n16, struct q256_zeros *out,
+                         const int n_tokens)
+{
+    const __m512i low_half = _mm512_set1_epi32(0xFFFF), bias = _mm512_set1_epi32(BIAS);
+    UNROLL
+    for (int i = 0; i < 8 * n_tokens; i += 16) {
+        __mmask16 there = 8 * n_tokens - i < 16 ? 0xFF : 0xFFFF;
+        __m512i pairs = _mm512_maskz_loadu_epi32(there, n16 + 2 * i);
+        __m512i even = _mm512_and_si512(shift_left_32(pairs, form.zero_shift), low_half);
+        __m512i odd = shift_left_32(_mm512_srai_epi32(pairs, 16), form.zero_shift);
+        _mm512_mask_storeu_epi32(out->even + i, there, _mm512_xor_si512(even, bias));
+        _mm512_mask_storeu_epi32(out->odd + i, there, odd);
+    }
+}
+
+/* Products of an odd sub-block make room for those of an even one. */
+TEMPLATE __m512i make_room(__m512i acc, const int32_t *even)
+{
+    __asm__ volatile("vpslld $16, %0, %0\n\tvpaddd %1%{1to16%}, %0, %0"
+                     : "+v"(acc)
+                     : "m"(*(const matmul_word *)even));
+    return acc;
+}
+
+/* isum + acc's halves * scales. */
+TEMPLATE __m512i fold_pair(__m512i isum, __m512i acc, __m512i bias, __m512i scales)
+{
+    __asm__ volatile("vpxord %2, %0, %0\n\tvpdpwssd %3, %0, %1"
+                     : "+v"(acc), "+v"(isum)
+                     : "v"(bias), "v"(scales));
+    return isum;
+}
+
+/* acc + the products of one sub-block, which begins at the unit or in its middle. */
+TEMPLATE void add_products(struct q256_form form, const uint8_t *unit, const int8_t *q, int first,
+                           __m512i *acc, const int n_tokens)
+{
+    UNROLL
+    for (int i = first; i < first + form.sub_items / 4; i++) {
+        __m512i w = unit_line(form.lines, unit, i);
+        UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            acc[t] = dot_bytes(acc[t], w, q + matmul_act_at(i, t, n_tokens));
+        }
+    }
+}
+
+/* (float)isum of a super-block for every token, where is_small(). */
+TEMPLATE void small_sums(const struct matmul_job *job, struct q256_form form,
                          const struct q256_scales *scales, const uint8_t *unit,
                          const struct q256_act *a, __m512 *sum, const int n_tokens)
+{
+    const bool has_zero = form.zero_shift > 0;
+    const int pair_units = form.sub_items / 16, n_pairs = 8 / pair_units;
+    const size_t unit_bytes = (size_t)unit_lines(form.lines) * PACK_LINE;
+    const int8_t *q = a->q;
+    const int32_t bias_word = BIAS;
+    __m512i isum[KERN_TILE], bias = _mm512_set1_epi32(BIAS);
+    struct q256_zeros zeros;
+    if (has_zero) {
+        find_zeros(form, a->n, &zeros, n_tokens);
+    }
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        isum[t] = _mm512_setzero_si512();
+    }
+    for (int pair = 0; pair < n_pairs; pair++) {
+        const uint8_t *last = unit + (pair_units - 1) * unit_bytes;
+        const int8_t *last_q = q + (pair_units - 1) * 32 * n_tokens;
+        __m512i acc[KERN_TILE];
+        matmul_prefetch(job, unit, unit_lines(form.lines), 0, n_tokens);
+        prefetch_next_tile(job, q, n_tokens);
+        UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            acc[t] = has_zero ? _mm512_set1_epi32(zeros.odd[pair * n_tokens + t])
+                              : _mm512_setzero_si512();
+        }
+        add_products(form, last, last_q, form.sub_items == 16 ? 4 : 0, acc, n_tokens);
+        if (pair_units > 1) {
+            matmul_prefetch(job, last, unit_lines(form.lines), 0, n_tokens);
+            prefetch_next_tile(job, last_q, n_tokens);
+        }
+        UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            acc[t] = make_room(acc[t], has_zero ? &zeros.even[pair * n_tokens + t] : &bias_word);
+        }
+        add_products(form, unit, q, 0, acc, n_tokens);
+        __m512i scale = sub_pair(form, scales, pair);
+        UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            isum[t] = fold_pair(isum[t], acc[t], bias, scale);
+        }
+        unit = last + unit_bytes;
+        q = last_q + 32 * n_tokens;
+    }
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        sum[t] = _mm512_cvtepi32_ps(isum[t]);
+    }
+}
+
+/* --- sums of any size --- */
+
+/* (float)isum of a super-block for every token. */
+TEMPLATE void any_sums(const struct matmul_job *job, struct q256_form form,
+                       const struct q256_scales *scales, const uint8_t *unit,
+                       const struct q256_act *a, __m512 *sum, const int n_tokens)
 {
     const int n_lines = unit_lines(form.lines);
     const int sub_lines = form.sub_items / 4, n_sub = 8 / sub_lines;
@@ -174,7 +342,7 @@ TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
                     acc[t] = dot_bytes(acc[t], w, q + matmul_act_at(i, t, n_tokens));
                 }
             }
-            __m512i scale = scales->sub[u * n_sub + h];
+            __m512i scale = sub_scale(form, scales, u * n_sub + h);
             UNROLL
             for (int t = 0; t < n_tokens; t++) {
                 isum[t] = fold(isum[t], acc[t], scale, form.sub_items);
@@ -186,6 +354,17 @@ TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
         sum[t] = _mm512_cvtepi32_ps(isum[t]);
+    }
+}
+
+TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
+                         const struct q256_scales *scales, const uint8_t *unit,
+                         const struct q256_act *a, __m512 *sum, const int n_tokens)
+{
+    if (form.pairs && is_small(form, a->most16, n_tokens)) {
+        small_sums(job, form, scales, unit, a, sum, n_tokens);
+    } else {
+        any_sums(job, form, scales, unit, a, sum, n_tokens);
     }
 }
 
@@ -209,6 +388,8 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
 {
     const uint8_t *scales = job->scales, *quants = job->quants;
     struct q256_act a = q256_first_act(job, form);
+    /* few tokens wait for memory or for unpacking */
+    form.pairs = small_enough(form.type) > 0 && n_tokens > 4;
     __m512 f[KERN_TILE];
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
@@ -240,6 +421,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
         quants += 8 * unit_lines(form.lines) * PACK_LINE;
         a.q += PACK_SUPER * n_tokens;
         a.d += n_tokens;
+        a.most16 += n_tokens;
         a.n += PACK_SUPER / form.sub_items * n_tokens;
     }
     store_tokens(job, 0, n_groups, f, n_tokens);
@@ -253,6 +435,7 @@ TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
     const int n_lines = unit_lines(form.lines);
     const uint8_t *unit = job->quants;
     uint8_t *line = out->quants;
+    form.pairs = small_enough(form.type) > 0;
     read_scales(form, job->scales, (struct q256_scales *)(void *)out->scales);
     for (int u = 0; u < 8; u++) {
         UNROLL
@@ -266,6 +449,7 @@ TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
 TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, const int n_tokens)
 {
     form.lines.bytes = true;
+    form.pairs = small_enough(form.type) > 0;
     struct q256_act a = q256_first_act(job, form);
     const struct q256_scales *scales = (const void *)job->scales;
     __m512 sum[KERN_TILE];

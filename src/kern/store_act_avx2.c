@@ -118,17 +118,18 @@ static inline __m256i quantise(const float *x, const struct scales *s, int block
 }
 
 /* 32 quants of each of four blocks as bytes, 16-byte lane j of bytes[i]: items 4j.., 8 + 4j..,
- * 16 + 4j.., 24 + 4j.. of block i. low, high: sums of items 0-15 and 16-31. */
+ * 16 + 4j.., 24 + 4j.. of block i. low, high: sums of items 0-15 and 16-31; most: the larger one of
+ * their sums of |q|. */
 struct quants {
     __m256i bytes[4];
-    __m128i low, high;
+    __m128i low, high, most;
 };
 
 /* Items k .. k + 31 of the four blocks. */
 static inline void quantise_four(const float *const x[4], int k, const struct scales *s,
                                  struct quants *q)
 {
-    __m256i low[4], high[4];
+    __m256i low[4], high[4], low_magnitudes[4], high_magnitudes[4];
     for (int i = 0; i < 4; i++) {
         __m256i v[4];
         for (int j = 0; j < 4; j++) {
@@ -136,11 +137,14 @@ static inline void quantise_four(const float *const x[4], int k, const struct sc
         }
         low[i] = _mm256_add_epi32(v[0], v[1]);
         high[i] = _mm256_add_epi32(v[2], v[3]);
+        low_magnitudes[i] = _mm256_add_epi32(_mm256_abs_epi32(v[0]), _mm256_abs_epi32(v[1]));
+        high_magnitudes[i] = _mm256_add_epi32(_mm256_abs_epi32(v[2]), _mm256_abs_epi32(v[3]));
         q->bytes[i] =
             _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
     }
     q->low = sum_of_four(low);
     q->high = sum_of_four(high);
+    q->most = _mm_max_epu32(sum_of_four(low_magnitudes), sum_of_four(high_magnitudes));
 }
 
 /* Lane 0 and lane 1 of 4 x 4 bytes by turns. */
@@ -237,10 +241,12 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
     store_first(a->d + store_scale_index(p, a->cols / 256), _mm_castps_si128(s.d), p->n);
     int8_t *bytes = store_quants(a, p, 256);
     int16_t *n16 = store_pairs_at(a, p, a->n16, 8), *n32 = store_pairs_at(a, p, a->n32, 4);
+    __m128i most = _mm_setzero_si128();
     __m128i even = _mm_setzero_si128(); /* sums of the even block of 32 */
     for (int block = 0; block < 8; block++, bytes += 32 * p->width, n16 += 2 * p->width) {
         struct quants q;
         quantise_four(p->x, block * 32, &s, &q);
+        most = _mm_max_epu32(most, q.most);
         if (p->width > 1) {
             store_tokens(bytes, p->width * 8, &q, p->n);
         } else {
@@ -254,6 +260,8 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
         }
         even = both;
     }
+    int64_t words = _mm_cvtsi128_si64(_mm_packus_epi32(most, most));
+    memcpy(a->most16 + store_scale_index(p, a->cols / 256), &words, p->n * sizeof *a->most16);
 }
 
 static void store_act_q32(const struct kern_act *a, const float *x, size_t x_stride,

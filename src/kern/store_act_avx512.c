@@ -173,6 +173,16 @@ static inline void store_pairs(int16_t *dst, __m128i pairs, size_t block_pairs,
     }
 }
 
+/* Lane i: the sum of |q| of 16 quants of block i. */
+static inline __m128i sum_magnitudes(const __m512i q[4])
+{
+    __m512i magnitudes[4];
+    for (int i = 0; i < 4; i++) {
+        magnitudes[i] = _mm512_abs_epi32(q[i]);
+    }
+    return sum_of_four(magnitudes);
+}
+
 static void store_four_q256(const struct kern_act *a, const struct store_place *p)
 {
     __mmask8 mask = (__mmask8)((1u << p->n) - 1);
@@ -181,6 +191,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
     _mm_mask_storeu_ps(a->d + store_scale_index(p, a->cols / 256), mask, s.d);
     int8_t *bytes = store_quants(a, p, 256);
     int16_t *n16 = store_pairs_at(a, p, a->n16, 8), *n32 = store_pairs_at(a, p, a->n32, 4);
+    __m128i most = _mm_setzero_si128();
     __m128i even = _mm_setzero_si128(); /* sums of the even block of 32 */
     for (int block = 0; block < 8; block++, bytes += 32 * p->width, n16 += 2 * p->width) {
         struct quants q;
@@ -190,6 +201,8 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
         } else {
             store_blocks(bytes, 256, &q, p->n);
         }
+        most = _mm_max_epu32(most, sum_magnitudes(q.low));
+        most = _mm_max_epu32(most, sum_magnitudes(q.high));
         __m128i low = sum_of_four(q.low), high = sum_of_four(q.high);
         store_pairs(n16, negative_pairs(low, high), 8, p);
         __m128i both = _mm_add_epi32(low, high);
@@ -199,6 +212,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
         }
         even = both;
     }
+    _mm_mask_cvtepi32_storeu_epi16(a->most16 + store_scale_index(p, a->cols / 256), mask, most);
 }
 
 static void store_act_q32(const struct kern_act *a, const float *x, size_t x_stride,

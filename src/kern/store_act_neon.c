@@ -115,10 +115,12 @@ static inline int16x8_t quantise_8(const float *x, const struct scales *s, int b
     return vcombine_s16(vmovn_s32(quantise(x, s, block)), vmovn_s32(quantise(x + 4, s, block)));
 }
 
-/* 32 quants of each of four blocks: bytes[h][i] items 16h .. 16h+15 of block i; sum[h]: theirs. */
+/* 32 quants of each of four blocks: bytes[h][i] items 16h .. 16h+15 of block i; sum[h]: theirs;
+ * most[i]: the larger sum of |q| of 16. */
 struct quants {
     int8x16_t bytes[2][4];
     int32x4_t sum[2];
+    uint32_t most[4];
 };
 
 /* Items k .. k + 31 of the four blocks. */
@@ -132,6 +134,8 @@ static inline void quantise_four(const float *const x[4], int k, const struct sc
             int16x8_t low = quantise_8(items, s, i), high = quantise_8(items + 8, s, i);
             q->bytes[h][i] = vcombine_s8(vmovn_s16(low), vmovn_s16(high));
             sum[i] = vaddlvq_s8(q->bytes[h][i]);
+            uint32_t most = vaddlvq_u8(vreinterpretq_u8_s8(vabsq_s8(q->bytes[h][i])));
+            q->most[i] = h == 0 || most > q->most[i] ? most : q->most[i];
         }
         q->sum[h] = vld1q_s32(sum);
     }
@@ -202,10 +206,14 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
     store_first(a->d + store_scale_index(p, a->cols / 256), vreinterpretq_u32_f32(s.d), p->n);
     int8_t *bytes = store_quants(a, p, 256);
     int16_t *n16 = store_pairs_at(a, p, a->n16, 8), *n32 = store_pairs_at(a, p, a->n32, 4);
+    uint32_t most[4] = {0};
     int32x4_t even = vdupq_n_s32(0); /* sums of the even block of 32 */
     for (int block = 0; block < 8; block++, bytes += 32 * p->width, n16 += 2 * p->width) {
         struct quants q;
         quantise_four(p->x, block * 32, &s, &q);
+        for (int i = 0; i < 4; i++) {
+            most[i] = q.most[i] > most[i] ? q.most[i] : most[i];
+        }
         if (p->width > 1) {
             store_tokens(bytes, p->width * 8, &q, p->n);
         } else {
@@ -218,6 +226,9 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
             n32 += 2 * p->width;
         }
         even = both;
+    }
+    for (uint32_t i = 0; i < p->n; i++) {
+        a->most16[store_scale_index(p, a->cols / 256) + i] = (uint16_t)most[i];
     }
 }
 

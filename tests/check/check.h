@@ -88,7 +88,7 @@ void check_buf_finish(struct check_buf *b);
 /* Times call(argument) (shortest of several rounds) and prints GB/s of n_bytes and GOP/s of n_ops
  * touched a call; either may be 0. `what` names the slot and the shape. */
 typedef void check_call_fn(void *argument);
-bool check_wants_bench(const struct check *c, const char *slot);
+bool check_wants_bench(struct check *c, const char *slot);
 void check_bench(const char *what, const struct kern_table *set, check_call_fn *call,
                  void *argument, double n_bytes, double n_ops);
 

@@ -316,7 +316,8 @@ static bool same_act(const struct kern_act *a, const struct kern_act *b)
     }
     return check_same_f32(a->d, b->d, n / 256) &&
            memcmp(a->n16, b->n16, n / 16 * sizeof *a->n16) == 0 &&
-           memcmp(a->n32, b->n32, n / 32 * sizeof *a->n32) == 0;
+           memcmp(a->n32, b->n32, n / 32 * sizeof *a->n32) == 0 &&
+           memcmp(a->most16, b->most16, n / 256 * sizeof *a->most16) == 0;
 }
 
 static void store_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],

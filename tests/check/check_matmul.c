@@ -50,12 +50,14 @@ static struct scale_offsets scale_offsets(enum quant_type type)
 enum data {
     DATA_RANDOM,  /* random quants, ordinary scales */
     DATA_EXTREME, /* runs of smallest or largest quants and sub-scales, activations +-127 */
+    DATA_EDGE,    /* the same, and sums of 16 |activations| as large as a kernel may take them in 16
+                     bits, or larger by one */
     DATA_FLOATS,  /* random quants, scales of every kind: huge, denormal, zero, infinite, NaN */
     DATA_SMALL,   /* dense types: products round the smallest normal number */
     DATA_COUNT
 };
 
-static const char *const data_names[DATA_COUNT] = {"random", "extreme", "floats", "small"};
+static const char *const data_names[DATA_COUNT] = {"random", "extreme", "edge", "floats", "small"};
 
 /* A matrix in both forms, and activations for it. */
 struct problem {
@@ -108,7 +110,7 @@ static void fill_blocks(struct check *c, enum data data, enum quant_type type, u
     size_t block_bytes = quant_type_info(type)->block_bytes;
     check_fill_bytes(c, row, row_bytes);
     for (uint8_t *block = row; block < row + row_bytes; block += block_bytes) {
-        if (data == DATA_EXTREME && check_random(c, 4) != 0) {
+        if ((data == DATA_EXTREME || data == DATA_EDGE) && check_random(c, 4) != 0) {
             /* all bits set, none, or (signed types: 127) all but the highest */
             static const uint8_t bytes[] = {0xFF, 0x00, 0x7F, 0x80};
             memset(block, bytes[check_random(c, 4)], block_bytes);
@@ -148,6 +150,19 @@ static int32_t sum_quants(const struct kern_act *a, uint32_t token, uint32_t k, 
     return sum;
 }
 
+static uint16_t most_of_16(const struct kern_act *a, uint32_t token, uint32_t k, uint32_t n)
+{
+    int most = 0;
+    for (uint32_t i = 0; i < n; i += 16) {
+        int sum = 0;
+        for (uint32_t j = 0; j < 16; j++) {
+            sum += abs(*act_quant(a, token, k + i + j));
+        }
+        most = sum > most ? sum : most;
+    }
+    return (uint16_t)most;
+}
+
 static void fill_act_sums(struct check *c, enum data data, const struct kern_act *a, uint32_t token)
 {
     uint32_t block = a->form == PACK_ACT_Q32 ? 32 : 256;
@@ -158,6 +173,8 @@ static void fill_act_sums(struct check *c, enum data data, const struct kern_act
             int32_t sum = sum_quants(a, token, b * 32, 32);
             a->s[at] = a->d[at] * (float)sum;
             a->n[at] = -sum;
+        } else {
+            a->most16[at] = most_of_16(a, token, b * 256, 256);
         }
     }
     if (a->form == PACK_ACT_Q256) {
@@ -176,8 +193,28 @@ static uint16_t *act_bf16(const struct kern_act *a, uint32_t token, uint32_t k)
     return a->b + 2 * act_index(a, token, a->cols / 2, k / 2) + k % 2;
 }
 
+/* Quant k of a token. */
+static int any_quant(struct check *c, enum data data, uint32_t token, uint32_t k, uint32_t edge)
+{
+    int q = (int)check_random(c, 255) - 127;
+    switch (data) {
+    case DATA_EXTREME: /* one sign in most tokens, so that sums reach their bounds */
+        return token % 4 == 0 ? 127 : token % 4 == 1 ? -127 : q < 0 ? -127 : 127;
+    case DATA_EDGE: { /* 16 in a row have the sum `edge`, of one sign in most tokens */
+        int magnitude = (int)(edge / 16 + (k % 16 < edge % 16));
+        return token % 3 == 0 || (token % 3 == 1 && q < 0) ? -magnitude : magnitude;
+    }
+    case DATA_RANDOM: /* as most are that are quantised by their largest */
+        return (q + (int)check_random(c, 255) + (int)check_random(c, 255) - 2 * 127) / 4;
+    default:
+        return q;
+    }
+}
+
 static void fill_act(struct check *c, enum data data, const struct kern_act *a)
 {
+    static const uint32_t edges[] = {1023, 1024, 1092, 1093};
+    uint32_t edge = edges[check_random(c, 4)];
     bool dense = a->form == PACK_ACT_F32 || a->form == PACK_ACT_BF16;
     for (uint32_t token = 0; token < a->n_tokens; token++) {
         for (uint32_t k = 0; k < a->cols; k++) {
@@ -186,12 +223,7 @@ static void fill_act(struct check *c, enum data data, const struct kern_act *a)
             } else if (a->form == PACK_ACT_BF16) {
                 *act_bf16(a, token, k) = (uint16_t)(half_to_bits(any_scale(c, data, 1.0f)) >> 16);
             } else {
-                int q = (int)check_random(c, 255) - 127;
-                if (data == DATA_EXTREME) {
-                    /* one sign in most tokens, so that sums reach their bounds */
-                    q = token % 4 == 0 ? 127 : token % 4 == 1 ? -127 : q < 0 ? -127 : 127;
-                }
-                *act_quant(a, token, k) = (int8_t)q;
+                *act_quant(a, token, k) = (int8_t)any_quant(c, data, token, k, edge);
             }
         }
         if (!dense) {

@@ -292,15 +292,16 @@ static void activation_arrays_follow_each_other_on_64_bytes(void **state)
     _Alignas(64) static char memory[16384];
     struct kern_act a;
     kern_act_init(&a, PACK_ACT_Q256, 13, 512, memory);
-    /* 13 * 512 quants, 13 * 2 scales, 13 * 32 and 13 * 16 sums of 2 bytes, each rounded up */
+    /* 13 * 512 quants, 13 * 2 scales, 13 * 32, 13 * 16 and 13 * 2 sums of 2 bytes, rounded up */
     assert_ptr_equal(a.q, memory);
     assert_ptr_equal(a.d, memory + 6656);
     assert_ptr_equal(a.n16, memory + 6656 + 128);
     assert_ptr_equal(a.n32, memory + 6656 + 128 + 832);
+    assert_ptr_equal(a.most16, memory + 6656 + 128 + 832 + 448);
     assert_null(a.f);
     assert_null(a.s);
     assert_null(a.n);
-    assert_int_equal(kern_act_bytes(PACK_ACT_Q256, 13, 512), 6656 + 128 + 832 + 448);
+    assert_int_equal(kern_act_bytes(PACK_ACT_Q256, 13, 512), 6656 + 128 + 832 + 448 + 64);
     assert_int_equal(kern_act_bytes(PACK_ACT_F32, 3, 5), 64);
     assert_int_equal(kern_act_bytes(PACK_ACT_BF16, 5, 10), 2 * 64);
     assert_int_equal(kern_act_bytes(PACK_ACT_Q32, 1, 32), 4 * 64);
