@@ -36,32 +36,56 @@ static bool is_gap(char c)
     return json_is_space(c) || c == ';' || c == ',';
 }
 
-static void note(struct tool_tags *tags, size_t begin, size_t n_bytes)
+/* Notes the tag, if it stands at this byte of the text, which begins at `begin`. Returns its bytes,
+ * or 0. */
+static size_t note_tag(struct tool_tags *tags, struct str tag, struct str text, size_t at,
+                       size_t begin)
 {
-    if (tags != NULL) {
-        tags->list[tags->n++] = (struct tool_tag){begin, n_bytes};
+    if (!str_starts_with(str_skip(text, at), tag)) {
+        return 0;
     }
+    if (tags != NULL) {
+        tags->list[tags->n++] = (struct tool_tag){begin + at, tag.n};
+    }
+    return tag.n;
 }
 
-/* A tag that begins the text, and one that ends it: others are part of what the call says. */
+/* Behind white space and brackets of this kind. */
+static size_t skip_list(struct str text, size_t at, char bracket)
+{
+    while (at < text.n && (json_is_space(text.p[at]) || text.p[at] == bracket)) {
+        at++;
+    }
+    return at;
+}
+
+/* Behind the object that begins here, or where it is none any more. */
+static size_t skip_object(struct str text, size_t at)
+{
+    struct json_scan scan;
+    json_scan_init(&scan);
+    while (at < text.n && scan.state != SCAN_END && json_scan_push(&scan, text.p[at])) {
+        at++;
+    }
+    return at;
+}
+
+/* A tag before the call, and one behind its object: others are part of what the call says, in a
+ * string, in Python or in code. That the object ends there the parser has found, too. */
 static void note_tags(struct str text, size_t begin, struct tool_tags *tags)
 {
-    static const struct str opening[] = {{"<|python_tag|>", 14}, {"<tool_call>", 11}};
-    const struct str closing = STR("</tool_call>");
-    size_t at = 0, end = text.n;
+    size_t at = 0;
     while (at < text.n && is_gap(text.p[at])) {
         at++;
     }
-    for (size_t i = 0; i < 2; i++) {
-        if (str_starts_with(str_skip(text, at), opening[i])) {
-            note(tags, begin + at, opening[i].n);
-        }
+    if (note_tag(tags, STR("<|python_tag|>"), text, at, begin) > 0) {
+        return;
     }
-    while (end > 0 && json_is_space(text.p[end - 1])) {
-        end--;
-    }
-    if (end >= closing.n && str_eq((struct str){text.p + end - closing.n, closing.n}, closing)) {
-        note(tags, begin + end - closing.n, closing.n);
+    at += note_tag(tags, STR("<tool_call>"), text, at, begin);
+    at = skip_list(text, at, '[');
+    if (at < text.n && text.p[at] == '{') {
+        at = skip_list(text, skip_object(text, at), ']');
+        note_tag(tags, STR("</tool_call>"), text, at, begin);
     }
 }
 
@@ -85,22 +109,26 @@ bool tool_frame_write(struct str digits, const struct chat_call *call, struct bu
 
 /* --- whether it is that of the calls */
 
-/* Where a text is compared with the calls that it is to have. */
+enum { MAX_TEXT_BYTES = TOOL_PARSER_MAX_OUTPUT / 8 }; /* a byte of it becomes six at most */
+
+/* Where the texts of calls are compared with the calls that they are to be. */
 struct match {
     const struct chat_call *calls; /* (n) */
-    size_t n, n_found;
-    struct str rest; /* of the arguments of the call that is open */
+    size_t n, n_found;             /* found: whole ones */
+    struct str rest;               /* of the arguments of the call that is open */
     bool fits;
+    struct tool_parser *parser;
+    struct tool_output told; /* of the call that is looked at */
 };
 
-static void match_span(struct match *m, const struct tool_span *span, struct str text)
+static void match_span(struct match *m, size_t i, const struct tool_span *span, struct str text)
 {
-    if (span->kind == TOOL_CONTENT || m->n_found == m->n) {
+    const struct chat_call *call = &m->calls[i];
+    bool is_exact = tool_frame_digits(call->id).n > 0; /* else what is read may be spelled anew */
+    if (span->kind == TOOL_CONTENT || span->call != i) {
         m->fits = false;
         return;
     }
-    const struct chat_call *call = &m->calls[m->n_found];
-    bool is_exact = tool_frame_digits(call->id).n > 0; /* else what is read may be spelled anew */
     switch (span->kind) {
     case TOOL_CALL_NAME:
         m->fits = m->fits && str_eq(text, call->name);
@@ -116,18 +144,41 @@ static void match_span(struct match *m, const struct tool_span *span, struct str
     }
 }
 
-static bool read_back(struct tool_parser *p, struct str text, struct match *m, struct error *e)
+/* The text of call i, which must be that call and leave nothing open for the next one to end. */
+static bool match_text(struct match *m, size_t i, struct str text, struct error *e)
 {
-    struct tool_output found;
-    tool_output_init(&found);
-    bool ok = tool_parser_push(p, text, &found, e) && tool_parser_flush(p, &found, e);
-    struct str rest = buf_str(&found.text);
-    for (size_t i = 0; ok && i < found.n_spans; i++) {
-        match_span(m, &found.spans[i], (struct str){rest.p, found.spans[i].n_bytes});
-        rest = str_skip(rest, found.spans[i].n_bytes);
+    bool is_last = i + 1 == m->n;
+    m->fits = m->fits && str_is_utf8(text);
+    tool_output_clear(&m->told);
+    if (m->fits && (!tool_parser_push(m->parser, text, &m->told, e) ||
+                    (is_last && !tool_parser_flush(m->parser, &m->told, e)))) {
+        return false;
     }
-    m->fits = m->fits && m->n_found == m->n;
-    tool_output_finish(&found);
+    struct str rest = buf_str(&m->told.text);
+    for (size_t k = 0; k < m->told.n_spans; k++) {
+        size_t n_bytes = m->told.spans[k].n_bytes;
+        match_span(m, i, &m->told.spans[k], (struct str){rest.p, n_bytes});
+        rest = str_skip(rest, n_bytes);
+    }
+    m->fits = m->fits && m->n_found == i + 1 && tool_parser_held(m->parser) == 0;
+    return true;
+}
+
+/* Calls that are too large fit no frame. */
+static bool match_all(struct match *m, const struct tool_spelling *own, struct error *e)
+{
+    struct error why = {0};
+    struct buf text;
+    bool ok = true;
+    buf_init(&text, MAX_TEXT_BYTES);
+    for (size_t i = 0; ok && m->fits && i < m->n; i++) {
+        size_t begin = text.n;
+        ok = tool_call_write_named(own, &m->calls[i], i == 0, i + 1 == m->n, &text, &why) &&
+             match_text(m, i, str_skip(buf_str(&text), begin), &why);
+    }
+    m->fits = ok && m->fits;
+    ok = ok || text.is_full || error_set(e, why.code, "%s", why.text);
+    buf_finish(&text);
     return ok;
 }
 
@@ -143,25 +194,19 @@ static bool has_frame(const struct chat_call *calls, size_t n)
 bool tool_frames_fit(const struct tool_spelling *own, enum tool_format format,
                      const struct chat_call *calls, size_t n, bool *out, struct error *e)
 {
-    *out = true;
     if (!has_frame(calls, n)) {
+        *out = true;
         return true;
     }
     struct match m = {.calls = calls, .n = n, .fits = true};
     struct tool_set set = {0};
-    struct tool_parser *p = NULL;
-    struct buf text;
-    buf_init(&text, TOOL_PARSER_MAX_OUTPUT);
-    bool ok = tool_calls_write_named(own, calls, n, &text, NULL, e);
-    m.fits = ok && str_is_utf8(buf_str(&text));
-    if (m.fits) {
-        ok = tool_set_of_calls(&set, calls, n, e);
-        p = ok ? tool_parser_create(format, &set, e) : NULL;
-        ok = p != NULL && read_back(p, buf_str(&text), &m, e);
-    }
-    *out = m.fits;
-    tool_parser_destroy(p);
+    bool ok = tool_set_of_calls(&set, calls, n, e);
+    m.parser = ok ? tool_parser_create(format, &set, e) : NULL;
+    tool_output_init(&m.told);
+    ok = m.parser != NULL && match_all(&m, own, e);
+    *out = ok ? m.fits : *out;
+    tool_output_finish(&m.told);
+    tool_parser_destroy(m.parser);
     tool_set_finish(&set);
-    buf_finish(&text);
     return ok;
 }

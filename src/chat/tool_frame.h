@@ -30,10 +30,13 @@ struct str tool_frame_digits(struct str id);
 bool tool_frame_write(struct str digits, const struct chat_call *call, struct buf *out,
                       struct tool_tags *tags, struct error *e);
 
-/* Sets *out to whether a parser finds in the text of these calls, which own and their ids spell
- * (tool_calls_write_named), the calls and nothing else, with the very arguments where a frame has
- * them; true where no id has a frame. So a frame can say nothing else, and one whose arguments a
- * client has changed is none. ERROR_MEMORY. */
+/* Sets *out to whether a parser finds in the text of each of these calls, which own and their ids
+ * spell (tool_calls_write_named), that call and nothing besides, whole before the next one begins,
+ * and, of those with a frame, with the very arguments; true where no id has a frame. So one that
+ * has arguments in it fits no others, and no tag that tool_frame_write() notes is part of what a
+ * call says. Members behind the arguments are part of a call, and may say anything, as the text of
+ * an assistant's message may. Calls of more than TOOL_PARSER_MAX_OUTPUT / 8 bytes together do not
+ * fit. ERROR_MEMORY, and *out is as before. */
 bool tool_frames_fit(const struct tool_spelling *own, enum tool_format format,
                      const struct chat_call *calls, size_t n, bool *out, struct error *e);
 

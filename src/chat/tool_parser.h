@@ -94,7 +94,8 @@ void tool_parser_destroy(struct tool_parser *p);
 enum tool_framing {
     TOOL_FRAMES_NONE,
     TOOL_FRAMES_ODD, /* those that begin as no id can name; the others leave as they come */
-    TOOL_FRAMES_ALL  /* each that is not as its id could name it, up to its end */
+    TOOL_FRAMES_ALL  /* those that are not, up to their end, as their id could name them: every
+                        call is kept, to see that */
 };
 
 /* Before the first piece; at first TOOL_FRAMES_NONE. */

@@ -49,15 +49,18 @@ struct tool_parser {
     const struct tool_spelling *single_quoted, *double_quoted; /* if its Python strings are so */
     bool name_waits;                                           /* has not been told yet */
 
-    /* the last call, if it is kept for its frame */
+    /* frames */
     enum tool_framing framing;
-    bool is_kept, is_cut;
-    bool has_words;          /* there is content behind a call */
+    bool is_cut;    /* the answer, at its end */
+    bool has_words; /* there is content behind a call */
+
+    /* the last call, if it is kept for its frame */
+    bool is_kept;
     struct buf kept_text;    /* from the end of the call before up to here */
     struct tool_output kept; /* what is told of it later */
-    struct buf held;         /* the gap, then the candidate */
 
     /* the text so far */
+    struct buf held; /* the gap, then the candidate */
     bool only_calls; /* no content yet */
     bool in_gap; /* nothing but white space, separators and brackets since the begin or a call */
     bool has_separator;

@@ -103,6 +103,10 @@ bool tool_calls_write_named(const struct tool_spelling *own, const struct chat_c
 bool tool_call_write(const struct tool_spelling *s, const struct chat_call *call, bool is_first,
                      bool is_last, struct buf *out, struct error *e);
 
+/* The same of tool_calls_write_named(). */
+bool tool_call_write_named(const struct tool_spelling *own, const struct chat_call *call,
+                           bool is_first, bool is_last, struct buf *out, struct error *e);
+
 /* Appends what tool_calls_write() writes of a call in this spelling, from the end of the call
  * before up to where a struct tool_begin ends. */
 bool tool_call_begin_write(const struct tool_spelling *s, const struct chat_call *call,

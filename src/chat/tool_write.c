@@ -390,15 +390,21 @@ static bool write_one(struct writer *w, const struct tool_spelling *s, const str
            end_call(s, call, is_last, w->out, w->e) && write_tag(w, closing_tag_of(s, is_last));
 }
 
+static bool write_as_told(struct writer *w, const struct tool_spelling *own,
+                          const struct chat_call *call, bool is_first, bool is_last)
+{
+    const struct tool_spelling *named = w->by_ids ? tool_spelling_named(call->id) : NULL;
+    struct str frame = w->by_ids ? tool_frame_digits(call->id) : STR("");
+    return frame.n > 0 ? tool_frame_write(frame, call, w->out, w->tags, w->e)
+                       : write_one(w, named != NULL ? named : own, call, is_first, is_last);
+}
+
 static bool write_all(struct writer *w, const struct tool_spelling *own,
                       const struct chat_call *calls, size_t n)
 {
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++) {
-        const struct tool_spelling *named = w->by_ids ? tool_spelling_named(calls[i].id) : NULL;
-        struct str frame = w->by_ids ? tool_frame_digits(calls[i].id) : STR("");
-        ok = frame.n > 0 ? tool_frame_write(frame, &calls[i], w->out, w->tags, w->e)
-                         : write_one(w, named != NULL ? named : own, &calls[i], i == 0, i + 1 == n);
+        ok = write_as_told(w, own, &calls[i], i == 0, i + 1 == n);
     }
     return ok;
 }
@@ -434,4 +440,11 @@ bool tool_call_write(const struct tool_spelling *s, const struct chat_call *call
                      bool is_last, struct buf *out, struct error *e)
 {
     return write_one(&(struct writer){.out = out, .e = e}, s, call, is_first, is_last);
+}
+
+bool tool_call_write_named(const struct tool_spelling *own, const struct chat_call *call,
+                           bool is_first, bool is_last, struct buf *out, struct error *e)
+{
+    struct writer w = {.by_ids = true, .out = out, .e = e};
+    return write_as_told(&w, own, call, is_first, is_last);
 }

@@ -52,7 +52,7 @@ def with_answers_to_calls(messages):
             continue
         if m.get("role") == "tool" and isinstance(m.get("tool_call_id"), str) and 0 < len(m["tool_call_id"]) <= 4126:
             m = {"role": "user"} | {k: v for k, v in m.items() if k not in ("role", "tool_call_id")}
-        elif m.get("role") == "function" and isinstance(m.get("name"), str) and 0 < len(m["name"]) <= 4126:
+        elif m.get("role") == "function" and isinstance(m.get("name"), str) and 0 < len(m["name"]) <= 256:
             m = m | {"role": "user"}
         calls = m["tool_calls"] if isinstance(m.get("tool_calls"), list) else []
         if m.get("function_call") is not None and calls:
@@ -62,7 +62,7 @@ def with_answers_to_calls(messages):
             if is_call(call):
                 call.pop("index", None)
                 call["function"]["arguments"] = "{}"
-                call["id"] = f"c{i}" if isinstance(call.get("id"), str) and 0 < len(call["id"]) <= 256 else call.get("id")
+                call["id"] = f"c{i}" if isinstance(call.get("id"), str) and 0 < len(call["id"]) <= 4126 else call.get("id")
         if is_call({"function": m.get("function_call")}):
             m["function_call"]["arguments"] = "{}"
         out.append(m)
@@ -174,7 +174,7 @@ def before_call(context, case, kwargs):
     if not isinstance(case.body, dict):
         return
     body = with_open_objects_empty(case.body)
-    if isinstance(body.get("model"), str) and 0 < len(body["model"]) <= 4126:
+    if isinstance(body.get("model"), str) and 0 < len(body["model"]) <= 256:
         body["model"] = "tiny"
     for name, most in (("max_tokens", MOST_TOKENS), ("max_completion_tokens", MOST_TOKENS), ("min_tokens", 1)):
         if is_integer(body.get(name)):

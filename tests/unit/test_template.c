@@ -453,13 +453,12 @@ static void one_more_turn_keeps_the_ids_before_it(void **state)
     }
 }
 
-static void fail_every_allocation(const char *jinja)
+static void fail_every_allocation(const char *jinja, struct str id)
 {
-    static const struct chat_call call = {STR("call_000000000000000000000000_c"), STR("f"),
-                                          STR("{}")};
-    static const struct chat_message m[] = {{.role = CHAT_SYSTEM, .content = {"s", 1}},
-                                            {.role = CHAT_USER, .content = {"hello you", 9}},
-                                            {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1}};
+    const struct chat_call call = {id, STR("f"), STR("{}")};
+    const struct chat_message m[] = {{.role = CHAT_SYSTEM, .content = {"s", 1}},
+                                     {.role = CHAT_USER, .content = {"hello you", 9}},
+                                     {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1}};
     struct file f;
     open_file(&f, false, chatml_tokens, jinja, NULL);
     size_t n_failed = 0;
@@ -471,6 +470,7 @@ static void fail_every_allocation(const char *jinja)
         mem_fail_nth(nth);
         bool opened = chat_template_init(&t, f.gguf, f.tokenizer, NULL, &e);
         done = opened && render(&t, m, 3, true, &ids, &e);
+        assert_true(!done || mem_count() < nth); /* no failure is passed over */
         mem_fail_nth(0);
         if (!done) {
             n_failed++;
@@ -487,14 +487,24 @@ static void fail_every_allocation(const char *jinja)
     close_file(&f);
 }
 
-/* With a call that is spelled by its id: where the template writes calls, and where it does not. */
+/* With a call that its id spells, where the template writes calls, and where it does not. */
 static void running_out_of_memory_leaves_the_list_as_it_was(void **state)
 {
     (void)state;
-    fail_every_allocation(SMOLLM_JINJA);
-    fail_every_allocation("{% for m in messages %}<{{ m.content or '' }}{% for c in m.tool_calls "
-                          "%}{\"name\": \"{{ c.function.name }}\", \"parameters\": {{ "
-                          "c.function.arguments | tojson }}}{% endfor %}>{% endfor %}");
+    static const char *const ids[] = {
+        "call_000000000000000000000000_c",
+        /* { "name": "f", "parameters": \0} */
+        "call_000000000000000000000000_eyAibmFtZSI6ICJmIiwgInBhcmFtZXRlcnMiOiAAfQ",
+    };
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct str id = str_from(ids[i]);
+        fail_every_allocation(SMOLLM_JINJA, id);
+        fail_every_allocation("{% for m in messages %}<{{ m.content or '' }}{% for c in "
+                              "m.tool_calls %}{\"name\": \"{{ c.function.name }}\", "
+                              "\"parameters\": {{ c.function.arguments | tojson }}}"
+                              "{% endfor %}>{% endfor %}",
+                              id);
+    }
 }
 
 int main(void)

@@ -38,8 +38,8 @@ static inline struct str closed(struct buf *text)
 static inline void take_call_span(struct found_calls *f, const struct tool_span *span,
                                   struct str text, struct buf *frame)
 {
-    struct buf *texts = f->texts[span->call];
     assert_true(span->call < MOST_CALLS);
+    struct buf *texts = f->texts[span->call];
     if (span->kind == TOOL_CALL_FRAME) {
         assert_true(text.n > 0 && frame->n == 0 && span->call == f->n);
         assert_true(buf_append(frame, text, NULL));
