@@ -167,7 +167,9 @@ static bool put_answer(void *argument, struct str text, struct error *e)
 static bool put_rest(struct output *o, struct error *e)
 {
     size_t n_before = o->answer->text.n;
-    return run_calls_flush(&o->answer->calls, &o->answer->text, e) && put_content(o, n_before, e);
+    bool is_cut = o->answer->stats.end != GENERATE_END_OF_TURN;
+    return run_calls_flush(&o->answer->calls, is_cut, &o->answer->text, e) &&
+           put_content(o, n_before, e);
 }
 
 /* Computes and streams the answer to `ids`. */

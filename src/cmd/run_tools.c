@@ -259,10 +259,15 @@ bool run_calls_push(struct run_calls *c, struct str piece, struct buf *out, stru
     return tool_parser_push(c->parser, piece, &c->found, e) && take_found(c, out, e);
 }
 
-bool run_calls_flush(struct run_calls *c, struct buf *out, struct error *e)
+bool run_calls_flush(struct run_calls *c, bool is_cut, struct buf *out, struct error *e)
 {
-    return c->parser == NULL ||
-           (tool_parser_flush(c->parser, &c->found, e) && take_found(c, out, e));
+    if (c->parser == NULL) {
+        return true;
+    }
+    if (is_cut) {
+        tool_parser_cut(c->parser);
+    }
+    return tool_parser_flush(c->parser, &c->found, e) && take_found(c, out, e);
 }
 
 bool run_calls_settle(struct run_calls *c, struct error *e)

@@ -49,8 +49,9 @@ void run_calls_finish(struct run_calls *c);
  * ERROR_IO (no random numbers for an id); what failed can only be finished. */
 bool run_calls_push(struct run_calls *c, struct str piece, struct buf *out, struct error *e);
 
-/* The answer has ended: appends the content that was held back. */
-bool run_calls_flush(struct run_calls *c, struct buf *out, struct error *e);
+/* The answer has ended, cut where that was not the model's will: appends the content that was held
+ * back. */
+bool run_calls_flush(struct run_calls *c, bool is_cut, struct buf *out, struct error *e);
 
 /* After that: says on standard error which calls have no end, and makes c->calls of the others. */
 bool run_calls_settle(struct run_calls *c, struct error *e);

@@ -103,12 +103,20 @@ static bool has_its_call(const struct choice *c, struct tool_output *out)
     return true;
 }
 
+/* The model has not ended its answer itself. */
+static void cut(struct choice *c)
+{
+    if (c->parser != NULL) {
+        tool_parser_cut(c->parser);
+    }
+}
+
 /* No token follows: what was held back leaves, unless it turns out to be a stop string or is
  * filtered. */
 static bool end(struct choice *c, enum choice_end why, struct tool_output *out, struct error *e)
 {
-    if (why == CHOICE_LENGTH && c->parser != NULL) {
-        tool_parser_cut(c->parser);
+    if (why == CHOICE_LENGTH) {
+        cut(c);
     }
     if (!token_stream_flush(&c->stream, &c->piece, e) || !pass_piece(c, e) ||
         !stop_flush(&c->stop, &c->passed, e) || !pass_text(c, true, out, e)) {
@@ -125,6 +133,9 @@ bool choice_push(struct choice *c, uint32_t token, struct tool_output *out, stru
     const struct choice_rules *r = c->rules;
     c->n_tokens++;
     if ((may_end(c) || r->has_grammar) && ends_choice(r, token)) {
+        if (!tokenizer_is_end(r->tokenizer, token)) { /* a client's */
+            cut(c);
+        }
         return end(c, CHOICE_STOP, out, e);
     }
     bool is_shown = c->parser != NULL && tool_format_shows_token(r->tokenizer, token);

@@ -1,5 +1,6 @@
 """Tools in `puna run`: calls are printed for scripts, and answered by the user or a program of his in a chat (a pty).
 What the model says is written in advance (scripted_model.py)."""
+import base64
 import functools
 import json
 import os
@@ -27,6 +28,7 @@ CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
 TOOLS = [tool("get_weather", parameters=CITY), tool("get_time", strict=False)]
 ROME = '{"name": "get_weather", "parameters": {"city": "Rome"}}'
 UTC = '{"name": "get_time", "parameters": {"zone": "UTC"}}'
+ODD = '{ "name": "get_time", "parameters": {"zone": "UTC"} }'
 SAID = "It is 12 degrees."
 
 
@@ -132,6 +134,21 @@ def test_other_control_tokens_are_no_text_with_tools_either(tools):
     said, call = run(model(text), "--tools", tools, "-p", "Weather?").stdout.decode().splitlines()
     assert said == "Well, " and json.loads(call)["arguments"] == {"city": "Rome"}
     assert run(model(text), "-p", "Weather?").stdout.decode() == f"Well, {ROME}\n"
+
+
+def text_of(call):
+    """As its id has it."""
+    before, after = base64.urlsafe_b64decode(re.fullmatch("call_[0-9a-f]{24}_([0-9a-zA-Z_-]{2,})", call["id"]).group(1) + "==").decode().split("\0")
+    return before, after
+
+
+def test_an_id_has_the_text_of_its_call_unless_the_answer_was_cut(tools):
+    """What is missing at the end of one that is cut is no wish of the model's."""
+    whole = run(model(ODD), "--tools", tools, "-p", "Time?", "--stats")
+    n_tokens = int(re.search(rb"generation +(\d+) tokens", whole.stderr).group(1))  # with the one that ends it
+    calls = [json.loads(run(model(ODD), "--tools", tools, "-p", "Time?", "-n", n).stdout) for n in (n_tokens, n_tokens - 1)]
+    assert '{"zone": "UTC"}'.join(text_of(calls[0])) == ODD
+    assert calls[1] == calls[0] | {"id": calls[1]["id"]} and re.fullmatch("call_[0-9a-f]{24}", calls[1]["id"])
 
 
 @pytest.mark.parametrize("text, why", [
@@ -241,6 +258,15 @@ def test_the_user_answers_and_the_chat_goes_on_and_is_kept(chat, tmp_path):
         {"role": "assistant", "content": SAID}]}
     history = (tmp_path / "state/puna/history").read_text()
     assert "Weather?" in history and "sunny" not in history and "noon" not in history
+
+
+def test_a_chat_keeps_the_text_of_its_calls(chat, tmp_path):
+    c = chat(model({1: f"{ODD};\n{ROME}", 4: SAID}))
+    say(c, "Weather?", ANSWER)
+    say(c, "noon", ANSWER)
+    say(c, "12")
+    calls = saved(c, tmp_path)["messages"][1]["tool_calls"]
+    assert "".join(call["function"]["arguments"].join(text_of(call)) for call in calls) == f"{ODD};\n{ROME}"
 
 
 def test_a_saved_chat_goes_on_with_its_calls_and_tools(chat, tmp_path):

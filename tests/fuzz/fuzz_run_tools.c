@@ -26,7 +26,7 @@ static void take(struct said *s, const json_t *tools, enum tool_format format, s
         require(run_calls_push(&s->calls, (struct str){text.p, n}, &s->text, &e));
         text = str_skip(text, n);
     }
-    require(run_calls_flush(&s->calls, &s->text, &e));
+    require(run_calls_flush(&s->calls, false, &s->text, &e));
     FILE *own = stderr;
     char *warnings = NULL;
     size_t n_warnings = 0;

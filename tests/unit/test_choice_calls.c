@@ -154,6 +154,57 @@ static void a_call_that_is_cut_says_so(void **state)
     close_fixture(&f);
 }
 
+/* What is missing behind a call is the model's wish only where the model ended the answer. */
+static void an_answer_that_is_cut_gives_its_last_call_no_frame(void **state)
+{
+    (void)state;
+    static const struct str stops[1] = {STR("x")};
+    static const uint32_t other[1] = {OTHER}, own[1] = {EOT};
+    static const struct {
+        struct choice_rules rules;
+        uint32_t tokens[10];
+        bool is_cut; /* from outside */
+        size_t n_frames;
+    } rows[] = {
+        {{.max_tokens = 9}, {CALL, EOT, END}, false, 0}, /* as usual */
+        {{.max_tokens = 9}, {OPEN, ARGUMENT, NUMBER, EOT, END}, false, 1},
+        {{.max_tokens = 9}, {OPEN, ARGUMENT, NUMBER, EOM, END}, false, 1},
+        {{.max_tokens = 3}, {OPEN, ARGUMENT, NUMBER, EOT, END}, false, 0},
+        {{.max_tokens = 9, .stops = stops, .n_stops = 1},
+         {OPEN, ARGUMENT, NUMBER, X, EOT, END},
+         false,
+         0},
+        {{.max_tokens = 9, .stop_ids = other, .n_stop_ids = 1},
+         {OPEN, ARGUMENT, NUMBER, OTHER, EOT, END},
+         false,
+         0},
+        {{.max_tokens = 9, .stop_ids = own, .n_stop_ids = 1},
+         {OPEN, ARGUMENT, NUMBER, EOT, END},
+         false,
+         1},
+        {{.max_tokens = 9}, {OPEN, ARGUMENT, NUMBER, END}, true, 0},
+        {{.max_tokens = 5}, {OPEN, ARGUMENT, NUMBER, CALL, EOT, END}, false, 1}, /* of the first */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct error e = {0};
+        struct fixture f;
+        struct choice_rules rules = rows[i].rules;
+        rules.framing = TOOL_FRAMES_ALL;
+        open_fixture(&f, rules);
+        push_all(&f, rows[i].tokens);
+        assert_true(!rows[i].is_cut || choice_cut(&f.choice, &f.out, &e));
+        assert_int_not_equal(f.choice.end, CHOICE_RUNS);
+        size_t n_frames = 0;
+        for (size_t k = 0; k < f.out.n_spans; k++) {
+            n_frames += f.out.spans[k].kind == TOOL_CALL_FRAME;
+        }
+        if (n_frames != rows[i].n_frames) {
+            fail_msg("row %zu: %zu frames", i, n_frames);
+        }
+        close_fixture(&f);
+    }
+}
+
 static void what_may_begin_a_call_is_not_released(void **state)
 {
     (void)state;
@@ -193,6 +244,7 @@ int main(void)
         cmocka_unit_test(a_control_token_is_text_only_where_it_frames_calls),
         cmocka_unit_test(an_only_call_ends_the_choice),
         cmocka_unit_test(a_call_that_is_cut_says_so),
+        cmocka_unit_test(an_answer_that_is_cut_gives_its_last_call_no_frame),
         cmocka_unit_test(what_may_begin_a_call_is_not_released),
         cmocka_unit_test(the_content_filter_reads_calls),
     };
