@@ -5,16 +5,18 @@
 #include "chat/json_scan.h"
 #include "chat/tool_parser.h"
 
-bool tool_frame_make(struct str text, struct str arguments, struct buf *out, struct error *e)
+bool tool_frame_make(struct str text, struct str arguments, bool ends_list, struct buf *out,
+                     struct error *e)
 {
     const char *at = arguments.n > 0 ? memmem(text.p, text.n, arguments.p, arguments.n) : NULL;
     size_t n_before = at != NULL ? (size_t)(at - text.p) : text.n;
     struct str after = str_skip(text, at != NULL ? n_before + arguments.n : text.n);
     bool has_hole = at != NULL, has_nul = memchr(text.p, '\0', text.n) != NULL;
-    if (has_nul || n_before + has_hole + after.n > TOOL_FRAME_BYTES) {
+    size_t n = ends_list + n_before + has_hole + after.n;
+    if (has_nul || n > TOOL_FRAME_BYTES) {
         return true;
     }
-    return buf_reserve(out, n_before + has_hole + after.n, e) &&
+    return buf_reserve(out, n, e) && (!ends_list || buf_append_byte(out, '\0', e)) &&
            buf_append(out, (struct str){text.p, n_before}, e) &&
            (!has_hole || buf_append_byte(out, '\0', e)) && buf_append(out, after, e);
 }
@@ -27,6 +29,12 @@ struct str tool_frame_digits(struct str id)
         return STR("");
     }
     return str_skip(id, n_plain + 1);
+}
+
+/* The first byte is a NUL. */
+bool tool_frame_ends_list(struct str digits)
+{
+    return digits.n > 1 && digits.p[0] == 'A' && digits.p[1] >= 'A' && digits.p[1] <= 'P';
 }
 
 /* --- the text */
@@ -95,10 +103,11 @@ bool tool_frame_write(struct str digits, const struct chat_call *call, struct bu
     struct buf frame;
     buf_init(&frame, TOOL_FRAME_BYTES + 2);
     bool ok = base64_decode_url(digits, &frame, e);
-    const char *hole = ok ? memchr(frame.data, '\0', frame.n) : NULL;
-    size_t n_before = hole != NULL ? (size_t)(hole - frame.data) : frame.n, begin = out->n;
-    struct str after = str_skip(buf_str(&frame), hole != NULL ? n_before + 1 : frame.n);
-    ok = ok && buf_append(out, (struct str){frame.data, n_before}, e) &&
+    struct str text = str_skip(buf_str(&frame), ok && tool_frame_ends_list(digits) ? 1 : 0);
+    const char *hole = text.n > 0 ? memchr(text.p, '\0', text.n) : NULL;
+    size_t n_before = hole != NULL ? (size_t)(hole - text.p) : text.n, begin = out->n;
+    struct str after = str_skip(text, hole != NULL ? n_before + 1 : text.n);
+    ok = ok && buf_append(out, (struct str){text.p, n_before}, e) &&
          (hole == NULL || buf_append(out, call->arguments, e)) && buf_append(out, after, e);
     if (ok) {
         note_tags(str_skip(buf_str(out), begin), begin, tags);
@@ -173,7 +182,8 @@ static bool match_all(struct match *m, const struct tool_spelling *own, struct e
     buf_init(&text, MAX_TEXT_BYTES);
     for (size_t i = 0; ok && m->fits && i < m->n; i++) {
         size_t begin = text.n;
-        ok = tool_call_write_named(own, &m->calls[i], i == 0, i + 1 == m->n, &text, &why) &&
+        bool is_last = i + 1 == m->n || tool_frame_ends_list(tool_frame_digits(m->calls[i + 1].id));
+        ok = tool_call_write_named(own, &m->calls[i], i == 0, is_last, &text, &why) &&
              match_text(m, i, str_skip(buf_str(&text), begin), &why);
     }
     m->fits = ok && m->fits;

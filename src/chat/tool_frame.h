@@ -2,7 +2,8 @@
  * (tool_spelling.h): its id carries that text itself, in base64. So the next turn has the bytes
  * that were sampled, and nothing is kept here.
  * A frame is text with one NUL where the arguments go, or without, where these are in it: Python's,
- * or those in a JSON string, which a client sees otherwise than they were written.
+ * or those in a JSON string, which a client sees otherwise than they were written. A NUL in front
+ * says that the list ended in which the call before is.
  * Threads: everything here is pure. */
 #ifndef CHAT_TOOL_FRAME_H
 #define CHAT_TOOL_FRAME_H
@@ -20,10 +21,14 @@ enum {
 
 /* Appends the frame of a call with this text, from the end of the call before, whose arguments were
  * told so; nothing where it would be too long, or the text has a NUL. ERROR_MEMORY. */
-bool tool_frame_make(struct str text, struct str arguments, struct buf *out, struct error *e);
+bool tool_frame_make(struct str text, struct str arguments, bool ends_list, struct buf *out,
+                     struct error *e);
 
 /* The digits of the frame that an id carries, "" for none. */
 struct str tool_frame_digits(struct str id);
+
+/* Whether such a frame says that a list ended before it. */
+bool tool_frame_ends_list(struct str digits);
 
 /* Appends the text of the call, with a frame that tool_frame_digits() found. tags: as
  * tool_calls_write has them. ERROR_MEMORY, and *out may have a part. */

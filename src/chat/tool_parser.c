@@ -102,7 +102,7 @@ static void make_frame(struct tool_parser *p, struct str text, bool is_last, str
         is_spelled(p, name, &call, is_last, text)) {
         return;
     }
-    p->failed = p->failed || !tool_frame_make(text, call.arguments, out, p->e);
+    p->failed = p->failed || !tool_frame_make(text, call.arguments, p->ends_list, out, p->e);
 }
 
 /* The call that was kept leaves, now that it is known what is behind it: n_behind bytes of what it
@@ -138,6 +138,7 @@ static void keep(struct tool_parser *p, struct str before)
 {
     bool has_name = p->spelling != NULL || p->single_quoted != NULL || p->double_quoted != NULL;
     p->is_kept = p->framing == TOOL_FRAMES_ALL || (p->framing == TOOL_FRAMES_ODD && !has_name);
+    p->ends_list = p->is_in_list && p->list == TOOL_NO_LIST;
     if (p->is_kept) {
         p->failed = p->failed || !buf_append(&p->kept_text, before, p->e);
     }
@@ -248,6 +249,7 @@ static void begin_call(struct tool_parser *p, struct str before)
     p->n_begun++;
     keep(p, before);
     p->list = p->candidate_list != TOOL_NO_LIST ? p->candidate_list : p->list;
+    p->is_in_list = p->list != TOOL_NO_LIST;
     p->closer_of = p->candidate_tag != TOOL_TEXT ? p->candidate_tag : p->closer_of;
     buf_clear(&p->held);
     p->name_waits = is_python && p->python.quote == '\0';

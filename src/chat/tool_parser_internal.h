@@ -55,7 +55,7 @@ struct tool_parser {
     bool has_words; /* there is content behind a call */
 
     /* the last call, if it is kept for its frame */
-    bool is_kept;
+    bool is_kept, ends_list; /* in which the call before it is */
     struct buf kept_text;    /* from the end of the call before up to here */
     struct tool_output kept; /* what is told of it later */
 
@@ -65,6 +65,7 @@ struct tool_parser {
     bool in_gap; /* nothing but white space, separators and brackets since the begin or a call */
     bool has_separator;
     enum tool_list_kind list;  /* open before the gap */
+    bool is_in_list;           /* the last call */
     enum tool_state closer_of; /* TOOL_FUNCTION_BODY or TOOL_IN_TAG: its closing tag may follow */
     struct tool_marks marks;
 

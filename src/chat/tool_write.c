@@ -404,7 +404,9 @@ static bool write_all(struct writer *w, const struct tool_spelling *own,
 {
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++) {
-        ok = write_as_told(w, own, &calls[i], i == 0, i + 1 == n);
+        bool is_last =
+            i + 1 == n || (w->by_ids && tool_frame_ends_list(tool_frame_digits(calls[i + 1].id)));
+        ok = write_as_told(w, own, &calls[i], i == 0, is_last);
     }
     return ok;
 }

@@ -57,6 +57,7 @@ ANSWERS = {
     "a list": ("llama3", f"[{PARIS_JSON}, {UTC_JSON}]", None, [PARIS, UTC]),
     "pythonic": ("llama3", "[get_weather(city='Paris', days=3)]", None, [PARIS]),
     "two pythonic": ("llama3", "[get_weather(city='東京 \"}'), get_time(zone=\"UTC\")]", None, [TOKYO, UTC]),
+    "two lists": ("llama3", "[get_weather(city='Paris', days=3)]\n[get_time(zone='UTC')]", None, [PARIS, UTC]),
     "pythonic in odd spaces": ("llama3", "[ get_weather( city = 'Paris',days=3 ) ]", None, [PARIS]),
     "pythonic in odd spaces within": ("llama3", "[get_weather(city = 'Paris',days=3)]", None, [PARIS]),
     "pythonic with a number first": ("llama3", '[get_weather(days=3, city="Paris")]', None, [("get_weather", {"days": 3, "city": "Paris"})]),
@@ -71,6 +72,8 @@ ANSWERS = {
     "tags behind words": ("chatml", "Well:\n" + TAGGED, "Well:\n", [PARIS]),
     "a tag in odd spaces": ("chatml", '<tool_call> {"name": "get_time", "arguments": {"zone": "UTC"}} </tool_call>\n', None, [UTC]),
     "a tag that stays open": ("chatml", '<tool_call>\n{"name": "get_time", "arguments": {"zone": "UTC"}}', None, [UTC]),
+    "two lists in tags": ("chatml", '<tool_call>\n[{"name": "get_weather", "arguments": {"city": "Paris", "days": 3}}]\n</tool_call>\n'
+                          '<tool_call>\n[{"name": "get_time", "arguments": {"zone": "UTC"}}]\n</tool_call>', None, [PARIS, UTC]),
     "a list in a tag": ("chatml", '<tool_call>[{"name": "get_time", "arguments": {"zone": "UTC"}}]</tool_call>', None, [UTC]),
     "tags that are control tokens": ("chatml", TAGGED, None, [PARIS]),
     "tags that are control tokens in odd spaces": ("chatml", TAGGED.replace("\n", " "), None, [PARIS]),

@@ -15,7 +15,7 @@ static const char tools_text[] = "[{\"type\": \"function\", \"function\": {\"nam
                                  " {\"type\": \"function\", \"function\": {\"name\": \"g\"}},"
                                  " {\"function\": {\"name\": \"code_interpreter\"}}]";
 
-/* is_odd: it begins as no spelling does, so that a stream sees it in time. */
+/* is_odd: a call begins as no spelling does, so that a stream sees it in time. */
 struct row {
     enum tool_format taught;
     bool is_odd;
@@ -50,6 +50,17 @@ static const struct row rows[] = {
     {HERMES, true, 2, 2,
      "<tool_call>\n\n{\"name\": \"f\", \"arguments\": {}}</tool_call>"
      "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>"},
+    /* a list that ends, and then another call: the first one's id says nothing of that */
+    {LLAMA, true, 2, 2, "[f(a='x')]\n[g()]"},
+    {LLAMA, true, 2, 2, "[f(a=\"x\")]\ng.call()"},
+    {LLAMA, true, 2, 2, "[" F_CALL "]\n[" G_CALL "]"},
+    {LLAMA, true, 2, 2, "[" F_CALL "]; " G_CALL},
+    {LLAMA, true, 2, 2, "[" F_CALL "]<function=g>{}</function>"},
+    {LLAMA, true, 2, 1, "[" F_CALL ", { \"name\": \"g\", \"parameters\": {}}]"},
+    {LLAMA, false, 2, 1, "[f(a=1), g( )]"},
+    {HERMES, true, 2, 2,
+     "<tool_call>\n[{\"name\": \"f\", \"arguments\": {}}]\n</tool_call>\n"
+     "<tool_call>\n[{\"name\": \"g\", \"arguments\": {}}]\n</tool_call>"},
     /* other ends */
     {LLAMA, false, 1, 1,
      "{\"name\": \"f\", \"parameters\": {\"a\": \"{\\\"a\\\": 1}\"},\n\"id\": 7}"
@@ -218,7 +229,7 @@ static void a_frame_has_an_end(void **state)
     }
     struct buf out;
     buf_init(&out, 100);
-    assert_true(tool_frame_make((struct str){"{\0}", 3}, STR("{}"), &out, NULL));
+    assert_true(tool_frame_make((struct str){"{\0}", 3}, STR("{}"), false, &out, NULL));
     assert_int_equal(out.n, 0); /* a NUL is where the arguments go */
     buf_finish(&out);
 }
