@@ -20,7 +20,8 @@ enum {
 };
 
 /* Appends the frame of a call with this text, from the end of the call before, whose arguments were
- * told so; nothing where it would be too long, or the text has a NUL. ERROR_MEMORY. */
+ * told so; nothing where it would be too long, or the text has a NUL. ends_list: the call before is
+ * in a list that has ended. ERROR_MEMORY. */
 bool tool_frame_make(struct str text, struct str arguments, bool ends_list, struct buf *out,
                      struct error *e);
 

@@ -215,7 +215,7 @@ static const struct tool_spelling *find_spelling(struct tool_parser *p, struct s
         begin.arguments = buf_str(&p->arguments);
     }
     bool is_text = p->state == TOOL_OBJECT_ARGUMENTS && p->object.kind == TOOL_ARGUMENTS_STRING;
-    bool has_name = !is_text && (p->n_begun == 0 || p->first_spelling != NULL);
+    bool has_name = !is_text && !p->list_ended && (p->n_begun == 0 || p->first_spelling != NULL);
     const struct tool_spelling *found =
         has_name ? tool_spelling_find(&begin, p->first_spelling, &why) : NULL;
     if (why.code != ERROR_NONE && !p->failed) {
@@ -380,6 +380,7 @@ static bool push_gap(struct tool_parser *p, char c)
     if (c == ']' && p->list != TOOL_NO_LIST) {
         buf_clear(&p->held);
         p->list = TOOL_NO_LIST;
+        p->list_ended = true;
         p->has_separator = false;
         return true;
     }

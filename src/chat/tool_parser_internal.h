@@ -66,6 +66,7 @@ struct tool_parser {
     bool has_separator;
     enum tool_list_kind list;  /* open before the gap */
     bool is_in_list;           /* the last call */
+    bool list_ended;           /* some list has: no spelling has calls behind one */
     enum tool_state closer_of; /* TOOL_FUNCTION_BODY or TOOL_IN_TAG: its closing tag may follow */
     struct tool_marks marks;
 

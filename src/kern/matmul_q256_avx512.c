@@ -10,7 +10,7 @@
 
 /* Numbers of one super-block, ready for the products; line i is one number a row. */
 struct q256_scales {
-    __m512i sub[16]; /* sub-scales, int32; in pairs, of a form with a minimum: [8] of those */
+    __m512i sub[16]; /* sub-scales, int32; of a form with pairs: [8], with a minimum, else none */
     __m512i pair[8]; /* what is multiplied with n16 or n32: 16-bit pairs */
     __m512 d, m;
 };
@@ -234,7 +234,7 @@ TEMPLATE __m512i make_room(__m512i acc, const int32_t *even)
 TEMPLATE __m512i fold_pair(__m512i isum, __m512i acc, __m512i bias, __m512i scales)
 {
     __asm__ volatile("vpxord %2, %0, %0\n\tvpdpwssd %3, %0, %1"
-                     : "+v"(acc), "+v"(isum)
+                     : "+&v"(acc), "+v"(isum)
                      : "v"(bias), "v"(scales));
     return isum;
 }

@@ -51,7 +51,7 @@ enum data {
     DATA_RANDOM,  /* random quants, ordinary scales */
     DATA_EXTREME, /* runs of smallest or largest quants and sub-scales, activations +-127 */
     DATA_EDGE,    /* the same, and sums of 16 |activations| as large as a kernel may take them in 16
-                     bits, or larger by one */
+                     bits, other ones by super-block, of one token larger by one */
     DATA_FLOATS,  /* random quants, scales of every kind: huge, denormal, zero, infinite, NaN */
     DATA_SMALL,   /* dense types: products round the smallest normal number */
     DATA_COUNT
@@ -213,8 +213,7 @@ static int any_quant(struct check *c, enum data data, uint32_t token, uint32_t k
 
 static void fill_act(struct check *c, enum data data, const struct kern_act *a)
 {
-    static const uint32_t edges[] = {1023, 1024, 1092, 1093};
-    uint32_t edge = edges[check_random(c, 4)];
+    uint32_t start = check_random(c, 2), odd_token = check_random(c, a->n_tokens + 1);
     bool dense = a->form == PACK_ACT_F32 || a->form == PACK_ACT_BF16;
     for (uint32_t token = 0; token < a->n_tokens; token++) {
         for (uint32_t k = 0; k < a->cols; k++) {
@@ -223,6 +222,8 @@ static void fill_act(struct check *c, enum data data, const struct kern_act *a)
             } else if (a->form == PACK_ACT_BF16) {
                 *act_bf16(a, token, k) = (uint16_t)(half_to_bits(any_scale(c, data, 1.0f)) >> 16);
             } else {
+                uint32_t edge = (k / 256 + start) % 2 == 0 ? 1023 : 1092;
+                edge += token == odd_token;
                 *act_quant(a, token, k) = (int8_t)any_quant(c, data, token, k, edge);
             }
         }

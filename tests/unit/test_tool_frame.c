@@ -55,6 +55,9 @@ static const struct row rows[] = {
     {LLAMA, true, 2, 2, "[f(a=\"x\")]\ng.call()"},
     {LLAMA, true, 2, 2, "[" F_CALL "]\n[" G_CALL "]"},
     {LLAMA, true, 2, 2, "[" F_CALL "]; " G_CALL},
+    {LLAMA, true, 2, 2, "[" F_CALL "], " G_CALL},
+    {LLAMA, true, 3, 3, "[" F_CALL "]; " G_CALL ", " G_CALL},
+    {LLAMA, true, 3, 2, "[" F_CALL ", " G_CALL "]; " G_CALL},
     {LLAMA, true, 2, 2, "[" F_CALL "]<function=g>{}</function>"},
     {LLAMA, true, 2, 1, "[" F_CALL ", { \"name\": \"g\", \"parameters\": {}}]"},
     {LLAMA, false, 2, 1, "[f(a=1), g( )]"},
@@ -237,7 +240,8 @@ static void a_frame_has_an_end(void **state)
 /* --- what clients may send */
 
 struct forged_call {
-    const char *before, *after; /* of its frame; NULL: without a place for the arguments */
+    const char *before, *after; /* of its frame; NULL: without a place for the arguments. @: a list
+                                   ended before it */
     const char *name, *arguments;
 };
 
@@ -246,7 +250,12 @@ static struct chat_call forge(const struct forged_call *from, struct buf *id)
     struct buf frame;
     buf_init(&frame, 1 << 10);
     buf_init(id, 1 << 11);
-    assert_true(buf_append(&frame, str_from(from->before), NULL));
+    struct str before = str_from(from->before);
+    if (str_starts_with(before, STR("@"))) {
+        assert_true(buf_append_byte(&frame, '\0', NULL));
+        before = str_skip(before, 1);
+    }
+    assert_true(buf_append(&frame, before, NULL));
     if (from->after != NULL) {
         assert_true(buf_append_byte(&frame, '\0', NULL) &&
                     buf_append(&frame, str_from(from->after), NULL));
@@ -288,6 +297,8 @@ static void a_frame_that_says_other_than_its_call_is_none(void **state)
         {{"{ \"name\": \"f\", \"parameters\": ", "} " G_CALL, "f", "{}"}, false},
         {{"", "", "f", "{}"}, false},
         {{"", "", "f", F_CALL}, false},
+        {{"@", "", "f", F_CALL}, false},
+        {{"@{ \"name\": \"f\", \"parameters\": ", "}", "f", "{}"}, true},
         {{"<|eot_id|>", "", "f", "{}"}, false},
         {{"\xff{ \"name\": \"f\", \"parameters\": ", "}", "f", "{}"}, false},
         {{"{ \"name\": \"f\", \"parameters\": ", ", \"x\": \"\xff\"}", "f", "{}"}, false},
