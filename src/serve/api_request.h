@@ -21,26 +21,26 @@
 #include <jansson.h>
 
 enum {
-    API_MAX_PARTS = 1024,                       /* of one message's content */
-    API_MAX_STOPS = 16,                         /* stop strings, whatever the limits say */
-    API_MAX_STOP_BYTES = 1024,                  /* of one stop string */
-    API_MAX_STOP_IDS = 64,                      /* stop_token_ids */
-    API_MAX_TOOLS = 128,                        /* of a chat */
-    API_MAX_CALLS = 128,                        /* of tools, in one message */
-    API_MAX_TOOL_CHARS = 64,                    /* of a tool's name */
-    API_MAX_TOP_LOGPROBS = 20,                  /* of chats */
-    API_MAX_LOGPROBS = 5,                       /* of completions */
-    API_MAX_INPUTS = 2048,                      /* texts of one embeddings request */
-    API_MAX_NAME_CHARS = 256,                   /* code points of model, cache_salt, functions */
-    API_MAX_CALL_ID_CHARS = TOOL_CALL_ID_BYTES, /* code points of what tells calls apart */
-    API_MAX_USER_CHARS = 512,                   /* of user, prompt_cache_key */
-    API_MAX_SAFETY_CHARS = 128,                 /* of safety_identifier */
-    API_MAX_ORIGIN_CHARS = 512,                 /* of the origin of an ephemeral key */
-    API_MAX_KEY_SECONDS = 600,                  /* of its life */
-    API_MAX_METADATA = 16, /* pairs; keys of at most 64, values of at most 512 code points */
-    API_MAX_WARNINGS = 128 /* each parameter warns at most once, and schemas have at most twice
+    API_MAX_PARTS = 1024,       /* of one message's content */
+    API_MAX_STOPS = 16,         /* stop strings, whatever the limits say */
+    API_MAX_STOP_BYTES = 1024,  /* of one stop string */
+    API_MAX_STOP_IDS = 64,      /* stop_token_ids */
+    API_MAX_TOOLS = 128,        /* of a chat */
+    API_MAX_CALLS = 128,        /* of tools, in one message */
+    API_MAX_TOOL_CHARS = 64,    /* of a tool's name */
+    API_MAX_TOP_LOGPROBS = 20,  /* of chats */
+    API_MAX_LOGPROBS = 5,       /* of completions */
+    API_MAX_INPUTS = 2048,      /* texts of one embeddings request */
+    API_MAX_NAME_CHARS = 256,   /* code points of model, cache_salt, functions */
+    API_MAX_USER_CHARS = 512,   /* of user, prompt_cache_key */
+    API_MAX_SAFETY_CHARS = 128, /* of safety_identifier */
+    API_MAX_ORIGIN_CHARS = 512, /* of the origin of an ephemeral key */
+    API_MAX_KEY_SECONDS = 600,  /* of its life */
+    API_MAX_METADATA = 16,      /* pairs; keys of at most 64, values of at most 512 code points */
+    API_MAX_WARNINGS = 128      /* each parameter warns at most once, and schemas have at most twice
                                    SCHEMA_MAX_REMARKS + 1 remarks, so this is never reached */
 };
+enum { API_MAX_CALL_ID_CHARS = TOOL_CALL_ID_BYTES }; /* code points of what tells calls apart */
 
 /* "as many tokens as the context has room for" */
 #define API_TO_CONTEXT_END UINT32_MAX
