@@ -25,8 +25,8 @@ enum { MOST_MESSAGES = 6 };
     }
 
 static const struct chat_call calls[] = {
-    {TEXT("callid001"), TEXT(CALLED), TEXT(ARGUMENTS)},
-    {TEXT("callid002"), TEXT(ALSO), TEXT("{}")},
+    {.id = TEXT("callid001"), .name = TEXT(CALLED), .arguments = TEXT(ARGUMENTS)},
+    {.id = TEXT("callid002"), .name = TEXT(ALSO), .arguments = TEXT("{}")},
 };
 static const struct chat_message ruled = {.role = CHAT_SYSTEM, .content = TEXT(RULED)};
 static const struct chat_message ruled_again = {.role = CHAT_SYSTEM, .content = TEXT(ALSO)};
@@ -223,7 +223,8 @@ static bool writes_texts_alike(struct chat_template *t, const json_t *tools, str
         buf_finish(&id);
         return false;
     }
-    struct chat_call named = {buf_str(&id), calls[0].name, calls[0].arguments};
+    struct chat_call named = {
+        .id = buf_str(&id), .name = calls[0].name, .arguments = calls[0].arguments};
     struct chat_message calling = {.role = CHAT_ASSISTANT, .calls = &named, .n_calls = 1};
     struct chat_message answering = {
         .role = CHAT_TOOL, .content = answered.content, .call_id = named.id};

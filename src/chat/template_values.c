@@ -1,6 +1,7 @@
 /* template_values.c - what a template sees of a conversation, and the text that it makes of it. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "chat/jinja_value.h"
 #include "chat/json_scan.h"
 #include "chat/template_internal.h"
 #include "chat/tool_frame.h"
@@ -417,6 +418,48 @@ static bool names_spellings(struct maker *m, const struct chat_input *input)
     return false;
 }
 
+/* With the spellings, or where these do not come out without. */
+static bool write_either(struct maker *m, const struct chat_input *input, const struct tm *now,
+                         const struct jinja_limits *limits, struct jinja_output *out)
+{
+    m->keeps_spellings = true;
+    m->keeps_spellings = names_spellings(m, input);
+    bool ok = write_text(m, input, now, limits, out);
+    if (!ok && m->keeps_spellings && !m->t->is_on_trial && m->e->code != ERROR_MEMORY) {
+        *m->e = (struct error){0};
+        m->keeps_spellings = false;
+        m->ok = true;
+        ok = write_text(m, input, now, limits, out);
+    }
+    return ok;
+}
+
+/* The conversation with the frames of its calls read: freed with mem_free, and the calls of its
+ * first message, which are all of them, before. ERROR_MEMORY. */
+static bool read_frames(const struct chat_input *input, struct chat_message **out, struct error *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < input->n; i++) {
+        n += input->messages[i].n_calls;
+    }
+    struct chat_message *messages = mem_alloc(input->n, sizeof *messages, "a conversation", e);
+    struct chat_call *calls = n > 0 ? mem_alloc(n, sizeof *calls, "calls of messages", e) : NULL;
+    if (messages == NULL || (n > 0 && calls == NULL)) {
+        mem_free(messages);
+        mem_free(calls);
+        return false;
+    }
+    for (size_t i = 0; i < input->n; i++) {
+        messages[i] = input->messages[i];
+        messages[i].calls = calls;
+        for (size_t k = 0; k < messages[i].n_calls; k++) {
+            *calls++ = tool_frame_read(input->messages[i].calls[k]);
+        }
+    }
+    *out = messages;
+    return true;
+}
+
 bool chat_template_write_at(const struct chat_template *t, const struct chat_input *input,
                             const struct tm *now, const struct jinja_limits *limits,
                             struct jinja_output *out, struct error *e)
@@ -424,27 +467,24 @@ bool chat_template_write_at(const struct chat_template *t, const struct chat_inp
     struct error ignored = {0};
     struct maker m = {.t = t,
                       .told_tools = input->tools != NULL && !t->support.tools,
-                      .keeps_spellings = true,
                       .e = e != NULL ? e : &ignored,
                       .ok = true};
     struct jinja_output made;
+    struct chat_input read = *input;
+    struct chat_message *messages;
     if (input->n == 0) {
         return error_set(e, ERROR_USAGE, "the conversation has 0 messages, at least 1 is needed");
     }
-    if (m.told_tools && !check_told(t, e)) {
+    if ((m.told_tools && !check_told(t, e)) || !read_frames(input, &messages, m.e)) {
         return false;
     }
-    m.keeps_spellings = names_spellings(&m, input);
-    bool ok = write_text(&m, input, now, limits, &made);
-    if (!ok && m.keeps_spellings && !t->is_on_trial && m.e->code != ERROR_MEMORY) {
-        *m.e = (struct error){0};
-        m.keeps_spellings = false;
-        m.ok = true;
-        ok = write_text(&m, input, now, limits, &made);
-    }
+    read.messages = messages;
+    bool ok = write_either(&m, &read, now, limits, &made);
     if (ok) {
         *out = made;
     }
+    mem_free((void *)messages[0].calls);
+    mem_free(messages);
     return ok;
 }
 

@@ -21,7 +21,13 @@ bool tool_frame_make(struct str text, struct str arguments, bool ends_list, stru
            (!has_hole || buf_append_byte(out, '\0', e)) && buf_append(out, after, e);
 }
 
-struct str tool_frame_digits(struct str id)
+/* --- as an id and as white space */
+
+/* Of a frame that is white space. */
+enum { MARK = 0xaa };
+
+/* The digits of the frame that an id carries, "" for none. */
+static struct str digits_of(struct str id)
 {
     const size_t n_plain = sizeof "call_" - 1 + TOOL_CALL_DIGITS;
     if (id.n <= n_plain || id.n > TOOL_CALL_ID_BYTES || !str_starts_with(id, STR("call_")) ||
@@ -31,10 +37,80 @@ struct str tool_frame_digits(struct str id)
     return str_skip(id, n_plain + 1);
 }
 
-/* The first byte is a NUL. */
-bool tool_frame_ends_list(struct str digits)
+static bool is_blank(char c)
 {
-    return digits.n > 1 && digits.p[0] == 'A' && digits.p[1] >= 'A' && digits.p[1] <= 'P';
+    return c == ' ' || c == '\t';
+}
+
+static unsigned char byte_of_blanks(const char *blanks)
+{
+    unsigned byte = 0;
+    for (size_t i = 0; i < 8; i++) {
+        byte = byte << 1 | (blanks[i] == '\t');
+    }
+    return (unsigned char)byte;
+}
+
+static void put_blanks(struct buf *out, unsigned char byte)
+{
+    for (unsigned bit = 0x80; bit != 0; bit >>= 1) {
+        buf_append_byte(out, byte & bit ? '\t' : ' ', NULL); /* there is room */
+    }
+}
+
+bool tool_frame_blank(struct str frame, const struct tool_spelling *s, const struct chat_call *call,
+                      bool is_first, struct buf *out, struct error *e)
+{
+    struct buf begin;
+    buf_init(&begin, 8 * (call->name.n + call->arguments.n) + 256);
+    bool ok = s == NULL || tool_call_begin_write(s, call, is_first, &begin, e);
+    bool begins_so = begin.n > 0 && begin.n < frame.n && frame.p[begin.n] == '\0' &&
+                     str_starts_with(frame, buf_str(&begin));
+    struct str told = str_skip(frame, begins_so ? begin.n : 0);
+    ok = ok && buf_reserve(out, 8 * (1 + told.n), e);
+    if (ok) {
+        put_blanks(out, MARK);
+        for (size_t i = 0; i < told.n; i++) {
+            put_blanks(out, (unsigned char)told.p[i]);
+        }
+    }
+    buf_finish(&begin);
+    return ok;
+}
+
+struct chat_call tool_frame_read(struct chat_call call)
+{
+    size_t n = call.arguments.n;
+    call.frame = digits_of(call.id);
+    while (n > 0 && is_blank(call.arguments.p[n - 1])) {
+        n--;
+    }
+    struct str blanks = str_skip(call.arguments, n);
+    if (blanks.n >= 16 && blanks.n <= TOOL_FRAME_BLANKS && blanks.n % 8 == 0 &&
+        byte_of_blanks(blanks.p) == MARK) {
+        call.frame = call.frame.n > 0 ? call.frame : str_skip(blanks, 8);
+        call.arguments.n = n;
+    }
+    return call;
+}
+
+/* The first byte is a NUL. */
+bool tool_frame_ends_list(const struct chat_call *call)
+{
+    struct str f = call->frame;
+    return f.n > 1 && f.p[0] == 'A' && f.p[1] >= 'A' && f.p[1] <= 'P';
+}
+
+static bool decode(struct str coded, struct buf *out, struct error *e)
+{
+    if (!is_blank(coded.p[0])) {
+        return base64_decode_url(coded, out, e);
+    }
+    bool ok = buf_reserve(out, coded.n / 8, e);
+    for (size_t i = 0; ok && i < coded.n; i += 8) {
+        buf_append_byte(out, (char)byte_of_blanks(coded.p + i), NULL); /* there is room */
+    }
+    return ok;
 }
 
 /* --- the text */
@@ -97,17 +173,19 @@ static void note_tags(struct str text, size_t begin, struct tool_tags *tags)
     }
 }
 
-bool tool_frame_write(struct str digits, const struct chat_call *call, struct buf *out,
-                      struct tool_tags *tags, struct error *e)
+bool tool_frame_write(const struct tool_spelling *s, const struct chat_call *call, bool is_first,
+                      struct buf *out, struct tool_tags *tags, struct error *e)
 {
     struct buf frame;
     buf_init(&frame, TOOL_FRAME_BYTES + 2);
-    bool ok = base64_decode_url(digits, &frame, e);
-    struct str text = str_skip(buf_str(&frame), ok && tool_frame_ends_list(digits) ? 1 : 0);
+    bool ok = decode(call->frame, &frame, e);
+    struct str text = str_skip(buf_str(&frame), ok && tool_frame_ends_list(call) ? 1 : 0);
     const char *hole = text.n > 0 ? memchr(text.p, '\0', text.n) : NULL;
     size_t n_before = hole != NULL ? (size_t)(hole - text.p) : text.n, begin = out->n;
     struct str after = str_skip(text, hole != NULL ? n_before + 1 : text.n);
-    ok = ok && buf_append(out, (struct str){text.p, n_before}, e) &&
+    bool begins_as_told = hole == text.p && is_blank(call->frame.p[0]);
+    ok = ok && (!begins_as_told || tool_call_begin_write(s, call, is_first, out, e)) &&
+         buf_append(out, (struct str){text.p, n_before}, e) &&
          (hole == NULL || buf_append(out, call->arguments, e)) && buf_append(out, after, e);
     if (ok) {
         note_tags(str_skip(buf_str(out), begin), begin, tags);
@@ -133,7 +211,7 @@ struct match {
 static void match_span(struct match *m, size_t i, const struct tool_span *span, struct str text)
 {
     const struct chat_call *call = &m->calls[i];
-    bool is_exact = tool_frame_digits(call->id).n > 0; /* else what is read may be spelled anew */
+    bool is_exact = call->frame.n > 0; /* else what is read may be spelled anew */
     if (span->kind == TOOL_CONTENT || span->call != i) {
         m->fits = false;
         return;
@@ -182,7 +260,7 @@ static bool match_all(struct match *m, const struct tool_spelling *own, struct e
     buf_init(&text, MAX_TEXT_BYTES);
     for (size_t i = 0; ok && m->fits && i < m->n; i++) {
         size_t begin = text.n;
-        bool is_last = i + 1 == m->n || tool_frame_ends_list(tool_frame_digits(m->calls[i + 1].id));
+        bool is_last = i + 1 == m->n || tool_frame_ends_list(&m->calls[i + 1]);
         ok = tool_call_write_named(own, &m->calls[i], i == 0, is_last, &text, &why) &&
              match_text(m, i, str_skip(buf_str(&text), begin), &why);
     }
@@ -195,7 +273,7 @@ static bool match_all(struct match *m, const struct tool_spelling *own, struct e
 static bool has_frame(const struct chat_call *calls, size_t n)
 {
     size_t i = 0;
-    while (i < n && tool_frame_digits(calls[i].id).n == 0) {
+    while (i < n && calls[i].frame.n == 0) {
         i++;
     }
     return i < n;

@@ -1,9 +1,12 @@
 /* tool_frame.h - what a model wrote round the arguments of a call, where no spelling has a name
- * (tool_spelling.h): its id carries that text itself, in base64. So the next turn has the bytes
- * that were sampled, and nothing is kept here.
+ * (tool_spelling.h): its id carries that text itself, in base64. Where that was told before it was
+ * known how the call ends, the text follows the arguments, as white space, which JSON may have
+ * there: eight bytes for each of it, behind eight that say so, the highest bit first, a tab for 1
+ * and a space for 0. So the next turn has the bytes that were sampled, and nothing is kept here.
  * A frame is text with one NUL where the arguments go, or without, where these are in it: Python's,
  * or those in a JSON string, which a client sees otherwise than they were written. A NUL in front
- * says that the list ended in which the call before is.
+ * says in an id that the list ended in which the call before is, and behind arguments that the call
+ * begins as its id says.
  * Threads: everything here is pure. */
 #ifndef CHAT_TOOL_FRAME_H
 #define CHAT_TOOL_FRAME_H
@@ -16,6 +19,7 @@
 enum {
     TOOL_FRAME_BYTES = 3072,  /* at most; a longer one is not kept */
     TOOL_FRAME_DIGITS = 4096, /* of that many bytes */
+    TOOL_FRAME_BLANKS = 8 * (1 + TOOL_FRAME_BYTES),
     TOOL_CALL_ID_BYTES = sizeof "call_" - 1 + TOOL_CALL_DIGITS + 1 + TOOL_FRAME_DIGITS
 };
 
@@ -25,24 +29,30 @@ enum {
 bool tool_frame_make(struct str text, struct str arguments, bool ends_list, struct buf *out,
                      struct error *e);
 
-/* The digits of the frame that an id carries, "" for none. */
-struct str tool_frame_digits(struct str id);
+/* Appends the frame of a call that is spelled so, the first of an answer or not, as white space. s:
+ * NULL where no spelling is as it begins. ERROR_MEMORY, with *out unchanged. */
+bool tool_frame_blank(struct str frame, const struct tool_spelling *s, const struct chat_call *call,
+                      bool is_first, struct buf *out, struct error *e);
 
-/* Whether such a frame says that a list ended before it. */
-bool tool_frame_ends_list(struct str digits);
+/* The call that a client sent back, with the frame that its id carries, or else its arguments,
+ * which then are without. What is in `frame` already goes. All is borrowed. */
+struct chat_call tool_frame_read(struct chat_call call);
 
-/* Appends the text of the call, with a frame that tool_frame_digits() found. tags: as
- * tool_calls_write has them. ERROR_MEMORY, and *out may have a part. */
-bool tool_frame_write(struct str digits, const struct chat_call *call, struct buf *out,
-                      struct tool_tags *tags, struct error *e);
+/* Whether this call's frame says that a list ended before it. */
+bool tool_frame_ends_list(const struct chat_call *call);
 
-/* Sets *out to whether a parser finds in the text of each of these calls, which own and their ids
- * spell (tool_calls_write_named), that call and nothing besides, whole before the next one begins,
- * and, of those with a frame, with the very arguments; true where no id has a frame. So one that
- * has arguments in it fits no others, and no tag that tool_frame_write() notes is part of what a
- * call says. Members behind the arguments are part of a call, and may say anything, as the text of
- * an assistant's message may. Calls of more than TOOL_PARSER_MAX_OUTPUT / 8 bytes together do not
- * fit. ERROR_MEMORY, and *out is as before. */
+/* Appends the text of a call that has a frame. s: as it begins where the frame does not say. tags:
+ * as tool_calls_write has them. ERROR_MEMORY, and *out may have a part. */
+bool tool_frame_write(const struct tool_spelling *s, const struct chat_call *call, bool is_first,
+                      struct buf *out, struct tool_tags *tags, struct error *e);
+
+/* Sets *out to whether a parser finds in the text of each of these calls, which own, their ids and
+ * frames spell (tool_calls_write_named), that call and nothing besides, whole before the next one
+ * begins, and, of those with a frame, with the very arguments; true where none has a frame. So one
+ * that has arguments in it fits no others, and no tag that tool_frame_write() notes is part of what
+ * a call says. Members behind the arguments are part of a call, and may say anything, as the text
+ * of an assistant's message may. Calls of more than TOOL_PARSER_MAX_OUTPUT / 8 bytes together do
+ * not fit. ERROR_MEMORY, and *out is as before. */
 bool tool_frames_fit(const struct tool_spelling *own, enum tool_format format,
                      const struct chat_call *calls, size_t n, bool *out, struct error *e);
 

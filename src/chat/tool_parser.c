@@ -53,10 +53,10 @@ static struct tool_span *next_span(struct tool_output *o, struct tool_span span,
     return &o->spans[o->n_spans++];
 }
 
-static void tell(struct tool_parser *p, struct tool_span span, struct str text)
+static void put(struct tool_parser *p, struct tool_output *out, struct tool_span span,
+                struct str text)
 {
-    struct tool_output *out = p->is_kept ? &p->kept : p->out;
-    if (p->failed || (text.n == 0 && span.kind == TOOL_CALL_ARGUMENTS)) {
+    if (p->failed) {
         return;
     }
     if (!buf_reserve(&out->text, text.n, p->e)) {
@@ -72,55 +72,72 @@ static void tell(struct tool_parser *p, struct tool_span span, struct str text)
     buf_append(&out->text, text, NULL); /* there is room */
 }
 
-/* --- calls that are kept for their frames */
-
-/* Whether the text is what its spelling, if it has one, writes of the call. */
-static bool is_spelled(struct tool_parser *p, const struct tool_span *name,
-                       const struct chat_call *call, bool is_last, struct str text)
+static void tell(struct tool_parser *p, struct tool_span span, struct str text)
 {
+    if (text.n == 0 && span.kind == TOOL_CALL_ARGUMENTS) {
+        return;
+    }
+    if (p->keeps != TOOL_KEEPS_NOTHING) {
+        put(p, &p->kept, span, text);
+    }
+    if (p->keeps == TOOL_KEEPS_NOTHING ||
+        (p->keeps == TOOL_KEEPS_END && span.kind != TOOL_CALL_END)) {
+        put(p, p->out, span, text);
+    }
+}
+
+/* --- calls that may have frames */
+
+/* The last call, whole. */
+static struct chat_call kept_call(const struct tool_parser *p)
+{
+    struct str told = buf_str(&p->kept.text);
+    size_t n_name = p->kept.spans[0].n_bytes;
+    return (struct chat_call){.name = {told.p, n_name}, .arguments = str_skip(told, n_name)};
+}
+
+/* Whether the text is what its spelling, if it has one, writes of the call, or begins so. */
+static bool is_spelled(struct tool_parser *p, const struct chat_call *call, bool is_last,
+                       bool is_open, struct str text)
+{
+    const struct tool_span *name = &p->kept.spans[0];
     struct buf written;
     bool is_it = false;
     buf_init(&written, 8 * (call->name.n + call->arguments.n) + 256);
     if (name->spelling != NULL) {
         p->failed =
             !tool_call_write(name->spelling, call, name->call == 0, is_last, &written, p->e);
-        is_it = !p->failed && str_eq(buf_str(&written), text);
+        is_it = !p->failed && (is_open ? str_starts_with(buf_str(&written), text)
+                                       : str_eq(buf_str(&written), text));
     }
     buf_finish(&written);
     return is_it;
 }
 
-/* Makes the frame of the call that was kept, whose text this is, if its id cannot do without: none
- * where it has no end or others follow only behind words, as in no prompt. */
-static void make_frame(struct tool_parser *p, struct str text, bool is_last, struct buf *out)
+/* Makes the frame of the call whose text ends n_behind bytes before what is kept does, if its id
+ * cannot do without: none where it has no end or others follow only behind words, as in no prompt.
+ * Where the answer did not end by itself, the text is that up to the end of the arguments, closed.
+ */
+static void make_frame(struct tool_parser *p, size_t n_behind, bool is_last, struct buf *out)
 {
-    const struct tool_span *name = &p->kept.spans[0], *end = &p->kept.spans[p->kept.n_spans - 1];
-    struct str told = buf_str(&p->kept.text);
-    struct chat_call call = {.name = {told.p, name->n_bytes},
-                             .arguments = str_skip(told, name->n_bytes)};
-    if (end->end != TOOL_COMPLETE || p->has_words || (p->is_cut && is_last) ||
-        is_spelled(p, name, &call, is_last, text)) {
+    struct chat_call call = kept_call(p);
+    bool is_open = is_last && (p->is_cut || p->one_call);
+    p->kept_text.n = is_open ? p->n_to_end : p->kept_text.n - n_behind;
+    if (p->kept.spans[p->kept.n_spans - 1].end != TOOL_COMPLETE || p->has_words ||
+        is_spelled(p, &call, is_last, is_open, buf_str(&p->kept_text))) {
         return;
     }
-    p->failed = p->failed || !tool_frame_make(text, call.arguments, p->ends_list, out, p->e);
+    p->failed = p->failed || (is_open && !buf_append(&p->kept_text, buf_str(&p->closers), p->e)) ||
+                !tool_frame_make(buf_str(&p->kept_text), call.arguments, p->ends_list, out, p->e);
 }
 
-/* The call that was kept leaves, now that it is known what is behind it: n_behind bytes of what it
- * was kept with are not its own. */
-static void release(struct tool_parser *p, size_t n_behind, bool is_last)
+/* What the call that has begun did not tell, with a frame before it. */
+static void tell_kept(struct tool_parser *p, struct str frame)
 {
-    struct buf frame;
-    if (!p->is_kept || p->failed) {
-        return;
-    }
-    p->is_kept = false;
-    buf_init(&frame, TOOL_FRAME_BYTES);
-    make_frame(p, (struct str){p->kept_text.data, p->kept_text.n - n_behind}, is_last, &frame);
-    if (frame.n > 0) {
-        struct tool_span span = {.kind = TOOL_CALL_FRAME, .call = p->kept.spans[0].call};
-        tell(p, span, buf_str(&frame));
-    }
     struct str rest = buf_str(&p->kept.text);
+    if (frame.n > 0) {
+        tell(p, (struct tool_span){.kind = TOOL_CALL_FRAME, .call = p->kept.spans[0].call}, frame);
+    }
     for (size_t i = 0; i < p->kept.n_spans; i++) {
         struct tool_span span = p->kept.spans[i];
         struct str text = {rest.p, span.n_bytes};
@@ -128,18 +145,49 @@ static void release(struct tool_parser *p, size_t n_behind, bool is_last)
         tell(p, span, text);
         rest = str_skip(rest, text.n);
     }
+}
+
+/* The same where that is its end alone: the frame follows the arguments. */
+static void tell_end(struct tool_parser *p, struct str frame)
+{
+    const struct tool_span *begin = &p->kept.spans[0], *end = &p->kept.spans[p->kept.n_spans - 1];
+    struct chat_call call = kept_call(p);
+    struct buf blanks;
+    buf_init(&blanks, TOOL_FRAME_BLANKS);
+    p->failed = p->failed || (frame.n > 0 && !tool_frame_blank(frame, begin->spelling, &call,
+                                                               end->call == 0, &blanks, p->e));
+    tell(p, (struct tool_span){.kind = TOOL_CALL_ARGUMENTS, .call = end->call}, buf_str(&blanks));
+    tell(p, *end, STR(""));
+    buf_finish(&blanks);
+}
+
+/* The last call is told, now that it is known what is behind it: n_behind bytes of what it was kept
+ * with are not its own. */
+static void release(struct tool_parser *p, size_t n_behind, bool is_last)
+{
+    struct buf frame;
+    bool has_told = p->keeps == TOOL_KEEPS_END;
+    if (p->keeps == TOOL_KEEPS_NOTHING || p->failed) {
+        return;
+    }
+    p->keeps = TOOL_KEEPS_NOTHING;
+    buf_init(&frame, TOOL_FRAME_BYTES);
+    make_frame(p, n_behind, is_last, &frame);
+    (has_told ? tell_end : tell_kept)(p, buf_str(&frame));
     tool_output_clear(&p->kept);
     buf_clear(&p->kept_text);
     buf_finish(&frame);
 }
 
-/* All that is told of the call that has begun is kept, if it may have a frame. */
+/* The call that has begun may have a frame. */
 static void keep(struct tool_parser *p, struct str before)
 {
     bool has_name = p->spelling != NULL || p->single_quoted != NULL || p->double_quoted != NULL;
-    p->is_kept = p->framing == TOOL_FRAMES_ALL || (p->framing == TOOL_FRAMES_ODD && !has_name);
+    p->keeps = p->framing == TOOL_FRAMES_NONE              ? TOOL_KEEPS_NOTHING
+               : p->framing == TOOL_FRAMES_ODD && has_name ? TOOL_KEEPS_END
+                                                           : TOOL_KEEPS_ALL;
     p->ends_list = p->is_in_list && p->list == TOOL_NO_LIST;
-    if (p->is_kept) {
+    if (p->keeps != TOOL_KEEPS_NOTHING) {
         p->failed = p->failed || !buf_append(&p->kept_text, before, p->e);
     }
 }
@@ -281,10 +329,28 @@ static void tell_settled(struct tool_parser *p)
     tell_arguments(p, is_python ? python_call_settled(&p->python) : p->arguments.n);
 }
 
+/* What a call lacks whose arguments have ended. */
+static void note_closers(struct tool_parser *p, enum tool_state next)
+{
+    bool in_object = next == TOOL_OBJECT_TAIL;
+    struct buf *to = &p->closers;
+    buf_clear(to);
+    p->failed =
+        p->failed ||
+        (in_object && json_scan_in_string(&p->object.scan) && !buf_append_byte(to, '"', p->e)) ||
+        (in_object && !buf_append_byte(to, '}', p->e)) ||
+        (p->list != TOOL_NO_LIST && !buf_append_byte(to, ']', p->e)) ||
+        (p->closer_of == TOOL_IN_TAG && !buf_append(to, STR("</tool_call>"), p->e)) ||
+        (p->closer_of == TOOL_FUNCTION_BODY && !buf_append(to, STR("</function>"), p->e));
+}
+
 /* next: TOOL_TEXT, or TOOL_OBJECT_TAIL. */
 static void end_call(struct tool_parser *p, enum tool_call_end end, enum tool_state next)
 {
     tell_arguments(p, p->arguments.n);
+    if (p->keeps != TOOL_KEEPS_NOTHING) {
+        note_closers(p, next);
+    }
     tell(p, (struct tool_span){.kind = TOOL_CALL_END, .call = p->n_ended, .end = end}, STR(""));
     p->n_ended++;
     p->state = next;
@@ -314,7 +380,7 @@ static void begin_code(struct tool_parser *p)
     p->candidate_list = TOOL_NO_LIST;
     release(p, code.n, false);
     begin_call(p, (struct str){code.data, p->code_begin});
-    if (p->is_kept) {
+    if (p->keeps != TOOL_KEEPS_NOTHING) {
         struct str begun = str_skip(buf_str(&code), p->code_begin);
         p->failed = p->failed || !buf_append(&p->kept_text, begun, p->e);
     }
@@ -479,8 +545,22 @@ static void push_arguments(struct tool_parser *p, char c)
     }
 }
 
+/* c is part of what is kept, or of what follows it. n_ended: calls before it. */
+static void keep_byte(struct tool_parser *p, char c, size_t n_ended)
+{
+    p->failed = p->failed || !buf_append_byte(&p->kept_text, c, p->e);
+    if (p->n_ended == n_ended && p->n_ended == p->n_begun) {
+        return;
+    }
+    p->n_to_end = p->kept_text.n;
+    if (p->one_call && p->n_ended == p->n_begun) {
+        release(p, 0, true);
+    }
+}
+
 static void push_byte(struct tool_parser *p, char c)
 {
+    size_t n_ended = p->n_ended;
     switch (p->state) {
     case TOOL_TEXT:
         push_text(p, c);
@@ -502,8 +582,8 @@ static void push_byte(struct tool_parser *p, char c)
     default:
         push_candidate(p, c);
     }
-    if (p->is_kept) {
-        p->failed = p->failed || !buf_append_byte(&p->kept_text, c, p->e);
+    if (p->keeps != TOOL_KEEPS_NOTHING) {
+        keep_byte(p, c, n_ended);
     }
 }
 
@@ -534,6 +614,7 @@ struct tool_parser *tool_parser_create(enum tool_format format, const struct too
     buf_init(&p->name, set->max_name_bytes);
     buf_init(&p->arguments, MAX_ARGUMENTS);
     buf_init(&p->kept_text, TOOL_PARSER_MAX_OUTPUT);
+    buf_init(&p->closers, sizeof "\"}]</tool_call></function>");
     tool_output_init(&p->kept);
     return p;
 }
@@ -545,6 +626,7 @@ void tool_parser_destroy(struct tool_parser *p)
         buf_finish(&p->name);
         buf_finish(&p->arguments);
         buf_finish(&p->kept_text);
+        buf_finish(&p->closers);
         tool_output_finish(&p->kept);
         mem_free(p);
     }
@@ -553,6 +635,11 @@ void tool_parser_destroy(struct tool_parser *p)
 void tool_parser_frame(struct tool_parser *p, enum tool_framing framing)
 {
     p->framing = framing;
+}
+
+void tool_parser_end_with_call(struct tool_parser *p)
+{
+    p->one_call = true;
 }
 
 void tool_parser_cut(struct tool_parser *p)
@@ -617,10 +704,10 @@ bool tool_parser_flush(struct tool_parser *p, struct tool_output *out, struct er
 
 size_t tool_parser_calls(const struct tool_parser *p)
 {
-    return p->n_ended - (p->is_kept && p->n_ended == p->n_begun);
+    return p->n_ended - (p->keeps != TOOL_KEEPS_NOTHING && p->n_ended == p->n_begun);
 }
 
 size_t tool_parser_held(const struct tool_parser *p)
 {
-    return p->is_kept ? p->kept_text.n : p->held.n + p->arguments.n;
+    return p->keeps == TOOL_KEEPS_ALL ? p->kept_text.n : p->held.n + p->arguments.n;
 }

@@ -51,7 +51,8 @@ enum tool_span_kind {
     TOOL_CONTENT,
     TOOL_CALL_FRAME, /* what its id is to carry (tool_frame.h); if any, before its name */
     TOOL_CALL_NAME,  /* begins a call: its whole name, always followed by its arguments or end */
-    TOOL_CALL_ARGUMENTS, /* the next bytes of a JSON text of an object, no white space round it */
+    TOOL_CALL_ARGUMENTS, /* the next bytes of a JSON text of an object, no white space round it but
+                            what tool_frame_blank() writes */
     TOOL_CALL_END        /* no bytes: nothing more comes of this call */
 };
 
@@ -89,17 +90,20 @@ struct tool_parser *tool_parser_create(enum tool_format format, const struct too
                                        struct error *e);
 void tool_parser_destroy(struct tool_parser *p);
 
-/* For which calls frames are made. Such a call is kept until it is known what follows it, and then
- * leaves at once. */
+/* Whether calls that are not, up to their end, as their id could name them have frames, and how:
+ * a TOOL_CALL_FRAME of a call that is kept until it is known what follows it, and then leaves at
+ * once; white space behind the arguments of one that has left as it came but for its end. */
 enum tool_framing {
     TOOL_FRAMES_NONE,
-    TOOL_FRAMES_ODD, /* those that begin as no id can name; the others leave as they come */
-    TOOL_FRAMES_ALL  /* those that are not, up to their end, as their id could name them: every
-                        call is kept, to see that */
+    TOOL_FRAMES_ODD, /* those are kept that begin as no id can name */
+    TOOL_FRAMES_ALL  /* every call is kept */
 };
 
 /* Before the first piece; at first TOOL_FRAMES_NONE. */
 void tool_parser_frame(struct tool_parser *p, enum tool_framing framing);
+
+/* Before the first piece: the caller's answer ends with its first call, which is told at once. */
+void tool_parser_end_with_call(struct tool_parser *p);
 
 /* Takes the next piece and appends to *out what is known now. Pieces of whole code points give
  * spans of whole code points. ERROR_MEMORY (also for more than TOOL_PARSER_MAX_OUTPUT): *out has
@@ -115,7 +119,7 @@ bool tool_parser_flush(struct tool_parser *p, struct tool_output *out, struct er
 size_t tool_parser_calls(const struct tool_parser *p);
 
 /* Before the flush of an answer that did not end by itself: what is missing at the end of its last
- * call is no wish of the model's, so that no frame is made for want of it. */
+ * call is no wish of the model's, so that no frame is made for want of it, and none is without. */
 void tool_parser_cut(struct tool_parser *p);
 
 /* Bytes held, for tests and for those who count memory. */

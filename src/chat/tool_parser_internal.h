@@ -30,6 +30,9 @@ enum tool_state {
 
 enum tool_list_kind { TOOL_NO_LIST, TOOL_JSON_LIST, TOOL_PYTHON_LIST };
 
+/* What of a call is not told yet. */
+enum tool_keeps { TOOL_KEEPS_NOTHING, TOOL_KEEPS_END, TOOL_KEEPS_ALL };
+
 /* Where content is code. */
 struct tool_marks {
     bool in_fence, in_code;
@@ -52,12 +55,16 @@ struct tool_parser {
     /* frames */
     enum tool_framing framing;
     bool is_cut;    /* the answer, at its end */
+    bool one_call;  /* ends the answer */
     bool has_words; /* there is content behind a call */
 
-    /* the last call, if it is kept for its frame */
-    bool is_kept, ends_list; /* in which the call before it is */
+    /* the last call, if it may have a frame */
+    enum tool_keeps keeps;
+    bool ends_list;          /* in which the call before it is */
     struct buf kept_text;    /* from the end of the call before up to here */
-    struct tool_output kept; /* what is told of it later */
+    size_t n_to_end;         /* bytes of it up to the end of the arguments */
+    struct buf closers;      /* what it lacks there to be whole */
+    struct tool_output kept; /* all that is told of it, now or later */
 
     /* the text so far */
     struct buf held; /* the gap, then the candidate */

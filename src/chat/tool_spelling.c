@@ -186,7 +186,7 @@ const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own
     size_t n_named = 0;
     for (size_t i = 0; i < n; i++) {
         const struct tool_spelling *named = tool_spelling_named(calls[i].id);
-        if (tool_frame_digits(calls[i].id).n > 0) {
+        if (calls[i].frame.n > 0) {
             n_named++;
             continue;
         }

@@ -394,9 +394,10 @@ static bool write_as_told(struct writer *w, const struct tool_spelling *own,
                           const struct chat_call *call, bool is_first, bool is_last)
 {
     const struct tool_spelling *named = w->by_ids ? tool_spelling_named(call->id) : NULL;
-    struct str frame = w->by_ids ? tool_frame_digits(call->id) : STR("");
-    return frame.n > 0 ? tool_frame_write(frame, call, w->out, w->tags, w->e)
-                       : write_one(w, named != NULL ? named : own, call, is_first, is_last);
+    const struct tool_spelling *s = named != NULL ? named : own;
+    return w->by_ids && call->frame.n > 0
+               ? tool_frame_write(s, call, is_first, w->out, w->tags, w->e)
+               : write_one(w, s, call, is_first, is_last);
 }
 
 static bool write_all(struct writer *w, const struct tool_spelling *own,
@@ -404,8 +405,7 @@ static bool write_all(struct writer *w, const struct tool_spelling *own,
 {
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++) {
-        bool is_last =
-            i + 1 == n || (w->by_ids && tool_frame_ends_list(tool_frame_digits(calls[i + 1].id)));
+        bool is_last = i + 1 == n || (w->by_ids && tool_frame_ends_list(&calls[i + 1]));
         ok = write_as_told(w, own, &calls[i], i == 0, is_last);
     }
     return ok;

@@ -283,7 +283,7 @@ bool run_calls_settle(struct run_calls *c, struct error *e)
         struct str name = {id.p + id.n, call->n_name};
         struct str arguments = {name.p + name.n, call->n_arguments};
         if (call->end == TOOL_COMPLETE) {
-            c->calls[c->n++] = (struct chat_call){id, name, arguments};
+            c->calls[c->n++] = (struct chat_call){.id = id, .name = name, .arguments = arguments};
             continue;
         }
         fprintf(stderr, "puna run: warning: a call of %.*s does not count, %s: ", STR_ARG(name),

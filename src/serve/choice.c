@@ -17,10 +17,14 @@ bool choice_init(struct choice *c, const struct choice_rules *rules, struct erro
         return true;
     }
     c->parser = tool_parser_create(rules->tool_format, rules->tools, e);
-    if (c->parser != NULL) {
-        tool_parser_frame(c->parser, rules->framing);
+    if (c->parser == NULL) {
+        return false;
     }
-    return c->parser != NULL;
+    tool_parser_frame(c->parser, rules->framing);
+    if (rules->one_call) {
+        tool_parser_end_with_call(c->parser);
+    }
+    return true;
 }
 
 void choice_finish(struct choice *c)

@@ -25,7 +25,7 @@ struct choice_rules {
     const struct tool_set *tools; /* NULL: none are offered, all text is content */
     enum tool_format tool_format; /* that is listened for, with tools */
     enum tool_framing framing;    /* which calls have frames, with tools */
-    bool one_call;                /* the choice ends with its first call, which no frame holds up */
+    bool one_call;                /* the choice ends with its first call */
     uint32_t max_tokens;
     uint32_t min_tokens; /* only the content filter, one_call and a grammar end it before so many
                             others */

@@ -136,14 +136,17 @@ WRITTEN = {
     "llama3": ("llama3", "", '{"name": "get_weather", "parameters": {"city": "%s", "days": %d}}', "; ", ""),
     "llama3 typed": ("llama3", "", '{"type": "function", "name": "get_weather", "parameters": {"city": "%s", "days": %d}}', "; ", ""),
     "llama3 in lines": ("llama3", "", '{"name": "get_weather", "arguments": {"city": "%s", "days": %d}}', "\n", ""),
-    "llama3 indented": ("llama3", "", '{\n  "name": "get_weather",\n  "parameters": {"city": "%s", "days": %d}\n}', "; ", ""),
+    "llama3 indented": ("llama3", "", '{\n  "name": "get_weather",\n  "parameters": {"city": "%s", "days": %d}\n}', ";", ""),
     "llama3 in odd spaces": ("llama3", "", '{ "name" : "get_weather", "parameters": {"city": "%s", "days": %d} }', " ;\n", ""),
     "llama3 pythonic in odd spaces": ("llama3", "[ ", "get_weather( city='%s',days=%d )", " ,", " ]"),
+    "llama3 in odd spaces at its end": ("llama3", "", '{"name": "get_weather", "parameters": {"city": "%s", "days": %d}\n}', ";", ""),
+    "llama3 pythonic in odd spaces within": ("llama3", "[", "get_weather(city='%s' , days=%d)", ", ", "]"),
     "llama3 built-in": ("llama3", "", 'get_weather.call(city="%s", days=%d)', "\n", ""),
     "llama3 pythonic": ("llama3", "[", "get_weather(city='%s', days=%d)", ", ", "]"),
     "llama3 function": ("llama3", "", '<function=get_weather>{"city": "%s","days":%d}</function>', "\n", ""),
     "chatml": ("chatml", "", '<tool_call>\n{"name": "get_weather", "arguments": {"city": "%s", "days": %d}}\n</tool_call>', "\n", ""),
     "chatml in odd spaces": ("chatml", " ", '<tool_call> {"name": "get_weather","arguments": {"city": "%s", "days": %d} } </tool_call>', "", "\n"),
+    "chatml that stays open": ("chatml", "", '<tool_call>\n{"name": "get_weather", "arguments": {"city": "%s", "days": %d}}', "\n", ""),
     "chatml on one line": ("chatml", "", '<tool_call>{"name":"get_weather","arguments":{"city": "%s", "days": %d}}</tool_call>', "\n", ""),
 }
 LAST_WORDS = "It rains everywhere, as I said."

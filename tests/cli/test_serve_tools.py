@@ -54,12 +54,15 @@ ANSWERS = {
     "a list on lines": ("llama3", f"[\n  {PARIS_JSON},\n  {UTC_JSON}\n]", None, [PARIS, UTC]),
     "json behind a tag in odd spaces": ("llama3", ('<|python_tag|>\n{ "name": "get_time", "parameters": {"zone": "UTC"}}', "<|eom_id|>"), None, [UTC]),
     "json and more": ("llama3", '{"name": "get_time", "parameters": {"zone": "UTC"}, "id": 1}', None, [UTC]),
+    "json and a line": ("llama3", UTC_JSON + "\n", None, [UTC]),
+    "two in json and more": ("llama3", PARIS_JSON[:-1] + ' }; ' + UTC_JSON[:-1] + ', "id": "' + "x" * 900 + '"}', None, [PARIS, UTC]),
     "a list": ("llama3", f"[{PARIS_JSON}, {UTC_JSON}]", None, [PARIS, UTC]),
     "pythonic": ("llama3", "[get_weather(city='Paris', days=3)]", None, [PARIS]),
     "two pythonic": ("llama3", "[get_weather(city='東京 \"}'), get_time(zone=\"UTC\")]", None, [TOKYO, UTC]),
     "two lists": ("llama3", "[get_weather(city='Paris', days=3)]\n[get_time(zone='UTC')]", None, [PARIS, UTC]),
     "pythonic in odd spaces": ("llama3", "[ get_weather( city = 'Paris',days=3 ) ]", None, [PARIS]),
     "pythonic in odd spaces within": ("llama3", "[get_weather(city = 'Paris',days=3)]", None, [PARIS]),
+    "pythonic in odd spaces within, twice": ("llama3", "[get_weather(city='Paris' , days=3), get_time(zone = 'UTC')]", None, [PARIS, UTC]),
     "pythonic with a number first": ("llama3", '[get_weather(days=3, city="Paris")]', None, [("get_weather", {"days": 3, "city": "Paris"})]),
     "pythonic behind a tag": ("llama3", "<|python_tag|>[get_time(zone='UTC')]", None, [UTC]),
     "a function tag": ("llama3", '<function=get_weather>{"city": "Paris", "days": 3}</function>', None, [PARIS]),
@@ -72,6 +75,7 @@ ANSWERS = {
     "tags behind words": ("chatml", "Well:\n" + TAGGED, "Well:\n", [PARIS]),
     "a tag in odd spaces": ("chatml", '<tool_call> {"name": "get_time", "arguments": {"zone": "UTC"}} </tool_call>\n', None, [UTC]),
     "a tag that stays open": ("chatml", '<tool_call>\n{"name": "get_time", "arguments": {"zone": "UTC"}}', None, [UTC]),
+    "a tag with two lines behind": ("chatml", '<tool_call>\n{"name": "get_time", "arguments": {"zone": "UTC"}}\n\n</tool_call>', None, [UTC]),
     "two lists in tags": ("chatml", '<tool_call>\n[{"name": "get_weather", "arguments": {"city": "Paris", "days": 3}}]\n</tool_call>\n'
                           '<tool_call>\n[{"name": "get_time", "arguments": {"zone": "UTC"}}]\n</tool_call>', None, [PARIS, UTC]),
     "a list in a tag": ("chatml", '<tool_call>[{"name": "get_time", "arguments": {"zone": "UTC"}}]</tool_call>', None, [UTC]),
@@ -159,6 +163,15 @@ def joined(chunks, index=0):
     return content, calls, reasons
 
 
+def bare(arguments):
+    """Of a stream: how a call ends may follow its arguments, as white space."""
+    return re.sub(r"(\t ){4}[\t ]+$", "", arguments)
+
+
+def without_frames(calls):
+    return [(name, bare(arguments)) for _, name, arguments in calls]
+
+
 # --- every form
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -182,7 +195,7 @@ def test_a_stream_of_calls_is_the_whole_answer(name, n):
     for choice in whole.choices:
         content, calls, reasons = joined(chunks, choice.index)
         assert (content or None) == choice.message.content and reasons == [choice.finish_reason]
-        assert [tuple(c[1:]) for c in calls] == told_calls(choice.message.tool_calls or [])
+        assert without_frames(calls) == told_calls(choice.message.tool_calls or [])
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
     with client_of(server_of(name)).chat.completions.stream(model=MODEL, messages=HELLO, tools=offered(name), temperature=0) as stream:
         final = stream.until_done().get_final_completion().choices[0]
@@ -242,7 +255,7 @@ def test_a_call_that_max_tokens_cuts_ends_by_length(name):
         content, calls, reasons = joined(ask(name, max_tokens=k, stream=True))
         assert reasons == ["length"] and content == (choice.message.content or "")
         got = [(c.function.name, c.function.arguments) for c in choice.message.tool_calls or []]
-        assert got == [tuple(c[1:]) for c in calls]
+        assert got == without_frames(calls)
         *whole_ones, last = got or [("", "")]
         assert whole_ones == expected[:len(whole_ones)]
         if got:  # code has no end of its own: what there is of it is whole
@@ -250,7 +263,7 @@ def test_a_call_that_max_tokens_cuts_ends_by_length(name):
             assert last[0] == begun[0] and begun[1].startswith(last[1].removesuffix('"}') if name == "code" else last[1])
 
 
-@pytest.mark.parametrize("name", ["two in json", "a list", "two pythonic", "two tags"])
+@pytest.mark.parametrize("name", ["two in json", "a list", "two pythonic", "two tags", "a list on lines", "two in json and more"])
 def test_one_call_ends_the_answer_where_no_more_are_wanted(name):
     whole = ask(name)
     expected = told_calls(whole.choices[0].message.tool_calls)[:1]
@@ -259,7 +272,7 @@ def test_one_call_ends_the_answer_where_no_more_are_wanted(name):
     assert one.usage.completion_tokens < whole.usage.completion_tokens
     chunks = list(ask(name, parallel_tool_calls=False, stream=True, stream_options={"include_usage": True}))
     content, calls, reasons = joined(chunks)
-    assert [tuple(c[1:]) for c in calls] == expected and reasons == ["tool_calls"] and content == ""
+    assert without_frames(calls) == expected and reasons == ["tool_calls"] and content == ""
     assert chunks[-1].usage.completion_tokens == one.usage.completion_tokens
     assert told_calls(ask(name, parallel_tool_calls=True).choices[0].message.tool_calls) == told_calls(whole.choices[0].message.tool_calls)
 
@@ -402,10 +415,6 @@ def test_functions_are_tools_in_the_form_of_old():
 
 # --- conversations
 
-# Of streams: they begin as their id says, and end otherwise, which is seen when it is gone.
-WRITTEN_ANEW = {"json and more", "pythonic in odd spaces within", "a tag that stays open"}
-
-
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", [name for name, (*_, calls) in ANSWERS.items() if calls])
 def test_the_next_turn_has_the_bytes_that_were_sampled(name, stream):
@@ -421,8 +430,7 @@ def test_the_next_turn_has_the_bytes_that_were_sampled(name, stream):
     messages = [*HELLO, message.model_dump(exclude_none=True), *results]
     told = server_of(name).post("/apply-template", {"messages": messages, "tools": offered(name)})
     end = {"llama3": "<|eot_id|>", "chatml": "<|im_end|>"}[family]
-    is_anew = stream and name in WRITTEN_ANEW
-    assert (f"<|script_1|>{said}{end}" in told["prompt"]) is not is_anew
+    assert f"<|script_1|>{said}{end}" in told["prompt"]
 
     def token_of(text):
         *before, token = server_of(name).post("/tokenize", {"content": text, "parse_special": True})["tokens"]
@@ -430,8 +438,36 @@ def test_the_next_turn_has_the_bytes_that_were_sampled(name, stream):
 
     turn = told["tokens"][told["tokens"].index(token_of("<|script_1|>")):]
     for tag in ("<|python_tag|>", "<tool_call>", "</tool_call>"):  # a token of its own again, where it is one
-        assert token_of(tag) is None or is_anew or turn.count(token_of(tag)) == said.count(tag)
+        assert token_of(tag) is None or turn.count(token_of(tag)) == said.count(tag)
     assert ask(name, messages=messages, max_tokens=1).usage.prompt_tokens == len(told["tokens"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", [name for name, (*_, calls) in ANSWERS.items() if calls and name != "code"])
+def test_a_call_that_alone_was_wanted_comes_back_as_far_as_it_was_sampled(name, stream):
+    """Up to the end of its arguments, and then closed."""
+    family, script, content, _ = ANSWERS[name]
+    said = script if isinstance(script, str) else script[0]
+    shape = {"parallel_tool_calls": False, "extra_body": {"cache_salt": name}}
+    if stream:
+        whole = {"model": MODEL, "messages": HELLO, "tools": offered(name), "temperature": 0} | shape
+        with client_of(server_of(name)).chat.completions.stream(**whole, stream_options={"include_usage": True}) as events:
+            answer = events.get_final_completion()
+    else:
+        answer = ask(name, **shape)
+    message = answer.choices[0].message
+    (call,) = message.tool_calls
+    messages = [*HELLO, message.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": call.id, "content": "3"}]
+    prompt = server_of(name).post("/apply-template", {"messages": messages, "tools": offered(name)})["prompt"]
+    end = {"llama3": "<|eot_id|>", "chatml": "<|im_end|>"}[family]
+    turn = prompt.split("<|script_1|>")[1].split(end)[0]
+    arguments = bare(call.function.arguments)
+    last = arguments if arguments in said else ")" if "(" in said else "}"
+    sampled = said[:said.index(last) + len(last)]
+    assert turn.startswith(sampled) and len(sampled) > len(content or "")
+    assert re.fullmatch(r'"?(, "name": "get_time")?\s*[}]?\]?\n?(</tool_call>|</function>)?', turn[len(sampled):])
+    again = ask(name, messages=messages, max_tokens=1, **shape)
+    assert again.usage.prompt_tokens_details.cached_tokens >= answer.usage.prompt_tokens
 
 
 def test_an_id_that_says_other_than_its_call_is_only_an_id():

@@ -50,7 +50,8 @@ static void check_text(const struct chat_template *t, struct jinja_output *text)
 
 static void check(const struct chat_template *t, struct str said, const json_t *tools)
 {
-    static const struct chat_call call = {{"c", 1}, {"f", 1}, {"{\"a\": 1}", 8}};
+    static const struct chat_call call = {
+        .id = {"c", 1}, .name = {"f", 1}, .arguments = {"{\"a\": 1}", 8}};
     const struct chat_message messages[] = {{.role = CHAT_USER, .content = said},
                                             {.role = CHAT_ASSISTANT, .content = said},
                                             {.role = CHAT_USER, .content = said},

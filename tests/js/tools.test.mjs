@@ -18,7 +18,7 @@ const PARAMETERS = {
     properties: { city: { type: "string" }, days: { type: "integer" } },
     required: ["city"],
 };
-const FAMILIES = ["llama3", "chatml"];
+const FAMILIES = ["llama3", "chatml", "llama3 in odd spaces at its end"];
 
 let folder, script; // what the model asks for, and says in the end
 const servers = {};
@@ -47,6 +47,7 @@ for (const family of FAMILIES) {
                 messages: HELLO,
                 temperature: 0,
                 stream,
+                ...(stream && { stream_options: { include_usage: true } }),
                 tools: [
                     {
                         type: "function",
@@ -73,6 +74,12 @@ for (const family of FAMILIES) {
             const named = deltas.filter((d) => d.id !== undefined);
             assert.equal(named.length, stream ? script.asked.length : 0);
             assert.equal(new Set(named.map((d) => d.id)).size, named.length);
+            const usages = runner.allChatCompletions().map((answer) => answer.usage);
+            assert.equal(usages.length, script.n_turns + 1);
+            usages.slice(1).forEach((usage, i) => { // what was said is found again, to its last token
+                const before = usages[i].total_tokens - 1;
+                assert.ok(usage.prompt_tokens_details.cached_tokens >= before, `answer ${i + 1}`);
+            });
         });
     }
 

@@ -17,7 +17,7 @@ static void a_conversation_survives_its_json_form(void **state)
     assert_true(
         conversation_add(&c, CHAT_USER, STR("line\n\"quoted\" \\ \xF0\x9F\xA6\x99 \0 nul"), &e));
     assert_true(conversation_add(&c, CHAT_ASSISTANT, STR(""), &e));
-    struct chat_call call = {STR("id1"), STR("f"), STR("{\"a\": 1.50}")};
+    struct chat_call call = {.id = STR("id1"), .name = STR("f"), .arguments = STR("{\"a\": 1.50}")};
     assert_true(conversation_add_message(
         &c, &(struct chat_message){.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1}, &e));
     assert_true(conversation_add_message(

@@ -272,8 +272,8 @@ static void calls_are_written_by_the_template_as_they_were_spelled_or_as_text(vo
 {
     (void)state;
     static const struct chat_call calls[] = {
-        {{"1", 1}, {"f", 1}, {"{\"a\":1.0,  \"b\": \"\\u00e9\"}", 25}},
-        {{"2", 1}, {"g", 1}, {"{}", 2}}};
+        {.id = {"1", 1}, .name = {"f", 1}, .arguments = {"{\"a\":1.0,  \"b\": \"\\u00e9\"}", 25}},
+        {.id = {"2", 1}, .name = {"g", 1}, .arguments = {"{}", 2}}};
     const struct chat_message asked = {.role = CHAT_USER, .content = STR("?")};
     const struct chat_message one[] = {asked,
                                        {.role = CHAT_ASSISTANT, .calls = calls, .n_calls = 1}};
@@ -298,7 +298,7 @@ static void calls_are_written_by_the_template_as_they_were_spelled_or_as_text(vo
         "{\"a\":1.0,  \"b\": \"\\u00e9\"}}; {\"name\": \"g\", \"parameters\": {}}<|eot_id|>");
     text = text_of(&t, said, 2, NULL);
     assert_ends(&text, "I ask. {\"name\": \"g\", \"parameters\": {}}<|eot_id|>");
-    struct chat_call bad = {STR("1"), STR("f"), STR("[1]")};
+    struct chat_call bad = {.id = STR("1"), .name = STR("f"), .arguments = STR("[1]")};
     struct chat_message wrong = {.role = CHAT_ASSISTANT, .calls = &bad, .n_calls = 1};
     struct token_list ids = {0};
     text = text_of(&t, &wrong, 1, NULL);
@@ -379,7 +379,8 @@ static void integers_of_any_size_are_written_as_they_were_spelled(void **state)
 {
     (void)state;
     static const char arguments[] = "{\"a\": 123456789012345678901234567890, \"b\": 1}";
-    const struct chat_call call = {STR("1"), STR("f"), {arguments, sizeof arguments - 1}};
+    const struct chat_call call = {
+        .id = STR("1"), .name = STR("f"), .arguments = {arguments, sizeof arguments - 1}};
     const struct chat_message messages[] = {{.role = CHAT_USER, .content = STR("?")},
                                             {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1}};
     struct file f;
@@ -455,7 +456,7 @@ static void one_more_turn_keeps_the_ids_before_it(void **state)
 
 static void fail_every_allocation(const char *jinja, struct str id)
 {
-    const struct chat_call call = {id, STR("f"), STR("{}")};
+    const struct chat_call call = {.id = id, .name = STR("f"), .arguments = STR("{}")};
     const struct chat_message m[] = {{.role = CHAT_SYSTEM, .content = {"s", 1}},
                                      {.role = CHAT_USER, .content = {"hello you", 9}},
                                      {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1}};

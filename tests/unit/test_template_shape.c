@@ -2,7 +2,8 @@
  * and what they would leave out without a word. */
 #include "chat_file.h"
 
-static const struct chat_call call = {STR("c1"), STR("f"), STR("{\"a\":1, \"b\": \"x\"}")};
+static const struct chat_call call = {
+    .id = STR("c1"), .name = STR("f"), .arguments = STR("{\"a\":1, \"b\": \"x\"}")};
 static const struct chat_message messages[] = {
     {.role = CHAT_USER, .content = STR("?")},
     {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1},
@@ -190,7 +191,8 @@ static void a_call_keeps_its_spelling_where_the_template_bears_it(void **state)
          "<?><{\"name\": \"f\", \"parameters\": {\"a\": \"</think>\"}}><1>", true},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        struct chat_call spelled = {ID("_c"), STR("f"), table[i].arguments};
+        struct chat_call spelled = {
+            .id = ID("_c"), .name = STR("f"), .arguments = table[i].arguments};
         struct chat_message list[] = {
             {.role = CHAT_USER, .content = STR("?")},
             {.role = CHAT_ASSISTANT, .calls = &spelled, .n_calls = 1},

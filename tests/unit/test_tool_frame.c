@@ -15,7 +15,7 @@ static const char tools_text[] = "[{\"type\": \"function\", \"function\": {\"nam
                                  " {\"type\": \"function\", \"function\": {\"name\": \"g\"}},"
                                  " {\"function\": {\"name\": \"code_interpreter\"}}]";
 
-/* is_odd: a call begins as no spelling does, so that a stream sees it in time. */
+/* is_odd: some call begins as its answer's spelling does not, which a stream sees before the id. */
 struct row {
     enum tool_format taught;
     bool is_odd;
@@ -73,13 +73,13 @@ static const struct row rows[] = {
     {LLAMA, false, 1, 1, "{\"name\": \"f\", \"parameters\": {\"a\": 1}"},
     {LLAMA, false, 2, 1, "{\"name\": \"f\", \"parameters\": {\"a\": 1} }; " G_CALL},
     {LLAMA, false, 2, 1, "[" F_CALL ", " G_CALL},
-    {LLAMA, false, 2, 1, F_CALL "; <function=g>{}</function>"},
-    {LLAMA, false, 2, 1, F_CALL "\n<|python_tag|>print('x')"},
+    {LLAMA, true, 2, 1, F_CALL "; <function=g>{}</function>"},
+    {LLAMA, true, 2, 1, F_CALL "\n<|python_tag|>print('x')"},
     {LLAMA, false, 1, 1, "[f(a = 'x')]"},
     {LLAMA, false, 1, 1, "[f(a='x', b=\"y\")]"},
     {LLAMA, false, 1, 1, "[f(a=r'\\d', b='''x''')]"},
     {LLAMA, false, 2, 1, "[f(a='x'), g(a=(1,))]"},
-    {LLAMA, false, 2, 1, "f.call(a=1); g.call()"},
+    {LLAMA, true, 2, 1, "f.call(a=1); g.call()"},
     {HERMES, false, 1, 1, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}"},
     {HERMES, false, 1, 1, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_"},
     {HERMES, false, 1, 1, "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n\n</tool_call>\n"},
@@ -108,7 +108,7 @@ static void every_text_is_written_again(void **state)
     for (size_t i = 0; i < N(rows); i++) {
         for (size_t n_piece = 1; n_piece < 100; n_piece += 7) {
             struct found_calls f;
-            find_calls(tools_text, rows[i].taught, TOOL_FRAMES_ALL, rows[i].text, n_piece, false,
+            find_calls(tools_text, rows[i].taught, TOOL_FRAMES_ALL, rows[i].text, n_piece, ENDS,
                        &f);
             assert_int_equal(f.n, rows[i].n_calls);
             if (f.n_frames != rows[i].n_frames) {
@@ -121,18 +121,20 @@ static void every_text_is_written_again(void **state)
     }
 }
 
-static void a_stream_keeps_what_begins_oddly(void **state)
+/* What ends oddly is told behind the arguments, where an id is told already. */
+static void a_stream_has_the_same_frames(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N(rows); i++) {
         struct found_calls f;
-        find_calls(tools_text, rows[i].taught, TOOL_FRAMES_ODD, rows[i].text, 5, false, &f);
+        find_calls(tools_text, rows[i].taught, TOOL_FRAMES_ODD, rows[i].text, 5, ENDS, &f);
         assert_int_equal(f.n, rows[i].n_calls);
-        if (rows[i].is_odd) {
-            expect_written(&rows[i], NULL, &f);
-        }
+        assert_int_equal(f.n_frames, rows[i].n_frames);
+        assert_true(rows[i].is_odd == (f.n_blank < f.n_frames));
+        expect_written(&rows[i], NULL, &f);
+        expect_written(&rows[i], tool_spelling_usual(rows[i].taught), &f);
         found_finish(&f);
-        find_calls(tools_text, rows[i].taught, TOOL_FRAMES_NONE, rows[i].text, 5, false, &f);
+        find_calls(tools_text, rows[i].taught, TOOL_FRAMES_NONE, rows[i].text, 5, ENDS, &f);
         assert_int_equal(f.n_frames, 0);
         found_finish(&f);
     }
@@ -149,6 +151,10 @@ static void a_call_is_kept_no_longer_than_its_frame_asks(void **state)
         const char *held;
     } steps[] = {
         {TOOL_FRAMES_ODD, "{\"name\": \"f\", \"parameters\": {\"a\"", 2, ""},
+        {TOOL_FRAMES_ODD, F_CALL, 2, ""},
+        {TOOL_FRAMES_ODD, F_CALL " \n", 2, " \n"},
+        {TOOL_FRAMES_ODD, F_CALL " \nDone", 4, ""},
+        {TOOL_FRAMES_ODD, F_CALL "; " G_CALL, 5, ""},
         {TOOL_FRAMES_ODD, ODD_CALL, 0, ODD_CALL},
         {TOOL_FRAMES_ODD, ODD_CALL " \n{\"name\"", 0, ODD_CALL " \n{\"name\""},
         {TOOL_FRAMES_ODD, ODD_CALL " Done", 5, ""},
@@ -181,32 +187,156 @@ static void a_call_is_kept_no_longer_than_its_frame_asks(void **state)
     json_decref(tools);
 }
 
-/* Words behind a call, a call that is broken or cut, an answer that is: no prompt has them so. */
+/* Words behind a call, a call that is broken or cut: no prompt has them so. */
 static void what_no_prompt_has_gets_no_frame(void **state)
 {
     (void)state;
     static const struct {
         const char *text;
-        bool is_cut;
         size_t n_calls, n_frames;
     } odd[] = {
-        {F_CALL " and\n" G_CALL, false, 2, 0},
-        {ODD_CALL " and\n" G_CALL, false, 2, 1}, /* as the first call alone would have */
-        {F_CALL "; " ODD_CALL " and " ODD_CALL, false, 3, 1},
-        {"{ \"name\": \"f\", \"parameters\": {\"a\": 1", false, 1, 0},
-        {"{ \"name\": \"f\", \"parameters\": {\"a\": 1]", false, 1, 0},
-        {F_CALL "\n", true, 1, 0},
-        {"{ \"name\": \"f\", \"parameters\": {\"a\": 1}", true, 1, 0},
-        {"{ \"name\": \"f\", \"parameters\": {}} " G_CALL "\n", true, 2, 1},
+        {F_CALL " and\n" G_CALL, 2, 0},
+        {ODD_CALL " and\n" G_CALL, 2, 1}, /* as the first call alone would have */
+        {F_CALL "; " ODD_CALL " and " ODD_CALL, 3, 1},
+        {"{ \"name\": \"f\", \"parameters\": {\"a\": 1", 1, 0},
+        {"{ \"name\": \"f\", \"parameters\": {\"a\": 1]", 1, 0},
+        {"{\"name\": \"f\", \"parameters\": {\"a\": 1", 1, 0},
+        {"{\"name\": \"f\", \"parameters\": {\"a\": 1]", 1, 0},
     };
     for (size_t i = 0; i < N(odd); i++) {
-        struct found_calls f;
-        find_calls(tools_text, LLAMA, TOOL_FRAMES_ALL, odd[i].text, 3, odd[i].is_cut, &f);
-        assert_int_equal(f.n, odd[i].n_calls);
-        if (f.n_frames != odd[i].n_frames) {
-            fail_msg("%zu frames: %s", f.n_frames, odd[i].text);
+        for (enum tool_framing how = TOOL_FRAMES_ODD; how <= TOOL_FRAMES_ALL; how++) {
+            struct found_calls f;
+            find_calls(tools_text, LLAMA, how, odd[i].text, 3, ENDS, &f);
+            assert_int_equal(f.n, odd[i].n_calls);
+            if (f.n_frames != odd[i].n_frames) {
+                fail_msg("%zu frames: %s", f.n_frames, odd[i].text);
+            }
+            found_finish(&f);
         }
-        found_finish(&f);
+    }
+}
+
+/* All that was sampled up to the end of the arguments is written, and then what closes it. */
+static void a_call_that_an_answer_ends_within_is_closed(void **state)
+{
+    (void)state;
+    static const struct {
+        enum tool_format taught;
+        size_t n_frames;
+        const char *text, *written;
+    } open[] = {
+        {LLAMA, 0, F_CALL, F_CALL},
+        {LLAMA, 0, "{\"name\": \"f\", \"parameters\": {\"a\": 1}", F_CALL},
+        {LLAMA, 0, "{\n  \"name\": \"f\",\n  \"parameters\": {}",
+         "{\n  \"name\": \"f\",\n  \"parameters\": {}\n}"},
+        {LLAMA, 0, "[f(a='x')", "[f(a='x')]"},
+        {LLAMA, 0, "<function=f>{}", "<function=f>{}</function>"},
+        {LLAMA, 0, F_CALL " \n", F_CALL},
+        {LLAMA, 0, "[" F_CALL ", ", "[" F_CALL "]"},
+        {LLAMA, 1, "{ \"name\": \"f\", \"parameters\": {\"a\": 1}", ODD_CALL},
+        {LLAMA, 1, ODD_CALL "\n", ODD_CALL},
+        {LLAMA, 1, "{ \"name\": \"f\", \"parameters\": {\"a\": 1}, \"b", ODD_CALL},
+        {LLAMA, 1, "[ " ODD_CALL, "[ " ODD_CALL "]"},
+        {LLAMA, 1, "{\"parameters\": {}, \"name\" : \"f\"",
+         "{\"parameters\": {}, \"name\" : \"f\"}"},
+        {LLAMA, 1, "{\"name\": \"f\", \"parameters\": \"{\\\"a\\\": 1}",
+         "{\"name\": \"f\", \"parameters\": \"{\\\"a\\\": 1}\"}"},
+        {LLAMA, 1, "[f(a = 'x' )", "[f(a = 'x' )]"},
+        {LLAMA, 1, "[ f( )", "[ f( )]"},
+        {LLAMA, 1, " f.call(a=1)", " f.call(a=1)"},
+        {LLAMA, 1, "<function=f> {}", "<function=f> {}</function>"},
+        {HERMES, 0, "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n",
+         "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"},
+        {HERMES, 1, "<tool_call> {\"name\": \"f\", \"arguments\": {}",
+         "<tool_call> {\"name\": \"f\", \"arguments\": {}}</tool_call>"},
+        {HERMES, 1, "<tool_call>[ {\"name\": \"f\", \"arguments\": {}}",
+         "<tool_call>[ {\"name\": \"f\", \"arguments\": {}}]</tool_call>"},
+    };
+    for (size_t i = 0; i < N(open); i++) {
+        for (enum tool_framing how = TOOL_FRAMES_ODD; how <= TOOL_FRAMES_ALL; how++) {
+            for (enum answer_end end = IS_CUT; end <= ENDS_WITH_CALL; end++) {
+                struct row row = {.taught = open[i].taught, .text = open[i].written};
+                struct found_calls f;
+                find_calls(tools_text, row.taught, how, open[i].text, 3, end, &f);
+                assert_int_equal(f.n, 1);
+                if (f.n_frames != open[i].n_frames) {
+                    fail_msg("%zu frames: %s", f.n_frames, open[i].text);
+                }
+                expect_written(&row, tool_spelling_usual(row.taught), &f);
+                found_finish(&f);
+            }
+        }
+    }
+    /* the calls before the last one are what they are */
+    struct row row = {.taught = LLAMA, .text = ODD_CALL " \n; " G_CALL};
+    struct found_calls f;
+    find_calls(tools_text, LLAMA, TOOL_FRAMES_ALL, ODD_CALL " \n; " G_CALL "\n", 3, IS_CUT, &f);
+    assert_int_equal(f.n, 2);
+    expect_written(&row, tool_spelling_usual(LLAMA), &f);
+    found_finish(&f);
+}
+
+/* Behind arguments: eight characters for each byte, and a mark before. */
+static void a_frame_is_read_behind_arguments(void **state)
+{
+    (void)state;
+#define MARK "\t \t \t \t "
+    static const struct {
+        const char *id, *arguments;
+        size_t n_arguments, n_frame;
+    } sent[] = {
+        {"c", "{}" MARK "  \t    \t", 2, 8},
+        {"c", "{} " MARK "  \t    \t", 19, 0},
+        {"c", "{}\n" MARK "  \t    \t", 3, 8},
+        {"c", "{}" MARK, 10, 0},
+        {"c", "{}" MARK "  \t    ", 17, 0},
+        {"c", "{}" MARK "  \t    \t ", 19, 0},
+        {"c", "{}" MARK "  \t    \t\n", 19, 0},
+        {"c", "{}\t \t \t \t\t  \t    \t", 18, 0},
+        {"c", "{}                ", 18, 0},
+        {"c", MARK "  \t    \t", 0, 8},
+        {"c", "", 0, 0},
+        {"call_" DIGITS "_eAB5", "{}" MARK "  \t    \t", 2, 4}, /* the id's */
+        {"call_" DIGITS "_eAB5", "{}", 2, 4},
+        {"call_" DIGITS "_a", "{}" MARK "  \t    \t", 2, 8},
+    };
+    for (size_t i = 0; i < N(sent); i++) {
+        struct chat_call call = tool_frame_read((struct chat_call){
+            .id = str_from(sent[i].id), .arguments = str_from(sent[i].arguments)});
+        assert_int_equal(call.arguments.n, sent[i].n_arguments);
+        assert_int_equal(call.frame.n, sent[i].n_frame);
+    }
+}
+
+/* A frame says how its call begins, and behind arguments only where the id does not. */
+static void a_frame_behind_arguments_is_as_short_as_it_can_be(void **state)
+{
+    (void)state;
+    struct chat_call call = {.name = STR("f"), .arguments = STR("{}")};
+    const struct tool_spelling *usual = tool_spelling_usual(LLAMA);
+    struct buf out;
+    buf_init(&out, 1 << 20);
+    assert_true(tool_frame_blank(STR("!"), usual, &call, true, &out, NULL));
+    assert_true(str_eq(buf_str(&out), STR(MARK "  \t    \t")));
+    buf_clear(&out);
+    struct str frame = STR("{\"name\": \"f\", \"parameters\": \0!");
+    assert_true(tool_frame_blank(frame, usual, &call, true, &out, NULL));
+    assert_true(str_eq(buf_str(&out), STR(MARK "          \t    \t")));
+    const struct tool_spelling *others[] = {NULL, tool_spelling_usual(TOOL_FORMAT_PYTHONIC), usual};
+    for (size_t i = 0; i < N(others); i++) {
+        buf_clear(&out);
+        assert_true(tool_frame_blank(frame, others[i], &call, false, &out, NULL));
+        assert_int_equal(out.n, 8 * (1 + frame.n));
+    }
+    buf_finish(&out);
+    char zeros[TOOL_FRAME_BYTES + 1] = {0};
+    for (size_t n = TOOL_FRAME_BYTES; n <= TOOL_FRAME_BYTES + 1; n++) {
+        buf_init(&out, 1 << 20);
+        assert_true(tool_frame_blank((struct str){zeros, n}, NULL, &call, true, &out, NULL));
+        call = tool_frame_read((struct chat_call){.arguments = buf_str(&out)});
+        assert_int_equal(call.frame.n, n == TOOL_FRAME_BYTES ? 8 * n : 0);
+        assert_false(tool_frame_ends_list(&call)); /* only an id's does */
+        buf_finish(&out);
     }
 }
 
@@ -222,7 +352,7 @@ static void a_frame_has_an_end(void **state)
         row.text = text;
         size_t n_frame = strlen(text) - strlen("{\"a\": 1}") + 1; /* and where they go */
         struct found_calls f;
-        find_calls(tools_text, LLAMA, TOOL_FRAMES_ALL, text, 100, false, &f);
+        find_calls(tools_text, LLAMA, TOOL_FRAMES_ALL, text, 100, ENDS, &f);
         assert_int_equal(f.n_frames, n_frame <= TOOL_FRAME_BYTES);
         assert_true(f.calls[0].id.n <= TOOL_CALL_ID_BYTES);
         if (f.n_frames > 0) {
@@ -262,7 +392,8 @@ static struct chat_call forge(const struct forged_call *from, struct buf *id)
     }
     assert_true(tool_call_id_write(id, DIGITS, NULL, buf_str(&frame), NULL));
     buf_finish(&frame);
-    return (struct chat_call){buf_str(id), str_from(from->name), str_from(from->arguments)};
+    return tool_frame_read((struct chat_call){
+        .id = buf_str(id), .name = str_from(from->name), .arguments = str_from(from->arguments)});
 }
 
 static bool fits(enum tool_format taught, const struct chat_call *calls, size_t n)
@@ -508,7 +639,7 @@ static void tags_of_a_frame_are_told_apart(void **state)
         struct found_calls f;
         struct buf shown;
         enum tool_format taught = tagged[i].text[1] == '|' ? LLAMA : HERMES;
-        find_calls(tools_text, taught, TOOL_FRAMES_ALL, tagged[i].text, 9, false, &f);
+        find_calls(tools_text, taught, TOOL_FRAMES_ALL, tagged[i].text, 9, ENDS, &f);
         assert_true(f.n_frames > 0 && fits(taught, f.calls, f.n));
         show_tags(taught, f.calls, f.n, &shown);
         assert_string_equal(shown.data, tagged[i].shown);
@@ -522,7 +653,7 @@ static void memory_that_fails_says_nothing_of_a_frame(void **state)
     (void)state;
     struct found_calls f;
     bool said = false;
-    find_calls(tools_text, LLAMA, TOOL_FRAMES_ALL, "[ f( a = 'x' ) ,g( ) ]", 9, false, &f);
+    find_calls(tools_text, LLAMA, TOOL_FRAMES_ALL, "[ f( a = 'x' ) ,g( ) ]", 9, ENDS, &f);
     const struct tool_spelling *base = tool_spellings_named(NULL, LLAMA, f.calls, f.n);
     mem_fail_nth(0);
     assert_true(tool_frames_fit(base, LLAMA, f.calls, f.n, &said, NULL) && said);
@@ -542,9 +673,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_text_is_written_again),
-        cmocka_unit_test(a_stream_keeps_what_begins_oddly),
+        cmocka_unit_test(a_stream_has_the_same_frames),
         cmocka_unit_test(a_call_is_kept_no_longer_than_its_frame_asks),
         cmocka_unit_test(what_no_prompt_has_gets_no_frame),
+        cmocka_unit_test(a_call_that_an_answer_ends_within_is_closed),
+        cmocka_unit_test(a_frame_is_read_behind_arguments),
+        cmocka_unit_test(a_frame_behind_arguments_is_as_short_as_it_can_be),
         cmocka_unit_test(a_frame_has_an_end),
         cmocka_unit_test(a_frame_that_says_other_than_its_call_is_none),
         cmocka_unit_test(calls_beyond_the_bytes_of_a_frame_fit_none),

@@ -103,7 +103,7 @@ static size_t ids_of(enum tool_format taught, const char *text, size_t n_piece,
                      char ids[][ID_BYTES])
 {
     struct found_calls found;
-    find_calls(tools_text, taught, TOOL_FRAMES_NONE, text, n_piece, false, &found);
+    find_calls(tools_text, taught, TOOL_FRAMES_NONE, text, n_piece, ENDS, &found);
     for (size_t i = 0; i < found.n; i++) {
         snprintf(ids[i], ID_BYTES, "%s", found.calls[i].id.p);
     }
@@ -129,8 +129,9 @@ static void check_text(const struct row *row, const char *text, size_t n, size_t
 {
     char ids[2][ID_BYTES];
     assert_int_equal(ids_of(row->taught, text, n_piece, ids), n);
-    struct chat_call calls[] = {{str_from(ids[0]), STR("f"), STR("{\"a\": 1}")},
-                                {str_from(ids[1]), STR("g"), STR("{}")}};
+    struct chat_call calls[] = {
+        {.id = str_from(ids[0]), .name = STR("f"), .arguments = STR("{\"a\": 1}")},
+        {.id = str_from(ids[1]), .name = STR("g"), .arguments = STR("{}")}};
     if (row->letter == '\0') {
         assert_string_equal(ids[0], "call_" DIGITS);
         assert_null(tool_spellings_named(NULL, row->taught, calls, n));
@@ -201,8 +202,9 @@ static void calls_of_an_answer_have_their_own_spellings(void **state)
         for (size_t n_piece = 1; n_piece < 60; n_piece += 11) {
             char ids[2][ID_BYTES];
             assert_int_equal(ids_of(LLAMA, m->text, n_piece, ids), 2);
-            struct chat_call calls[] = {{str_from(ids[0]), STR("f"), str_from(m->first)},
-                                        {str_from(ids[1]), STR("g"), str_from(m->second)}};
+            struct chat_call calls[] = {
+                {.id = str_from(ids[0]), .name = STR("f"), .arguments = str_from(m->first)},
+                {.id = str_from(ids[1]), .name = STR("g"), .arguments = str_from(m->second)}};
             assert_int_equal(ids[0][sizeof "call_" DIGITS], m->letters[0]);
             assert_int_equal(ids[1][sizeof "call_" DIGITS], m->letters[1]);
             expect_written(calls, 2, LLAMA, NULL, m->text);
@@ -250,15 +252,20 @@ static void code_is_written_as_it_is(void **state)
         assert_string_equal(ids[0], "call_" DIGITS "_P");
     }
     for (size_t i = 0; i < N(arguments); i++) {
-        struct chat_call call = {str_from(ids[0]), STR("code_interpreter"), str_from(arguments[i])};
+        struct chat_call call = {.id = str_from(ids[0]),
+                                 .name = STR("code_interpreter"),
+                                 .arguments = str_from(arguments[i])};
         expect_written(&call, 1, LLAMA, NULL, text);
     }
     /* what a client has made of it is no code: the template writes an ordinary call */
     for (size_t i = 0; i < N(edited); i++) {
-        struct chat_call call = {str_from(ids[0]), STR("code_interpreter"), str_from(edited[i])};
+        struct chat_call call = {.id = str_from(ids[0]),
+                                 .name = STR("code_interpreter"),
+                                 .arguments = str_from(edited[i])};
         assert_null(tool_spellings_named(tool_spelling_usual(LLAMA), LLAMA, &call, 1));
     }
-    struct chat_call other = {str_from(ids[0]), STR("f"), str_from(arguments[0])};
+    struct chat_call other = {
+        .id = str_from(ids[0]), .name = STR("f"), .arguments = str_from(arguments[0])};
     assert_null(tool_spellings_named(NULL, LLAMA, &other, 1));
     other.name = STR("code_interpreter");
     assert_null(tool_spellings_named(NULL, LLAMA, (struct chat_call[]){other, other}, 2));
@@ -330,8 +337,10 @@ static void tags_are_told_apart_from_arguments(void **state)
 {
     (void)state;
     struct chat_call calls[] = {
-        {STR("call_" DIGITS "_r"), STR("f"), STR("{\"a\": \"<tool_call>\"}")},
-        {STR("call_" DIGITS "_r"), STR("g"), STR("{}")}};
+        {.id = STR("call_" DIGITS "_r"),
+         .name = STR("f"),
+         .arguments = STR("{\"a\": \"<tool_call>\"}")},
+        {.id = STR("call_" DIGITS "_r"), .name = STR("g"), .arguments = STR("{}")}};
     struct tool_tag list[4];
     struct tool_tags tags = {.list = list};
     struct buf out;

@@ -17,8 +17,10 @@ enum { MOST_CALLS = 4, MOST_BYTES = 1 << 20 };
 struct found_calls {
     struct chat_call calls[MOST_CALLS]; /* (n) views of the texts, NUL behind each */
     struct buf texts[MOST_CALLS][3];    /* id, name, arguments */
-    size_t n, n_frames;
+    size_t n, n_frames, n_blank;        /* blank: frames behind arguments */
 };
+
+enum answer_end { ENDS, IS_CUT, ENDS_WITH_CALL };
 
 static inline void found_finish(struct found_calls *f)
 {
@@ -43,7 +45,6 @@ static inline void take_call_span(struct found_calls *f, const struct tool_span 
     if (span->kind == TOOL_CALL_FRAME) {
         assert_true(text.n > 0 && frame->n == 0 && span->call == f->n);
         assert_true(buf_append(frame, text, NULL));
-        f->n_frames++;
     } else if (span->kind == TOOL_CALL_NAME) {
         assert_int_equal(span->call, f->n++);
         assert_true(tool_call_id_write(&texts[0], DIGITS, span->spelling, buf_str(frame), NULL));
@@ -54,10 +55,20 @@ static inline void take_call_span(struct found_calls *f, const struct tool_span 
     }
 }
 
-/* In pieces of n_piece bytes; is_cut: the answer did not end by itself. */
+/* How far an answer that ends with its call goes. */
+static inline size_t spans_to_end(const struct tool_output *out)
+{
+    size_t n = 0;
+    while (n < out->n_spans && out->spans[n].kind != TOOL_CALL_END) {
+        n++;
+    }
+    return n;
+}
+
+/* In pieces of n_piece bytes. */
 static inline void find_calls(const char *tools_text, enum tool_format taught,
                               enum tool_framing framing, const char *text, size_t n_piece,
-                              bool is_cut, struct found_calls *f)
+                              enum answer_end end, struct found_calls *f)
 {
     struct error e = {0};
     struct tool_set set;
@@ -70,28 +81,36 @@ static inline void find_calls(const char *tools_text, enum tool_format taught,
     tool_parser_frame(p, framing);
     tool_output_init(&out);
     buf_init(&frame, TOOL_FRAME_BYTES);
+    if (end == ENDS_WITH_CALL) {
+        tool_parser_end_with_call(p);
+    }
     *f = (struct found_calls){0};
     for (size_t i = 0; i < MOST_CALLS; i++) {
         for (size_t k = 0; k < 3; k++) {
             buf_init(&f->texts[i][k], MOST_BYTES);
         }
     }
-    for (size_t at = 0, n = strlen(text); at < n; at += n_piece) {
+    size_t n_most = end == ENDS_WITH_CALL ? 1 : SIZE_MAX;
+    for (size_t at = 0, n = strlen(text); at < n && tool_parser_calls(p) < n_most; at += n_piece) {
         struct str piece = {text + at, n - at < n_piece ? n - at : n_piece};
         assert_true(tool_parser_push(p, piece, &out, &e));
     }
-    if (is_cut) {
+    if (end == IS_CUT) {
         tool_parser_cut(p);
     }
-    assert_true(tool_parser_flush(p, &out, &e));
+    bool is_whole = end == ENDS_WITH_CALL && tool_parser_calls(p) > 0;
+    assert_true(is_whole || tool_parser_flush(p, &out, &e));
     struct str rest = buf_str(&out.text);
-    for (size_t i = 0; i < out.n_spans; i++) {
+    for (size_t i = 0, n = is_whole ? spans_to_end(&out) : out.n_spans; i < n; i++) {
         take_call_span(f, &out.spans[i], (struct str){rest.p, out.spans[i].n_bytes}, &frame);
         rest = str_skip(rest, out.spans[i].n_bytes);
     }
     for (size_t i = 0; i < f->n; i++) {
         struct buf *texts = f->texts[i];
-        f->calls[i] = (struct chat_call){closed(&texts[0]), closed(&texts[1]), closed(&texts[2])};
+        f->calls[i] = tool_frame_read((struct chat_call){
+            .id = closed(&texts[0]), .name = closed(&texts[1]), .arguments = closed(&texts[2])});
+        f->n_frames += f->calls[i].frame.n > 0;
+        f->n_blank += f->calls[i].arguments.n < texts[2].n - 1;
     }
     buf_finish(&frame);
     tool_parser_destroy(p);
