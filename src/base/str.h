@@ -40,7 +40,7 @@ static inline bool str_starts_with(struct str s, struct str prefix)
 
 static inline struct str str_skip(struct str s, size_t n)
 {
-    return (struct str){s.p + n, s.n - n};
+    return n > 0 ? (struct str){s.p + n, s.n - n} : s; /* no text may have no address */
 }
 
 /* Decodes the code point at the start of s (s.n > 0) as RFC 3629 says: no overlong forms, no

@@ -80,16 +80,19 @@ bool tool_frame_blank(struct str frame, const struct tool_spelling *s, const str
 
 struct chat_call tool_frame_read(struct chat_call call)
 {
-    size_t n = call.arguments.n;
+    struct str arguments = call.arguments;
+    size_t n = 0;
     call.frame = digits_of(call.id);
-    while (n > 0 && is_blank(call.arguments.p[n - 1])) {
-        n--;
+    while (n < arguments.n && is_blank(arguments.p[arguments.n - 1 - n])) {
+        n++;
     }
-    struct str blanks = str_skip(call.arguments, n);
-    if (blanks.n >= 16 && blanks.n <= TOOL_FRAME_BLANKS && blanks.n % 8 == 0 &&
-        byte_of_blanks(blanks.p) == MARK) {
+    if (n < 16 || n > TOOL_FRAME_BLANKS || n % 8 != 0) {
+        return call;
+    }
+    struct str blanks = str_skip(arguments, arguments.n - n);
+    if (byte_of_blanks(blanks.p) == MARK) {
         call.frame = call.frame.n > 0 ? call.frame : str_skip(blanks, 8);
-        call.arguments.n = n;
+        call.arguments.n -= n;
     }
     return call;
 }
