@@ -5,7 +5,7 @@
 #include "base/str.h"
 
 struct chat_call {
-    struct str id;        /* as it came, where `frame` is what tool_frame_read() found in it */
+    struct str id;
     struct str name;      /* of the function */
     struct str arguments; /* JSON text of an object, spelled as it came; or what a model wrote of
                              one, which may be any text */

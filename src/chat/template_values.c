@@ -1,7 +1,6 @@
 /* template_values.c - what a template sees of a conversation, and the text that it makes of it. */
 #include "base/clock.h"
 #include "base/mem.h"
-#include "chat/jinja_value.h"
 #include "chat/json_scan.h"
 #include "chat/template_internal.h"
 #include "chat/tool_frame.h"

@@ -134,7 +134,7 @@ static enum tool_verdict push_function_body(struct tool_parser *p, char c)
     bool may_be;
     if (find_tag(p, name_with(p, c), &may_be) == FUNCTION_CLOSE) {
         set_arguments(p, STR("{}"));
-        p->candidate_tag = TOOL_TEXT;
+        p->candidate_tag = p->closer_of = TOOL_TEXT;
         return call(p, p->tool, TOOL_TEXT);
     }
     return may_be ? TOOL_MAY_BE : TOOL_IS_NOT;

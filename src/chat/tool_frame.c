@@ -250,7 +250,8 @@ static bool match_text(struct match *m, size_t i, struct str text, struct error 
         match_span(m, i, &m->told.spans[k], (struct str){rest.p, n_bytes});
         rest = str_skip(rest, n_bytes);
     }
-    m->fits = m->fits && m->n_found == i + 1 && tool_parser_held(m->parser) == 0;
+    m->fits = m->fits && m->n_found == i + 1 && tool_parser_held(m->parser) == 0 &&
+              (is_last || !tool_parser_in_string(m->parser));
     return true;
 }
 

@@ -6,8 +6,9 @@
 #include "base/mem.h"
 
 enum {
-    MAX_HELD_BYTES = TOOL_PARSER_MAX_HELD + 1, /* and the byte that is looked at */
-    MAX_ARGUMENTS = 8 * TOOL_PARSER_MAX_HELD,  /* a byte of code or Python becomes six at most */
+    MAX_HELD_BYTES = TOOL_PARSER_MAX_HELD + 1,   /* and the byte that is looked at */
+    MAX_ARGUMENTS = 8 * TOOL_PARSER_MAX_HELD,    /* a byte of code or Python becomes six at most */
+    MAX_KEPT_BYTES = TOOL_PARSER_MAX_OUTPUT / 8, /* beyond, no frame is believed */
     FLUSH_BYTES = 4096
 };
 
@@ -161,21 +162,32 @@ static void tell_end(struct tool_parser *p, struct str frame)
     buf_finish(&blanks);
 }
 
+/* What was kept is told, and nothing is kept any more. */
+static void tell_rest(struct tool_parser *p, struct str frame)
+{
+    bool has_end = p->kept.spans[p->kept.n_spans - 1].kind == TOOL_CALL_END;
+    bool is_all = p->keeps == TOOL_KEEPS_ALL;
+    p->keeps = TOOL_KEEPS_NOTHING;
+    if (is_all) {
+        tell_kept(p, frame);
+    } else if (has_end) {
+        tell_end(p, frame);
+    }
+    tool_output_clear(&p->kept);
+    buf_clear(&p->kept_text);
+}
+
 /* The last call is told, now that it is known what is behind it: n_behind bytes of what it was kept
  * with are not its own. */
 static void release(struct tool_parser *p, size_t n_behind, bool is_last)
 {
     struct buf frame;
-    bool has_told = p->keeps == TOOL_KEEPS_END;
     if (p->keeps == TOOL_KEEPS_NOTHING || p->failed) {
         return;
     }
-    p->keeps = TOOL_KEEPS_NOTHING;
     buf_init(&frame, TOOL_FRAME_BYTES);
     make_frame(p, n_behind, is_last, &frame);
-    (has_told ? tell_end : tell_kept)(p, buf_str(&frame));
-    tool_output_clear(&p->kept);
-    buf_clear(&p->kept_text);
+    tell_rest(p, buf_str(&frame));
     buf_finish(&frame);
 }
 
@@ -329,12 +341,15 @@ static void tell_settled(struct tool_parser *p)
     tell_arguments(p, is_python ? python_call_settled(&p->python) : p->arguments.n);
 }
 
-/* What a call lacks whose arguments have ended. */
+/* What a call lacks whose arguments have ended; nothing can close code. */
 static void note_closers(struct tool_parser *p, enum tool_state next)
 {
     bool in_object = next == TOOL_OBJECT_TAIL;
     struct buf *to = &p->closers;
     buf_clear(to);
+    if (p->state == TOOL_CODE) {
+        return;
+    }
     p->failed =
         p->failed ||
         (in_object && json_scan_in_string(&p->object.scan) && !buf_append_byte(to, '"', p->e)) ||
@@ -383,6 +398,7 @@ static void begin_code(struct tool_parser *p)
     if (p->keeps != TOOL_KEEPS_NOTHING) {
         struct str begun = str_skip(buf_str(&code), p->code_begin);
         p->failed = p->failed || !buf_append(&p->kept_text, begun, p->e);
+        p->n_to_end = p->kept_text.n;
     }
     buf_clear(&p->arguments);
     p->failed = p->failed || !buf_append(&p->arguments, STR("{\"code\": \""), p->e);
@@ -548,6 +564,10 @@ static void push_arguments(struct tool_parser *p, char c)
 /* c is part of what is kept, or of what follows it. n_ended: calls before it. */
 static void keep_byte(struct tool_parser *p, char c, size_t n_ended)
 {
+    if (p->kept_text.n == MAX_KEPT_BYTES) {
+        tell_rest(p, STR(""));
+        return;
+    }
     p->failed = p->failed || !buf_append_byte(&p->kept_text, c, p->e);
     if (p->n_ended == n_ended && p->n_ended == p->n_begun) {
         return;
@@ -705,6 +725,11 @@ bool tool_parser_flush(struct tool_parser *p, struct tool_output *out, struct er
 size_t tool_parser_calls(const struct tool_parser *p)
 {
     return p->n_ended - (p->keeps != TOOL_KEEPS_NOTHING && p->n_ended == p->n_begun);
+}
+
+bool tool_parser_in_string(const struct tool_parser *p)
+{
+    return p->state == TOOL_OBJECT_TAIL && json_scan_in_string(&p->object.scan);
 }
 
 size_t tool_parser_held(const struct tool_parser *p)

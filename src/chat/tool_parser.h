@@ -29,8 +29,8 @@
  *
  * The caller shows control tokens (<|python_tag|>, <tool_call>) as their text and leaves out those
  * that end a turn.
- * Memory: at most TOOL_PARSER_MAX_HELD bytes are held, and a call that is kept for its frame. Time
- * is linear in the text.
+ * Memory: at most TOOL_PARSER_MAX_HELD bytes are held; of a call that may have a frame its text and
+ * what is told of it, as far as TOOL_PARSER_MAX_OUTPUT / 8 bytes. Time is linear in the text.
  * Owner/threads: one owner, no locking; the tool set may be shared. Nothing blocks. */
 #ifndef CHAT_TOOL_PARSER_H
 #define CHAT_TOOL_PARSER_H
@@ -118,11 +118,15 @@ bool tool_parser_flush(struct tool_parser *p, struct tool_output *out, struct er
  * stops at 1, and leaves out what else the last piece told: spans after that TOOL_CALL_END. */
 size_t tool_parser_calls(const struct tool_parser *p);
 
-/* Before the flush of an answer that did not end by itself: what is missing at the end of its last
- * call is no wish of the model's, so that no frame is made for want of it, and none is without. */
+/* Before the flush of an answer that did not end by itself: what its last call lacks behind its
+ * arguments is no wish of the model's. It needs no frame for that, and one that it has closes it.
+ */
 void tool_parser_cut(struct tool_parser *p);
 
-/* Bytes held, for tests and for those who count memory. */
+/* Whether a string is open that the arguments of the last call lay in. */
+bool tool_parser_in_string(const struct tool_parser *p);
+
+/* Bytes that came and are not told, but for what a call's end waits for. */
 size_t tool_parser_held(const struct tool_parser *p);
 
 #endif

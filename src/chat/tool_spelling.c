@@ -2,7 +2,6 @@
 #include "chat/tool_spelling.h"
 
 #include "base/base64.h"
-#include "chat/tool_frame.h"
 
 #include <assert.h>
 #include <string.h>
@@ -173,9 +172,14 @@ const struct tool_spelling *tool_spelling_named(struct str id)
     return is_letter && i < N_SPELLINGS ? &spellings[i] : NULL;
 }
 
+static bool is_ours(struct str id)
+{
+    return str_starts_with(id, STR("call_")) && id.n >= sizeof "call_" - 1 + TOOL_CALL_DIGITS;
+}
+
 static bool is_plain(struct str id)
 {
-    return str_starts_with(id, STR("call_")) && id.n == sizeof "call_" - 1 + TOOL_CALL_DIGITS;
+    return is_ours(id) && id.n == sizeof "call_" - 1 + TOOL_CALL_DIGITS;
 }
 
 const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own,
@@ -186,7 +190,7 @@ const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own
     size_t n_named = 0;
     for (size_t i = 0; i < n; i++) {
         const struct tool_spelling *named = tool_spelling_named(calls[i].id);
-        if (calls[i].frame.n > 0) {
+        if (calls[i].frame.n > 0 && is_ours(calls[i].id)) {
             n_named++;
             continue;
         }

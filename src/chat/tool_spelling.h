@@ -77,7 +77,7 @@ bool tool_call_id_write(struct buf *out, const char *digits, const struct tool_s
 /* The spelling that an id names, or NULL. */
 const struct tool_spelling *tool_spelling_named(struct str id);
 
-/* Where the ids of all n calls are ours, one or more of them name a spelling or carry a frame, and
+/* Where the ids of all n calls are ours, one or more of them name a spelling or have a frame, and
  * all spellings can be in one answer of a model that is taught `format`: the spelling of those that
  * name none, which is `own`; where that is NULL and none needs it, some other. Else NULL. What
  * frames say is for tool_frames_fit() to judge. */
@@ -93,8 +93,8 @@ const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own
 bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
                       struct buf *out, struct tool_tags *tags, struct error *e);
 
-/* The same, each call in the frame that its id carries, or the spelling that it names, else in
- * `own`: what tool_spellings_named() said of them. */
+/* The same, each call in its frame, or the spelling that its id names, else in `own`: what
+ * tool_spellings_named() said of them. */
 bool tool_calls_write_named(const struct tool_spelling *own, const struct chat_call *calls,
                             size_t n, struct buf *out, struct tool_tags *tags, struct error *e);
 

@@ -367,7 +367,7 @@ static bool end_call(const struct tool_spelling *s, const struct chat_call *call
 }
 
 struct writer {
-    bool by_ids; /* each call in the frame or spelling that its id has, if any */
+    bool by_ids; /* each call in its frame or the spelling that its id names, if any */
     struct buf *out;
     struct tool_tags *tags;
     struct error *e;

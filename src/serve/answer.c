@@ -409,12 +409,12 @@ static void hold_back_ends(struct answer *a, struct sampler_params *p)
     p->min_tokens = r->ignore_eos ? UINT32_MAX : r->min_tokens;
 }
 
-/* Calls of a whole answer may wait for what follows them; those of a stream leave as they come. */
+/* Calls of a whole answer may wait for what follows them; those of a stream leave as they come, and
+ * functions have no ids to carry anything. */
 static enum tool_framing framing_of(const struct answer *a)
 {
-    return !a->list->keeps_calls ? TOOL_FRAMES_NONE
-           : a->is_stream        ? TOOL_FRAMES_ODD
-                                 : TOOL_FRAMES_ALL;
+    bool keeps = a->list->keeps_calls && !a->request.generation.is_function_form;
+    return !keeps ? TOOL_FRAMES_NONE : a->is_stream ? TOOL_FRAMES_ODD : TOOL_FRAMES_ALL;
 }
 
 /* The rules borrow from a->request, which stays where it is. */

@@ -49,6 +49,8 @@ ANSWERS = {
     "json with its name first and last": ("llama3", PARIS_JSON + '; {"parameters": {"zone": "UTC"}, "name": "get_time"}', None, [PARIS, UTC]),
     "json in odd spaces": ("llama3", '{ "name": "get_time", "parameters": {"zone": "UTC"} }', None, [UTC]),
     "json in odd spaces, twice": ("llama3", '{"name" :"get_weather", "parameters":{"city": "Paris", "days": 3}}\n\n\n' + UTC_JSON, None, [PARIS, UTC]),
+    "json in odd spaces, at length": ("llama3", '{ "name": "get_weather", "parameters": {"city": "Llanfairpwllgwyngyllgogerychwyrndrobwll"} }', None,
+                                     [("get_weather", {"city": "Llanfairpwllgwyngyllgogerychwyrndrobwll"})]),
     "json in odd spaces behind words": ("llama3", 'I look. { "name": "get_time", "parameters": {"zone": "UTC"} }', "I look. ", [UTC]),
     "arguments in a string": ("llama3", '{"name": "get_time", "arguments": "{\\"zone\\": \\"UTC\\"}"}', None, [UTC]),
     "a list on lines": ("llama3", f"[\n  {PARIS_JSON},\n  {UTC_JSON}\n]", None, [PARIS, UTC]),
@@ -409,8 +411,6 @@ def test_functions_are_tools_in_the_form_of_old():
     assert parts[0].name == PARIS[0] and all(p.name is None for p in parts[1:]) and not any(d.delta.tool_calls for d in deltas)
     assert "".join(p.arguments for p in parts) == choice.message.function_call.arguments
     assert [d.finish_reason for d in deltas][-1] == "function_call"
-    text = ask("json", tools=None, functions=functions, function_call="none").choices[0]
-    assert text.message.content == PARIS_JSON and text.finish_reason == "stop"
 
 
 # --- conversations
@@ -442,22 +442,33 @@ def test_the_next_turn_has_the_bytes_that_were_sampled(name, stream):
     assert ask(name, messages=messages, max_tokens=1).usage.prompt_tokens == len(told["tokens"])
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("how, stream", [("one", False), ("one", True), ("cut", True)])
 @pytest.mark.parametrize("name", [name for name, (*_, calls) in ANSWERS.items() if calls and name != "code"])
-def test_a_call_that_alone_was_wanted_comes_back_as_far_as_it_was_sampled(name, stream):
-    """Up to the end of its arguments, and then closed."""
+def test_an_answer_that_ends_within_its_call_comes_back_as_it_was_sampled(name, how, stream):
+    """Up to the end of the arguments, and then closed: of the one call that is wanted, and where tokens run out."""
     family, script, content, _ = ANSWERS[name]
     said = script if isinstance(script, str) else script[0]
-    shape = {"parallel_tool_calls": False, "extra_body": {"cache_salt": name}}
+    shape = {"parallel_tool_calls": False, "extra_body": {"cache_salt": name + how + str(stream)}}
+    if how == "cut":
+        n_tokens = ask(name, parallel_tool_calls=False).usage.completion_tokens
+        shape |= {"parallel_tool_calls": True, "max_tokens": n_tokens}
     if stream:
         whole = {"model": MODEL, "messages": HELLO, "tools": offered(name), "temperature": 0} | shape
         with client_of(server_of(name)).chat.completions.stream(**whole, stream_options={"include_usage": True}) as events:
-            answer = events.get_final_completion()
+            for event in events:
+                pass
+            answer = events._state.current_completion_snapshot if how == "cut" else events.get_final_completion()
     else:
         answer = ask(name, **shape)
     message = answer.choices[0].message
-    (call,) = message.tool_calls
-    messages = [*HELLO, message.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": call.id, "content": "3"}]
+    call = message.tool_calls[0]
+    assert answer.choices[0].finish_reason == {"one": "tool_calls", "cut": "length"}[how]
+    if message.content not in (content, ""):  # the last token began another call, which is words now
+        assert how == "cut" and message.content in said
+        return
+    sent = {"role": "assistant", "content": message.content, "tool_calls": [
+        {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": call.function.arguments}}]}
+    messages = [*HELLO, sent, {"role": "tool", "tool_call_id": call.id, "content": "3"}]
     prompt = server_of(name).post("/apply-template", {"messages": messages, "tools": offered(name)})["prompt"]
     end = {"llama3": "<|eot_id|>", "chatml": "<|im_end|>"}[family]
     turn = prompt.split("<|script_1|>")[1].split(end)[0]
@@ -465,9 +476,10 @@ def test_a_call_that_alone_was_wanted_comes_back_as_far_as_it_was_sampled(name, 
     last = arguments if arguments in said else ")" if "(" in said else "}"
     sampled = said[:said.index(last) + len(last)]
     assert turn.startswith(sampled) and len(sampled) > len(content or "")
-    assert re.fullmatch(r'"?(, "name": "get_time")?\s*[}]?\]?\n?(</tool_call>|</function>)?', turn[len(sampled):])
-    again = ask(name, messages=messages, max_tokens=1, **shape)
-    assert again.usage.prompt_tokens_details.cached_tokens >= answer.usage.prompt_tokens
+    closers = turn[len(sampled):]
+    assert re.fullmatch(r'"?(, "name": "get_time")?\s*[}]?\s*\]?\n?(</tool_call>|</function>)?', closers)
+    for opens, closes in ("{}", "[]"):
+        assert turn.count(opens) - turn.count(closes) == said.count(opens) - said.count(closes)
 
 
 def test_an_id_that_says_other_than_its_call_is_only_an_id():

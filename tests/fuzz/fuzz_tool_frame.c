@@ -72,7 +72,6 @@ static bool in_string(struct str text, size_t at)
     return is_in;
 }
 
-/* In the text of JSON calls, which ends behind the last one. */
 static void check_tags(struct str text, const struct tool_tags *tags)
 {
     size_t end = 0;
@@ -83,7 +82,8 @@ static void check_tags(struct str text, const struct tool_tags *tags)
         struct str is = {text.p + tag.begin, tag.n_bytes};
         require(str_eq(is, STR("<|python_tag|>")) || str_eq(is, STR("<tool_call>")) ||
                 str_eq(is, STR("</tool_call>")));
-        require(is.p[1] != '/' || !in_string(text, tag.begin));
+        bool is_json = memchr(text.p, '\'', tag.begin) == NULL; /* else quotes say nothing */
+        require(!is_json || !in_string(text, tag.begin));
     }
 }
 

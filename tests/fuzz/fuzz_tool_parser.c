@@ -1,7 +1,7 @@
 /* fuzz_tool_parser.c - a byte that chooses the format, one that says how the text is cut, the text
  * of an answer. However it is cut, the same comes out; content is the text less what calls take,
  * all of it without a call; arguments that are whole are a JSON object, and the call is read back
- * from each spelling that it is written in. A text of calls alone is what their ids write. */
+ * from each spelling that it is written in. A text of calls alone is what they write. */
 #include "chat/json_scan.h"
 #include "chat/tool_frame.h"
 #include "chat/tool_parser.h"
@@ -183,7 +183,7 @@ static void take_span(const struct reader *r, const struct tool_span *span, stru
         require(r->framing != TOOL_FRAMES_NONE);
         return;
     }
-    if (span->kind == TOOL_CALL_END) {
+    if (span->kind == TOOL_CALL_END && span->end == TOOL_COMPLETE) {
         drop_frame(r, open, out);
     }
     buf_append(&out->all, text, NULL);

@@ -267,13 +267,101 @@ static void a_call_that_an_answer_ends_within_is_closed(void **state)
             }
         }
     }
-    /* the calls before the last one are what they are */
-    struct row row = {.taught = LLAMA, .text = ODD_CALL " \n; " G_CALL};
-    struct found_calls f;
-    find_calls(tools_text, LLAMA, TOOL_FRAMES_ALL, ODD_CALL " \n; " G_CALL "\n", 3, IS_CUT, &f);
-    assert_int_equal(f.n, 2);
-    expect_written(&row, tool_spelling_usual(LLAMA), &f);
-    found_finish(&f);
+}
+
+/* The calls before the last one are what they are, code is never closed. */
+static void of_several_calls_the_last_one_is_closed(void **state)
+{
+    (void)state;
+    static const struct {
+        enum tool_format taught;
+        size_t n_calls;
+        const char *text, *written; /* NULL: the same */
+    } cut[] = {
+        {LLAMA, 2, ODD_CALL " \n; " G_CALL "\n", ODD_CALL " \n; " G_CALL},
+        {LLAMA, 1, "\n<|python_tag|>f", NULL},
+        {LLAMA, 1, "\n<|python_tag|>print(1", NULL},
+        {LLAMA, 2, F_CALL "<|python_tag|>f", NULL},
+        {LLAMA, 2, "[" F_CALL ", <|python_tag|>print(1)", NULL},
+        {LLAMA, 2, "<function=f>{}<|python_tag|>print(1)", NULL},
+        {LLAMA, 2, "<function=g>{}\n<function=f></function>", NULL},
+        {LLAMA, 2, "[ " F_CALL ", " F_CALL, "[ " F_CALL ", " F_CALL "]"},
+        {HERMES, 2,
+         "<tool_call>[ {\"name\": \"f\", \"arguments\": {}}, {\"name\": \"g\", \"arguments\": {}",
+         "<tool_call>[ {\"name\": \"f\", \"arguments\": {}}, {\"name\": \"g\", \"arguments\": "
+         "{}}]</tool_call>"},
+    };
+    for (size_t i = 0; i < N(cut); i++) {
+        for (enum tool_framing how = TOOL_FRAMES_ODD; how <= TOOL_FRAMES_ALL; how++) {
+            struct row row = {.taught = cut[i].taught,
+                              .text = cut[i].written != NULL ? cut[i].written : cut[i].text};
+            struct found_calls f;
+            find_calls(tools_text, row.taught, how, cut[i].text, 3, IS_CUT, &f);
+            assert_int_equal(f.n, cut[i].n_calls);
+            expect_written(&row, tool_spelling_usual(row.taught), &f);
+            found_finish(&f);
+        }
+    }
+}
+
+/* What no frame could be believed of is not kept: it leaves as it comes. */
+static void a_call_that_is_too_large_is_not_kept(void **state)
+{
+    (void)state;
+    const size_t n_pieces = 17 * 16, n_piece = 1 << 16;
+    char *piece = test_malloc(n_piece);
+    memset(piece, 'x', n_piece);
+    json_t *tools = json_loads(tools_text, 0, NULL);
+    struct tool_set set;
+    assert_true(tool_set_init(&set, tools, NULL));
+    for (enum tool_framing how = TOOL_FRAMES_ODD; how <= TOOL_FRAMES_ALL; how++) {
+        struct tool_parser *p = tool_parser_create(LLAMA, &set, NULL);
+        struct tool_output out;
+        size_t n_told = 0, n_ends = 0;
+        tool_output_init(&out);
+        tool_parser_frame(p, how);
+        struct str begin = STR("{\"name\": \"f\", \"parameters\": {\"a\": \"");
+        assert_true(tool_parser_push(p, begin, &out, NULL));
+        for (size_t i = 0; i < n_pieces; i++) {
+            assert_true(tool_parser_push(p, (struct str){piece, n_piece}, &out, NULL));
+            for (size_t k = 0; k < out.n_spans; k++) {
+                assert_true(out.spans[k].kind != TOOL_CALL_FRAME);
+                n_told += out.spans[k].kind == TOOL_CALL_ARGUMENTS ? out.spans[k].n_bytes : 0;
+            }
+            tool_output_clear(&out);
+            assert_true(tool_parser_held(p) <= TOOL_PARSER_MAX_OUTPUT / 8);
+        }
+        assert_true(tool_parser_push(p, STR("\"}\n}\n"), &out, NULL));
+        assert_true(tool_parser_flush(p, &out, NULL));
+        for (size_t k = 0; k < out.n_spans; k++) {
+            n_told += out.spans[k].kind == TOOL_CALL_ARGUMENTS ? out.spans[k].n_bytes : 0;
+            n_ends += out.spans[k].kind == TOOL_CALL_END;
+        }
+        assert_int_equal(n_told, strlen("{\"a\": \"") + n_pieces * n_piece + strlen("\"}"));
+        assert_int_equal(n_ends, 1);
+        tool_output_finish(&out);
+        tool_parser_destroy(p);
+    }
+    tool_set_finish(&set);
+    json_decref(tools);
+    test_free(piece);
+}
+
+/* A frame behind arguments says nothing of calls whose ids are from elsewhere. */
+static void a_frame_is_of_an_id_of_ours(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"call_" DIGITS, "call_" DIGITS "_a", "toolu_1", "call_7", ""};
+    for (size_t i = 0; i < N(ids); i++) {
+        struct chat_call call = tool_frame_read(
+            (struct chat_call){.id = str_from(ids[i]),
+                               .name = STR("f"),
+                               .arguments = STR("{}\t \t \t \t          \t\t\t\t\t \t    \t \t ")});
+        assert_int_equal(call.arguments.n, 2);
+        const struct tool_spelling *base =
+            tool_spellings_named(tool_spelling_usual(LLAMA), LLAMA, &call, 1);
+        assert_int_equal(base != NULL, i < 2);
+    }
 }
 
 /* Behind arguments: eight characters for each byte, and a mark before. */
@@ -563,6 +651,22 @@ static void no_frame_makes_a_tag_of_what_a_call_says(void **state)
          {{"{\"name\":\"f\",\"parameters\":", "}; {\"arguments\":{\"a\":\"", "f", "{}"},
           {"<tool_call>\"},\"name\":\"g\"}", NULL, "g", "{\"a\":\"<tool_call>\"}"}},
          NULL},
+        {HERMES, /* the arguments' own string stays open */
+         {{"<tool_call>{\"name\":\"f\",\"arguments\":\"", "", "f", "{}"},
+          {"<tool_call>\"}{\"name\":\"g\",\"arguments\":", "}", "g", "{}"}},
+         NULL},
+        {LLAMA,
+         {{"{\"name\":\"f\",\"arguments\":\"", "", "f", "{}"},
+          {"<|python_tag|>\"}{\"name\":\"g\",\"arguments\":", "}", "g", "{}"}},
+         NULL},
+        {LLAMA,
+         {{"{\"name\":\"f\",\"arguments\":\"", "", "f", "{}"},
+          {"{\"}[g(a='\":0}</tool_call>')]", NULL, "g", "{\"a\": \"\\\":0}</tool_call>\"}"}},
+         NULL},
+        {LLAMA, /* and an object, which leaves nothing to take for a tag */
+         {{"{\"name\":\"f\",\"arguments\":", "", "f", "{}"},
+          {"; <|python_tag|>{\"name\":\"g\",\"arguments\":", "}", "g", "{}"}},
+         "{\"name\":\"f\",\"arguments\":{}; [<|python_tag|>]{\"name\":\"g\",\"arguments\":{}}"},
         {LLAMA,
          {{"<|python_tag|> print(1) </tool_call>", NULL, "code_interpreter",
            "{\"code\": \" print(1) </tool_call>\"}"}},
@@ -677,6 +781,9 @@ int main(void)
         cmocka_unit_test(a_call_is_kept_no_longer_than_its_frame_asks),
         cmocka_unit_test(what_no_prompt_has_gets_no_frame),
         cmocka_unit_test(a_call_that_an_answer_ends_within_is_closed),
+        cmocka_unit_test(of_several_calls_the_last_one_is_closed),
+        cmocka_unit_test(a_call_that_is_too_large_is_not_kept),
+        cmocka_unit_test(a_frame_is_of_an_id_of_ours),
         cmocka_unit_test(a_frame_is_read_behind_arguments),
         cmocka_unit_test(a_frame_behind_arguments_is_as_short_as_it_can_be),
         cmocka_unit_test(a_frame_has_an_end),
