@@ -10,6 +10,7 @@ struct chat_call {
     struct str arguments; /* JSON text of an object, spelled as it came; or what a model wrote of
                              one, which may be any text */
     struct str frame;     /* "" where tool_frame_read() has found none */
+    size_t place;         /* 1 + bytes of content before it; 0: it does not say */
 };
 
 #endif

@@ -149,6 +149,11 @@ static struct jinja_value tagged_text(struct maker *m, struct str text,
     return v;
 }
 
+static struct tool_said said_of(const struct chat_message *message)
+{
+    return (struct tool_said){message->content, message->calls, message->n_calls};
+}
+
 /* What an assistant said and called as one text, for templates that have no place for calls, and
  * for calls that were spelled otherwise than the template would. */
 static struct jinja_value said_and_called(struct maker *m, const struct chat_message *message,
@@ -159,12 +164,13 @@ static struct jinja_value said_and_called(struct maker *m, const struct chat_mes
     size_t most = 2 * message->n_calls;
     struct tool_tags tags = {.list = mem_alloc(most, sizeof *tags.list, "tags of calls", m->e)};
     struct jinja_span *spans = mem_alloc(2 * most + 1, sizeof *spans, "spans of calls", m->e);
+    struct tool_tags *noted = m->t->is_on_trial ? NULL : &tags;
+    struct tool_said said = said_of(message);
     buf_init(&text, JINJA_DEFAULT_OUTPUT_BYTES);
     m->ok = m->ok && tags.list != NULL && spans != NULL &&
-            buf_append(&text, message->content, m->e) &&
-            (is_kept ? tool_calls_write_named
-                     : tool_calls_write)(spelling, message->calls, message->n_calls, &text,
-                                         m->t->is_on_trial ? NULL : &tags, m->e);
+            (is_kept ? tool_said_write(spelling, &said, &text, noted, m->e)
+                     : buf_append(&text, message->content, m->e) &&
+                           tool_calls_write(spelling, said.calls, said.n, &text, noted, m->e));
     if (m->ok) {
         v = content_of(m, tagged_text(m, buf_str(&text), &tags, spans));
     }
@@ -191,8 +197,8 @@ static const struct tool_spelling *kept_spelling(struct maker *m,
         may_keep ? tool_spellings_named(chat_template_spelling(t), t->tool_format, calls,
                                         message->n_calls)
                  : NULL;
-    m->ok = m->ok &&
-            (s == NULL || tool_frames_fit(s, t->tool_format, calls, message->n_calls, &fits, m->e));
+    struct tool_said said = said_of(message);
+    m->ok = m->ok && (s == NULL || tool_frames_fit(s, t->tool_format, &said, &fits, m->e));
     return fits ? s : NULL;
 }
 
@@ -380,8 +386,12 @@ static bool shows_calls(struct maker *m, const struct chat_input *input, struct 
             continue;
         }
         buf_clear(&calls);
-        m->ok = tool_calls_write_named(s, message->calls, message->n_calls, &calls, NULL, m->e);
-        is_there = m->ok && memmem(text.p, text.n, calls.data, calls.n) != NULL;
+        struct tool_said said = said_of(message);
+        size_t n_before = tool_said_place(&said, 0);
+        size_t n_behind = said.content.n - tool_said_place(&said, said.n - 1);
+        m->ok = tool_said_write(s, &said, &calls, NULL, m->e);
+        is_there = m->ok && memmem(text.p, text.n, calls.data + n_before,
+                                   calls.n - n_before - n_behind) != NULL;
     }
     buf_finish(&calls);
     return m->ok && is_there;

@@ -5,6 +5,14 @@
 #include "chat/json_scan.h"
 #include "chat/tool_parser.h"
 
+bool tool_frame_place(size_t n_content_before, struct buf *out, struct error *e)
+{
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%zu", n_content_before);
+    return buf_append(out, (struct str){"\0", 2}, e) &&
+           buf_append(out, (struct str){digits, (size_t)n + 1}, e);
+}
+
 bool tool_frame_make(struct str text, struct str arguments, bool ends_list, struct buf *out,
                      struct error *e)
 {
@@ -13,7 +21,7 @@ bool tool_frame_make(struct str text, struct str arguments, bool ends_list, stru
     struct str after = str_skip(text, at != NULL ? n_before + arguments.n : text.n);
     bool has_hole = at != NULL, has_nul = memchr(text.p, '\0', text.n) != NULL;
     size_t n = ends_list + n_before + has_hole + after.n;
-    if (has_nul || n > TOOL_FRAME_BYTES) {
+    if (has_nul || out->n + n > TOOL_FRAME_BYTES) {
         return true;
     }
     return buf_reserve(out, n, e) && (!ends_list || buf_append_byte(out, '\0', e)) &&
@@ -51,11 +59,65 @@ static unsigned char byte_of_blanks(const char *blanks)
     return (unsigned char)byte;
 }
 
+static int digit_value(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '-'             ? 62
+                                  : 63;
+}
+
+/* Byte i of a frame, -1 behind it. */
+static int frame_byte(struct str coded, size_t i)
+{
+    if (coded.n > 0 && is_blank(coded.p[0])) {
+        return 8 * i < coded.n ? byte_of_blanks(coded.p + 8 * i) : -1;
+    }
+    size_t digit = 8 * i / 6, n_bits = 8 * i % 6;
+    if (digit + 1 >= coded.n) {
+        return -1;
+    }
+    int both = digit_value(coded.p[digit]) << 6 | digit_value(coded.p[digit + 1]);
+    return both >> (4 - n_bits) & 0xFF;
+}
+
+/* Bytes of a frame's place and what is round it. */
+static size_t n_lead(struct str coded, size_t *place)
+{
+    const size_t n_most = 2 + 9;
+    size_t n = 2, before = 0;
+    *place = 0;
+    if (frame_byte(coded, 0) != 0 || frame_byte(coded, 1) != 0) {
+        return 0;
+    }
+    for (int c; n < n_most && (c = frame_byte(coded, n)) >= '0' && c <= '9'; n++) {
+        before = 10 * before + (size_t)(c - '0');
+    }
+    if (n == 2 || frame_byte(coded, n) != 0) {
+        return 0;
+    }
+    *place = 1 + before;
+    return n + 1;
+}
+
 static void put_blanks(struct buf *out, unsigned char byte)
 {
     for (unsigned bit = 0x80; bit != 0; bit >>= 1) {
         buf_append_byte(out, byte & bit ? '\t' : ' ', NULL); /* there is room */
     }
+}
+
+static void put_all_blanks(struct buf *out, struct str bytes)
+{
+    for (size_t i = 0; i < bytes.n; i++) {
+        put_blanks(out, (unsigned char)bytes.p[i]);
+    }
+}
+
+static bool is_placed(struct str frame)
+{
+    return frame.n > 2 && frame.p[0] == '\0' && frame.p[1] == '\0';
 }
 
 bool tool_frame_blank(struct str frame, const struct tool_spelling *s, const struct chat_call *call,
@@ -64,44 +126,65 @@ bool tool_frame_blank(struct str frame, const struct tool_spelling *s, const str
     struct buf begin;
     buf_init(&begin, 8 * (call->name.n + call->arguments.n) + 256);
     bool ok = s == NULL || tool_call_begin_write(s, call, is_first, &begin, e);
-    bool begins_so = begin.n > 0 && begin.n < frame.n && frame.p[begin.n] == '\0' &&
-                     str_starts_with(frame, buf_str(&begin));
-    struct str told = str_skip(frame, begins_so ? begin.n : 0);
-    ok = ok && buf_reserve(out, 8 * (1 + told.n), e);
+    const char *nul = is_placed(frame) ? memchr(frame.p + 2, '\0', frame.n - 2) : NULL;
+    size_t n_place = nul != NULL ? (size_t)(nul - frame.p) + 1 : 0;
+    struct str text = str_skip(frame, n_place);
+    bool begins_so = begin.n > 0 && begin.n < text.n && text.p[begin.n] == '\0' &&
+                     str_starts_with(text, buf_str(&begin));
+    struct str told = str_skip(text, begins_so ? begin.n : 0);
+    ok = ok && buf_reserve(out, 8 * (1 + n_place + told.n), e);
     if (ok) {
         put_blanks(out, MARK);
-        for (size_t i = 0; i < told.n; i++) {
-            put_blanks(out, (unsigned char)told.p[i]);
-        }
+        put_all_blanks(out, (struct str){frame.p, n_place});
+        put_all_blanks(out, told);
     }
     buf_finish(&begin);
     return ok;
 }
 
-struct chat_call tool_frame_read(struct chat_call call)
+/* White space of JSON at its end. */
+static size_t n_space_behind(struct str text)
 {
-    struct str arguments = call.arguments;
     size_t n = 0;
-    call.frame = digits_of(call.id);
-    while (n < arguments.n && is_blank(arguments.p[arguments.n - 1 - n])) {
+    while (n < text.n && json_is_space(text.p[text.n - 1 - n])) {
         n++;
     }
-    if (n < 16 || n > TOOL_FRAME_BLANKS || n % 8 != 0) {
+    return n;
+}
+
+static bool is_all_blank(struct str text)
+{
+    size_t n = 0;
+    while (n < text.n && is_blank(text.p[n])) {
+        n++;
+    }
+    return n == text.n;
+}
+
+struct chat_call tool_frame_read(struct chat_call call)
+{
+    size_t n = n_space_behind(call.arguments);
+    struct str space = str_skip(call.arguments, call.arguments.n - n);
+    struct str arguments = {call.arguments.p, call.arguments.n - n};
+    call.frame = digits_of(call.id);
+    n_lead(call.frame, &call.place);
+    if (n == 0 || !json_scan_is_object(arguments)) {
         return call;
     }
-    struct str blanks = str_skip(arguments, arguments.n - n);
-    if (byte_of_blanks(blanks.p) == MARK) {
-        call.frame = call.frame.n > 0 ? call.frame : str_skip(blanks, 8);
-        call.arguments.n -= n;
+    call.arguments = arguments;
+    if (call.frame.n == 0 && n >= 16 && n <= TOOL_FRAME_BLANKS && n % 8 == 0 &&
+        is_all_blank(space) && byte_of_blanks(space.p) == MARK) {
+        call.frame = str_skip(space, 8);
+        n_lead(call.frame, &call.place);
     }
     return call;
 }
 
-/* The first byte is a NUL. */
 bool tool_frame_ends_list(const struct chat_call *call)
 {
+    size_t place;
     struct str f = call->frame;
-    return f.n > 1 && f.p[0] == 'A' && f.p[1] >= 'A' && f.p[1] <= 'P';
+    return f.n > 0 && !is_blank(f.p[0]) && frame_byte(f, n_lead(f, &place)) == 0;
 }
 
 static bool decode(struct str coded, struct buf *out, struct error *e)
@@ -182,11 +265,15 @@ bool tool_frame_write(const struct tool_spelling *s, const struct chat_call *cal
     struct buf frame;
     buf_init(&frame, TOOL_FRAME_BYTES + 2);
     bool ok = decode(call->frame, &frame, e);
-    struct str text = str_skip(buf_str(&frame), ok && tool_frame_ends_list(call) ? 1 : 0);
+    size_t place, n_place = n_lead(call->frame, &place);
+    struct str text = str_skip(buf_str(&frame), ok ? n_place + tool_frame_ends_list(call) : 0);
     const char *hole = text.n > 0 ? memchr(text.p, '\0', text.n) : NULL;
     size_t n_before = hole != NULL ? (size_t)(hole - text.p) : text.n, begin = out->n;
     struct str after = str_skip(text, hole != NULL ? n_before + 1 : text.n);
-    bool begins_as_told = hole == text.p && is_blank(call->frame.p[0]);
+    bool begins_as_told = hole != NULL && hole == text.p && is_blank(call->frame.p[0]);
+    if (text.n == 0 && place > 0) {
+        ok = ok && tool_call_write(s, call, is_first, true, out, e);
+    }
     ok = ok && (!begins_as_told || tool_call_begin_write(s, call, is_first, out, e)) &&
          buf_append(out, (struct str){text.p, n_before}, e) &&
          (hole == NULL || buf_append(out, call->arguments, e)) && buf_append(out, after, e);
@@ -203,9 +290,9 @@ enum { MAX_TEXT_BYTES = TOOL_PARSER_MAX_OUTPUT / 8 }; /* a byte of it becomes si
 
 /* Where the texts of calls are compared with the calls that they are to be. */
 struct match {
-    const struct chat_call *calls; /* (n) */
-    size_t n, n_found;             /* found: whole ones */
-    struct str rest;               /* of the arguments of the call that is open */
+    const struct tool_said *said;
+    size_t n_found;  /* whole ones */
+    struct str rest; /* of the arguments of the call that is open */
     bool fits;
     struct tool_parser *parser;
     struct tool_output told; /* of the call that is looked at */
@@ -213,7 +300,7 @@ struct match {
 
 static void match_span(struct match *m, size_t i, const struct tool_span *span, struct str text)
 {
-    const struct chat_call *call = &m->calls[i];
+    const struct chat_call *call = &m->said->calls[i];
     bool is_exact = call->frame.n > 0; /* else what is read may be spelled anew */
     if (span->kind == TOOL_CONTENT || span->call != i) {
         m->fits = false;
@@ -237,7 +324,7 @@ static void match_span(struct match *m, size_t i, const struct tool_span *span, 
 /* The text of call i, which must be that call and leave nothing open for the next one to end. */
 static bool match_text(struct match *m, size_t i, struct str text, struct error *e)
 {
-    bool is_last = i + 1 == m->n;
+    bool is_last = i + 1 == m->said->n;
     m->fits = m->fits && str_is_utf8(text);
     tool_output_clear(&m->told);
     if (m->fits && (!tool_parser_push(m->parser, text, &m->told, e) ||
@@ -262,10 +349,9 @@ static bool match_all(struct match *m, const struct tool_spelling *own, struct e
     struct buf text;
     bool ok = true;
     buf_init(&text, MAX_TEXT_BYTES);
-    for (size_t i = 0; ok && m->fits && i < m->n; i++) {
+    for (size_t i = 0; ok && m->fits && i < m->said->n; i++) {
         size_t begin = text.n;
-        bool is_last = i + 1 == m->n || tool_frame_ends_list(&m->calls[i + 1]);
-        ok = tool_call_write_named(own, &m->calls[i], i == 0, is_last, &text, &why) &&
+        ok = tool_said_write_call(own, m->said, i, &text, &why) &&
              match_text(m, i, str_skip(buf_str(&text), begin), &why);
     }
     m->fits = ok && m->fits;
@@ -274,25 +360,40 @@ static bool match_all(struct match *m, const struct tool_spelling *own, struct e
     return ok;
 }
 
-static bool has_frame(const struct chat_call *calls, size_t n)
+static bool has_frame(const struct tool_said *said)
 {
     size_t i = 0;
-    while (i < n && calls[i].frame.n == 0) {
+    while (i < said->n && said->calls[i].frame.n == 0) {
         i++;
     }
-    return i < n;
+    return i < said->n;
+}
+
+/* Whether calls stand in the content one behind the other, and in no code point. */
+static bool has_places(const struct tool_said *said)
+{
+    size_t before = 0;
+    for (size_t i = 0; i < said->n; i++) {
+        size_t place = tool_said_place(said, i);
+        if (place < before || place > said->content.n ||
+            (place < said->content.n && ((unsigned char)said->content.p[place] & 0xC0) == 0x80)) {
+            return false;
+        }
+        before = place;
+    }
+    return true;
 }
 
 bool tool_frames_fit(const struct tool_spelling *own, enum tool_format format,
-                     const struct chat_call *calls, size_t n, bool *out, struct error *e)
+                     const struct tool_said *said, bool *out, struct error *e)
 {
-    if (!has_frame(calls, n)) {
+    if (!has_frame(said)) {
         *out = true;
         return true;
     }
-    struct match m = {.calls = calls, .n = n, .fits = true};
+    struct match m = {.said = said, .fits = has_places(said)};
     struct tool_set set = {0};
-    bool ok = tool_set_of_calls(&set, calls, n, e);
+    bool ok = tool_set_of_calls(&set, said->calls, said->n, e);
     m.parser = ok ? tool_parser_create(format, &set, e) : NULL;
     tool_output_init(&m.told);
     ok = m.parser != NULL && match_all(&m, own, e);

@@ -6,7 +6,9 @@
  * A frame is text with one NUL where the arguments go, or without, where these are in it: Python's,
  * or those in a JSON string, which a client sees otherwise than they were written. A NUL in front
  * says in an id that the list ended in which the call before is, and behind arguments that the call
- * begins as its id says.
+ * begins as its id says. Where content follows a call, its frame has its place before all that: two
+ * NULs, the number of bytes of content before the call, and a NUL. With nothing behind them the
+ * call is spelled as its id says.
  * Threads: everything here is pure. */
 #ifndef CHAT_TOOL_FRAME_H
 #define CHAT_TOOL_FRAME_H
@@ -23,6 +25,9 @@ enum {
     TOOL_CALL_ID_BYTES = sizeof "call_" - 1 + TOOL_CALL_DIGITS + 1 + TOOL_FRAME_DIGITS
 };
 
+/* Appends what a frame has in front of a call that content follows. ERROR_MEMORY. */
+bool tool_frame_place(size_t n_content_before, struct buf *out, struct error *e);
+
 /* Appends the frame of a call with this text, from the end of the call before, whose arguments were
  * told so; nothing where it would be too long, or the text has a NUL. ends_list: the call before is
  * in a list that has ended. ERROR_MEMORY. */
@@ -34,8 +39,9 @@ bool tool_frame_make(struct str text, struct str arguments, bool ends_list, stru
 bool tool_frame_blank(struct str frame, const struct tool_spelling *s, const struct chat_call *call,
                       bool is_first, struct buf *out, struct error *e);
 
-/* The call that a client sent back, with the frame that its id carries, or else its arguments,
- * which then are without. What is in `frame` already goes. All is borrowed. */
+/* The call that a client sent back, with the frame that its id carries, or else what is behind its
+ * arguments; where these are an object they are without, as they are of other white space there.
+ * What is in `frame` already goes. All is borrowed. */
 struct chat_call tool_frame_read(struct chat_call call);
 
 /* Whether this call's frame says that a list ended before it. */
@@ -47,13 +53,13 @@ bool tool_frame_write(const struct tool_spelling *s, const struct chat_call *cal
                       struct buf *out, struct tool_tags *tags, struct error *e);
 
 /* Sets *out to whether a parser finds in the text of each of these calls, which own, their ids and
- * frames spell (tool_calls_write_named), that call and nothing besides, whole before the next one
+ * frames spell (tool_said_write), that call and nothing besides, whole before the next one
  * begins, and, of those with a frame, with the very arguments; true where none has a frame. So one
  * that has arguments in it fits no others, and no tag that tool_frame_write() notes is part of what
  * a call says. Members behind the arguments are part of a call, and may say anything, as the text
  * of an assistant's message may. Calls of more than TOOL_PARSER_MAX_OUTPUT / 8 bytes together do
- * not fit. ERROR_MEMORY, and *out is as before. */
+ * not fit, nor do places beside the content. ERROR_MEMORY, and *out is as before. */
 bool tool_frames_fit(const struct tool_spelling *own, enum tool_format format,
-                     const struct chat_call *calls, size_t n, bool *out, struct error *e);
+                     const struct tool_said *said, bool *out, struct error *e);
 
 #endif

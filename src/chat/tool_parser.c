@@ -116,7 +116,7 @@ static bool is_spelled(struct tool_parser *p, const struct chat_call *call, bool
 }
 
 /* Makes the frame of the call whose text ends n_behind bytes before what is kept does, if its id
- * cannot do without: none where it has no end or others follow only behind words, as in no prompt.
+ * cannot do without: none where it has no end, as in no prompt.
  * Where the answer did not end by itself, the text is that up to the end of the arguments, closed.
  */
 static void make_frame(struct tool_parser *p, size_t n_behind, bool is_last, struct buf *out)
@@ -124,12 +124,20 @@ static void make_frame(struct tool_parser *p, size_t n_behind, bool is_last, str
     struct chat_call call = kept_call(p);
     bool is_open = is_last && (p->is_cut || p->one_call);
     p->kept_text.n = is_open ? p->n_to_end : p->kept_text.n - n_behind;
-    if (p->kept.spans[p->kept.n_spans - 1].end != TOOL_COMPLETE || p->has_words ||
-        is_spelled(p, &call, is_last, is_open, buf_str(&p->kept_text))) {
+    if (p->kept.spans[p->kept.n_spans - 1].end != TOOL_COMPLETE) {
         return;
     }
+    bool is_told = is_spelled(p, &call, is_last, is_open, buf_str(&p->kept_text));
+    p->failed = p->failed || (p->in_words && !tool_frame_place(p->n_content, out, p->e));
+    if (p->failed || (is_told && (!p->in_words || p->keeps == TOOL_KEEPS_END))) {
+        return;
+    }
+    size_t n_place = out->n;
     p->failed = p->failed || (is_open && !buf_append(&p->kept_text, buf_str(&p->closers), p->e)) ||
                 !tool_frame_make(buf_str(&p->kept_text), call.arguments, p->ends_list, out, p->e);
+    if (out->n == n_place) {
+        buf_clear(out);
+    }
 }
 
 /* What the call that has begun did not tell, with a frame before it. */
@@ -232,8 +240,10 @@ static void mark(struct tool_marks *m, char c)
 
 static void tell_content(struct tool_parser *p, struct str text)
 {
+    p->in_words = true;
     release(p, p->held.n, true);
-    p->has_words = p->has_words || p->n_begun > 0;
+    p->in_words = false;
+    p->n_content += text.n;
     for (size_t i = 0; i < text.n; i++) {
         mark(&p->marks, text.p[i]);
     }

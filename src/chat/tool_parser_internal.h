@@ -54,9 +54,10 @@ struct tool_parser {
 
     /* frames */
     enum tool_framing framing;
-    bool is_cut;    /* the answer, at its end */
-    bool one_call;  /* ends the answer */
-    bool has_words; /* there is content behind a call */
+    bool is_cut;   /* the answer, at its end */
+    bool one_call; /* ends the answer */
+    bool in_words; /* follow the call that is released */
+    size_t n_content;
 
     /* the last call, if it may have a frame */
     enum tool_keeps keeps;

@@ -43,6 +43,13 @@ struct tool_tags {
 
 enum { TOOL_CALL_DIGITS = 24 };
 
+/* What an assistant said and called. */
+struct tool_said {
+    struct str content;
+    const struct chat_call *calls; /* (n) */
+    size_t n;
+};
+
 /* The one that tool_prompt_write() teaches; of TOOL_FORMAT_NONE that of TOOL_FORMAT_LLAMA3_JSON. */
 const struct tool_spelling *tool_spelling_usual(enum tool_format format);
 
@@ -93,19 +100,24 @@ const struct tool_spelling *tool_spellings_named(const struct tool_spelling *own
 bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
                       struct buf *out, struct tool_tags *tags, struct error *e);
 
-/* The same, each call in its frame, or the spelling that its id names, else in `own`: what
- * tool_spellings_named() said of them. */
-bool tool_calls_write_named(const struct tool_spelling *own, const struct chat_call *calls,
-                            size_t n, struct buf *out, struct tool_tags *tags, struct error *e);
+/* Bytes of the content that are before call i: all of it, but where this one or one behind it has
+ * another place. */
+size_t tool_said_place(const struct tool_said *said, size_t i);
+
+/* Appends the content, and in it, where their places are, the calls, each in its frame, or the
+ * spelling that its id names, else in `own`: what tool_spellings_named() said of them. The places
+ * are such that tool_frames_fit(). tags, errors: as tool_calls_write. */
+bool tool_said_write(const struct tool_spelling *own, const struct tool_said *said, struct buf *out,
+                     struct tool_tags *tags, struct error *e);
 
 /* Appends what tool_calls_write() writes of one call, the first of an answer or not, and the last.
  * ERROR_MEMORY, and *out may have a part. */
 bool tool_call_write(const struct tool_spelling *s, const struct chat_call *call, bool is_first,
                      bool is_last, struct buf *out, struct error *e);
 
-/* The same of tool_calls_write_named(). */
-bool tool_call_write_named(const struct tool_spelling *own, const struct chat_call *call,
-                           bool is_first, bool is_last, struct buf *out, struct error *e);
+/* The same of call i in what tool_said_write() writes. */
+bool tool_said_write_call(const struct tool_spelling *own, const struct tool_said *said, size_t i,
+                          struct buf *out, struct error *e);
 
 /* Appends what tool_calls_write() writes of a call in this spelling, from the end of the call
  * before up to where a struct tool_begin ends. */

@@ -400,22 +400,34 @@ static bool write_as_told(struct writer *w, const struct tool_spelling *own,
                : write_one(w, s, call, is_first, is_last);
 }
 
+/* A list ends with its last call: so says the next one, or the content between them. */
+static bool is_last_of_list(const struct tool_said *said, size_t i, bool by_ids)
+{
+    return i + 1 == said->n ||
+           (by_ids && (said->calls[i].place > 0 || tool_frame_ends_list(&said->calls[i + 1])));
+}
+
 static bool write_all(struct writer *w, const struct tool_spelling *own,
-                      const struct chat_call *calls, size_t n)
+                      const struct tool_said *said)
 {
     bool ok = true;
-    for (size_t i = 0; ok && i < n; i++) {
-        bool is_last = i + 1 == n || (w->by_ids && tool_frame_ends_list(&calls[i + 1]));
-        ok = write_as_told(w, own, &calls[i], i == 0, is_last);
+    size_t at = 0;
+    for (size_t i = 0; ok && i < said->n; i++) {
+        size_t place = w->by_ids ? tool_said_place(said, i) : said->content.n;
+        struct str content = str_skip(said->content, at);
+        content.n = place - at;
+        ok = buf_append(w->out, content, w->e) &&
+             write_as_told(w, own, &said->calls[i], i == 0, is_last_of_list(said, i, w->by_ids));
+        at = place;
     }
-    return ok;
+    return ok && buf_append(w->out, str_skip(said->content, at), w->e);
 }
 
 static bool write_or_undo(struct writer *w, const struct tool_spelling *own,
-                          const struct chat_call *calls, size_t n)
+                          const struct tool_said *said)
 {
     size_t n_before = w->out->n, n_tags = w->tags != NULL ? w->tags->n : 0;
-    if (!write_all(w, own, calls, n)) {
+    if (!write_all(w, own, said)) {
         w->out->n = n_before;
         if (w->tags != NULL) {
             w->tags->n = n_tags;
@@ -428,14 +440,23 @@ static bool write_or_undo(struct writer *w, const struct tool_spelling *own,
 bool tool_calls_write(const struct tool_spelling *s, const struct chat_call *calls, size_t n,
                       struct buf *out, struct tool_tags *tags, struct error *e)
 {
-    return write_or_undo(&(struct writer){.out = out, .tags = tags, .e = e}, s, calls, n);
+    struct tool_said said = {.calls = calls, .n = n};
+    return write_or_undo(&(struct writer){.out = out, .tags = tags, .e = e}, s, &said);
 }
 
-bool tool_calls_write_named(const struct tool_spelling *own, const struct chat_call *calls,
-                            size_t n, struct buf *out, struct tool_tags *tags, struct error *e)
+size_t tool_said_place(const struct tool_said *said, size_t i)
+{
+    while (i < said->n && said->calls[i].place == 0) {
+        i++;
+    }
+    return i < said->n ? said->calls[i].place - 1 : said->content.n;
+}
+
+bool tool_said_write(const struct tool_spelling *own, const struct tool_said *said, struct buf *out,
+                     struct tool_tags *tags, struct error *e)
 {
     struct writer w = {.by_ids = true, .out = out, .tags = tags, .e = e};
-    return write_or_undo(&w, own, calls, n);
+    return write_or_undo(&w, own, said);
 }
 
 bool tool_call_write(const struct tool_spelling *s, const struct chat_call *call, bool is_first,
@@ -444,9 +465,9 @@ bool tool_call_write(const struct tool_spelling *s, const struct chat_call *call
     return write_one(&(struct writer){.out = out, .e = e}, s, call, is_first, is_last);
 }
 
-bool tool_call_write_named(const struct tool_spelling *own, const struct chat_call *call,
-                           bool is_first, bool is_last, struct buf *out, struct error *e)
+bool tool_said_write_call(const struct tool_spelling *own, const struct tool_said *said, size_t i,
+                          struct buf *out, struct error *e)
 {
     struct writer w = {.by_ids = true, .out = out, .e = e};
-    return write_as_told(&w, own, call, is_first, is_last);
+    return write_as_told(&w, own, &said->calls[i], i == 0, is_last_of_list(said, i, true));
 }

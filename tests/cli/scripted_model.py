@@ -141,6 +141,7 @@ WRITTEN = {
     "llama3 pythonic in odd spaces": ("llama3", "[ ", "get_weather( city='%s',days=%d )", " ,", " ]"),
     "llama3 in odd spaces at its end": ("llama3", "", '{"name": "get_weather", "parameters": {"city": "%s", "days": %d}\n}', ";", ""),
     "llama3 pythonic in odd spaces within": ("llama3", "[", "get_weather(city='%s' , days=%d)", ", ", "]"),
+    "llama3 before words": ("llama3", "", '{"name": "get_weather", "parameters": {"city": "%s", "days": %d}}', "\n", " So I ask."),
     "llama3 built-in": ("llama3", "", 'get_weather.call(city="%s", days=%d)', "\n", ""),
     "llama3 pythonic": ("llama3", "[", "get_weather(city='%s', days=%d)", ", ", "]"),
     "llama3 function": ("llama3", "", '<function=get_weather>{"city": "%s","days":%d}</function>', "\n", ""),

@@ -1,7 +1,7 @@
-/* fuzz_tool_frame.c - a byte that chooses the format, and calls as clients may send them back: each
- * a byte that says where its frame stands, the frame, its name and its arguments with NAK between,
- * and ETB behind it. Calls that fit are found again in the text that is written of them all, and
- * nothing else is; tags are none within a string. */
+/* fuzz_tool_frame.c - a byte that chooses the format, content with ETB behind it, and calls as
+ * clients may send them back: each a byte that says where its frame stands, the frame, its name and
+ * its arguments with NAK between, and ETB behind it. Calls that fit are found again in the text
+ * that is written of them all, and nothing else is; tags are none within a string. */
 #include "base/base64.h"
 #include "chat/tool_frame.h"
 #include "chat/tool_parser.h"
@@ -15,7 +15,7 @@ enum { IN_ID = 1, BEHIND_ARGUMENTS = 2, NAMES_SPELLING = 4 };
 struct sent {
     struct buf texts[MAX_CALLS][2]; /* id, arguments */
     struct chat_call calls[MAX_CALLS];
-    size_t n;
+    struct tool_said said;
 };
 
 /* What comes before c in *rest, which goes on behind it. */
@@ -40,7 +40,7 @@ static void read_call(struct str text, struct sent *s)
     unsigned how = text.n > 0 ? (unsigned char)text.p[0] : 0;
     text = str_skip(text, text.n > 0 ? 1 : 0);
     struct str frame = part(&text, NAK), name = part(&text, NAK);
-    struct buf *id = &s->texts[s->n][0], *arguments = &s->texts[s->n][1];
+    struct buf *id = &s->texts[s->said.n][0], *arguments = &s->texts[s->said.n][1];
     char letter[] = {'_', (char)((how & 8 ? 'A' : 'a') + (how >> 4) % 26)};
     buf_init(id, MAX_BYTES);
     buf_init(arguments, MAX_BYTES);
@@ -55,7 +55,7 @@ static void read_call(struct str text, struct sent *s)
     if (how & BEHIND_ARGUMENTS) {
         put_blank(arguments, frame);
     }
-    s->calls[s->n++] = tool_frame_read(
+    s->calls[s->said.n++] = tool_frame_read(
         (struct chat_call){.id = buf_str(id), .name = name, .arguments = buf_str(arguments)});
 }
 
@@ -72,7 +72,7 @@ static bool in_string(struct str text, size_t at)
     return is_in;
 }
 
-static void check_tags(struct str text, const struct tool_tags *tags)
+static void check_tags(struct str text, const struct tool_tags *tags, bool is_calls_alone)
 {
     size_t end = 0;
     for (size_t i = 0; i < tags->n; i++) {
@@ -82,7 +82,8 @@ static void check_tags(struct str text, const struct tool_tags *tags)
         struct str is = {text.p + tag.begin, tag.n_bytes};
         require(str_eq(is, STR("<|python_tag|>")) || str_eq(is, STR("<tool_call>")) ||
                 str_eq(is, STR("</tool_call>")));
-        bool is_json = memchr(text.p, '\'', tag.begin) == NULL; /* else quotes say nothing */
+        bool is_json =
+            is_calls_alone && memchr(text.p, '\'', tag.begin) == NULL; /* else quotes say nothing */
         require(!is_json || !in_string(text, tag.begin));
     }
 }
@@ -101,7 +102,7 @@ static void check_read(struct tool_parser *p, struct str text, const struct sent
         const struct tool_span *span = &told.spans[i];
         struct str bytes = {rest.p, span->n_bytes};
         rest = str_skip(rest, span->n_bytes);
-        require(span->kind != TOOL_CONTENT && n < s->n);
+        require(span->kind != TOOL_CONTENT && n < s->said.n);
         const struct chat_call *call = &s->calls[n];
         if (span->kind == TOOL_CALL_NAME) {
             require(str_eq(bytes, call->name));
@@ -114,7 +115,7 @@ static void check_read(struct tool_parser *p, struct str text, const struct sent
             n++;
         }
     }
-    require(n == s->n);
+    require(n == s->said.n);
     buf_finish(&arguments);
     tool_output_finish(&told);
 }
@@ -122,27 +123,29 @@ static void check_read(struct tool_parser *p, struct str text, const struct sent
 static void check_calls(const struct sent *s, const struct tool_spelling *own,
                         enum tool_format format)
 {
-    const struct tool_spelling *base = tool_spellings_named(own, format, s->calls, s->n);
+    const struct tool_spelling *base = tool_spellings_named(own, format, s->calls, s->said.n);
     struct tool_tag list[2 * MAX_CALLS];
     struct tool_tags tags = {.list = list};
     struct tool_set set;
     struct buf text;
     bool fits = false, has_frame = false;
-    for (size_t i = 0; i < s->n; i++) {
+    for (size_t i = 0; i < s->said.n; i++) {
         has_frame = has_frame || s->calls[i].frame.n > 0;
     }
-    if (base == NULL || !tool_frames_fit(base, format, s->calls, s->n, &fits, NULL) || !fits ||
+    if (base == NULL || !tool_frames_fit(base, format, &s->said, &fits, NULL) || !fits ||
         !has_frame) {
         return;
     }
     buf_init(&text, MAX_BYTES);
-    require(tool_calls_write_named(base, s->calls, s->n, &text, &tags, NULL));
-    check_tags(buf_str(&text), &tags);
-    require(tool_set_of_calls(&set, s->calls, s->n, NULL));
-    struct tool_parser *p = tool_parser_create(format, &set, NULL);
-    check_read(p, buf_str(&text), s);
-    tool_parser_destroy(p);
-    tool_set_finish(&set);
+    require(tool_said_write(base, &s->said, &text, &tags, NULL));
+    check_tags(buf_str(&text), &tags, s->said.content.n == 0);
+    if (s->said.content.n == 0) { /* which may say anything */
+        require(tool_set_of_calls(&set, s->calls, s->said.n, NULL));
+        struct tool_parser *p = tool_parser_create(format, &set, NULL);
+        check_read(p, buf_str(&text), s);
+        tool_parser_destroy(p);
+        tool_set_finish(&set);
+    }
     buf_finish(&text);
 }
 
@@ -151,16 +154,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     if (n_bytes < 1) {
         return 0;
     }
-    struct sent s = {.n = 0};
+    struct sent s = {.said = {.n = 0}};
     struct str rest = {(const char *)data + 1, n_bytes - 1};
     enum tool_format format = (enum tool_format)((data[0] & 0x7f) % TOOL_FORMAT_COUNT);
-    while (rest.n > 0 && s.n < MAX_CALLS) {
+    s.said.content = part(&rest, ETB);
+    s.said.calls = s.calls;
+    while (rest.n > 0 && s.said.n < MAX_CALLS) {
         read_call(part(&rest, ETB), &s);
     }
-    if (s.n > 0) {
+    if (s.said.n > 0) {
         check_calls(&s, data[0] & 0x80 ? tool_spelling_usual(format) : NULL, format);
     }
-    for (size_t i = 0; i < s.n; i++) {
+    for (size_t i = 0; i < s.said.n; i++) {
         buf_finish(&s.texts[i][0]);
         buf_finish(&s.texts[i][1]);
     }

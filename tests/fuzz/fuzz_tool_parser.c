@@ -1,7 +1,7 @@
 /* fuzz_tool_parser.c - a byte that chooses the format, one that says how the text is cut, the text
  * of an answer. However it is cut, the same comes out; content is the text less what calls take,
  * all of it without a call; arguments that are whole are a JSON object, and the call is read back
- * from each spelling that it is written in. A text of calls alone is what they write. */
+ * from each spelling that it is written in. An answer is the same when it is sent back. */
 #include "chat/json_scan.h"
 #include "chat/tool_frame.h"
 #include "chat/tool_parser.h"
@@ -265,7 +265,7 @@ static bool is_left_over(struct str part, struct str text)
     return part.n == 0;
 }
 
-/* An answer of calls alone is what they write, sent back; one that ends with its call begins so. */
+/* An answer with calls is the same when it is sent back; one that ends with its call begins so. */
 static void check_written(const struct reader *r, const struct result *found, struct str text)
 {
     struct chat_call calls[TOOL_PARSER_MAX_CALLS];
@@ -273,8 +273,7 @@ static void check_written(const struct reader *r, const struct result *found, st
     const size_t n_closers = 32;
     bool has_no_frame =
         text.n + n_closers > TOOL_FRAME_BYTES || memchr(text.p, '\0', text.n) != NULL;
-    if (found->n_calls == 0 || found->content.n > 0 || found->has_unnamed || !r->is_utf8 ||
-        has_no_frame) {
+    if (found->n_calls == 0 || found->has_unnamed || !r->is_utf8 || has_no_frame) {
         return;
     }
     for (size_t i = 0; i < found->n_calls; i++) {
@@ -290,10 +289,11 @@ static void check_written(const struct reader *r, const struct result *found, st
     const struct tool_spelling *base = tool_spellings_named(NULL, r->format, calls, found->n_calls);
     require(base != NULL);
     buf_init(&written, MAX_BYTES);
-    require(tool_calls_write_named(base, calls, found->n_calls, &written, NULL, NULL));
+    struct tool_said said = {buf_str(&found->content), calls, found->n_calls};
+    require(tool_said_write(base, &said, &written, NULL, NULL));
     require(r->one_call ? str_starts_with(buf_str(&written), text)
                         : str_eq(buf_str(&written), text));
-    require(tool_frames_fit(base, r->format, calls, found->n_calls, &fits, NULL) && fits);
+    require(tool_frames_fit(base, r->format, &said, &fits, NULL) && fits);
     buf_finish(&written);
 }
 

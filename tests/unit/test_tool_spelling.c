@@ -119,7 +119,8 @@ static void expect_written(const struct chat_call *calls, size_t n, enum tool_fo
     buf_init(&out, 1 << 10);
     const struct tool_spelling *base = tool_spellings_named(own, format, calls, n);
     assert_ptr_equal(base, own != NULL ? own : tool_spelling_named(calls[0].id));
-    assert_true(tool_calls_write_named(base, calls, n, &out, NULL, NULL));
+    struct tool_said said = {.calls = calls, .n = n};
+    assert_true(tool_said_write(base, &said, &out, NULL, NULL));
     assert_int_equal(out.n, strlen(text));
     assert_memory_equal(out.data, text, out.n);
     buf_finish(&out);

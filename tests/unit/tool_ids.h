@@ -17,13 +17,15 @@ enum { MOST_CALLS = 4, MOST_BYTES = 1 << 20 };
 struct found_calls {
     struct chat_call calls[MOST_CALLS]; /* (n) views of the texts, NUL behind each */
     struct buf texts[MOST_CALLS][3];    /* id, name, arguments */
-    size_t n, n_frames, n_blank;        /* blank: frames behind arguments */
+    struct buf content;
+    size_t n, n_frames, n_blank; /* blank: frames behind arguments */
 };
 
 enum answer_end { ENDS, IS_CUT, ENDS_WITH_CALL };
 
 static inline void found_finish(struct found_calls *f)
 {
+    buf_finish(&f->content);
     for (size_t i = 0; i < MOST_CALLS; i++) {
         for (size_t k = 0; k < 3; k++) {
             buf_finish(&f->texts[i][k]);
@@ -40,6 +42,10 @@ static inline struct str closed(struct buf *text)
 static inline void take_call_span(struct found_calls *f, const struct tool_span *span,
                                   struct str text, struct buf *frame)
 {
+    if (span->kind == TOOL_CONTENT) {
+        assert_true(buf_append(&f->content, text, NULL));
+        return;
+    }
     assert_true(span->call < MOST_CALLS);
     struct buf *texts = f->texts[span->call];
     if (span->kind == TOOL_CALL_FRAME) {
@@ -85,6 +91,7 @@ static inline void find_calls(const char *tools_text, enum tool_format taught,
         tool_parser_end_with_call(p);
     }
     *f = (struct found_calls){0};
+    buf_init(&f->content, MOST_BYTES);
     for (size_t i = 0; i < MOST_CALLS; i++) {
         for (size_t k = 0; k < 3; k++) {
             buf_init(&f->texts[i][k], MOST_BYTES);
@@ -117,6 +124,11 @@ static inline void find_calls(const char *tools_text, enum tool_format taught,
     tool_output_finish(&out);
     tool_set_finish(&set);
     json_decref(tools);
+}
+
+static inline struct tool_said said_of(const struct found_calls *f)
+{
+    return (struct tool_said){buf_str(&f->content), f->calls, f->n};
 }
 
 #endif
