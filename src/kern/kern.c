@@ -350,6 +350,7 @@ void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, ui
     *a = (struct kern_act){.form = form, .n_tokens = n_tokens, .cols = cols};
     a->f = take(&next, sizes.f);
     a->q = take(&next, sizes.q);
+    a->q_step = form == PACK_ACT_Q256 ? (size_t)n_tokens * 256 : 0;
     a->d = take(&next, sizes.d);
     a->s = take(&next, sizes.s);
     a->n = take(&next, sizes.n);
@@ -380,7 +381,8 @@ struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t 
         part.b = a->b + n;
         break;
     default:
-        part.q = a->q + n;
+        part.q_step = a->q_step;
+        part.q = a->q + col_begin / 256 * a->q_step + (size_t)kern_tile_begin(tile) * 256;
         part.d = a->d + n / 256;
         part.n16 = a->n16 + n / 16;
         part.n32 = a->n32 + n / 32;

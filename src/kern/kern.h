@@ -36,15 +36,17 @@ enum {
 
 /* A matrix of activations (n_tokens, cols), stored for a matmul kernel in tiles of KERN_TILE
  * tokens; the last tile is as narrow as the tokens left (T below). Tile follows tile, so tile t
- * starts t * KERN_TILE tokens into each array; arrays that a form lacks are NULL. Of a token, 8
- * quants lie side by side, as instructions want them that take two tokens at once; others broadcast
- * 4 of them. Within tile t:
+ * starts t * KERN_TILE tokens into each array; arrays that a form lacks are NULL. Quants of Q256
+ * are the exception: super-block follows super-block, q_step bytes apart, and tile t starts
+ * t * KERN_TILE tokens into each of them, as long prompts are multiplied super-block by super-block
+ * (matmul_run_panels). Of a token, 8 quants lie side by side, as instructions want them that take
+ * two tokens at once; others broadcast 4 of them. Within tile t:
  *   F32   f[cols][T]                     values
  *   Q32   q[cols/8][T][8] int8           quants of blocks of 32
  *         d[cols/32][T] f32              scales: x ~ d * q
  *         s[cols/32][T] f32              d * (float)sum of the block's q
  *         n[cols/32][T] int32            -(sum of the block's q)
- *   Q256  q[cols/8][T][8] int8           quants of super-blocks of 256
+ *   Q256  q[256/8][T][8] int8            quants of a super-block of 256
  *         d[cols/256][T] f32             scales
  *         n16[cols/32][T][2] int16       -(sum of 16 q): the two halves of a block of 32
  *         n32[cols/64][T][2] int16       -(sum of 32 q): two neighbouring blocks of 32
@@ -57,6 +59,7 @@ struct kern_act {
     uint32_t n_tokens, cols;
     float *f;
     int8_t *q;
+    size_t q_step; /* Q256: bytes, n_tokens * 256; of a part, the whole matrix's */
     float *d, *s;
     int32_t *n;         /* Q32 */
     int16_t *n16, *n32; /* Q256: the 4-byte operand of a 16-bit pair product */

@@ -26,7 +26,7 @@ static void store_sums(const struct sums *sums, const struct pack_matrix *w, uin
     }
 }
 
-/* Item k of the tile's token t. */
+/* Item k of the tile's token t; Q256: of the first super-block. */
 static int act_item(const struct matmul_tile *tile, size_t k, uint32_t t)
 {
     return tile->q[(k / 8 * tile->n + t) * 8 + k % 8];
@@ -65,16 +65,16 @@ static void fold_q32(const struct pack_matrix *w, const struct pack_block *block
 }
 
 /* Sums over the super-block of sub-scale * item * qa, and of sub-minimum * qa, for 16 rows. */
-static void super_sums(const struct pack_block *block, uint32_t b, const struct matmul_tile *tile,
-                       uint32_t t, int32_t isum[PACK_ROWS], int32_t msum[PACK_ROWS])
+static void super_sums(const struct pack_block *block, const struct matmul_tile *tile, uint32_t t,
+                       int32_t isum[PACK_ROWS], int32_t msum[PACK_ROWS])
 {
     memset(isum, 0, sizeof(int32_t[PACK_ROWS]));
     memset(msum, 0, sizeof(int32_t[PACK_ROWS]));
     for (size_t i = 0; i < 16; i++) {
         int32_t sub[PACK_ROWS], sum_of_qa = 0;
-        dot_items(block, 16 * i, 16, (size_t)b * 256, tile, t, sub);
+        dot_items(block, 16 * i, 16, 0, tile, t, sub);
         for (size_t k = 16 * i; k < 16 * i + 16; k++) {
-            sum_of_qa += act_item(tile, (size_t)b * 256 + k, t);
+            sum_of_qa += act_item(tile, k, t);
         }
         for (int r = 0; r < PACK_ROWS; r++) {
             isum[r] += block->sub[i][r] * sub[r];
@@ -87,10 +87,11 @@ static void fold_q256(const struct pack_matrix *w, const struct pack_block *bloc
                       const struct matmul_tile *tile, struct sums *sums)
 {
     bool has_minimum = w->type == QUANT_Q2_K || w->type == QUANT_Q4_K || w->type == QUANT_Q5_K;
-    for (uint32_t t = 0; t < tile->n; t++) {
-        float da = tile->d[(size_t)b * tile->n + t];
+    struct matmul_tile super = matmul_tile_from(*tile, b);
+    for (uint32_t t = 0; t < super.n; t++) {
+        float da = super.d[t];
         int32_t isum[PACK_ROWS], msum[PACK_ROWS];
-        super_sums(block, b, tile, t, isum, msum);
+        super_sums(block, &super, t, isum, msum);
         for (int r = 0; r < PACK_ROWS; r++) {
             float *f = &sums->f[t][r];
             *f = fmaf(block->d[r] * da, (float)isum[r], *f);

@@ -114,7 +114,7 @@ static void store_act_q256(const struct kern_act *a, const float *x, size_t x_st
         for (size_t t = 0; t < width; t++) {
             const float *row = x + (first + t) * x_stride;
             for (size_t b = 0; b < n_blocks; b++) {
-                int8_t *q = a->q + first * a->cols + (b * 32 * width + t) * 8;
+                int8_t *q = a->q + b * a->q_step + first * 256 + t * 8;
                 int16_t *n16 = a->n16 + first * n_blocks * 16 + (b * 8 * width + t) * 2;
                 int16_t *n32 = a->n32 + first * n_blocks * 8 + (b * 4 * width + t) * 2;
                 float d = quantise_block(row + b * 256, 256, q, width * 8);

@@ -36,6 +36,7 @@ struct matmul_tile {
     uint32_t n, first;
     const float *f;
     const int8_t *q;
+    size_t q_step; /* Q256: bytes from super-block to super-block */
     const float *d, *s;
     const int32_t *n_sum;     /* Q32: n */
     const int16_t *n16, *n32; /* Q256 */
@@ -61,7 +62,8 @@ static inline struct matmul_tile matmul_tile_of(const struct kern_act *a, uint32
         t.b = a->b + first * cols;
         break;
     default:
-        t.q = a->q + first * cols;
+        t.q = a->q + first * PACK_SUPER;
+        t.q_step = a->q_step;
         t.d = a->d + first * (cols / 256);
         t.n16 = a->n16 + first * (cols / 16);
         t.n32 = a->n32 + first * (cols / 32);
@@ -75,7 +77,7 @@ static inline struct matmul_tile matmul_tile_of(const struct kern_act *a, uint32
 static inline struct matmul_tile matmul_tile_from(struct matmul_tile t, uint32_t block)
 {
     size_t n = (size_t)t.n * block;
-    t.q += n * PACK_SUPER;
+    t.q += block * t.q_step;
     t.d += n;
     t.n16 += n * (PACK_SUPER / 16);
     t.n32 += n * (PACK_SUPER / 32);
@@ -118,7 +120,7 @@ struct matmul_job {
     uint32_t n_blocks;
     uint32_t n_rows; /* rows of the last group that exist */
     bool cold;       /* no tile was multiplied with these weights yet */
-    size_t next_act; /* bytes from these activations' quants to those that come next */
+    size_t next_act; /* Q256: q_step where it skips other tiles, else 0 */
     struct matmul_tile tile;
     float *y; /* of the first token, the first group's first row */
     size_t y_stride;
@@ -232,7 +234,6 @@ static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum 
                               .quants = panel.quants,
                               .n_blocks = 1,
                               .n_rows = PACK_ROWS,
-                              .next_act = (size_t)KERN_TILE * a->cols,
                               .y_stride = PACK_ROWS};
     memset(sums, 0, n_tokens * PACK_ROWS * sizeof *sums);
     for (uint32_t block = 0; block < job.n_blocks; block++) {
@@ -301,6 +302,7 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
         for (uint32_t i = 0; i < n_tiles; i++) {
             job.tile = matmul_tile_of(a, i);
             job.cold = i == 0;
+            job.next_act = n_tiles > 1 ? a->q_step : 0;
             matmul_run_tile(wide ? kernels->wide : kernels->one, kernels->max_tokens, &job,
                             y + row);
         }

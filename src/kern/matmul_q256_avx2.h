@@ -201,7 +201,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
         }
         scales += form.scale_bytes;
         quants += 8 * unit_lines(form.lines) * PACK_LINE;
-        a.q += PACK_SUPER * stride;
+        a.q += job->tile.q_step;
         a.d += stride;
         a.n += (form.sub_items == 16 ? 16 : 8) * stride;
     }

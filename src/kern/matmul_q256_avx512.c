@@ -160,10 +160,13 @@ TEMPLATE __m512i fold(__m512i isum, __m512i acc, __m512i scale, int sub_items)
     return isum;
 }
 
-/* Asks for the activations of a unit of the next tile of a panel. */
-TEMPLATE void prefetch_next_tile(const struct matmul_job *job, const int8_t *q, const int n_tokens)
+/* Asks for the activations of a unit of the tile's next super-block, which lies behind other tiles.
+ * A panel reads tiles as they lie: there the CPU's own prefetchers are enough, and the instructions
+ * cost 1 to 2 %. */
+TEMPLATE void prefetch_act(const struct matmul_job *job, struct q256_form form, const int8_t *q,
+                           const int n_tokens)
 {
-    if (job->next_act == 0) {
+    if (form.lines.bytes || job->next_act == 0) {
         return;
     }
     UNROLL
@@ -277,7 +280,7 @@ TEMPLATE void small_sums(const struct matmul_job *job, struct q256_form form,
         const int8_t *last_q = q + (pair_units - 1) * 32 * n_tokens;
         __m512i acc[KERN_TILE];
         matmul_prefetch(job, unit, unit_lines(form.lines), 0, n_tokens);
-        prefetch_next_tile(job, q, n_tokens);
+        prefetch_act(job, form, q, n_tokens);
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
             acc[t] = has_zero ? _mm512_set1_epi32(zeros.odd[pair * n_tokens + t])
@@ -286,7 +289,7 @@ TEMPLATE void small_sums(const struct matmul_job *job, struct q256_form form,
         add_products(form, last, last_q, form.sub_items == 16 ? 4 : 0, acc, n_tokens);
         if (pair_units > 1) {
             matmul_prefetch(job, last, unit_lines(form.lines), 0, n_tokens);
-            prefetch_next_tile(job, last_q, n_tokens);
+            prefetch_act(job, form, last_q, n_tokens);
         }
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
@@ -326,7 +329,7 @@ TEMPLATE void any_sums(const struct matmul_job *job, struct q256_form form,
     }
     for (int u = 0; u < 8; u++) {
         matmul_prefetch(job, unit, n_lines, 0, n_tokens);
-        prefetch_next_tile(job, q, n_tokens);
+        prefetch_act(job, form, q, n_tokens);
         UNROLL
         for (int h = 0; h < n_sub; h++) {
             __m512i acc[KERN_TILE];
@@ -419,7 +422,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
         }
         scales += form.scale_bytes;
         quants += 8 * unit_lines(form.lines) * PACK_LINE;
-        a.q += PACK_SUPER * n_tokens;
+        a.q += job->tile.q_step;
         a.d += n_tokens;
         a.most16 += n_tokens;
         a.n += PACK_SUPER / form.sub_items * n_tokens;

@@ -318,7 +318,7 @@ TEMPLATE void q256_pair_tile(const struct matmul_job *job, struct q256_form form
         add_super(job, form, &super, y[0], n_tokens);
         scales += form.scale_bytes;
         super.quants += 8 * unit_lines(form.lines) * PACK_LINE;
-        super.a.q += PACK_SUPER * n_tokens;
+        super.a.q += job->tile.q_step;
         super.a.d += n_tokens;
         super.a.n += PACK_SUPER / form.sub_items * n_tokens;
     }

@@ -213,7 +213,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
         }
         part.scales += form.scale_bytes;
         part.quants += 8 * unit_lines(form.lines) * PACK_LINE;
-        a.q += PACK_SUPER * n_tokens;
+        a.q += job->tile.q_step;
         a.d += n_tokens;
         a.n += PACK_SUPER / form.sub_items * n_tokens;
     }

@@ -26,12 +26,16 @@ static inline size_t store_scale_index(const struct store_place *p, size_t n_blo
     return p->first * n_blocks + p->b * p->width + p->t;
 }
 
-/* First byte of the first one's quants; a row of 8 k is 8 * width bytes, a block of one token
- * block_items bytes. */
-static inline int8_t *store_quants(const struct kern_act *a, const struct store_place *p,
-                                   size_t block_items)
+/* First byte of the first one's quants; a row of 8 k is 8 * width bytes, and from block to block of
+ * one token it is 32 bytes (Q32) or q_step. */
+static inline int8_t *store_quants_q32(const struct kern_act *a, const struct store_place *p)
 {
-    return a->q + p->first * a->cols + (p->b * (block_items / 8) * p->width + p->t) * 8;
+    return a->q + p->first * a->cols + (p->b * 4 * p->width + p->t) * 8;
+}
+
+static inline int8_t *store_quants_q256(const struct kern_act *a, const struct store_place *p)
+{
+    return a->q + p->b * a->q_step + p->first * 256 + p->t * 8;
 }
 
 /* First pair of the first one in n16 (8 pairs a super-block) or n32 (4); each has n_pairs. */

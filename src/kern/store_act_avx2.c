@@ -197,7 +197,7 @@ static void store_four_q32(const struct kern_act *a, const struct store_place *p
     struct quants q;
     find_scales(&s, find_max(p->x, 32));
     quantise_four(p->x, 0, &s, &q);
-    int8_t *bytes = store_quants(a, p, 32);
+    int8_t *bytes = store_quants_q32(a, p);
     if (p->width > 1) {
         store_tokens(bytes, p->width * 8, &q, p->n);
     } else {
@@ -239,7 +239,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
     struct scales s;
     find_scales(&s, find_max(p->x, 256));
     store_first(a->d + store_scale_index(p, a->cols / 256), _mm_castps_si128(s.d), p->n);
-    int8_t *bytes = store_quants(a, p, 256);
+    int8_t *bytes = store_quants_q256(a, p);
     int16_t *n16 = store_pairs_at(a, p, a->n16, 8), *n32 = store_pairs_at(a, p, a->n32, 4);
     __m128i most = _mm_setzero_si128();
     __m128i even = _mm_setzero_si128(); /* sums of the even block of 32 */
@@ -250,7 +250,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
         if (p->width > 1) {
             store_tokens(bytes, p->width * 8, &q, p->n);
         } else {
-            store_blocks(bytes, 256, &q, p->n);
+            store_blocks(bytes, a->q_step, &q, p->n);
         }
         store_pairs(n16, negative_pairs(q.low, q.high), 8, p);
         __m128i both = _mm_add_epi32(q.low, q.high);

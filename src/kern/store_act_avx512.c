@@ -133,7 +133,7 @@ static void store_four_q32(const struct kern_act *a, const struct store_place *p
     struct quants q;
     find_scales(&s, find_max(p->x, 32));
     quantise_four(p->x, 0, &s, &q);
-    int8_t *bytes = store_quants(a, p, 32);
+    int8_t *bytes = store_quants_q32(a, p);
     if (p->width > 1) {
         store_tokens(bytes, p->width * 8, &q, mask);
     } else {
@@ -189,7 +189,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
     struct scales s;
     find_scales(&s, find_max(p->x, 256));
     _mm_mask_storeu_ps(a->d + store_scale_index(p, a->cols / 256), mask, s.d);
-    int8_t *bytes = store_quants(a, p, 256);
+    int8_t *bytes = store_quants_q256(a, p);
     int16_t *n16 = store_pairs_at(a, p, a->n16, 8), *n32 = store_pairs_at(a, p, a->n32, 4);
     __m128i most = _mm_setzero_si128();
     __m128i even = _mm_setzero_si128(); /* sums of the even block of 32 */
@@ -199,7 +199,7 @@ static void store_four_q256(const struct kern_act *a, const struct store_place *
         if (p->width > 1) {
             store_tokens(bytes, p->width * 8, &q, mask);
         } else {
-            store_blocks(bytes, 256, &q, p->n);
+            store_blocks(bytes, a->q_step, &q, p->n);
         }
         most = _mm_max_epu32(most, sum_magnitudes(q.low));
         most = _mm_max_epu32(most, sum_magnitudes(q.high));

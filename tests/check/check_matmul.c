@@ -130,7 +130,9 @@ static int8_t *act_quant(const struct kern_act *a, uint32_t token, uint32_t k)
 {
     size_t first = token / KERN_TILE * KERN_TILE;
     size_t width = a->n_tokens - first < KERN_TILE ? a->n_tokens - first : KERN_TILE;
-    return a->q + first * a->cols + (k / 8 * width + (token - first)) * 8 + k % 8;
+    size_t n = a->form == PACK_ACT_Q256 ? 256 : a->cols; /* quants in tile order */
+    return a->q + (k / n * a->n_tokens + first) * n + (k % n / 8 * width + (token - first)) * 8 +
+           k % 8;
 }
 
 /* Index of number i of a token in an array of n_each numbers a token. */

@@ -317,7 +317,8 @@ static double stored_value(const struct kern_act *a, uint32_t t, uint32_t k)
     uint32_t first = t / KERN_TILE * KERN_TILE;
     uint32_t width = a->n_tokens - first < KERN_TILE ? a->n_tokens - first : KERN_TILE;
     uint32_t block = a->form == PACK_ACT_Q32 ? 32 : 256;
-    size_t q = (size_t)first * a->cols + ((size_t)(k / 8) * width + (t - first)) * 8 + k % 8;
+    size_t n = a->form == PACK_ACT_Q32 ? a->cols : 256; /* quants in tile order */
+    size_t q = (k / n * a->n_tokens + first) * n + (k % n / 8 * width + (t - first)) * 8 + k % 8;
     size_t d = (size_t)first * (a->cols / block) + (size_t)(k / block) * width + (t - first);
     return (double)a->d[d] * a->q[q];
 }
