@@ -462,7 +462,7 @@ static bool read_frames(const struct chat_input *input, struct chat_message **ou
         messages[i] = input->messages[i];
         messages[i].calls = calls;
         for (size_t k = 0; k < messages[i].n_calls; k++) {
-            *calls++ = tool_frame_read(input->messages[i].calls[k]);
+            *calls++ = tool_frame_read(input->messages[i].calls[k], messages[i].content);
         }
     }
     *out = messages;

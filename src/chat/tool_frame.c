@@ -5,12 +5,25 @@
 #include "chat/json_scan.h"
 #include "chat/tool_parser.h"
 
-bool tool_frame_place(size_t n_content_before, struct buf *out, struct error *e)
+struct tool_place tool_place_begin(void)
 {
-    char digits[24];
-    int n = snprintf(digits, sizeof digits, "%zu", n_content_before);
-    return buf_append(out, (struct str){"\0", 2}, e) &&
-           buf_append(out, (struct str){digits, (size_t)n + 1}, e);
+    return (struct tool_place){.check = 2166136261};
+}
+
+struct tool_place tool_place_behind(struct tool_place place, struct str content)
+{
+    for (size_t i = 0; i < content.n; i++) {
+        place.check = (place.check ^ (unsigned char)content.p[i]) * 16777619;
+    }
+    place.n += content.n;
+    return place;
+}
+
+bool tool_frame_place(struct tool_place place, struct buf *out, struct error *e)
+{
+    char text[40] = {0};
+    int n = snprintf(text + 2, sizeof text - 2, "%zu,%08x", place.n, (unsigned)place.check);
+    return buf_append(out, (struct str){text, (size_t)n + 3}, e);
 }
 
 bool tool_frame_make(struct str text, struct str arguments, bool ends_list, struct buf *out,
@@ -82,23 +95,35 @@ static int frame_byte(struct str coded, size_t i)
     return both >> (4 - n_bits) & 0xFF;
 }
 
-/* Bytes of a frame's place and what is round it. */
-static size_t n_lead(struct str coded, size_t *place)
+/* A number of a frame's bytes from *at on, in this base and so many digits at most. Sets *at behind
+ * it. */
+static size_t number_at(struct str coded, size_t *at, int base, int n_most)
 {
-    const size_t n_most = 2 + 9;
-    size_t n = 2, before = 0;
-    *place = 0;
+    size_t number = 0;
+    for (int i = 0; i < n_most; i++, ++*at) {
+        int c = frame_byte(coded, *at);
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : base;
+        if (digit >= base) {
+            break;
+        }
+        number = number * (size_t)base + (size_t)digit;
+    }
+    return number;
+}
+
+/* Bytes of a frame's place and what is round it; 0: it has none. */
+static size_t n_lead(struct str coded, struct tool_place *place)
+{
+    size_t at = 2;
     if (frame_byte(coded, 0) != 0 || frame_byte(coded, 1) != 0) {
         return 0;
     }
-    for (int c; n < n_most && (c = frame_byte(coded, n)) >= '0' && c <= '9'; n++) {
-        before = 10 * before + (size_t)(c - '0');
-    }
-    if (n == 2 || frame_byte(coded, n) != 0) {
+    place->n = number_at(coded, &at, 10, 9);
+    if (frame_byte(coded, at++) != ',') {
         return 0;
     }
-    *place = 1 + before;
-    return n + 1;
+    place->check = (uint32_t)number_at(coded, &at, 16, 8);
+    return frame_byte(coded, at) == 0 ? at + 1 : 0;
 }
 
 static void put_blanks(struct buf *out, unsigned char byte)
@@ -161,28 +186,36 @@ static bool is_all_blank(struct str text)
     return n == text.n;
 }
 
-struct chat_call tool_frame_read(struct chat_call call)
+/* 1 + the bytes of content before a call with this frame; 0: it has no place there. */
+static size_t place_of(struct str coded, struct str content)
+{
+    struct tool_place place;
+    if (n_lead(coded, &place) == 0 || place.n > content.n) {
+        return 0;
+    }
+    struct str before = {content.p, place.n};
+    return tool_place_behind(tool_place_begin(), before).check == place.check ? 1 + place.n : 0;
+}
+
+struct chat_call tool_frame_read(struct chat_call call, struct str content)
 {
     size_t n = n_space_behind(call.arguments);
     struct str space = str_skip(call.arguments, call.arguments.n - n);
     struct str arguments = {call.arguments.p, call.arguments.n - n};
+    bool is_object = n > 0 && json_scan_is_object(arguments);
     call.frame = digits_of(call.id);
-    n_lead(call.frame, &call.place);
-    if (n == 0 || !json_scan_is_object(arguments)) {
-        return call;
-    }
-    call.arguments = arguments;
-    if (call.frame.n == 0 && n >= 16 && n <= TOOL_FRAME_BLANKS && n % 8 == 0 &&
+    call.arguments = is_object ? arguments : call.arguments;
+    if (call.frame.n == 0 && is_object && n >= 16 && n <= TOOL_FRAME_BLANKS && n % 8 == 0 &&
         is_all_blank(space) && byte_of_blanks(space.p) == MARK) {
         call.frame = str_skip(space, 8);
-        n_lead(call.frame, &call.place);
     }
+    call.place = place_of(call.frame, content);
     return call;
 }
 
 bool tool_frame_ends_list(const struct chat_call *call)
 {
-    size_t place;
+    struct tool_place place;
     struct str f = call->frame;
     return f.n > 0 && !is_blank(f.p[0]) && frame_byte(f, n_lead(f, &place)) == 0;
 }
@@ -265,13 +298,14 @@ bool tool_frame_write(const struct tool_spelling *s, const struct chat_call *cal
     struct buf frame;
     buf_init(&frame, TOOL_FRAME_BYTES + 2);
     bool ok = decode(call->frame, &frame, e);
-    size_t place, n_place = n_lead(call->frame, &place);
+    struct tool_place place;
+    size_t n_place = n_lead(call->frame, &place);
     struct str text = str_skip(buf_str(&frame), ok ? n_place + tool_frame_ends_list(call) : 0);
     const char *hole = text.n > 0 ? memchr(text.p, '\0', text.n) : NULL;
     size_t n_before = hole != NULL ? (size_t)(hole - text.p) : text.n, begin = out->n;
     struct str after = str_skip(text, hole != NULL ? n_before + 1 : text.n);
     bool begins_as_told = hole != NULL && hole == text.p && is_blank(call->frame.p[0]);
-    if (text.n == 0 && place > 0) {
+    if (text.n == 0 && n_place > 0) {
         ok = ok && tool_call_write(s, call, is_first, true, out, e);
     }
     ok = ok && (!begins_as_told || tool_call_begin_write(s, call, is_first, out, e)) &&
@@ -354,8 +388,8 @@ static bool match_all(struct match *m, const struct tool_spelling *own, struct e
         ok = tool_said_write_call(own, m->said, i, &text, &why) &&
              match_text(m, i, str_skip(buf_str(&text), begin), &why);
     }
-    m->fits = ok && m->fits;
-    ok = ok || text.is_full || error_set(e, why.code, "%s", why.text);
+    m->fits = ok && m->fits; /* without an error: not to be written so, as code that is none */
+    ok = ok || text.is_full || why.code == ERROR_NONE || error_set(e, why.code, "%s", why.text);
     buf_finish(&text);
     return ok;
 }

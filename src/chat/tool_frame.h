@@ -7,8 +7,8 @@
  * or those in a JSON string, which a client sees otherwise than they were written. A NUL in front
  * says in an id that the list ended in which the call before is, and behind arguments that the call
  * begins as its id says. Where content follows a call, its frame has its place before all that: two
- * NULs, the number of bytes of content before the call, and a NUL. With nothing behind them the
- * call is spelled as its id says.
+ * NULs, the number of bytes of content before the call, a comma, the eight hexadecimal digits of
+ * their check, and a NUL. With nothing behind them the call is spelled as its id says.
  * Threads: everything here is pure. */
 #ifndef CHAT_TOOL_FRAME_H
 #define CHAT_TOOL_FRAME_H
@@ -25,8 +25,18 @@ enum {
     TOOL_CALL_ID_BYTES = sizeof "call_" - 1 + TOOL_CALL_DIGITS + 1 + TOOL_FRAME_DIGITS
 };
 
+/* Bytes of content, and what tells them from others of that number: the FNV-1a hash. */
+struct tool_place {
+    size_t n;
+    uint32_t check;
+};
+
+/* Before any content, and behind more of it. */
+struct tool_place tool_place_begin(void);
+struct tool_place tool_place_behind(struct tool_place place, struct str content);
+
 /* Appends what a frame has in front of a call that content follows. ERROR_MEMORY. */
-bool tool_frame_place(size_t n_content_before, struct buf *out, struct error *e);
+bool tool_frame_place(struct tool_place place, struct buf *out, struct error *e);
 
 /* Appends the frame of a call with this text, from the end of the call before, whose arguments were
  * told so; nothing where it would be too long, or the text has a NUL. ends_list: the call before is
@@ -39,10 +49,11 @@ bool tool_frame_make(struct str text, struct str arguments, bool ends_list, stru
 bool tool_frame_blank(struct str frame, const struct tool_spelling *s, const struct chat_call *call,
                       bool is_first, struct buf *out, struct error *e);
 
-/* The call that a client sent back, with the frame that its id carries, or else what is behind its
- * arguments; where these are an object they are without, as they are of other white space there.
- * What is in `frame` already goes. All is borrowed. */
-struct chat_call tool_frame_read(struct chat_call call);
+/* The call that a client sent back beside this content: with the frame that its id carries, or else
+ * what is behind its arguments, and the place in the content, if that begins as it did. Arguments
+ * that are an object are without white space behind them. What is in `frame` already goes. All is
+ * borrowed. */
+struct chat_call tool_frame_read(struct chat_call call, struct str content);
 
 /* Whether this call's frame says that a list ended before it. */
 bool tool_frame_ends_list(const struct chat_call *call);
@@ -54,7 +65,8 @@ bool tool_frame_write(const struct tool_spelling *s, const struct chat_call *cal
 
 /* Sets *out to whether a parser finds in the text of each of these calls, which own, their ids and
  * frames spell (tool_said_write), that call and nothing besides, whole before the next one
- * begins, and, of those with a frame, with the very arguments; true where none has a frame. So one
+ * begins, and, of those with a frame, with the very arguments; true where none has a frame. The
+ * content between them is left out, as it may say anything. So one
  * that has arguments in it fits no others, and no tag that tool_frame_write() notes is part of what
  * a call says. Members behind the arguments are part of a call, and may say anything, as the text
  * of an assistant's message may. Calls of more than TOOL_PARSER_MAX_OUTPUT / 8 bytes together do

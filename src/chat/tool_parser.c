@@ -122,22 +122,18 @@ static bool is_spelled(struct tool_parser *p, const struct chat_call *call, bool
 static void make_frame(struct tool_parser *p, size_t n_behind, bool is_last, struct buf *out)
 {
     struct chat_call call = kept_call(p);
-    bool is_open = is_last && (p->is_cut || p->one_call);
+    bool is_open = is_last && !p->in_words && (p->is_cut || p->one_call);
     p->kept_text.n = is_open ? p->n_to_end : p->kept_text.n - n_behind;
     if (p->kept.spans[p->kept.n_spans - 1].end != TOOL_COMPLETE) {
         return;
     }
     bool is_told = is_spelled(p, &call, is_last, is_open, buf_str(&p->kept_text));
-    p->failed = p->failed || (p->in_words && !tool_frame_place(p->n_content, out, p->e));
+    p->failed = p->failed || (p->in_words && !tool_frame_place(p->content, out, p->e));
     if (p->failed || (is_told && (!p->in_words || p->keeps == TOOL_KEEPS_END))) {
         return;
     }
-    size_t n_place = out->n;
     p->failed = p->failed || (is_open && !buf_append(&p->kept_text, buf_str(&p->closers), p->e)) ||
                 !tool_frame_make(buf_str(&p->kept_text), call.arguments, p->ends_list, out, p->e);
-    if (out->n == n_place) {
-        buf_clear(out);
-    }
 }
 
 /* What the call that has begun did not tell, with a frame before it. */
@@ -243,7 +239,7 @@ static void tell_content(struct tool_parser *p, struct str text)
     p->in_words = true;
     release(p, p->held.n, true);
     p->in_words = false;
-    p->n_content += text.n;
+    p->content = tool_place_behind(p->content, text);
     for (size_t i = 0; i < text.n; i++) {
         mark(&p->marks, text.p[i]);
     }
@@ -637,6 +633,7 @@ struct tool_parser *tool_parser_create(enum tool_format format, const struct too
                               .hears_llama = hears && format != TOOL_FORMAT_HERMES,
                               .hears_hermes = hears && format == TOOL_FORMAT_HERMES,
                               .code = tool_set_find(set, STR("code_interpreter")),
+                              .content = tool_place_begin(),
                               .only_calls = true,
                               .in_gap = true,
                               .marks = {.line_is_blank = true}};

@@ -4,6 +4,7 @@
 #define CHAT_TOOL_PARSER_INTERNAL_H
 
 #include "chat/python_call.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_object.h"
 #include "chat/tool_parser.h"
 
@@ -54,10 +55,10 @@ struct tool_parser {
 
     /* frames */
     enum tool_framing framing;
-    bool is_cut;   /* the answer, at its end */
-    bool one_call; /* ends the answer */
-    bool in_words; /* follow the call that is released */
-    size_t n_content;
+    bool is_cut;               /* the answer, at its end */
+    bool one_call;             /* ends the answer */
+    bool in_words;             /* follow the call that is released */
+    struct tool_place content; /* so far */
 
     /* the last call, if it may have a frame */
     enum tool_keeps keeps;

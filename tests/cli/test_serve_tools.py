@@ -476,7 +476,7 @@ def test_an_answer_that_ends_within_its_call_comes_back_as_it_was_sampled(name, 
     turn = prompt.split("<|script_1|>")[1].split(end)[0]
     words = message.content or ""
     if not said.startswith(words):  # some came behind the call
-        assert how == "cut" and said.startswith(turn)
+        assert how == "cut" and said.startswith(turn) and len(turn) > len(words) + len(bare(call.function.arguments))
         return
     arguments = bare(call.function.arguments)
     last = arguments if arguments in said else ")" if "(" in said else "}"

@@ -56,7 +56,8 @@ static void read_call(struct str text, struct sent *s)
         put_blank(arguments, frame);
     }
     s->calls[s->said.n++] = tool_frame_read(
-        (struct chat_call){.id = buf_str(id), .name = name, .arguments = buf_str(arguments)});
+        (struct chat_call){.id = buf_str(id), .name = name, .arguments = buf_str(arguments)},
+        s->said.content);
 }
 
 static bool in_string(struct str text, size_t at)
@@ -132,8 +133,11 @@ static void check_calls(const struct sent *s, const struct tool_spelling *own,
     for (size_t i = 0; i < s->said.n; i++) {
         has_frame = has_frame || s->calls[i].frame.n > 0;
     }
-    if (base == NULL || !tool_frames_fit(base, format, &s->said, &fits, NULL) || !fits ||
-        !has_frame) {
+    if (base == NULL) {
+        return;
+    }
+    require(tool_frames_fit(base, format, &s->said, &fits, NULL));
+    if (!fits || !has_frame) {
         return;
     }
     buf_init(&text, MAX_BYTES);

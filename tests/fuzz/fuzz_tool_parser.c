@@ -165,7 +165,7 @@ static void keep_span(const struct tool_span *span, struct str text, struct resu
 static void drop_frame(const struct reader *r, const struct open_call *open, struct result *out)
 {
     struct str arguments = str_skip(buf_str(&out->all), open->begin);
-    struct chat_call call = tool_frame_read((struct chat_call){.arguments = arguments});
+    struct chat_call call = tool_frame_read((struct chat_call){.arguments = arguments}, STR(""));
     require(call.frame.n == 0 || r->framing == TOOL_FRAMES_ODD);
     out->all.n -= arguments.n - call.arguments.n;
 }
@@ -281,7 +281,8 @@ static void check_written(const struct reader *r, const struct result *found, st
         calls[i] = tool_frame_read(
             (struct chat_call){.id = {rest.p, c->n_id},
                                .name = {rest.p + c->n_id, c->n_name},
-                               .arguments = {rest.p + c->n_id + c->n_name, c->n_arguments}});
+                               .arguments = {rest.p + c->n_id + c->n_name, c->n_arguments}},
+            buf_str(&found->content));
         rest = str_skip(rest, c->n_id + c->n_name + c->n_arguments);
     }
     struct buf written;
@@ -293,7 +294,10 @@ static void check_written(const struct reader *r, const struct result *found, st
     require(tool_said_write(base, &said, &written, NULL, NULL));
     require(r->one_call ? str_starts_with(buf_str(&written), text)
                         : str_eq(buf_str(&written), text));
-    require(tool_frames_fit(base, r->format, &said, &fits, NULL) && fits);
+    require(tool_frames_fit(base, r->format, &said, &fits, NULL));
+    /* words may close a string that the arguments of a call before them lie in */
+    bool may_be_open = said.content.n > 0 && memmem(text.p, text.n, "\"{", 2) != NULL;
+    require(fits || may_be_open);
     buf_finish(&written);
 }
 

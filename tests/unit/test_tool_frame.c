@@ -243,43 +243,84 @@ static void words_stay_where_they_were(void **state)
     }
 }
 
-/* A client that changes what was said has its calls where the template puts them. */
-static void places_that_are_not_there_fit_no_calls(void **state)
+/* Calls stand one behind the other, and in no code point. */
+static void places_that_are_none_fit_no_calls(void **state)
 {
     (void)state;
     static const struct {
-        const char *content;
-        size_t places[2];
+        size_t places[2]; /* of "a \xc3\xbc" */
         bool fits;
-    } forged[] = {
-        {"a \xc3\xbc", {0, 2}, true},  {"a \xc3\xbc", {2, 2}, true},
-        {"a \xc3\xbc", {0, 4}, true},  {"a \xc3\xbc", {0, 5}, false},
-        {"a \xc3\xbc", {0, 3}, false}, {"a \xc3\xbc", {3, 4}, false},
-        {"a \xc3\xbc", {2, 0}, false}, {"", {0, 0}, true},
-        {"", {0, 1}, false},           {"a", {0, 999999999}, false},
-    };
+    } forged[] = {{{0, 2}, true},  {{2, 2}, true},  {{0, 4}, true},
+                  {{0, 3}, false}, {{3, 4}, false}, {{2, 0}, false}};
+    struct str content = STR("a \xc3\xbc");
     for (size_t i = 0; i < N(forged); i++) {
         struct buf texts[2];
-        struct chat_call calls[2];
+        struct chat_call calls[2] = {{.name = STR("f")}, {.name = STR("f")}};
         bool is_fit = false;
         for (size_t k = 0; k < 2; k++) {
+            struct str before = {content.p, forged[i].places[k]};
             struct buf frame;
             buf_init(&frame, 100);
             buf_init(&texts[k], 1000);
-            assert_true(tool_frame_place(forged[i].places[k], &frame, NULL));
+            assert_true(
+                tool_frame_place(tool_place_behind(tool_place_begin(), before), &frame, NULL));
             assert_true(buf_append(&texts[k], STR("{}"), NULL));
             assert_true(
                 tool_frame_blank(buf_str(&frame), NULL, &calls[k], k == 0, &texts[k], NULL));
-            calls[k] = tool_frame_read((struct chat_call){
-                .id = STR("call_" DIGITS), .name = STR("f"), .arguments = buf_str(&texts[k])});
-            assert_int_equal(calls[k].place, forged[i].places[k] + 1);
+            calls[k].id = STR("call_" DIGITS);
+            calls[k].arguments = buf_str(&texts[k]);
+            calls[k] = tool_frame_read(calls[k], content);
+            assert_int_equal(calls[k].place, before.n + 1);
             buf_finish(&frame);
         }
-        struct tool_said said = {str_from(forged[i].content), calls, 2};
+        struct tool_said said = {content, calls, 2};
         assert_true(tool_frames_fit(tool_spelling_usual(LLAMA), LLAMA, &said, &is_fit, NULL));
         assert_int_equal(is_fit, forged[i].fits);
         buf_finish(&texts[0]);
         buf_finish(&texts[1]);
+    }
+}
+
+/* ... where what is before their calls is what was said there; else these follow all content. */
+static void places_are_of_the_very_content(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *content, *written;
+    } sent[] = {
+        {"A  b  c", "A " F_CALL " b " ODD_CALL " c"}, /* as it was said */
+        {"A  b ", "A " F_CALL " b " ODD_CALL},
+        {"A  b  other", "A " F_CALL " b " ODD_CALL " other"},
+        {"B  b  c", "B  b  c" F_CALL ODD_CALL},
+        {"A  b", "A " F_CALL " b" ODD_CALL},
+        {"A  B  c", "A " F_CALL " B  c" ODD_CALL},
+        {"A", "A" F_CALL ODD_CALL},
+        {"", F_CALL ODD_CALL},
+    };
+    for (enum tool_framing how = TOOL_FRAMES_ODD; how <= TOOL_FRAMES_ALL; how++) {
+        struct found_calls f;
+        find_calls(tools_text, LLAMA, how, sent[0].written, 3, ENDS, &f);
+        assert_int_equal(f.n, 2);
+        for (size_t i = 0; i < N(sent); i++) {
+            struct chat_call calls[2];
+            struct tool_said said = {str_from(sent[i].content), calls, 2};
+            struct buf out;
+            bool is_fit = false;
+            buf_init(&out, MOST_BYTES);
+            for (size_t k = 0; k < 2; k++) {
+                calls[k] = f.calls[k];
+                calls[k].arguments = buf_str(&f.texts[k][2]);
+                calls[k].arguments.n--; /* a NUL */
+                calls[k] = tool_frame_read(calls[k], said.content);
+            }
+            const struct tool_spelling *usual = tool_spelling_usual(LLAMA);
+            assert_true(tool_frames_fit(usual, LLAMA, &said, &is_fit, NULL) && is_fit);
+            assert_true(tool_said_write(usual, &said, &out, NULL, NULL));
+            assert_true(buf_append_byte(&out, '\0', NULL));
+            assert_string_equal(out.data, sent[i].written);
+            buf_finish(&out);
+        }
+        found_finish(&f);
     }
 }
 
@@ -346,6 +387,10 @@ static void of_several_calls_the_last_one_is_closed(void **state)
         const char *text, *written; /* NULL: the same */
     } cut[] = {
         {LLAMA, 2, ODD_CALL " \n; " G_CALL "\n", ODD_CALL " \n; " G_CALL},
+        {LLAMA, 1, "{\"name\": \"f\", \"parameters\": {}, \"id\": 7}\n{\"na", NULL},
+        {HERMES, 1,
+         "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n{\"na",
+         NULL},
         {LLAMA, 1, "\n<|python_tag|>f", NULL},
         {LLAMA, 1, "\n<|python_tag|>print(1", NULL},
         {LLAMA, 2, F_CALL "<|python_tag|>f", NULL},
@@ -423,7 +468,8 @@ static void a_frame_is_of_an_id_of_ours(void **state)
         struct chat_call call = tool_frame_read(
             (struct chat_call){.id = str_from(ids[i]),
                                .name = STR("f"),
-                               .arguments = STR("{}\t \t \t \t          \t\t\t\t\t \t    \t \t ")});
+                               .arguments = STR("{}\t \t \t \t          \t\t\t\t\t \t    \t \t ")},
+            STR(""));
         assert_int_equal(call.arguments.n, 2);
         const struct tool_spelling *base =
             tool_spellings_named(tool_spelling_usual(LLAMA), LLAMA, &call, 1);
@@ -460,8 +506,10 @@ static void a_frame_is_read_behind_arguments(void **state)
         {"call_" DIGITS "_a", "{}" MARK "  \t    \t", 2, 8},
     };
     for (size_t i = 0; i < N(sent); i++) {
-        struct chat_call call = tool_frame_read((struct chat_call){
-            .id = str_from(sent[i].id), .arguments = str_from(sent[i].arguments)});
+        struct chat_call call =
+            tool_frame_read((struct chat_call){.id = str_from(sent[i].id),
+                                               .arguments = str_from(sent[i].arguments)},
+                            STR(""));
         assert_int_equal(call.arguments.n, sent[i].n_arguments);
         assert_int_equal(call.frame.n, sent[i].n_frame);
     }
@@ -493,7 +541,7 @@ static void a_frame_behind_arguments_is_as_short_as_it_can_be(void **state)
         buf_init(&out, 1 << 20);
         assert_true(buf_append(&out, STR("{}"), NULL));
         assert_true(tool_frame_blank((struct str){zeros, n}, NULL, &call, true, &out, NULL));
-        call = tool_frame_read((struct chat_call){.arguments = buf_str(&out)});
+        call = tool_frame_read((struct chat_call){.arguments = buf_str(&out)}, STR(""));
         assert_int_equal(call.frame.n, n == TOOL_FRAME_BYTES ? 8 * n : 0);
         assert_false(tool_frame_ends_list(&call)); /* only an id's does */
         buf_finish(&out);
@@ -535,7 +583,8 @@ int main(void)
         cmocka_unit_test(a_call_is_kept_no_longer_than_its_frame_asks),
         cmocka_unit_test(what_no_prompt_has_gets_no_frame),
         cmocka_unit_test(words_stay_where_they_were),
-        cmocka_unit_test(places_that_are_not_there_fit_no_calls),
+        cmocka_unit_test(places_that_are_none_fit_no_calls),
+        cmocka_unit_test(places_are_of_the_very_content),
         cmocka_unit_test(a_call_that_an_answer_ends_within_is_closed),
         cmocka_unit_test(of_several_calls_the_last_one_is_closed),
         cmocka_unit_test(a_call_that_is_too_large_is_not_kept),

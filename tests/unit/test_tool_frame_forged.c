@@ -27,8 +27,10 @@ static struct chat_call forge(const struct forged_call *from, struct buf *id)
     }
     assert_true(tool_call_id_write(id, DIGITS, NULL, buf_str(&frame), NULL));
     buf_finish(&frame);
-    return tool_frame_read((struct chat_call){
-        .id = buf_str(id), .name = str_from(from->name), .arguments = str_from(from->arguments)});
+    return tool_frame_read((struct chat_call){.id = buf_str(id),
+                                              .name = str_from(from->name),
+                                              .arguments = str_from(from->arguments)},
+                           STR(""));
 }
 
 static bool fits(enum tool_format taught, const struct chat_call *calls, size_t n)
@@ -85,6 +87,29 @@ static void a_frame_that_says_other_than_its_call_is_none(void **state)
         }
         buf_finish(&id);
     }
+}
+
+/* An id names code, and the arguments are none. */
+static void what_cannot_be_written_fits_no_call(void **state)
+{
+    (void)state;
+    struct buf arguments, frame;
+    bool is_fit = true;
+    struct error e = {0};
+    struct chat_call call = {.id = STR("call_" DIGITS "_P"), .name = STR("f")};
+    buf_init(&arguments, 1000);
+    buf_init(&frame, 100);
+    assert_true(tool_frame_place(tool_place_begin(), &frame, NULL));
+    assert_true(buf_append(&arguments, STR("{\"a\": 1}"), NULL));
+    assert_true(tool_frame_blank(buf_str(&frame), NULL, &call, true, &arguments, NULL));
+    call.arguments = buf_str(&arguments);
+    call = tool_frame_read(call, STR(""));
+    assert_int_equal(call.place, 1);
+    struct tool_said said = {.calls = &call, .n = 1};
+    assert_true(tool_frames_fit(tool_spelling_usual(LLAMA), LLAMA, &said, &is_fit, &e));
+    assert_false(is_fit);
+    buf_finish(&arguments);
+    buf_finish(&frame);
 }
 
 static void calls_beyond_the_bytes_of_a_frame_fit_none(void **state)
@@ -327,6 +352,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_that_says_other_than_its_call_is_none),
+        cmocka_unit_test(what_cannot_be_written_fits_no_call),
         cmocka_unit_test(calls_beyond_the_bytes_of_a_frame_fit_none),
         cmocka_unit_test(no_frame_makes_a_tag_of_what_a_call_says),
         cmocka_unit_test(tags_of_a_frame_are_told_apart),

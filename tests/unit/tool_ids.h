@@ -114,8 +114,10 @@ static inline void find_calls(const char *tools_text, enum tool_format taught,
     }
     for (size_t i = 0; i < f->n; i++) {
         struct buf *texts = f->texts[i];
-        f->calls[i] = tool_frame_read((struct chat_call){
-            .id = closed(&texts[0]), .name = closed(&texts[1]), .arguments = closed(&texts[2])});
+        f->calls[i] = tool_frame_read((struct chat_call){.id = closed(&texts[0]),
+                                                         .name = closed(&texts[1]),
+                                                         .arguments = closed(&texts[2])},
+                                      buf_str(&f->content));
         f->n_frames += f->calls[i].frame.n > 0;
         f->n_blank += f->calls[i].arguments.n < texts[2].n - 1;
     }
