@@ -58,6 +58,16 @@ bool base64_is_url(struct str text)
     return (value_of(text.p[text.n - 1]) & unused) == 0;
 }
 
+int base64_url_byte(struct str text, size_t i)
+{
+    size_t digit = i / 3 * 4 + i % 3;
+    if (digit + 1 >= text.n) {
+        return -1;
+    }
+    unsigned two = value_of(text.p[digit]) << 6 | value_of(text.p[digit + 1]);
+    return (int)(two >> (4 - 2 * (i % 3)) & 0xFF);
+}
+
 bool base64_decode_url(struct str text, struct buf *out, struct error *e)
 {
     if (!buf_reserve(out, text.n / 4 * 3 + 2, e)) {

@@ -72,27 +72,13 @@ static unsigned char byte_of_blanks(const char *blanks)
     return (unsigned char)byte;
 }
 
-static int digit_value(char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '-'             ? 62
-                                  : 63;
-}
-
 /* Byte i of a frame, -1 behind it. */
 static int frame_byte(struct str coded, size_t i)
 {
     if (coded.n > 0 && is_blank(coded.p[0])) {
         return 8 * i < coded.n ? byte_of_blanks(coded.p + 8 * i) : -1;
     }
-    size_t digit = 8 * i / 6, n_bits = 8 * i % 6;
-    if (digit + 1 >= coded.n) {
-        return -1;
-    }
-    int both = digit_value(coded.p[digit]) << 6 | digit_value(coded.p[digit + 1]);
-    return both >> (4 - n_bits) & 0xFF;
+    return base64_url_byte(coded, i);
 }
 
 /* A number of a frame's bytes from *at on, in this base and so many digits at most. Sets *at behind

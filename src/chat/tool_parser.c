@@ -169,7 +169,8 @@ static void tell_end(struct tool_parser *p, struct str frame)
 /* What was kept is told, and nothing is kept any more. */
 static void tell_rest(struct tool_parser *p, struct str frame)
 {
-    bool has_end = p->kept.spans[p->kept.n_spans - 1].kind == TOOL_CALL_END;
+    size_t n = p->kept.n_spans; /* 0 where not even its name is told */
+    bool has_end = n > 0 && p->kept.spans[n - 1].kind == TOOL_CALL_END;
     bool is_all = p->keeps == TOOL_KEEPS_ALL;
     p->keeps = TOOL_KEEPS_NOTHING;
     if (is_all) {

@@ -91,9 +91,9 @@ struct tool_parser *tool_parser_create(enum tool_format format, const struct too
 void tool_parser_destroy(struct tool_parser *p);
 
 /* Whether calls that are not, up to their end, as their id could name them, or that content
- * follows, have frames, and how:
- * a TOOL_CALL_FRAME of a call that is kept until it is known what follows it, and then leaves at
- * once; white space behind the arguments of one that has left as it came but for its end. */
+ * follows, have frames, and how: a TOOL_CALL_FRAME of a call that is kept until it is known what
+ * follows it, and then leaves at once; white space behind the arguments of one that has left as it
+ * came but for its end. */
 enum tool_framing {
     TOOL_FRAMES_NONE,
     TOOL_FRAMES_ODD, /* those are kept that begin as no id can name */

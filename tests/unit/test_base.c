@@ -293,6 +293,10 @@ static void base64_is_that_of_the_specification(void **state)
         assert_true(str_eq(buf_str(&url), str_from(rows[i].url)));
         assert_int_equal(base64_is_url(buf_str(&url)), n > 0);
         assert_true(base64_decode_url(buf_str(&url), &bytes, NULL));
+        for (size_t k = 0; k < bytes.n; k++) {
+            assert_int_equal(base64_url_byte(buf_str(&url), k), (unsigned char)bytes.data[k]);
+        }
+        assert_int_equal(base64_url_byte(buf_str(&url), bytes.n), -1);
         assert_true(str_eq(buf_str(&bytes), str_from(rows[i].bytes)));
         buf_finish(&padded);
         buf_finish(&url);

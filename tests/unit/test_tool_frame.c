@@ -459,6 +459,36 @@ static void a_call_that_is_too_large_is_not_kept(void **state)
     test_free(piece);
 }
 
+/* White space within Python is no byte of the arguments, and its first string tells the name. */
+static void a_call_that_is_too_large_may_have_no_name_yet(void **state)
+{
+    (void)state;
+    const size_t n = 3 << 20;
+    char *spaces = test_malloc(n);
+    memset(spaces, ' ', n);
+    json_t *tools = json_loads(tools_text, 0, NULL);
+    struct tool_set set;
+    assert_true(tool_set_init(&set, tools, NULL));
+    for (enum tool_framing how = TOOL_FRAMES_ODD; how <= TOOL_FRAMES_ALL; how++) {
+        struct tool_parser *p = tool_parser_create(LLAMA, &set, NULL);
+        struct tool_output out;
+        tool_output_init(&out);
+        tool_parser_frame(p, how);
+        assert_true(tool_parser_push(p, STR("[f(a=1"), &out, NULL));
+        assert_true(tool_parser_push(p, (struct str){spaces, n}, &out, NULL));
+        assert_int_equal(out.n_spans, 0);
+        assert_true(tool_parser_push(p, STR(")]"), &out, NULL));
+        assert_true(tool_parser_flush(p, &out, NULL));
+        assert_true(str_eq(buf_str(&out.text), STR("f{\"a\": 1}")));
+        assert_int_equal(out.n_spans, 3);
+        tool_output_finish(&out);
+        tool_parser_destroy(p);
+    }
+    tool_set_finish(&set);
+    json_decref(tools);
+    test_free(spaces);
+}
+
 /* A frame behind arguments says nothing of calls whose ids are from elsewhere. */
 static void a_frame_is_of_an_id_of_ours(void **state)
 {
@@ -588,6 +618,7 @@ int main(void)
         cmocka_unit_test(a_call_that_an_answer_ends_within_is_closed),
         cmocka_unit_test(of_several_calls_the_last_one_is_closed),
         cmocka_unit_test(a_call_that_is_too_large_is_not_kept),
+        cmocka_unit_test(a_call_that_is_too_large_may_have_no_name_yet),
         cmocka_unit_test(a_frame_is_of_an_id_of_ours),
         cmocka_unit_test(a_frame_is_read_behind_arguments),
         cmocka_unit_test(a_frame_behind_arguments_is_as_short_as_it_can_be),
