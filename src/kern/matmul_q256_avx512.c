@@ -134,17 +134,23 @@ TEMPLATE __m512i sub_scale(struct q256_form form, const struct q256_scales *scal
     return _mm512_srai_epi32(i % 2 == 0 ? shift_left_32(pair, 16) : pair, 16);
 }
 
-/* sum of pair * n per token: minus the minima's or the zeros' sum over the super-block. */
-TEMPLATE __m512i pair_sum(struct q256_form form, const struct q256_scales *scales, const int16_t *n,
-                          int t, const int n_tokens)
+/* sum of pair * n of every token: minus the minima's or the zeros' sum over the super-block. */
+TEMPLATE void pair_sums(struct q256_form form, const struct q256_scales *scales, const int16_t *n,
+                        __m512i *sum, const int n_tokens)
 {
     const int n_pairs = form.sub_items == 16 ? 8 : 4;
-    __m512i sum = _mm512_setzero_si512();
     UNROLL
-    for (int i = 0; i < n_pairs; i++) {
-        sum = dot_words(sum, scales->pair[i], n + (i * n_tokens + t) * 2);
+    for (int t = 0; t < n_tokens; t++) {
+        sum[t] = _mm512_setzero_si512();
     }
-    return sum;
+    UNROLL
+    for (int i = 0; i < n_pairs; i++) { /* a token's sums would wait for each other */
+        __m512i pair = scales->pair[i];
+        UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            sum[t] = dot_words(sum[t], pair, n + (i * n_tokens + t) * 2);
+        }
+    }
 }
 
 /* isum + acc * scale; acc is used up. With a fold every four lines gcc 12 would compute the folds
@@ -321,11 +327,13 @@ TEMPLATE void any_sums(const struct matmul_job *job, struct q256_form form,
     const int sub_lines = form.sub_items / 4, n_sub = 8 / sub_lines;
     const int8_t *q = a->q;
     __m512i isum[KERN_TILE];
+    if (form.zero_shift > 0) {
+        pair_sums(form, scales, a->n, isum, n_tokens);
+    }
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
-        isum[t] = form.zero_shift > 0
-                      ? shift_left_32(pair_sum(form, scales, a->n, t, n_tokens), form.zero_shift)
-                      : _mm512_setzero_si512();
+        isum[t] =
+            form.zero_shift > 0 ? shift_left_32(isum[t], form.zero_shift) : _mm512_setzero_si512();
     }
     for (int u = 0; u < 8; u++) {
         matmul_prefetch(job, unit, n_lines, 0, n_tokens);
@@ -371,19 +379,28 @@ TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
     }
 }
 
-/* f plus the product of a super-block, of token t. */
-TEMPLATE __m512 add_super(struct q256_form form, const struct q256_scales *scales,
-                          const struct q256_act *a, __m512 f, __m512 sum, int t, const int n_tokens)
+TEMPLATE void minimum_sums(struct q256_form form, const struct q256_scales *scales,
+                           const struct q256_act *a, __m512i *sum, const int n_tokens)
 {
-    __m512 da = _mm512_set1_ps(a->d[t]);
-    f = _mm512_fmadd_ps(_mm512_mul_ps(scales->d, da), sum, f);
-    if (form.minimum) {
-        /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here, as
-         * products of a multiple of 2^-149 and an integer do not underflow */
-        __m512 msum = _mm512_cvtepi32_ps(pair_sum(form, scales, a->n, t, n_tokens));
-        f = _mm512_fmadd_ps(_mm512_mul_ps(scales->m, da), msum, f);
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        sum[t] = _mm512_setzero_si512();
     }
-    return f;
+    if (form.minimum) {
+        pair_sums(form, scales, a->n, sum, n_tokens);
+    }
+}
+
+/* f plus the product of a super-block: of one token, whose scale is da. */
+TEMPLATE __m512 add_super(struct q256_form form, const struct q256_scales *scales, float da,
+                          __m512 f, __m512 sum, __m512i msum)
+{
+    __m512 a = _mm512_set1_ps(da);
+    f = _mm512_fmadd_ps(_mm512_mul_ps(scales->d, a), sum, f);
+    /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here, as products of
+     * a multiple of 2^-149 and an integer do not underflow */
+    return form.minimum ? _mm512_fmadd_ps(_mm512_mul_ps(scales->m, a), _mm512_cvtepi32_ps(msum), f)
+                        : f;
 }
 
 TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, const int n_groups,
@@ -415,10 +432,12 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
             read_scales(form, scales + form.scale_bytes, &numbers[(b + 1) % 2]);
         }
         __m512 sum[KERN_TILE];
+        __m512i msum[KERN_TILE];
         super_sums(job, form, now, quants, &a, sum, n_tokens);
+        minimum_sums(form, now, &a, msum, n_tokens);
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
-            f[t] = add_super(form, now, &a, f[t], sum[t], t, n_tokens);
+            f[t] = add_super(form, now, a.d[t], f[t], sum[t], msum[t]);
         }
         scales += form.scale_bytes;
         quants += 8 * unit_lines(form.lines) * PACK_LINE;
@@ -456,11 +475,13 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     struct q256_act a = q256_first_act(job, form);
     const struct q256_scales *scales = (const void *)job->scales;
     __m512 sum[KERN_TILE];
+    __m512i msum[KERN_TILE];
     super_sums(job, form, scales, job->quants, &a, sum, n_tokens);
+    minimum_sums(form, scales, &a, msum, n_tokens);
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
         float *y = job->y + t * PACK_ROWS;
-        _mm512_store_ps(y, add_super(form, scales, &a, _mm512_load_ps(y), sum[t], t, n_tokens));
+        _mm512_store_ps(y, add_super(form, scales, a.d[t], _mm512_load_ps(y), sum[t], msum[t]));
     }
 }
 
