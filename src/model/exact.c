@@ -17,6 +17,9 @@ struct exact_cache {
     size_t k_bytes, v_bytes;
     float *rows;    /* (threads, widest) one dequantised row a thread */
     double *scores; /* (threads, longest context) */
+    float *gate;    /* (n, n_ff) */
+    float *up;      /* (n, n_ff) */
+    float *y;       /* (n, n_embd) what is added to the residual stream */
     uint32_t widest, longest;
     uint32_t n_pages;
 };
@@ -51,9 +54,13 @@ bool exact_cache_init(struct forward *f, struct error *e)
     x->rows = x->v != NULL ? mem_alloc(n_threads * x->widest, sizeof *x->rows, "row", e) : NULL;
     x->scores =
         x->rows != NULL ? mem_alloc(n_threads * x->longest, sizeof *x->scores, "scores", e) : NULL;
+    size_t n = f->limits.max_tokens, n_ff = c->n_ff;
+    x->gate = x->scores != NULL ? mem_alloc(n * n_ff, sizeof *x->gate, "gate", e) : NULL;
+    x->up = x->gate != NULL ? mem_alloc(n * n_ff, sizeof *x->up, "up", e) : NULL;
+    x->y = x->up != NULL ? mem_alloc(n * c->n_embd, sizeof *x->y, "y", e) : NULL;
     f->kv->copied = copy_page;
     f->kv->copied_argument = x;
-    return x->scores != NULL;
+    return x->y != NULL;
 }
 
 void exact_cache_finish(struct forward *f)
@@ -64,6 +71,9 @@ void exact_cache_finish(struct forward *f)
         mem_free_pages(x->v, x->v_bytes);
         mem_free(x->rows);
         mem_free(x->scores);
+        mem_free(x->gate);
+        mem_free(x->up);
+        mem_free(x->y);
         mem_free(x);
         f->kv->copied = NULL;
     }
@@ -220,18 +230,19 @@ static void attention_block(struct forward *f, const struct model_layer *l, uint
     }
     struct attend a = {.f = f, .layer = layer};
     pool_run(f->pool, attend_worker, &a);
-    multiply(f, &l->o, f->attended, f->y, f->n_tokens);
+    multiply(f, &l->o, f->attended, f->exact->y, f->n_tokens);
 }
 
 static void feed_forward_block(struct forward *f, const struct model_layer *l)
 {
-    multiply(f, &l->gate, f->normed, f->gate, f->n_tokens);
-    multiply(f, &l->up, f->normed, f->up, f->n_tokens);
+    const struct exact_cache *x = f->exact;
+    multiply(f, &l->gate, f->normed, x->gate, f->n_tokens);
+    multiply(f, &l->up, f->normed, x->up, f->n_tokens);
     for (size_t i = 0; i < (size_t)f->n_tokens * f->model->config.n_ff; i++) {
-        double gate = (double)f->gate[i];
-        f->gate[i] = (float)(gate / (1.0 + fmath_exp(-gate)) * (double)f->up[i]);
+        double gate = (double)x->gate[i];
+        x->gate[i] = (float)(gate / (1.0 + fmath_exp(-gate)) * (double)x->up[i]);
     }
-    multiply(f, &l->down, f->gate, f->y, f->n_tokens);
+    multiply(f, &l->down, x->gate, x->y, f->n_tokens);
 }
 
 static void normalise_all(struct forward *f, const float *weight)
@@ -245,7 +256,7 @@ static void normalise_all(struct forward *f, const float *weight)
 static void add_output(struct forward *f)
 {
     for (size_t i = 0; i < (size_t)f->n_tokens * f->model->config.n_embd; i++) {
-        f->x[i] += f->y[i];
+        f->x[i] += f->exact->y[i];
     }
 }
 

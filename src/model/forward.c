@@ -12,6 +12,9 @@
 
 enum { ALIGNMENT = 64, MAX_JOBS = 3, MAX_PARTS = 4 << 20 };
 enum { CHUNKS_PER_THREAD = 6, EPILOGUE_GROUPS = 16 /* a multiple of every unit */ };
+/* Floats from token to token of rows of products that an epilogue takes: one line more than they
+ * are, as rows a power of two apart would share few places in a cache. */
+enum { PRODUCTS_STRIDE = (EPILOGUE_GROUPS + 1) * PACK_ROWS, PRODUCTS_JOBS = 2 };
 static_assert(NUMA_UNIT % EPILOGUE_GROUPS == 0, "shares begin with whole units");
 
 /* ---- phases over activation tiles ---- */
@@ -54,19 +57,16 @@ static void for_tiles(struct forward *f, uint32_t n_rows, tile_fn *fn, const voi
 
 struct job {
     const struct model_matrix *m;
-    float *y;      /* (n_rows, m rows) */
-    size_t stride; /* from row to row of y; 0: m rows */
+    float *y; /* (n_rows, m rows); NULL: an epilogue takes the products */
 };
 
-/* Floats from row to row of a buffer of n columns that a few columns of all rows are read from: one
- * line more than n, as rows a power of two apart would share few places in a cache. */
-static size_t padded(uint32_t n)
-{
-    return (size_t)n + PACK_ROWS;
-}
-
-/* Goes on with rows [begin, end) of the products, on the thread that has just computed them. */
-typedef void rows_fn(struct forward *f, const void *argument, uint32_t begin, uint32_t end);
+/* Rows [begin, end) of the products of a phase's matrices, in memory of the thread that has just
+ * computed them: it stays in the core's cache, where the whole products would not. */
+struct products {
+    uint32_t begin, end;
+    float *y[PRODUCTS_JOBS]; /* (n_tokens, end - begin), PRODUCTS_STRIDE apart */
+};
+typedef void rows_fn(struct forward *f, const void *argument, const struct products *p);
 
 /* What a phase of matrices with equally many rows does to their products. Groups of rows come in
  * multiples of `unit` (the last ones may be fewer). */
@@ -92,23 +92,27 @@ static uint32_t least(uint32_t a, uint32_t b)
 
 static void multiply(const struct matmul_phase *p, uint32_t job, uint32_t begin, uint32_t end)
 {
-    const struct job *j = &p->jobs[job];
-    const struct pack_matrix *w = &j->m->packed;
-    size_t stride = j->stride > 0 ? j->stride : w->rows;
-    p->f->model->kern->matmul[w->type](w, begin, end, &p->act[job], j->y, stride);
+    const struct pack_matrix *w = &p->jobs[job].m->packed;
+    p->f->model->kern->matmul[w->type](w, begin, end, &p->act[job], p->jobs[job].y, w->rows);
 }
 
-/* Groups [begin, end) of all jobs, a few at a time so that the epilogue finds them in the cache. */
-static void multiply_together(const struct matmul_phase *p, uint32_t begin, uint32_t end)
+/* Groups [begin, end) of all jobs, a few at a time, and the epilogue of each few. */
+static void multiply_together(const struct matmul_phase *p, uint32_t begin, uint32_t end,
+                              unsigned thread)
 {
-    const struct epilogue *epilogue = p->epilogue;
+    struct forward *f = p->f;
     for (uint32_t last; begin < end; begin = last) {
         last = least(end, begin + EPILOGUE_GROUPS);
+        struct products products = {.begin = begin * PACK_ROWS};
         for (uint32_t i = 0; i < p->n_jobs; i++) {
-            multiply(p, i, begin, last);
+            struct pack_matrix part = pack_matrix_part(&p->jobs[i].m->packed, begin, last);
+            size_t index = thread * PRODUCTS_JOBS + i;
+            products.y[i] = f->products + index * f->limits.max_tokens * PRODUCTS_STRIDE;
+            products.end = products.begin + part.rows;
+            f->model->kern->matmul[part.type](&part, 0, part.n_groups, &p->act[i], products.y[i],
+                                              PRODUCTS_STRIDE);
         }
-        epilogue->fn(p->f, epilogue->argument, begin * PACK_ROWS,
-                     least(last * PACK_ROWS, p->jobs[0].m->packed.rows));
+        p->epilogue->fn(f, p->epilogue->argument, &products);
     }
 }
 
@@ -125,7 +129,7 @@ static void matmul_worker(void *argument, unsigned thread)
             uint32_t begin, end;
             while (pool_next_of_share(&p->shares[job], share, &begin, &end)) {
                 if (p->epilogue != NULL) {
-                    multiply_together(p, begin, end);
+                    multiply_together(p, begin, end, thread);
                 } else {
                     multiply(p, job, begin, end);
                 }
@@ -271,44 +275,45 @@ static void rows_tile(struct forward *f, const void *argument, uint32_t tile, ui
 
 /* ---- epilogues: what is done to rows of a product where they were computed ---- */
 
-/* Adds f->y, and the bias of the matrix it comes from, to the residual stream. */
-static void add_residual(struct forward *f, const void *argument, uint32_t begin, uint32_t end)
+/* Adds the products, and the bias of the matrix they come from, to the residual stream. */
+static void add_residual(struct forward *f, const void *argument, const struct products *p)
 {
     const struct model_matrix *added = argument;
     const struct kern_table *kern = f->model->kern;
-    uint32_t n_embd = f->model->config.n_embd;
+    uint32_t n_embd = f->model->config.n_embd, n = p->end - p->begin;
     for (uint32_t t = 0; t < f->n_tokens; t++) {
-        size_t at = (size_t)t * n_embd + begin;
-        kern->add(f->x + at, f->y + t * padded(n_embd) + begin, end - begin);
+        float *x = f->x + (size_t)t * n_embd + p->begin;
+        kern->add(x, p->y[0] + (size_t)t * PRODUCTS_STRIDE, n);
         if (added->bias != NULL) {
-            kern->add(f->x + at, added->bias + begin, end - begin);
+            kern->add(x, added->bias + p->begin, n);
         }
     }
 }
 
 /* gate = silu(gate) * up, and its quantised form. */
-static void gate_silu(struct forward *f, const void *argument, uint32_t begin, uint32_t end)
+static void gate_silu(struct forward *f, const void *argument, const struct products *p)
 {
     const struct model_layer *l = argument;
     const struct kern_table *kern = f->model->kern;
-    uint32_t n_ff = f->model->config.n_ff, n = end - begin;
+    uint32_t n = p->end - p->begin;
     for (uint32_t t = 0; t < f->n_tokens; t++) {
-        size_t at = t * padded(n_ff) + begin;
+        float *gate = p->y[0] + (size_t)t * PRODUCTS_STRIDE;
+        float *up = p->y[1] + (size_t)t * PRODUCTS_STRIDE;
         if (l->gate.bias != NULL) {
-            kern->add(f->gate + at, l->gate.bias + begin, n);
+            kern->add(gate, l->gate.bias + p->begin, n);
         }
         if (l->up.bias != NULL) {
-            kern->add(f->up + at, l->up.bias + begin, n);
+            kern->add(up, l->up.bias + p->begin, n);
         }
-        kern->silu_mul(f->gate + at, f->gate + at, f->up + at, n);
+        kern->silu_mul(gate, gate, up, n);
     }
     enum pack_act form = kern->act[l->down.packed.type];
     struct kern_act act;
-    kern_act_init(&act, form, f->n_tokens, n_ff, f->act_ff[form]);
+    kern_act_init(&act, form, f->n_tokens, f->model->config.n_ff, f->act_ff[form]);
     for (uint32_t tile = 0; tile < kern_act_tiles(f->n_tokens); tile++) {
-        struct kern_act part = kern_act_part(&act, tile, begin, end);
-        const float *x = f->gate + tile * KERN_TILE * padded(n_ff) + begin;
-        kern->store_act[form](&part, x, padded(n_ff), 0, 1);
+        struct kern_act part = kern_act_part(&act, tile, p->begin, p->end);
+        const float *gate = p->y[0] + (size_t)tile * KERN_TILE * PRODUCTS_STRIDE;
+        kern->store_act[form](&part, gate, PRODUCTS_STRIDE, 0, 1);
     }
 }
 
@@ -324,7 +329,7 @@ static uint32_t groups_of_block(const struct model_matrix *m)
 static void run_layers(struct forward *f)
 {
     const struct model *m = f->model;
-    uint32_t n = f->n_tokens, n_embd = m->config.n_embd, n_ff = m->config.n_ff;
+    uint32_t n = f->n_tokens;
     for_tiles(f, n, embed_tile, NULL);
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         const struct model_layer *l = &m->weights.layers[i];
@@ -332,20 +337,18 @@ static void run_layers(struct forward *f)
         struct norm attn_norm = {l->attn_norm,
                                  form_of(f, &l->q) | form_of(f, &l->k) | form_of(f, &l->v)};
         for_tiles(f, n, norm_tile, &attn_norm);
-        matmul(f, n, f->act, (struct job[]){{&l->q, f->q, 0}, {&l->k, f->k, 0}, {&l->v, f->v, 0}},
-               3, NULL);
+        matmul(f, n, f->act, (struct job[]){{&l->q, f->q}, {&l->k, f->k}, {&l->v, f->v}}, 3, NULL);
         for_tiles(f, n, rotate_tile, &(struct rotate){l, i});
         attention_run(f, i);
         for_tiles(f, n, attended_tile, &l->o);
-        matmul(f, n, f->act, (struct job[]){{&l->o, f->y, padded(n_embd)}}, 1,
+        matmul(f, n, f->act, (struct job[]){{&l->o, NULL}}, 1,
                &(struct epilogue){add_residual, &l->o, 1});
 
         struct norm ffn_norm = {l->ffn_norm, form_of(f, &l->gate) | form_of(f, &l->up)};
         for_tiles(f, n, norm_tile, &ffn_norm);
-        matmul(f, n, f->act,
-               (struct job[]){{&l->gate, f->gate, padded(n_ff)}, {&l->up, f->up, padded(n_ff)}}, 2,
+        matmul(f, n, f->act, (struct job[]){{&l->gate, NULL}, {&l->up, NULL}}, 2,
                &(struct epilogue){gate_silu, l, groups_of_block(&l->down)});
-        matmul(f, n, f->act_ff, (struct job[]){{&l->down, f->y, padded(n_embd)}}, 1,
+        matmul(f, n, f->act_ff, (struct job[]){{&l->down, NULL}}, 1,
                &(struct epilogue){add_residual, &l->down, 1});
     }
 }
@@ -357,7 +360,7 @@ static void run_rows(struct forward *f)
     if (f->n_logits == 0) {
         return;
     }
-    matmul(f, f->n_logits, f->act, (struct job[]){{&m->weights.output, f->logits, 0}}, 1, NULL);
+    matmul(f, f->n_logits, f->act, (struct job[]){{&m->weights.output, f->logits}}, 1, NULL);
     for (uint32_t row = 0; m->weights.output.bias != NULL && row < f->n_logits; row++) {
         m->kern->add(f->logits + (size_t)row * m->config.n_vocab, m->weights.output.bias,
                      m->config.n_vocab);
@@ -489,17 +492,16 @@ static void carve_all(struct forward *f, struct carver *c)
     f->token = carve(c, n, sizeof *f->token);
     f->row_token = carve(c, n, sizeof *f->row_token);
     f->x = carve(c, n * k->n_embd, sizeof(float));
-    f->y = carve(c, n * padded(k->n_embd), sizeof(float));
     f->normed = carve(c, n * k->n_embd, sizeof(float));
     f->q = carve(c, n * k->n_heads * k->dim_k, sizeof(float));
     f->k = carve(c, n * k->n_kv_heads * k->dim_k, sizeof(float));
     f->v = carve(c, n * k->n_kv_heads * k->dim_v, sizeof(float));
     f->attended = carve(c, n * k->n_heads * k->dim_v, sizeof(float));
-    f->gate = carve(c, n * padded(k->n_ff), sizeof(float));
-    f->up = carve(c, n * padded(k->n_ff), sizeof(float));
     f->angles = carve(c, n * k->n_rot, sizeof(float));
     f->logits = carve(c, (size_t)f->limits.max_logits * k->n_vocab, sizeof(float));
     f->scratch = carve(c, pool_n_threads(f->pool), sizeof *f->scratch);
+    f->products =
+        carve(c, pool_n_threads(f->pool) * PRODUCTS_JOBS * n, PRODUCTS_STRIDE * sizeof(float));
     f->n_parts = most_parts(f);
     f->parts = carve(c, f->n_parts, sizeof *f->parts);
     uint32_t o_cols = k->n_heads * k->dim_v;

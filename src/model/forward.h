@@ -40,15 +40,14 @@ struct forward {
     uint32_t *row_token;          /* (n_logits + n_hidden) token of each row of the last norm */
 
     float *x;                  /* (n, n_embd) residual stream */
-    float *y;                  /* (n, n_embd) output of the last matrix of a block, rows padded */
     float *normed;             /* (n, n_embd) at the end: of rows of logits, then hidden states */
     float *q, *k, *v;          /* (n, heads * dim) */
     float *attended;           /* (n, heads * dim_v) */
-    float *gate, *up;          /* (n, n_ff), rows padded */
     float *angles;             /* (n, n_rot/2, 2) cos and sin */
     void *act[PACK_ACT_COUNT]; /* quantised input of a matrix, in each form */
     void *act_ff[PACK_ACT_COUNT];    /* the same of down, written while gate and up read theirs */
     struct forward_scratch *scratch; /* (threads) */
+    float *products;                 /* (threads, 2, n, 256) a few rows of products, padded */
     float *parts;                    /* (n_parts) attention's results of spans, see attention.c */
     size_t n_parts;
     float *logits; /* (n_logits, n_vocab), rows in the order of the items */

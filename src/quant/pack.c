@@ -86,6 +86,16 @@ size_t pack_matrix_bytes(const struct pack_matrix *m)
     return m->n_groups * m->group_bytes;
 }
 
+struct pack_matrix pack_matrix_part(const struct pack_matrix *m, uint32_t begin, uint32_t end)
+{
+    struct pack_matrix part = *m;
+    uint32_t first = begin * PACK_ROWS, left = m->rows - first;
+    part.n_groups = end - begin;
+    part.rows = left < part.n_groups * PACK_ROWS ? left : part.n_groups * PACK_ROWS;
+    part.data += begin * m->group_bytes;
+    return part;
+}
+
 /* --- items of a file's block as unsigned bytes ------------------------------------------------ */
 
 /* 16 bytes of nibbles: items 0..15 low, 16..31 high. */

@@ -49,6 +49,9 @@ bool pack_matrix_init(struct pack_matrix *out, enum quant_type type, uint64_t ro
 /* Bytes that data needs. */
 size_t pack_matrix_bytes(const struct pack_matrix *m);
 
+/* Groups [begin, end) of m as a matrix of its own, in m's data. */
+struct pack_matrix pack_matrix_part(const struct pack_matrix *m, uint32_t begin, uint32_t end);
+
 /* Packs groups [group_begin, group_end) from the file's rows.
  * shapes  src (rows, cols) in the file's blocks, row after row; dst n_groups * group_bytes
  * thread  disjoint group ranges may be packed at the same time */

@@ -104,6 +104,25 @@ static void disjoint_ranges_give_the_same_bytes_as_one(void **state)
     }
 }
 
+static void a_part_has_the_rows_of_its_groups(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, QUANT_Q4_K, 70, 256);
+    pack_groups(&f.m, f.file, f.packed, 0, f.m.n_groups);
+    struct fixture part = f;
+    part.m = pack_matrix_part(&f.m, 1, 3);
+    part.file = f.file + 16 * f.row_bytes;
+    assert_int_equal(part.m.rows, 32);
+    assert_rows_equal(&part);
+    part.m = pack_matrix_part(&f.m, 3, 5); /* the last group has 6 rows */
+    part.file = f.file + 48 * f.row_bytes;
+    assert_int_equal(part.m.rows, 22);
+    assert_int_equal(part.m.n_groups, 2);
+    assert_rows_equal(&part);
+    fixture_finish(&f);
+}
+
 static void a_packed_matrix_of_whole_groups_is_as_large_as_the_file(void **state)
 {
     (void)state;
@@ -203,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_unpacks_to_the_bits_of_the_file),
         cmocka_unit_test(disjoint_ranges_give_the_same_bytes_as_one),
+        cmocka_unit_test(a_part_has_the_rows_of_its_groups),
         cmocka_unit_test(a_packed_matrix_of_whole_groups_is_as_large_as_the_file),
         cmocka_unit_test(planes_lie_as_the_document_says),
         cmocka_unit_test(rows_past_the_last_are_zero),
