@@ -15,7 +15,8 @@ enum {
     BENCH_MAX_REPETITIONS = 100,
     BENCH_MAX_LIST = 8,
     BENCH_MAX_TESTS = 3 * BENCH_MAX_LIST,
-    BENCH_PROBES = ROOFLINE_BOUND_COUNT
+    BENCH_ISSUE = ROOFLINE_BOUND_COUNT, /* probes: the bounds, and whether cores are shared */
+    BENCH_PROBES
 };
 
 /* Numbers of an option that says which tests to run. */
@@ -72,13 +73,13 @@ void bench_buffers_finish(struct bench *b);
  * 0 when there was none; a test that would take several times --seconds by it is skipped. */
 bool bench_measure(struct bench *b, struct bench_test *t, double rate, struct error *e);
 
-/* How many of the kinds of probes are measured: bf16, the last one, in these numerics alone. */
-static inline int bench_n_probes(const struct bench *b)
+/* Whether a kind of probe is measured: bf16 in these numerics alone. */
+static inline bool bench_has_probe(const struct bench *b, int kind)
 {
-    return b->session.model.kern->numerics == KERN_BF16 ? BENCH_PROBES : ROOFLINE_BF16;
+    return kind != ROOFLINE_BF16 || b->session.model.kern->numerics == KERN_BF16;
 }
 
-/* Best and median of every probe of the run, of the kinds that are measured. */
+/* Best and median of every probe of the run; of the kinds that are not measured, zeros. */
 void bench_probe_summaries(struct bench *b, struct probe_summary out[BENCH_PROBES]);
 
 /* Text: the head before the tests, a line after each test, the machine at the end. */

@@ -155,7 +155,8 @@ static void probe_machine(struct bench *b)
     b->probes[ROOFLINE_READ][b->n_probes] = probe_read(pool, w->packed, w->packed_bytes);
     b->probes[ROOFLINE_INT8][b->n_probes] = probe_int8(pool);
     b->probes[ROOFLINE_F32][b->n_probes] = probe_f32(pool);
-    if (bench_n_probes(b) > ROOFLINE_BF16) {
+    b->probes[BENCH_ISSUE][b->n_probes] = probe_issue(pool);
+    if (bench_has_probe(b, ROOFLINE_BF16)) {
         b->probes[ROOFLINE_BF16][b->n_probes] = probe_bf16(pool);
     }
     b->n_probes++;
@@ -172,8 +173,9 @@ static double probe_median(const struct bench *b, enum roofline_bound kind, size
 
 void bench_probe_summaries(struct bench *b, struct probe_summary out[BENCH_PROBES])
 {
-    for (int i = 0; i < bench_n_probes(b); i++) {
-        out[i] = probe_summary(b->probes[i], b->n_probes);
+    for (int i = 0; i < BENCH_PROBES; i++) {
+        out[i] = bench_has_probe(b, i) ? probe_summary(b->probes[i], b->n_probes)
+                                       : (struct probe_summary){0};
     }
 }
 
@@ -231,7 +233,7 @@ bool bench_measure(struct bench *b, struct bench_test *t, double rate, struct er
     t->machine = (struct roofline_machine){probe_median(b, ROOFLINE_READ, first_probe),
                                            probe_median(b, ROOFLINE_INT8, first_probe),
                                            probe_median(b, ROOFLINE_F32, first_probe), 0};
-    if (bench_n_probes(b) > ROOFLINE_BF16) {
+    if (bench_has_probe(b, ROOFLINE_BF16)) {
         t->machine.bf16 = probe_median(b, ROOFLINE_BF16, first_probe);
     }
     t->limit = n_tokens / least_seconds(b, t, &t->machine, &t->bound);

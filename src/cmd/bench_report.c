@@ -11,12 +11,14 @@
 static const struct {
     const char *name; /* in JSON */
     const char *text;
-    const char *unit;
+    const char *unit; /* and what it is of */
 } probe_texts[BENCH_PROBES] = {
-    [ROOFLINE_READ] = {"read_bytes_per_second", "read", "GB/s"},
+    [ROOFLINE_READ] = {"read_bytes_per_second", "read", "GB/s of the packed weights"},
     [ROOFLINE_INT8] = {"int8_ops_per_second", "int8", "GOP/s"},
     [ROOFLINE_F32] = {"f32_ops_per_second", "f32", "GFLOP/s"},
     [ROOFLINE_BF16] = {"bf16_ops_per_second", "bf16", "GFLOP/s"},
+    [BENCH_ISSUE] = {"additions_per_second", "issue",
+                     "G additions/s, fewer where cores are shared"},
 };
 
 static uint64_t count_weights(const struct gguf *g)
@@ -101,10 +103,11 @@ void bench_print_machine(struct bench *b)
     struct probe_summary summaries[BENCH_PROBES];
     bench_probe_summaries(b, summaries);
     printf("\nmachine, measured between the repetitions; median (best)\n");
-    for (int i = 0; i < bench_n_probes(b); i++) {
-        printf("  %-6s %8.1f (%.1f) %s%s\n", probe_texts[i].text, summaries[i].median * 1e-9,
-               summaries[i].best * 1e-9, probe_texts[i].unit,
-               i == ROOFLINE_READ ? " of the packed weights" : "");
+    for (int i = 0; i < BENCH_PROBES; i++) {
+        if (bench_has_probe(b, i)) {
+            printf("  %-6s %8.1f (%.1f) %s\n", probe_texts[i].text, summaries[i].median * 1e-9,
+                   summaries[i].best * 1e-9, probe_texts[i].unit);
+        }
     }
     printf("memory of the process at most %.1f MB\n", mb((double)peak_bytes()));
 }
@@ -136,10 +139,14 @@ static json_t *json_machine(struct bench *b)
     struct probe_summary summaries[BENCH_PROBES];
     bench_probe_summaries(b, summaries);
     json_t *machine = json_object();
-    for (int i = 0; i < bench_n_probes(b); i++) {
-        json_object_set_new(
-            machine, probe_texts[i].name,
-            json_pack("{s:f,s:f}", "median", summaries[i].median, "best", summaries[i].best));
+    for (int i = 0; i < BENCH_PROBES; i++) {
+        json_t *probe =
+            json_pack("{s:f,s:f}", "median", summaries[i].median, "best", summaries[i].best);
+        if (bench_has_probe(b, i)) {
+            json_object_set_new(machine, probe_texts[i].name, probe);
+        } else {
+            json_decref(probe);
+        }
     }
     return machine;
 }

@@ -75,6 +75,18 @@ static uint32_t f32_ref(uint32_t n_rounds)
     return (uint32_t)sum;
 }
 
+uint32_t probe_issue_ref(uint32_t n_rounds)
+{
+    uint32_t a = 0, b = 0, c = 0, d = 0;
+    for (uint32_t round = 0; round < n_rounds; round++) {
+        for (int i = 0; i < PROBE_ISSUE_OPS / 4; i++) { /* unrolled */
+            a++, b++, c++, d++;
+            __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d)); /* one by one */
+        }
+    }
+    return a + b + c + d;
+}
+
 const struct probe_loops probe_loops_ref = {read_ref,      int8_ref, f32_ref, 2 * REF_LANES,
                                             2 * REF_LANES, NULL,     0};
 
@@ -193,6 +205,11 @@ double probe_bf16(struct pool *p)
         return probe_f32(p);
     }
     return measure_compute(p, loops->bf16, loops->bf16_ops);
+}
+
+double probe_issue(struct pool *p)
+{
+    return measure_compute(p, probe_issue_ref, PROBE_ISSUE_OPS);
 }
 
 static int compare_doubles(const void *a, const void *b)

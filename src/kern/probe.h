@@ -1,5 +1,6 @@
 /* probe.h - what this machine can do at most, measured: reads of memory, integer and float
- * multiply-adds. Beside every speed that Puna prints stands its share of such a limit.
+ * multiply-adds. Beside every speed that Puna prints stands its share of such a limit. And whether
+ * somebody else's program shares the cores, which those do not show.
  *
  * Each call is one measurement of about PROBE_SECONDS with all threads of the pool. Other load on
  * the machine only makes it smaller, so callers measure several times, between the timings that
@@ -31,6 +32,11 @@ double probe_f32(struct pool *p);
 
 /* The same on pairs of bf16 in f32 sums; without instructions for that, what probe_f32 measures. */
 double probe_bf16(struct pool *p);
+
+/* Independent additions of integers a second. A core whose other hardware thread is at work has
+ * fewer turns for them, down to half; of multiplications, which wait for the multipliers, it does
+ * as many as ever, but kernels do more than multiply. */
+double probe_issue(struct pool *p);
 
 struct probe_summary {
     double best;   /* largest */
