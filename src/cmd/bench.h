@@ -15,7 +15,7 @@ enum {
     BENCH_MAX_REPETITIONS = 100,
     BENCH_MAX_LIST = 8,
     BENCH_MAX_TESTS = 3 * BENCH_MAX_LIST,
-    BENCH_ISSUE = ROOFLINE_BOUND_COUNT, /* probes: the bounds, and whether cores are shared */
+    BENCH_ADDITIONS = ROOFLINE_BOUND_COUNT, /* probes: the bounds, and whether cores are shared */
     BENCH_PROBES
 };
 
@@ -49,6 +49,7 @@ struct bench_test {
     double limit;  /* at the medians of the probes between the repetitions */
     enum roofline_bound bound;
     struct roofline_machine machine; /* those medians */
+    double additions;                /* and the one of probe_additions */
 };
 
 struct bench {

@@ -155,7 +155,7 @@ static void probe_machine(struct bench *b)
     b->probes[ROOFLINE_READ][b->n_probes] = probe_read(pool, w->packed, w->packed_bytes);
     b->probes[ROOFLINE_INT8][b->n_probes] = probe_int8(pool);
     b->probes[ROOFLINE_F32][b->n_probes] = probe_f32(pool);
-    b->probes[BENCH_ISSUE][b->n_probes] = probe_issue(pool);
+    b->probes[BENCH_ADDITIONS][b->n_probes] = probe_additions(pool);
     if (bench_has_probe(b, ROOFLINE_BF16)) {
         b->probes[ROOFLINE_BF16][b->n_probes] = probe_bf16(pool);
     }
@@ -163,7 +163,7 @@ static void probe_machine(struct bench *b)
 }
 
 /* Median of the probes from number `first` on. */
-static double probe_median(const struct bench *b, enum roofline_bound kind, size_t first)
+static double probe_median(const struct bench *b, int kind, size_t first)
 {
     double values[BENCH_MAX_REPETITIONS + 1];
     size_t n = b->n_probes - first;
@@ -236,6 +236,7 @@ bool bench_measure(struct bench *b, struct bench_test *t, double rate, struct er
     if (bench_has_probe(b, ROOFLINE_BF16)) {
         t->machine.bf16 = probe_median(b, ROOFLINE_BF16, first_probe);
     }
+    t->additions = probe_median(b, BENCH_ADDITIONS, first_probe);
     t->limit = n_tokens / least_seconds(b, t, &t->machine, &t->bound);
     return true;
 }

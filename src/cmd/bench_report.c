@@ -17,8 +17,7 @@ static const struct {
     [ROOFLINE_INT8] = {"int8_ops_per_second", "int8", "GOP/s"},
     [ROOFLINE_F32] = {"f32_ops_per_second", "f32", "GFLOP/s"},
     [ROOFLINE_BF16] = {"bf16_ops_per_second", "bf16", "GFLOP/s"},
-    [BENCH_ISSUE] = {"additions_per_second", "issue",
-                     "G additions/s, fewer where cores are shared"},
+    [BENCH_ADDITIONS] = {"additions_per_second", "adds", "G additions/s: how far cores are shared"},
 };
 
 static uint64_t count_weights(const struct gguf *g)
@@ -121,12 +120,13 @@ static json_t *json_test(const struct bench_test *t)
         json_object_set_new(entry, "skipped_seconds", json_real(t->skipped_seconds));
         return entry;
     }
-    json_t *rest = json_pack(
-        "{s:f,s:f,s:f,s:f,s:f,s:s,s:f,s:f,s:f}", "tokens_per_second", t->median,
-        "best_tokens_per_second", t->best, "spread", t->spread, "limit_tokens_per_second", t->limit,
-        "share", t->median / t->limit, "limited_by", roofline_bound_name(t->bound),
-        probe_texts[ROOFLINE_READ].name, t->machine.read, probe_texts[ROOFLINE_INT8].name,
-        t->machine.int8, probe_texts[ROOFLINE_F32].name, t->machine.f32);
+    json_t *rest =
+        json_pack("{s:f,s:f,s:f,s:f,s:f,s:s,s:f,s:f,s:f,s:f}", "tokens_per_second", t->median,
+                  "best_tokens_per_second", t->best, "spread", t->spread, "limit_tokens_per_second",
+                  t->limit, "share", t->median / t->limit, "limited_by",
+                  roofline_bound_name(t->bound), probe_texts[ROOFLINE_READ].name, t->machine.read,
+                  probe_texts[ROOFLINE_INT8].name, t->machine.int8, probe_texts[ROOFLINE_F32].name,
+                  t->machine.f32, probe_texts[BENCH_ADDITIONS].name, t->additions);
     json_object_update_new(entry, rest);
     if (t->machine.bf16 > 0) {
         json_object_set_new(entry, probe_texts[ROOFLINE_BF16].name, json_real(t->machine.bf16));
@@ -140,12 +140,10 @@ static json_t *json_machine(struct bench *b)
     bench_probe_summaries(b, summaries);
     json_t *machine = json_object();
     for (int i = 0; i < BENCH_PROBES; i++) {
-        json_t *probe =
-            json_pack("{s:f,s:f}", "median", summaries[i].median, "best", summaries[i].best);
         if (bench_has_probe(b, i)) {
-            json_object_set_new(machine, probe_texts[i].name, probe);
-        } else {
-            json_decref(probe);
+            json_object_set_new(
+                machine, probe_texts[i].name,
+                json_pack("{s:f,s:f}", "median", summaries[i].median, "best", summaries[i].best));
         }
     }
     return machine;

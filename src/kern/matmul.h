@@ -190,8 +190,8 @@ enum { MATMUL_WIDE = 4 };
 
 /* A super-block of a group with its quants and scales unpacked, as the set likes them, for many
  * tiles. A panel kernel's job has both in here, one block, and in y the sums (tokens, 16) that it
- * adds to. It takes all whole tiles in one call: where the core is shared with another hardware
- * thread, which has every second turn to issue, a call a tile cost 6 to 9 %. */
+ * adds to. A kernel of whole tiles takes all but the last in one call: where the core's other
+ * hardware thread is at work, and has every second turn to issue, a call a tile cost a few %. */
 struct matmul_panel {
     _Alignas(PACK_LINE) uint8_t quants[PACK_SUPER * PACK_ROWS];
     _Alignas(PACK_LINE) uint8_t scales[26 * PACK_LINE];
@@ -235,8 +235,7 @@ static inline void matmul_fetch(const uint8_t *p, size_t n)
 }
 
 /* A group times the tiles [first, last), super-block by super-block: each is unpacked once, and the
- * next one fetched before the last call, mostly of the few tokens behind the whole tiles: earlier,
- * the activations would push it out of the nearest cache again. */
+ * next one fetched before the last tile; earlier, the activations would push it out again. */
 static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum quant_type type,
                                      struct matmul_job job, const struct kern_act *a,
                                      uint32_t first, uint32_t last)
@@ -247,7 +246,7 @@ static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum 
     struct matmul_panel panel;
     _Alignas(PACK_LINE) float sums[MATMUL_PANEL_TILES * KERN_TILE * PACK_ROWS];
     uint32_t n_tokens = kern_tile_begin(last - 1 - first) + kern_tile_width(a, last - 1);
-    uint32_t last_whole = kernels->max_tokens == KERN_TILE ? first + n_tokens / KERN_TILE : 0;
+    uint32_t first_single = kernels->max_tokens == KERN_TILE ? last - 1 : 0;
     struct matmul_job part = {.scales = panel.scales,
                               .quants = panel.quants,
                               .n_blocks = 1,
@@ -259,7 +258,7 @@ static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum 
         for (uint32_t i = first; i < last; i += part.n_tiles) {
             part.tile = matmul_tile_from(matmul_tile_of(a, i), block);
             part.tile.first -= kern_tile_begin(first);
-            part.n_tiles = i < last_whole ? last_whole - i : 1;
+            part.n_tiles = i < first_single ? first_single - i : 1;
             if (i + part.n_tiles == last) {
                 matmul_fetch(job.scales + scale_bytes, scale_bytes);
                 matmul_fetch(job.quants + quant_bytes, quant_bytes);

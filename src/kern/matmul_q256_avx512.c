@@ -379,15 +379,17 @@ TEMPLATE void super_sums(const struct matmul_job *job, struct q256_form form,
     }
 }
 
+/* sum of sub-minimum * -(sum of qa) of every token; 0 without minima. */
 TEMPLATE void minimum_sums(struct q256_form form, const struct q256_scales *scales,
                            const struct q256_act *a, __m512i *sum, const int n_tokens)
 {
+    if (form.minimum) {
+        pair_sums(form, scales, a->n, sum, n_tokens);
+        return;
+    }
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
         sum[t] = _mm512_setzero_si512();
-    }
-    if (form.minimum) {
-        pair_sums(form, scales, a->n, sum, n_tokens);
     }
 }
 

@@ -75,16 +75,18 @@ static uint32_t f32_ref(uint32_t n_rounds)
     return (uint32_t)sum;
 }
 
-uint32_t probe_issue_ref(uint32_t n_rounds)
+uint32_t probe_additions_ref(uint32_t n_rounds)
 {
-    uint32_t a = 0, b = 0, c = 0, d = 0;
+    uint32_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
     for (uint32_t round = 0; round < n_rounds; round++) {
-        for (int i = 0; i < PROBE_ISSUE_OPS / 4; i++) { /* unrolled */
-            a++, b++, c++, d++;
-            __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d)); /* one by one */
+        for (int i = 0; i < PROBE_ADDITIONS / 8; i++) {
+            a++, b++, c++, d++, e++, f++, g++, h++;
+            __asm__ volatile("" /* so that none is left out */
+                             : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f), "+r"(g),
+                               "+r"(h));
         }
     }
-    return a + b + c + d;
+    return a + b + c + d + e + f + g + h;
 }
 
 const struct probe_loops probe_loops_ref = {read_ref,      int8_ref, f32_ref, 2 * REF_LANES,
@@ -207,9 +209,9 @@ double probe_bf16(struct pool *p)
     return measure_compute(p, loops->bf16, loops->bf16_ops);
 }
 
-double probe_issue(struct pool *p)
+double probe_additions(struct pool *p)
 {
-    return measure_compute(p, probe_issue_ref, PROBE_ISSUE_OPS);
+    return measure_compute(p, probe_additions_ref, PROBE_ADDITIONS);
 }
 
 static int compare_doubles(const void *a, const void *b)

@@ -36,7 +36,7 @@ double probe_bf16(struct pool *p);
 /* Independent additions of integers a second. A core whose other hardware thread is at work has
  * fewer turns for them, down to half; of multiplications, which wait for the multipliers, it does
  * as many as ever, but kernels do more than multiply. */
-double probe_issue(struct pool *p);
+double probe_additions(struct pool *p);
 
 struct probe_summary {
     double best;   /* largest */

@@ -28,10 +28,10 @@ struct probe_loops {
 
 extern const struct probe_loops probe_loops_ref;
 
-/* Does n_rounds rounds of PROBE_ISSUE_OPS additions of 1, which wait for one another as little as a
- * core can use; returns their sum, modulo 2^32. */
-probe_compute_fn probe_issue_ref;
-enum { PROBE_ISSUE_OPS = 32 };
+/* Does n_rounds rounds of PROBE_ADDITIONS additions of 1, in 8 chains: more than a core adds at a
+ * time; returns their sum, modulo 2^32. */
+probe_compute_fn probe_additions_ref;
+enum { PROBE_ADDITIONS = 32 };
 /* x86-64 only */
 extern const struct probe_loops probe_loops_avx2, probe_loops_avxvnni, probe_loops_avx512;
 probe_read_fn probe_read_avx2;

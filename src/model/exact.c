@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Keys and values of every page in f32, laid out plainly:
+/* Buffers, and keys and values of every page in f32, laid out plainly:
  * (n_pages, KERN_ATTN_TILE, n_layers, n_kv_heads, dim). They are found by page, so that a shared
  * page is shared here, too, and a copy of one is copied. */
 struct exact_cache {
@@ -55,9 +55,9 @@ bool exact_cache_init(struct forward *f, struct error *e)
     x->scores =
         x->rows != NULL ? mem_alloc(n_threads * x->longest, sizeof *x->scores, "scores", e) : NULL;
     size_t n = f->limits.max_tokens, n_ff = c->n_ff;
-    x->gate = x->scores != NULL ? mem_alloc(n * n_ff, sizeof *x->gate, "gate", e) : NULL;
-    x->up = x->gate != NULL ? mem_alloc(n * n_ff, sizeof *x->up, "up", e) : NULL;
-    x->y = x->up != NULL ? mem_alloc(n * c->n_embd, sizeof *x->y, "y", e) : NULL;
+    x->gate = x->scores != NULL ? mem_alloc(n * n_ff, sizeof *x->gate, "exact gate", e) : NULL;
+    x->up = x->gate != NULL ? mem_alloc(n * n_ff, sizeof *x->up, "exact up", e) : NULL;
+    x->y = x->up != NULL ? mem_alloc(n * c->n_embd, sizeof *x->y, "exact sums", e) : NULL;
     f->kv->copied = copy_page;
     f->kv->copied_argument = x;
     return x->y != NULL;

@@ -61,7 +61,8 @@ struct job {
 };
 
 /* Rows [begin, end) of the products of a phase's matrices, in memory of the thread that has just
- * computed them: it stays in the core's cache, where the whole products would not. */
+ * computed them and uses it again and again: it stays in a cache, as the whole products would
+ * not. */
 struct products {
     uint32_t begin, end;
     float *y[PRODUCTS_JOBS]; /* (n_tokens, end - begin), PRODUCTS_STRIDE apart */
@@ -139,10 +140,11 @@ static void matmul_worker(void *argument, unsigned thread)
 }
 
 /* y = W a for up to three matrices that multiply the same activations (n_rows, cols), which lie in
- * act[form], and the epilogue of all of them. */
+ * act[form]; or the epilogue of the products of up to two. */
 static void matmul(struct forward *f, uint32_t n_rows, void *const *act, const struct job *jobs,
                    uint32_t n_jobs, const struct epilogue *epilogue)
 {
+    assert(n_jobs <= (epilogue != NULL ? PRODUCTS_JOBS : MAX_JOBS));
     struct matmul_phase p = {.f = f, .epilogue = epilogue, .n_jobs = n_jobs};
     uint32_t n_groups = 0;
     for (uint32_t i = 0; i < n_jobs; i++) {

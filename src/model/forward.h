@@ -53,7 +53,7 @@ struct forward {
     float *logits; /* (n_logits, n_vocab), rows in the order of the items */
     void *memory;
     size_t memory_bytes;
-    struct exact_cache *exact; /* keys and values in f32, exact mode only */
+    struct exact_cache *exact; /* exact mode's own buffers */
     /* Layers begun, of all batches: any thread may look whether a long batch goes on. */
     _Atomic uint64_t n_layers;
 };

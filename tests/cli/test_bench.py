@@ -54,6 +54,17 @@ def test_numerics_are_used_and_reported(tmp_path):
     assert "kernels ref, numerics bf16\n" in text and "  bf16 " in text
 
 
+def test_tells_whether_cores_were_shared(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(llama())
+    options = ["-p", "4", "-d", "none", "--parallel", "none"]
+    done = document(*options, path)
+    rates = done["machine"]["additions_per_second"]
+    assert rates["best"] >= rates["median"] > 0
+    assert rates["best"] >= done["tests"][0]["additions_per_second"] > 0
+    assert "  adds " in run(*SHORT, *options, path).stdout.decode()
+
+
 def test_lists_say_which_tests_run(tmp_path):
     path = tmp_path / "m.gguf"
     path.write_bytes(llama())

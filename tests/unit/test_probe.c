@@ -53,8 +53,8 @@ static void compute_loops_add_as_many_products_as_they_count(void **state)
         /* so many rounds that a lane's products add up to exactly 1 */
         assert_int_equal(loops[i]->f32(1 << 20), loops[i]->f32_ops / 2);
     }
-    assert_int_equal(probe_issue_ref(0), 0);
-    assert_int_equal(probe_issue_ref(777), 777 * PROBE_ISSUE_OPS);
+    assert_int_equal(probe_additions_ref(0), 0);
+    assert_int_equal(probe_additions_ref(777), 777 * PROBE_ADDITIONS);
 #if defined(__x86_64__)
     if (kern_get_bf16(KERN_AVX512, NULL) != NULL) {
         assert_int_equal(probe_loops_avx512.bf16(1 << 20), probe_loops_avx512.bf16_ops / 2);
@@ -110,7 +110,7 @@ static void every_probe_gives_a_rate_for_any_size(void **state)
         double rate = probe_read(p, data, sizes[i]);
         assert_true(isfinite(rate) && rate > 0);
     }
-    double rates[] = {probe_int8(p), probe_f32(p), probe_bf16(p), probe_issue(p)};
+    double rates[] = {probe_int8(p), probe_f32(p), probe_bf16(p), probe_additions(p)};
     for (int i = 0; i < 4; i++) {
         assert_true(isfinite(rates[i]) && rates[i] > 0);
     }
