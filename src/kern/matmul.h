@@ -190,7 +190,7 @@ enum { MATMUL_WIDE = 4 };
 
 /* A super-block of a group with its quants and scales unpacked, as the set likes them, for many
  * tiles. A panel kernel's job has both in here, one block, and in y the sums (tokens, 16) that it
- * adds to. A kernel of whole tiles takes all but the last in one call: where the core's other
+ * adds to. With panel_runs it takes all tiles but the last in one call: where the core's other
  * hardware thread is at work, and has every second turn to issue, a call a tile cost a few %. */
 struct matmul_panel {
     _Alignas(PACK_LINE) uint8_t quants[PACK_SUPER * PACK_ROWS];
@@ -205,6 +205,7 @@ struct matmul_kernels {
     uint32_t max_tokens, panel_min;
     matmul_job_fn *one[KERN_TILE], *wide[KERN_TILE], *panel[KERN_TILE];
     matmul_unpack_fn *unpack;
+    bool panel_runs; /* `panel` take job->n_tiles tiles, else one */
 };
 
 /* One tile in as many steps as max_tokens asks for, of nearly equal size. y: token 0's rows. */
@@ -246,7 +247,7 @@ static inline void matmul_run_panels(const struct matmul_kernels *kernels, enum 
     struct matmul_panel panel;
     _Alignas(PACK_LINE) float sums[MATMUL_PANEL_TILES * KERN_TILE * PACK_ROWS];
     uint32_t n_tokens = kern_tile_begin(last - 1 - first) + kern_tile_width(a, last - 1);
-    uint32_t first_single = kernels->max_tokens == KERN_TILE ? last - 1 : 0;
+    uint32_t first_single = kernels->panel_runs ? last - 1 : 0;
     struct matmul_job part = {.scales = panel.scales,
                               .quants = panel.quants,
                               .n_blocks = 1,

@@ -52,13 +52,7 @@ TEMPLATE struct q256_act q256_first_act(const struct matmul_job *job, struct q25
 #define Q256_PANEL(NAME, FORM, T)                                                                  \
     static void NAME##_panel_##T(const struct matmul_job *job)                                     \
     {                                                                                              \
-        struct matmul_job tile = *job;                                                             \
-        tile.cold = false;                                                                         \
-        for (uint32_t i = 0; i < job->n_tiles; i++) {                                              \
-            q256_panel(&tile, FORM, T);                                                            \
-            tile.tile = matmul_tile_next(tile.tile);                                               \
-            tile.y += T * PACK_ROWS;                                                               \
-        }                                                                                          \
+        q256_panel(job, FORM, T);                                                                  \
     }
 
 #endif

@@ -487,11 +487,22 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     }
 }
 
+#define Q256_PANEL_RUN(NAME, FORM, T)                                                              \
+    static void NAME##_panel_##T(const struct matmul_job *job)                                     \
+    {                                                                                              \
+        struct matmul_job tile = *job;                                                             \
+        tile.cold = false;                                                                         \
+        for (uint32_t i = 0; i < job->n_tiles; i++) {                                              \
+            q256_panel(&tile, FORM, T);                                                            \
+            tile.tile = matmul_tile_next(tile.tile);                                               \
+            tile.y += T * PACK_ROWS;                                                               \
+        }                                                                                          \
+    }
 #define Q256_SLOT(NAME, TYPE, FORM)                                                                \
     Q256_UNPACK(NAME, FORM)                                                                        \
-    FOR_TOKENS(Q256_PANEL, NAME, FORM)                                                             \
+    FOR_TOKENS(Q256_PANEL_RUN, NAME, FORM)                                                         \
     MATMUL_SLOT(NAME, q256_tile, FORM, .panel = {LIST_TOKENS(NAME##_panel_)},                      \
-                .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN)
+                .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN, .panel_runs = true)
 Q256_K_TYPES(Q256_SLOT)
 /* Unpacking is two instructions a line; panels gained nothing. */
 #define IQ4_XS_SLOT(NAME, TYPE, FORM) MATMUL_SLOT(NAME, q256_tile, FORM, .wide = {NULL})
