@@ -126,14 +126,13 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
             "'tokens/s' is the median of the repetitions, 'spread' their range over it, 'limit'\n"
             "the rate at which the weights and keys could be read, or the multiplications done,\n"
             "at the speeds that this machine showed between the repetitions with as many threads\n"
-            "('limited by' says which), 'share' tokens/s of it. Decode counts the forward pass\n"
-            "alone, without sampling; 'depth' tokens lie in the cache before it; 'batch' "
-            "sequences\n"
-            "decode together.\n\n"
-            "'adds' limits no test: additions that need not wait for each other. Where the median\n"
-            "is below the best, or below that of an idle hour, other programs, on a virtual "
-            "machine\n"
-            "anybody's, run on the same cores, and shares are lower than they would be.",
+            "('limited by' says which), 'share' tokens/s of it. Decode counts the forward\n"
+            "pass alone, without sampling; 'depth' tokens lie in the cache before it;\n"
+            "'batch' sequences decode together.\n\n"
+            "'adds' limits no test: additions that need not wait for each other. Where the\n"
+            "median is below the best, or below that of an idle hour, other programs (on a\n"
+            "virtual machine anybody's) run on the same cores, and shares are lower than\n"
+            "they would be.",
     };
     struct bench b = {.options = {.repetitions = DEFAULT_REPETITIONS,
                                   .seconds = DEFAULT_SECONDS,

@@ -487,6 +487,7 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     }
 }
 
+/* A panel is in the cache: `cold` is a constant here, so that no code for fetching is left. */
 #define Q256_PANEL_RUN(NAME, FORM, T)                                                              \
     static void NAME##_panel_##T(const struct matmul_job *job)                                     \
     {                                                                                              \
