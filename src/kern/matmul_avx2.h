@@ -1,17 +1,17 @@
 /* matmul_avx2.h - what the AVX2 and AVX-VNNI matmul kernels share: unpacking, storing.
  *
  * A vector is half a line of the packed layout: 8 rows by 4 consecutive items, so a group is two
- * halves. Kernels are inline templates over compile-time constants, at most 4 tokens at a time:
- * 4 tokens x 2 halves of sums fill half of the registers. Integers are multiplied by add_lines and
- * dot_words of products_avx2.h or products_avxvnni.h, whichever a file includes. */
+ * halves. Kernels are inline templates over compile-time constants, of up to 6 tokens: 12 sums, two
+ * halves of weights, what they are multiplied with and a product are 16 registers. Integers are
+ * multiplied by add_lines and add_words of products_avx2.h or products_avxvnni.h, whichever a file
+ * includes. */
 #ifndef KERN_MATMUL_AVX2_H
 #define KERN_MATMUL_AVX2_H
 
 #include "kern/matmul.h"
+#include "kern/simd_avx2.h"
 
-#include <immintrin.h>
-
-enum { AVX2_TOKENS = 4, HALVES = 2, HALF_LINE = 32 };
+enum { AVX2_TOKENS = 6, HALVES = 2, HALF_LINE = 32 };
 
 /* Four items of one token in every lane. */
 TEMPLATE __m256i broadcast_4(const void *a)
@@ -98,40 +98,50 @@ struct line_range {
 };
 
 /* Stores the sums of group g of n_groups. */
-TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups,
-                           __m256 f[AVX2_TOKENS][HALVES], int n_tokens)
+TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups, __m256 (*f)[HALVES],
+                           int n_tokens)
 {
     uint32_t n_rows = g == n_groups - 1 ? job->n_rows : PACK_ROWS;
+    UNROLL
     for (int t = 0; t < n_tokens; t++) {
         float *y = job->y + (size_t)t * job->y_stride + g * PACK_ROWS;
         if (n_rows == PACK_ROWS) {
             _mm256_storeu_ps(y, f[t][0]);
             _mm256_storeu_ps(y + 8, f[t][1]);
-            continue;
-        }
-        float rows[PACK_ROWS];
-        _mm256_storeu_ps(rows, f[t][0]);
-        _mm256_storeu_ps(rows + 8, f[t][1]);
-        for (uint32_t r = 0; r < n_rows; r++) {
-            y[r] = rows[r];
+        } else {
+            _mm256_maskstore_ps(y, simd256_first((int)n_rows), f[t][0]);
+            _mm256_maskstore_ps(y + 8, simd256_first((int)n_rows - 8), f[t][1]);
         }
     }
 }
 
-/* Defines a slot of kernels NAME_1xT from FN(job, FORM, 1, T). Last: what else the type has. */
-#define MATMUL_SLOT(NAME, FN, FORM, ...)                                                           \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 1)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 2)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 3)                                                            \
-    MATMUL_KERNEL(NAME, FN, FORM, 1, 4)                                                            \
+/* FOR_TOKENS and LIST_TOKENS of matmul.h, for 1 to N tokens. */
+#define FOR_UP_TO(N, M, ...)  FOR_UP_TO_(N, M, __VA_ARGS__)
+#define FOR_UP_TO_(N, M, ...) FOR_UP_TO_##N(M, __VA_ARGS__)
+#define FOR_UP_TO_4(M, ...)                                                                        \
+    M(__VA_ARGS__, 1)                                                                              \
+    M(__VA_ARGS__, 2)                                                                              \
+    M(__VA_ARGS__, 3)                                                                              \
+    M(__VA_ARGS__, 4)
+#define FOR_UP_TO_6(M, ...)                                                                        \
+    FOR_UP_TO_4(M, __VA_ARGS__)                                                                    \
+    M(__VA_ARGS__, 5)                                                                              \
+    M(__VA_ARGS__, 6)
+#define LIST_UP_TO(N, PREFIX)  LIST_UP_TO_(N, PREFIX)
+#define LIST_UP_TO_(N, PREFIX) LIST_UP_TO_##N(PREFIX)
+#define LIST_UP_TO_4(PREFIX)   PREFIX##1, PREFIX##2, PREFIX##3, PREFIX##4
+#define LIST_UP_TO_6(PREFIX)   LIST_UP_TO_4(PREFIX), PREFIX##5, PREFIX##6
+
+/* Defines a slot of kernels NAME_1xT for up to N tokens from FN(job, FORM, 1, T). Last comes what
+ * else the type has. */
+#define MATMUL_SLOT(N, NAME, FN, FORM, ...)                                                        \
+    FOR_UP_TO(N, MATMUL_KERNEL, NAME, FN, FORM, 1)                                                 \
     static void matmul_##NAME(const struct pack_matrix *w, uint32_t group_begin,                   \
                               uint32_t group_end, const struct kern_act *a, float *y,              \
                               size_t y_stride)                                                     \
     {                                                                                              \
         static const struct matmul_kernels kernels = {                                             \
-            .max_tokens = AVX2_TOKENS,                                                             \
-            .one = {NAME##_1x1, NAME##_1x2, NAME##_1x3, NAME##_1x4},                               \
-            __VA_ARGS__};                                                                          \
+            .max_tokens = N, .one = {LIST_UP_TO(N, NAME##_1x)}, __VA_ARGS__};                      \
         matmul_run(&kernels, w, group_begin, group_end, a, y, y_stride);                           \
     }
 

@@ -114,16 +114,22 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
     }
 }
 
-/* sum of pair * n of one token and half: minus the minima's or the zeros' sum. */
-TEMPLATE __m256i pair_sum(struct q256_form form, const struct q256_scales *scales, const int16_t *n,
-                          size_t stride, int t, int h)
+/* sum of pair * n of every token: minus the minima's or the zeros' sum. */
+TEMPLATE void pair_sums(struct q256_form form, const struct q256_scales *scales, const int16_t *n,
+                        size_t stride, __m256i sum[AVX2_TOKENS][HALVES], const int n_tokens)
 {
-    __m256i sum = _mm256_setzero_si256();
     const int n_pairs = form.sub_items == 16 ? 8 : 4;
-    for (int i = 0; i < n_pairs; i++) {
-        sum = dot_words(sum, scales->pair[i][h], n + ((size_t)i * stride + (size_t)t) * 2);
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        sum[t][0] = sum[t][1] = _mm256_setzero_si256();
     }
-    return sum;
+    UNROLL
+    for (int i = 0; i < n_pairs; i++) {
+        UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            add_words(sum[t], scales->pair[i], n + ((size_t)i * stride + (size_t)t) * 2);
+        }
+    }
 }
 
 /* The integer sums of a super-block. */
@@ -136,42 +142,58 @@ TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
     const int n_lines = unit_lines(form.lines);
     const size_t stride = job->tile.n;
     const int8_t *q = a->q;
+    if (form.zero_shift > 0) {
+        pair_sums(form, scales, a->n, stride, isum, n_tokens);
+    }
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
         UNROLL
         for (int h = 0; h < HALVES; h++) {
-            isum[t][h] =
-                form.zero_shift > 0
-                    ? shift_left_32(pair_sum(form, scales, a->n, stride, t, h), form.zero_shift)
-                    : _mm256_setzero_si256();
+            isum[t][h] = form.zero_shift > 0 ? shift_left_32(isum[t][h], form.zero_shift)
+                                             : _mm256_setzero_si256();
         }
     }
     for (int u = 0; u < 8; u++) {
         matmul_prefetch(job, unit, n_lines, 0, n_tokens);
         UNROLL
         for (int i = 0; i < n_sub; i++) {
+            const __m256i *scale = scales->sub[u * n_sub + i];
+            if (scale == NULL) { /* or gcc asks in the loop */
+                __builtin_unreachable();
+            }
             add_lines(form.lines, unit, (struct line_range){i * sub_lines, (i + 1) * sub_lines}, q,
-                      stride, scales->sub[u * n_sub + i], isum, n_tokens);
+                      stride, scale, isum, n_tokens);
         }
         unit += n_lines * PACK_LINE;
         q += 32 * stride;
     }
 }
 
-/* f plus the product of a super-block, of half h of token t. */
-TEMPLATE __m256 add_super(struct q256_form form, const struct q256_scales *scales,
-                          const struct q256_act *a, size_t stride, __m256 f, __m256i isum, int t,
-                          int h)
+/* sum of sub-minimum * -(sum of qa) of every token; 0 without minima. */
+TEMPLATE void minimum_sums(struct q256_form form, const struct q256_scales *scales,
+                           const struct q256_act *a, size_t stride,
+                           __m256i sum[AVX2_TOKENS][HALVES], const int n_tokens)
 {
-    __m256 da = _mm256_set1_ps(a->d[t]);
-    f = _mm256_fmadd_ps(_mm256_mul_ps(scales->d[h], da), _mm256_cvtepi32_ps(isum), f);
     if (form.minimum) {
-        /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here, as
-         * products of a multiple of 2^-149 and an integer do not underflow */
-        __m256 msum = _mm256_cvtepi32_ps(pair_sum(form, scales, a->n, stride, t, h));
-        f = _mm256_fmadd_ps(_mm256_mul_ps(scales->m[h], da), msum, f);
+        pair_sums(form, scales, a->n, stride, sum, n_tokens);
+        return;
     }
-    return f;
+    UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+    }
+}
+
+/* f plus the product of a super-block, of half h of a token whose scale is da. */
+TEMPLATE __m256 add_super(struct q256_form form, const struct q256_scales *scales, __m256 da,
+                          __m256 f, __m256i isum, __m256i msum, int h)
+{
+    f = _mm256_fmadd_ps(_mm256_mul_ps(scales->d[h], da), _mm256_cvtepi32_ps(isum), f);
+    /* (dminw * da) * -msum has the bits of -(dminw * da) * msum: f is never -0 here, as products of
+     * a multiple of 2^-149 and an integer do not underflow */
+    return form.minimum
+               ? _mm256_fmadd_ps(_mm256_mul_ps(scales->m[h], da), _mm256_cvtepi32_ps(msum), f)
+               : f;
 }
 
 TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, const int n_groups,
@@ -187,16 +209,18 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
     }
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         struct q256_scales numbers;
-        __m256i isum[AVX2_TOKENS][HALVES];
+        __m256i isum[AVX2_TOKENS][HALVES], msum[AVX2_TOKENS][HALVES];
         matmul_prefetch_scales(job, scales, form.scale_bytes,
                                (form.scale_bytes + PACK_LINE - 1) / PACK_LINE);
         read_scales(form, scales, &numbers);
         super_sums(form, job, &numbers, quants, &a, isum, n_tokens);
+        minimum_sums(form, &numbers, &a, stride, msum, n_tokens);
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
+            __m256 da = _mm256_set1_ps(a.d[t]);
             UNROLL
             for (int h = 0; h < HALVES; h++) {
-                f[t][h] = add_super(form, &numbers, &a, stride, f[t][h], isum[t][h], t, h);
+                f[t][h] = add_super(form, &numbers, da, f[t][h], isum[t][h], msum[t][h], h);
             }
         }
         scales += form.scale_bytes;
@@ -231,29 +255,31 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     const struct q256_scales *scales = (const void *)job->scales;
     const size_t stride = job->tile.n;
     struct q256_act a = q256_first_act(job, form);
-    __m256i isum[AVX2_TOKENS][HALVES];
+    __m256i isum[AVX2_TOKENS][HALVES], msum[AVX2_TOKENS][HALVES];
     form.lines.bytes = true;
     super_sums(form, job, scales, job->quants, &a, isum, n_tokens);
+    minimum_sums(form, scales, &a, stride, msum, n_tokens);
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
+        __m256 da = _mm256_set1_ps(a.d[t]);
         UNROLL
         for (int h = 0; h < HALVES; h++) {
             float *y = job->y + t * PACK_ROWS + 8 * h;
             __m256 f = _mm256_loadu_ps(y);
-            _mm256_storeu_ps(y, add_super(form, scales, &a, stride, f, isum[t][h], t, h));
+            _mm256_storeu_ps(y, add_super(form, scales, da, f, isum[t][h], msum[t][h], h));
         }
     }
 }
 
-#define Q256_SLOT(NAME, TYPE, FORM)                                                                \
+/* N: of tokens that a kernel takes at most. */
+#define PANEL_SLOT(N, NAME, FORM)                                                                  \
     Q256_UNPACK(NAME, FORM)                                                                        \
-    Q256_PANEL(NAME, FORM, 1)                                                                      \
-    Q256_PANEL(NAME, FORM, 2)                                                                      \
-    Q256_PANEL(NAME, FORM, 3)                                                                      \
-    Q256_PANEL(NAME, FORM, 4)                                                                      \
-    MATMUL_SLOT(NAME, q256_tile, FORM, .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN,     \
-                .panel = {NAME##_panel_1, NAME##_panel_2, NAME##_panel_3, NAME##_panel_4})
+    FOR_UP_TO(N, Q256_PANEL, NAME, FORM)                                                           \
+    MATMUL_SLOT(N, NAME, q256_tile, FORM, .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN,  \
+                .panel = {LIST_UP_TO(N, NAME##_panel_)})
+#define Q256_SLOT(NAME, TYPE, FORM)   PANEL_SLOT(SMALL_TOKENS, NAME, FORM)
+#define IQ4_XS_SLOT(NAME, TYPE, FORM) PANEL_SLOT(BYTE_TOKENS, NAME, FORM)
 Q256_K_TYPES(Q256_SLOT)
-Q256_IQ4_XS(Q256_SLOT, BYTE_ZERO)
+Q256_IQ4_XS(IQ4_XS_SLOT, BYTE_ZERO)
 
 #endif

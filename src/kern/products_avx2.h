@@ -13,6 +13,11 @@
 /* Quants of whole bytes are signed. */
 enum { BYTE_ZERO = 0 };
 
+/* Tokens a kernel takes at most: 12 sums and what is added to them fill the registers; beside
+ * signed quants, which take two more, 8 do. */
+#define SMALL_TOKENS 6
+#define BYTE_TOKENS  4
+
 /* Whether unit_half_line gives signed bytes, zero taken off. */
 TEMPLATE bool is_signed(struct line_form form)
 {
@@ -31,10 +36,19 @@ TEMPLATE int lines_before_widen(struct line_form form)
     }
 }
 
-/* acc + w.low * a[0] + w.high * a[1] per row, 16-bit numbers in pairs. */
-TEMPLATE __m256i dot_words(__m256i acc, __m256i w, const int16_t *a)
+/* sum += w.low * a[0] + w.high * a[1] per row, 16-bit numbers in pairs. In assembly, or gcc would
+ * turn the loops round it inside out. */
+TEMPLATE void add_words(__m256i sum[HALVES], const __m256i w[HALVES], const int16_t *a)
 {
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(w, broadcast_4(a)));
+    const matmul_word *items = (const matmul_word *)(const void *)a;
+    __m256i x, y;
+    __asm__ volatile("vpbroadcastd %4, %2\n\t"
+                     "vpmaddwd %5, %2, %3\n\t"
+                     "vpmaddwd %6, %2, %2\n\t"
+                     "vpaddd %3, %0, %0\n\t"
+                     "vpaddd %2, %1, %1"
+                     : "+x"(sum[0]), "+x"(sum[1]), "=&x"(x), "=&x"(y)
+                     : "m"(*items), "x"(w[0]), "x"(w[1]));
 }
 
 /* What add_lines takes for the scales (bytes) of 8 rows of a sub-block of n_lines lines. */
@@ -45,6 +59,66 @@ TEMPLATE __m256i sub_scale(struct line_form form, int n_lines, const uint8_t *p,
     return word_pairs(p, p, with_sign);
 }
 
+/* sum (+)= the products of 4 items, at a, in 16 bits. In assembly, because gcc would add the
+ * products of all lines as a tree, and spill them. */
+TEMPLATE void add_unsigned(__m256i sum[HALVES], const __m256i w[HALVES], const int8_t *a,
+                           const bool first)
+{
+    const matmul_word *items = (const matmul_word *)(const void *)a;
+    __m256i x, y;
+    if (first) {
+        __asm__ volatile("vpbroadcastd %3, %2\n\t"
+                         "vpmaddubsw %2, %4, %0\n\t"
+                         "vpmaddubsw %2, %5, %1"
+                         : "=&x"(sum[0]), "=&x"(sum[1]), "=&x"(x)
+                         : "m"(*items), "x"(w[0]), "x"(w[1]));
+        return;
+    }
+    __asm__ volatile("vpbroadcastd %4, %2\n\t"
+                     "vpmaddubsw %2, %5, %3\n\t"
+                     "vpmaddubsw %2, %6, %2\n\t"
+                     "vpaddw %3, %0, %0\n\t"
+                     "vpaddw %2, %1, %1"
+                     : "+x"(sum[0]), "+x"(sum[1]), "=&x"(x), "=&x"(y)
+                     : "m"(*items), "x"(w[0]), "x"(w[1]));
+}
+
+/* isum += scale * the products of 4 items, at a, with signed weights of the given magnitude. */
+TEMPLATE void add_signed(__m256i isum[HALVES], const __m256i w[HALVES],
+                         const __m256i magnitude[HALVES], const __m256i scale[HALVES],
+                         const int8_t *a)
+{
+    const matmul_word *items = (const matmul_word *)(const void *)a;
+    __m256i x, y;
+    __asm__ volatile("vpbroadcastd %4, %2\n\t"
+                     "vpsignb %5, %2, %3\n\t"
+                     "vpsignb %6, %2, %2\n\t"
+                     "vpmaddubsw %3, %7, %3\n\t"
+                     "vpmaddubsw %2, %8, %2\n\t"
+                     "vpmaddwd %9, %3, %3\n\t"
+                     "vpmaddwd %10, %2, %2\n\t"
+                     "vpaddd %3, %0, %0\n\t"
+                     "vpaddd %2, %1, %1"
+                     : "+x"(isum[0]), "+x"(isum[1]), "=&x"(x), "=&x"(y)
+                     : "m"(*items), "x"(w[0]), "x"(w[1]), "x"(magnitude[0]), "x"(magnitude[1]),
+                       "x"(scale[0]), "x"(scale[1]));
+}
+
+/* isum += scale * sum, whose 16-bit numbers are added in pairs. Of many tokens isum is in memory,
+ * while the sums fill the registers. */
+TEMPLATE void fold(__m256i *isum, __m256i sum, const __m256i *scale, bool in_memory)
+{
+    if (!in_memory) {
+        *isum = _mm256_add_epi32(*isum, _mm256_madd_epi16(sum, *scale));
+        return;
+    }
+    __asm__ volatile("vpmaddwd %2, %0, %0\n\t"
+                     "vpaddd %1, %0, %0\n\t"
+                     "vmovdqa %0, %1"
+                     : "+x"(sum), "+m"(*isum)
+                     : "m"(*scale));
+}
+
 /* isum += scale * (sum of a range of lines of the unit times the activations), for 8 rows a half.
  * shapes  q (4, stride, 8) activations of the unit, from the first token on
  *         scale (2) of sub_scale; NULL: 1
@@ -53,7 +127,8 @@ TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct
                         const int8_t *q, size_t stride, const __m256i scale[HALVES],
                         __m256i isum[AVX2_TOKENS][HALVES], const int n_tokens)
 {
-    const __m256i one = _mm256_set1_epi16(1);
+    const __m256i one = _mm256_set1_epi16(1), ones[HALVES] = {one, one};
+    const __m256i *factor = scale != NULL ? scale : ones;
     const int step = is_signed(form) ? 1 : lines_before_widen(form);
     __m256i sum[AVX2_TOKENS][HALVES]; /* 16-bit */
     q += (size_t)range.begin * stride * 4;
@@ -69,18 +144,15 @@ TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct
         }
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
-            __m256i a = broadcast_4(q + t * 8 + i % 2 * 4);
+            const int8_t *a = q + t * 8 + i % 2 * 4;
+            if (is_signed(form)) {
+                add_signed(isum[t], w, magnitude, factor, a);
+                continue;
+            }
+            add_unsigned(sum[t], w, a, first);
             UNROLL
-            for (int h = 0; h < HALVES; h++) {
-                __m256i x = is_signed(form) ? _mm256_sign_epi8(a, w[h]) : a;
-                __m256i product = _mm256_maddubs_epi16(magnitude[h], x);
-                sum[t][h] = first ? product : _mm256_add_epi16(sum[t][h], product);
-                /* or gcc adds the products of all lines as a tree, and spills them */
-                __asm__("" : "+x"(sum[t][h]));
-                if (last) {
-                    __m256i wide = _mm256_madd_epi16(sum[t][h], scale != NULL ? scale[h] : one);
-                    isum[t][h] = _mm256_add_epi32(isum[t][h], wide);
-                }
+            for (int h = 0; h < HALVES && last; h++) {
+                fold(&isum[t][h], sum[t][h], &factor[h], scale != NULL && step > 2 && n_tokens > 2);
             }
         }
         q += i % 2 ? stride * 8 : 0;

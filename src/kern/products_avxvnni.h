@@ -12,6 +12,10 @@
 /* Quants of whole bytes have 1 << 7 added. */
 enum { BYTE_ZERO = 7 };
 
+/* Tokens a kernel takes at most: 4 times 2 halves of sums fill half of the registers. */
+#define SMALL_TOKENS 4
+#define BYTE_TOKENS  4
+
 /* Whether n_lines lines of 4 quants times |a| <= 127 add up to 16 bits. */
 TEMPLATE bool sum_has_16_bits(struct line_form form, int n_lines)
 {
@@ -34,10 +38,12 @@ TEMPLATE __m256i dot_pairs(__m256i acc, __m256i w, __m256i a)
     return acc;
 }
 
-/* acc + w.low * a[0] + w.high * a[1] per row, 16-bit numbers in pairs. */
-TEMPLATE __m256i dot_words(__m256i acc, __m256i w, const int16_t *a)
+/* sum += w.low * a[0] + w.high * a[1] per row, 16-bit numbers in pairs. */
+TEMPLATE void add_words(__m256i sum[HALVES], const __m256i w[HALVES], const int16_t *a)
 {
-    return dot_pairs(acc, w, broadcast_4(a));
+    __m256i items = broadcast_4(a);
+    sum[0] = dot_pairs(sum[0], w[0], items);
+    sum[1] = dot_pairs(sum[1], w[1], items);
 }
 
 /* What add_lines takes for the scales (bytes) of 8 rows of a sub-block of n_lines lines: numbers of
