@@ -43,17 +43,28 @@ TEMPLATE __m256 load_halves(const uint8_t *p)
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
-/* 8 bytes as int32. */
-TEMPLATE __m256i widen(const uint8_t *p, bool with_sign)
+/* Two numbers of 16 rows, bytes: the first one's rows, then the other's. Brings those of half h to
+ * dwords 2h (the first number) and 2h + 1 (the other) of both lanes, where a byte shuffle reaches
+ * them: rows 0..3 of the half in lane 0, 4..7 in lane 1. */
+TEMPLATE __m256i by_fours(__m256i two)
 {
-    __m128i x = _mm_loadl_epi64((const __m128i *)p);
-    return with_sign ? _mm256_cvtepi8_epi32(x) : _mm256_cvtepu8_epi32(x);
+    return _mm256_permutevar8x32_epi32(two, _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7));
 }
 
-/* Bytes a and b of 8 rows as words: a in the low one, b in the high one. */
-TEMPLATE __m256i word_pairs(const uint8_t *a, const uint8_t *b, bool with_sign)
+/* A dword a row of half h: as words numbers `even` (0: the first one, 1: the other) of by_fours(),
+ * in the low one, and `odd`. */
+TEMPLATE __m256i word_pairs(__m256i fours, const int h, const int even, const int odd,
+                            bool with_sign)
 {
-    return _mm256_blend_epi16(widen(a, with_sign), shift_left_32(widen(b, with_sign), 16), 0xAA);
+    /* bytes at 8h + 4 even + row and 8h + 4 odd + row, or (the highest bit set) 0 */
+    const int first = 8 * h * 0x10001 + 4 * even + 4 * odd * 0x10000, next = 0x10001;
+    const __m128i rows = _mm_setr_epi32(first, first + next, first + 2 * next, first + 3 * next);
+    const __m256i at = _mm256_broadcastsi128_si256(rows), none = _mm256_set1_epi16(0x80);
+    if (!with_sign) {
+        return _mm256_shuffle_epi8(fours, _mm256_or_si256(at, _mm256_slli_epi16(none, 8)));
+    }
+    __m256i high = _mm256_shuffle_epi8(fours, _mm256_or_si256(_mm256_slli_epi16(at, 8), none));
+    return _mm256_srai_epi16(high, 8);
 }
 
 /* Half h of line i of the 8 of a unit of 32 items. Signed quants (Q8_0, IQ4) come as they are, or

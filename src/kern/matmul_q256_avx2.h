@@ -24,92 +24,67 @@ TEMPLATE __m256i six_bits(__m256i low, int low_shift, __m256i high, int high_shi
     return _mm256_or_si256(l, h);
 }
 
-TEMPLATE void store_32(uint8_t *p, __m256i x)
+/* Numbers 2j and 2j + 1 of 16 rows each, bytes: sub-scales, and minima where there are any. */
+TEMPLATE void unpack_two(enum quant_type type, const uint8_t *s, const int j, __m256i *sub,
+                         __m256i *minimum)
 {
-    _mm256_storeu_si256((__m256i *)p, x);
-}
-
-TEMPLATE void unpack_q3_k(const uint8_t *s, uint8_t sub[256])
-{
-    for (int half = 0; half < 2; half++) { /* of 64 bytes: lines 2 half, 2 half + 1 of four */
-        __m256i high = load_half_line(s + PACK_Q3_K_HIGH + 32 * half);
-        UNROLL
-        for (int i = 0; i < 4; i++) {
-            __m256i low = load_half_line(s + PACK_Q3_K_LOW + 64 * (i % 2) + 32 * half);
-            __m256i six = six_bits(low, 4 * (i / 2), high, 2 * i - 4);
-            store_32(sub + 64 * i + 32 * half, _mm256_sub_epi8(six, _mm256_set1_epi8(32)));
-        }
-    }
-}
-
-TEMPLATE void unpack_q45_k(const uint8_t *s, uint8_t sub[256], uint8_t minimum[256])
-{
-    for (int half = 0; half < 2; half++) {
-        __m256i high = load_half_line(s + PACK_Q45_K_HIGH + 32 * half);
-        UNROLL
-        for (int i = 0; i < 2; i++) {
-            __m256i low = load_half_line(s + PACK_Q45_K_LOW + 64 * i + 32 * half);
-            store_32(sub + 64 * i + 32 * half, six_bits(low, 0, high, 4 * i - 4));
-            store_32(minimum + 64 * i + 32 * half, six_bits(low, 4, high, 4 * i - 2));
-        }
-    }
-}
-
-TEMPLATE void unpack_iq4_xs(const uint8_t *s, uint8_t sub[256])
-{
-    __m256i high = load_half_line(s + PACK_IQ4_XS_HIGH);
-    UNROLL
-    for (int i = 0; i < 4; i++) { /* sub-blocks 2 i, 2 i + 1 */
-        __m256i low = load_half_line(s + PACK_IQ4_XS_LOW + 32 * (i % 2));
-        __m256i six = six_bits(low, 4 * (i / 2), high, 2 * i - 4);
-        store_32(sub + 32 * i, _mm256_sub_epi8(six, _mm256_set1_epi8(32)));
-    }
-}
-
-TEMPLATE void unpack_q2_k(const uint8_t *s, uint8_t sub[256], uint8_t minimum[256])
-{
-    const __m256i nibble = _mm256_set1_epi8(15);
-    for (int i = 0; i < 8; i++) {
-        __m256i both = load_half_line(s + PACK_Q2_K_SUB + 32 * i);
-        store_32(sub + 32 * i, _mm256_and_si256(both, nibble));
-        store_32(minimum + 32 * i, _mm256_and_si256(shift_right_16(both, 4), nibble));
+    const __m256i nibble = _mm256_set1_epi8(15), bias = _mm256_set1_epi8(32);
+    const int line = j / 2, half = 32 * (j % 2); /* of lines of four numbers */
+    __m256i low, high;
+    switch (type) {
+    case QUANT_Q2_K:
+        low = load_half_line(s + PACK_Q2_K_SUB + 32 * j);
+        *sub = _mm256_and_si256(low, nibble);
+        *minimum = _mm256_and_si256(shift_right_16(low, 4), nibble);
+        break;
+    case QUANT_Q3_K:
+        low = load_half_line(s + PACK_Q3_K_LOW + PACK_LINE * (line % 2) + half);
+        high = load_half_line(s + PACK_Q3_K_HIGH + half);
+        *sub = _mm256_sub_epi8(six_bits(low, 4 * (line / 2), high, 2 * line - 4), bias);
+        break;
+    case QUANT_Q6_K:
+        *sub = load_half_line(s + PACK_Q6_K_SUB + 32 * j);
+        break;
+    case QUANT_IQ4_XS:
+        low = load_half_line(s + PACK_IQ4_XS_LOW + half);
+        high = load_half_line(s + PACK_IQ4_XS_HIGH);
+        *sub = _mm256_sub_epi8(six_bits(low, 4 * line, high, 2 * j - 4), bias);
+        break;
+    default: /* Q4_K, Q5_K */
+        low = load_half_line(s + PACK_Q45_K_LOW + PACK_LINE * line + half);
+        high = load_half_line(s + PACK_Q45_K_HIGH + half);
+        *sub = six_bits(low, 0, high, 4 * line - 4);
+        *minimum = six_bits(low, 4, high, 4 * line - 2);
+        break;
     }
 }
 
 TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_scales *out)
 {
-    uint8_t sub_bytes[256], minimum_bytes[256];
-    const uint8_t *sub = sub_bytes, *pairs = form.minimum ? minimum_bytes : sub_bytes;
     const int n_sub = form.sub_items == 16 ? 16 : 8;
-    switch (form.type) {
-    case QUANT_Q2_K:
-        unpack_q2_k(s, sub_bytes, minimum_bytes);
-        break;
-    case QUANT_Q3_K:
-        unpack_q3_k(s, sub_bytes);
-        break;
-    case QUANT_Q6_K:
-        sub = pairs = s + PACK_Q6_K_SUB;
-        break;
-    case QUANT_IQ4_XS:
-        unpack_iq4_xs(s, sub_bytes);
-        break;
-    default:
-        unpack_q45_k(s, sub_bytes, minimum_bytes);
-        break;
-    }
+    UNROLL
     for (int h = 0; h < HALVES; h++) {
         out->d[h] = load_halves(s + PACK_D + 16 * h);
         if (form.minimum) {
             out->m[h] = load_halves(s + PACK_M + 16 * h);
         }
-        for (int i = 0; i < n_sub; i++) {
-            const uint8_t *p = sub + 16 * i + 8 * h;
-            out->sub[i][h] = sub_scale(form.lines, form.sub_items / 4, p, !form.minimum);
-        }
-        for (int i = 0; i < n_sub / 2; i++) {
-            const uint8_t *p = pairs + 32 * i + 8 * h;
-            out->pair[i][h] = word_pairs(p, p + 16, !form.minimum);
+    }
+    UNROLL
+    for (int j = 0; j < n_sub / 2; j++) {
+        __m256i sub, minimum;
+        unpack_two(form.type, s, j, &sub, &minimum);
+        sub = by_fours(sub);
+        __m256i pairs = form.minimum ? by_fours(minimum) : sub;
+        UNROLL
+        for (int h = 0; h < HALVES; h++) {
+            UNROLL
+            for (int i = 0; i < 2; i++) {
+                out->sub[2 * j + i][h] =
+                    sub_scale(form.lines, form.sub_items / 4, sub, !form.minimum, i, h);
+            }
+            if (form.minimum || form.zero_shift > 0) {
+                out->pair[j][h] = word_pairs(pairs, h, 0, 1, !form.minimum);
+            }
         }
     }
 }
@@ -242,9 +217,12 @@ TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
     read_scales(form, job->scales, (struct q256_scales *)(void *)out->scales);
     for (int u = 0; u < 8; u++) {
         UNROLL
-        for (int i = 0; i < 8; i++, line += PACK_LINE) {
-            store_32(line, unit_half_line(form.lines, unit, i, 0, BYTE_ZERO));
-            store_32(line + HALF_LINE, unit_half_line(form.lines, unit, i, 1, BYTE_ZERO));
+        for (int i = 0; i < 8; i++) {
+            UNROLL
+            for (int h = 0; h < HALVES; h++, line += HALF_LINE) {
+                __m256i half = unit_half_line(form.lines, unit, i, h, BYTE_ZERO);
+                _mm256_store_si256((__m256i *)line, half);
+            }
         }
         unit += unit_lines(form.lines) * PACK_LINE;
     }
@@ -271,14 +249,17 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     }
 }
 
-/* N: of tokens that a kernel takes at most. */
-#define PANEL_SLOT(N, NAME, FORM)                                                                  \
+/* N: of tokens that a kernel takes at most. Quants in one plane take two or three instructions to
+ * unpack, less than to store and load them for a few tiles. */
+#define PANEL_SLOT(N, NAME, TYPE, FORM)                                                            \
     Q256_UNPACK(NAME, FORM)                                                                        \
     FOR_UP_TO(N, Q256_PANEL, NAME, FORM)                                                           \
-    MATMUL_SLOT(N, NAME, q256_tile, FORM, .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN,  \
+    MATMUL_SLOT(N, NAME, q256_tile, FORM, .unpack = NAME##_unpack,                                 \
+                .panel_min = (TYPE) == QUANT_Q2_K || (TYPE) == QUANT_Q4_K ? 2 * KERN_TILE + 1      \
+                                                                          : AVX2_TOKENS + 1,       \
                 .panel = {LIST_UP_TO(N, NAME##_panel_)})
-#define Q256_SLOT(NAME, TYPE, FORM)   PANEL_SLOT(SMALL_TOKENS, NAME, FORM)
-#define IQ4_XS_SLOT(NAME, TYPE, FORM) PANEL_SLOT(BYTE_TOKENS, NAME, FORM)
+#define Q256_SLOT(NAME, TYPE, FORM)   PANEL_SLOT(SMALL_TOKENS, NAME, TYPE, FORM)
+#define IQ4_XS_SLOT(NAME, TYPE, FORM) PANEL_SLOT(BYTE_TOKENS, NAME, TYPE, FORM)
 Q256_K_TYPES(Q256_SLOT)
 Q256_IQ4_XS(IQ4_XS_SLOT, BYTE_ZERO)
 

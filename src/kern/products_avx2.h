@@ -51,12 +51,14 @@ TEMPLATE void add_words(__m256i sum[HALVES], const __m256i w[HALVES], const int1
                      : "m"(*items), "x"(w[0]), "x"(w[1]));
 }
 
-/* What add_lines takes for the scales (bytes) of 8 rows of a sub-block of n_lines lines. */
-TEMPLATE __m256i sub_scale(struct line_form form, int n_lines, const uint8_t *p, bool with_sign)
+/* What add_lines takes for the scales of half h of sub-block i of two, by_fours() of which are
+ * given, with n_lines lines each: words, each twice. */
+TEMPLATE __m256i sub_scale(struct line_form form, int n_lines, __m256i fours, bool with_sign,
+                           const int i, const int h)
 {
     (void)form;
     (void)n_lines;
-    return word_pairs(p, p, with_sign);
+    return word_pairs(fours, h, i, i, with_sign);
 }
 
 /* sum (+)= the products of 4 items, at a, in 16 bits. In assembly, because gcc would add the

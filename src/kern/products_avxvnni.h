@@ -46,13 +46,16 @@ TEMPLATE void add_words(__m256i sum[HALVES], const __m256i w[HALVES], const int1
     sum[1] = dot_pairs(sum[1], w[1], items);
 }
 
-/* What add_lines takes for the scales (bytes) of 8 rows of a sub-block of n_lines lines: numbers of
- * 32 bits, or of 16 below zeros. */
-TEMPLATE __m256i sub_scale(struct line_form form, int n_lines, const uint8_t *p, bool with_sign)
+/* What add_lines takes for the scales of half h of sub-block i of two, by_fours() of which are
+ * given, with n_lines lines each: numbers of 32 bits, or of 16 below zeros. */
+TEMPLATE __m256i sub_scale(struct line_form form, int n_lines, __m256i fours, bool with_sign,
+                           const int i, const int h)
 {
-    __m256i x = widen(p, with_sign);
-    bool cut = with_sign && sum_has_16_bits(form, n_lines);
-    return cut ? _mm256_blend_epi16(x, _mm256_setzero_si256(), 0xAA) : x;
+    __m256i words = word_pairs(fours, h, i, i, with_sign);
+    if (with_sign && !sum_has_16_bits(form, n_lines)) {
+        return _mm256_srai_epi32(words, 16);
+    }
+    return _mm256_blend_epi16(words, _mm256_setzero_si256(), 0xAA);
 }
 
 /* isum += scale * (sum of a range of lines of the unit times the activations), for 8 rows a half.
