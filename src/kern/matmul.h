@@ -223,9 +223,8 @@ static inline void matmul_run_tile(matmul_job_fn *const by_tokens[KERN_TILE], ui
     }
 }
 
-/* Tokens from which on panels pay where few tokens have kernels of their own: 4 tiles; and how many
- * tiles' sums wait in the cache meanwhile. */
-enum { MATMUL_PANEL_MIN = 3 * KERN_TILE + 1, MATMUL_PANEL_TILES = 48 };
+/* Of how many tiles sums wait in the cache while panels pass. */
+enum { MATMUL_PANEL_TILES = 48 };
 
 /* Asks for `n` bytes from p on. */
 static inline void matmul_fetch(const uint8_t *p, size_t n)

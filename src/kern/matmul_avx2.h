@@ -51,8 +51,8 @@ TEMPLATE __m256i by_fours(__m256i two)
     return _mm256_permutevar8x32_epi32(two, _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7));
 }
 
-/* A dword a row of half h: as words numbers `even` (0: the first one, 1: the other) of by_fours(),
- * in the low one, and `odd`. */
+/* A dword a row of half h. Low word: number `even` of by_fours() (0: the first one, 1: the other);
+ * high word: number `odd`. */
 TEMPLATE __m256i word_pairs(__m256i fours, const int h, const int even, const int odd,
                             bool with_sign)
 {
@@ -119,8 +119,10 @@ TEMPLATE void store_tokens(const struct matmul_job *job, int g, int n_groups, __
         if (n_rows == PACK_ROWS) {
             _mm256_storeu_ps(y, f[t][0]);
             _mm256_storeu_ps(y + 8, f[t][1]);
-        } else {
-            _mm256_maskstore_ps(y, simd256_first((int)n_rows), f[t][0]);
+            continue;
+        }
+        _mm256_maskstore_ps(y, simd256_first((int)n_rows), f[t][0]);
+        if (n_rows > 8) {
             _mm256_maskstore_ps(y + 8, simd256_first((int)n_rows - 8), f[t][1]);
         }
     }

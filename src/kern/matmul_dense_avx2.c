@@ -34,7 +34,7 @@ TEMPLATE void add_item(__m256 f[HALVES], const __m256 x[HALVES], const float *a,
     __asm__ volatile("vbroadcastss %3, %2\n\t"
                      "vfmadd231ps %2, %4, %0\n\t"
                      "vfmadd231ps %2, %5, %1"
-                     : "+x"(f[0]), "+x"(f[1]), "=&x"(item)
+                     : "+&x"(f[0]), "+&x"(f[1]), "=&x"(item)
                      : "m"(*a), "x"(x[0]), "x"(x[1]));
 }
 
@@ -76,13 +76,15 @@ TEMPLATE void dense_tile(const struct matmul_job *job, enum quant_type type, con
     store_tokens(job, 0, n_groups, f, n_tokens);
 }
 
-/* MATMUL_WIDE groups, group_bytes apart, and one token. */
+/* MATMUL_WIDE groups, group_bytes apart, and one token. (As one function with dense_tile, clang 14
+ * would store the sums at every product.) */
 TEMPLATE void dense_wide(const struct matmul_job *job, enum quant_type type, const int n_groups,
                          const int n_tokens)
 {
     const uint8_t *w = job->quants;
     const float *a = job->tile.f;
     __m256 f[MATMUL_WIDE][1][HALVES];
+    assert(n_groups == MATMUL_WIDE && n_tokens == 1);
     UNROLL
     for (int g = 0; g < MATMUL_WIDE; g++) {
         f[g][0][0] = f[g][0][1] = _mm256_setzero_ps();

@@ -25,8 +25,8 @@ TEMPLATE __m256i six_bits(__m256i low, int low_shift, __m256i high, int high_shi
 }
 
 /* Numbers 2j and 2j + 1 of 16 rows each, bytes: sub-scales, and minima where there are any. */
-TEMPLATE void unpack_two(enum quant_type type, const uint8_t *s, const int j, __m256i *sub,
-                         __m256i *minimum)
+TEMPLATE void unpack_two(enum quant_type type, const uint8_t *s, const int j, __m256i *out_sub,
+                         __m256i *out_minimum)
 {
     const __m256i nibble = _mm256_set1_epi8(15), bias = _mm256_set1_epi8(32);
     const int line = j / 2, half = 32 * (j % 2); /* of lines of four numbers */
@@ -34,27 +34,27 @@ TEMPLATE void unpack_two(enum quant_type type, const uint8_t *s, const int j, __
     switch (type) {
     case QUANT_Q2_K:
         low = load_half_line(s + PACK_Q2_K_SUB + 32 * j);
-        *sub = _mm256_and_si256(low, nibble);
-        *minimum = _mm256_and_si256(shift_right_16(low, 4), nibble);
+        *out_sub = _mm256_and_si256(low, nibble);
+        *out_minimum = _mm256_and_si256(shift_right_16(low, 4), nibble);
         break;
     case QUANT_Q3_K:
         low = load_half_line(s + PACK_Q3_K_LOW + PACK_LINE * (line % 2) + half);
         high = load_half_line(s + PACK_Q3_K_HIGH + half);
-        *sub = _mm256_sub_epi8(six_bits(low, 4 * (line / 2), high, 2 * line - 4), bias);
+        *out_sub = _mm256_sub_epi8(six_bits(low, 4 * (line / 2), high, 2 * line - 4), bias);
         break;
     case QUANT_Q6_K:
-        *sub = load_half_line(s + PACK_Q6_K_SUB + 32 * j);
+        *out_sub = load_half_line(s + PACK_Q6_K_SUB + 32 * j);
         break;
     case QUANT_IQ4_XS:
         low = load_half_line(s + PACK_IQ4_XS_LOW + half);
         high = load_half_line(s + PACK_IQ4_XS_HIGH);
-        *sub = _mm256_sub_epi8(six_bits(low, 4 * line, high, 2 * j - 4), bias);
+        *out_sub = _mm256_sub_epi8(six_bits(low, 4 * line, high, 2 * j - 4), bias);
         break;
     default: /* Q4_K, Q5_K */
         low = load_half_line(s + PACK_Q45_K_LOW + PACK_LINE * line + half);
         high = load_half_line(s + PACK_Q45_K_HIGH + half);
-        *sub = six_bits(low, 0, high, 4 * line - 4);
-        *minimum = six_bits(low, 4, high, 4 * line - 2);
+        *out_sub = six_bits(low, 0, high, 4 * line - 4);
+        *out_minimum = six_bits(low, 4, high, 4 * line - 2);
         break;
     }
 }
@@ -249,16 +249,17 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     }
 }
 
-/* N: of tokens that a kernel takes at most. Quants in one plane take two or three instructions to
- * unpack, less than to store and load them for a few tiles. */
+/* Of kernels for up to N tokens. Panels pay from a whole tile on; of Q2_K and Q4_K, which take two
+ * or three instructions to unpack, from three. As measured with AVX2; AVX-VNNI, which takes fewer
+ * instructions for the products, was not. */
 #define PANEL_SLOT(N, NAME, TYPE, FORM)                                                            \
     Q256_UNPACK(NAME, FORM)                                                                        \
     FOR_UP_TO(N, Q256_PANEL, NAME, FORM)                                                           \
     MATMUL_SLOT(N, NAME, q256_tile, FORM, .unpack = NAME##_unpack,                                 \
-                .panel_min = (TYPE) == QUANT_Q2_K || (TYPE) == QUANT_Q4_K ? 2 * KERN_TILE + 1      \
-                                                                          : AVX2_TOKENS + 1,       \
+                .panel_min =                                                                       \
+                    (TYPE) == QUANT_Q2_K || (TYPE) == QUANT_Q4_K ? 2 * KERN_TILE + 1 : KERN_TILE,  \
                 .panel = {LIST_UP_TO(N, NAME##_panel_)})
-#define Q256_SLOT(NAME, TYPE, FORM)   PANEL_SLOT(SMALL_TOKENS, NAME, TYPE, FORM)
+#define Q256_SLOT(NAME, TYPE, FORM)   PANEL_SLOT(UNSIGNED_TOKENS, NAME, TYPE, FORM)
 #define IQ4_XS_SLOT(NAME, TYPE, FORM) PANEL_SLOT(BYTE_TOKENS, NAME, TYPE, FORM)
 Q256_K_TYPES(Q256_SLOT)
 Q256_IQ4_XS(IQ4_XS_SLOT, BYTE_ZERO)

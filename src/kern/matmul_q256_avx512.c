@@ -487,6 +487,9 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     }
 }
 
+/* Tokens from which on panels pay: 4 tiles. */
+enum { PANEL_MIN = 3 * KERN_TILE + 1 };
+
 /* A panel is in the cache: `cold` is a constant here, so that no code for fetching is left. */
 #define Q256_PANEL_RUN(NAME, FORM, T)                                                              \
     static void NAME##_panel_##T(const struct matmul_job *job)                                     \
@@ -503,7 +506,7 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     Q256_UNPACK(NAME, FORM)                                                                        \
     FOR_TOKENS(Q256_PANEL_RUN, NAME, FORM)                                                         \
     MATMUL_SLOT(NAME, q256_tile, FORM, .panel = {LIST_TOKENS(NAME##_panel_)},                      \
-                .unpack = NAME##_unpack, .panel_min = MATMUL_PANEL_MIN, .panel_runs = true)
+                .unpack = NAME##_unpack, .panel_min = PANEL_MIN, .panel_runs = true)
 Q256_K_TYPES(Q256_SLOT)
 /* Unpacking is two instructions a line; panels gained nothing. */
 #define IQ4_XS_SLOT(NAME, TYPE, FORM) MATMUL_SLOT(NAME, q256_tile, FORM, .wide = {NULL})

@@ -65,11 +65,11 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     store_tokens(job, 0, n_groups, f, n_tokens);
 }
 
-#define Q32_SMALL_SLOT(NAME, TYPE, FORM)                                                           \
-    MATMUL_SLOT(SMALL_TOKENS, NAME, q32_tile, FORM, .wide = {NULL})
+#define Q32_UNSIGNED_SLOT(NAME, TYPE, FORM)                                                        \
+    MATMUL_SLOT(UNSIGNED_TOKENS, NAME, q32_tile, FORM, .wide = {NULL})
 #define Q32_BYTE_SLOT(NAME, TYPE, FORM)                                                            \
     MATMUL_SLOT(BYTE_TOKENS, NAME, q32_tile, FORM, .wide = {NULL})
-Q32_SMALL_TYPES(Q32_SMALL_SLOT)
+Q32_UNSIGNED_TYPES(Q32_UNSIGNED_SLOT)
 Q32_BYTE_TYPES(Q32_BYTE_SLOT, BYTE_ZERO)
 
 #endif

@@ -13,10 +13,10 @@
 /* Quants of whole bytes are signed. */
 enum { BYTE_ZERO = 0 };
 
-/* Tokens a kernel takes at most: 12 sums and what is added to them fill the registers; beside
- * signed quants, which take two more, 8 do. */
-#define SMALL_TOKENS 6
-#define BYTE_TOKENS  4
+/* Tokens a kernel takes at most: 12 sums, two halves of weights, a broadcast and a product are 16
+ * registers; signed quants take four more, magnitudes and scales, which leaves room for 8 sums. */
+#define UNSIGNED_TOKENS 6
+#define BYTE_TOKENS     4
 
 /* Whether unit_half_line gives signed bytes, zero taken off. */
 TEMPLATE bool is_signed(struct line_form form)
@@ -132,6 +132,8 @@ TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct
     const __m256i one = _mm256_set1_epi16(1), ones[HALVES] = {one, one};
     const __m256i *factor = scale != NULL ? scale : ones;
     const int step = is_signed(form) ? 1 : lines_before_widen(form);
+    /* not of 6 bits, where a scale's two folds are added first, nor where sums begin anew */
+    const bool in_memory = scale != NULL && step > 2 && n_tokens > 2;
     __m256i sum[AVX2_TOKENS][HALVES]; /* 16-bit */
     q += (size_t)range.begin * stride * 4;
     UNROLL
@@ -152,9 +154,9 @@ TEMPLATE void add_lines(struct line_form form, const uint8_t *unit, const struct
                 continue;
             }
             add_unsigned(sum[t], w, a, first);
-            UNROLL
-            for (int h = 0; h < HALVES && last; h++) {
-                fold(&isum[t][h], sum[t][h], &factor[h], scale != NULL && step > 2 && n_tokens > 2);
+            if (last) {
+                fold(&isum[t][0], sum[t][0], &factor[0], in_memory);
+                fold(&isum[t][1], sum[t][1], &factor[1], in_memory);
             }
         }
         q += i % 2 ? stride * 8 : 0;

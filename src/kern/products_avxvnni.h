@@ -13,8 +13,8 @@
 enum { BYTE_ZERO = 7 };
 
 /* Tokens a kernel takes at most: 4 times 2 halves of sums fill half of the registers. */
-#define SMALL_TOKENS 4
-#define BYTE_TOKENS  4
+#define UNSIGNED_TOKENS 4
+#define BYTE_TOKENS     4
 
 /* Whether n_lines lines of 4 quants times |a| <= 127 add up to 16 bits. */
 TEMPLATE bool sum_has_16_bits(struct line_form form, int n_lines)

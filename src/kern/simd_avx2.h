@@ -1,5 +1,5 @@
-/* simd_avx2.h - what the float kernels of the avx2 set share: exp and sums of registers of 8
- * floats, with the operations of base/fmath.h and kern_ref.c in the same order. */
+/* simd_avx2.h - what kernels of the avx2 set share: exp and sums of registers of 8 floats and masks
+ * of their lanes, with the operations of base/fmath.h and kern_ref.c in the same order. */
 #ifndef KERN_SIMD_AVX2_H
 #define KERN_SIMD_AVX2_H
 

@@ -375,16 +375,44 @@ static void check_ref(struct check *c, const struct kern_table *ref, enum quant_
     check_end(c, &s);
 }
 
+struct shape {
+    uint32_t rows, cols, n_tokens;
+};
+
+/* sets[1] against sets[0], ref: all groups of rows, and those from some group on. */
+static void check_product(struct check *c, struct check_slot *s,
+                          const struct kern_table *const sets[2], enum data data,
+                          enum quant_type type, struct shape shape)
+{
+    uint64_t n_products = (uint64_t)shape.n_tokens * shape.rows * shape.cols;
+    if (c->max_products != 0 && n_products > c->max_products) {
+        return;
+    }
+    struct problem p;
+    problem_init(c, &p, data, sets[1], type, shape.rows, shape.cols, shape.n_tokens);
+    check_case(s, same_as_ref(sets[0], sets[1], &p, 0, p.w.n_groups),
+               "%s: %u tokens, %u rows, %u columns", data_names[data], shape.n_tokens, shape.rows,
+               p.w.cols);
+    uint32_t begin = check_random(c, p.w.n_groups + 1);
+    check_case(s, same_as_ref(sets[0], sets[1], &p, begin, p.w.n_groups - begin / 2),
+               "%s: %u tokens, groups from %u of %u", data_names[data], shape.n_tokens, begin,
+               p.w.n_groups);
+    problem_finish(&p);
+}
+
 static void check_type(struct check *c, const struct kern_table *ref, const struct kern_table *set,
                        enum quant_type type)
 {
-    /* 37 and more: panels, with every width of the last tile; 604: more than they take at once */
-    static const uint32_t token_counts[] = {0,  1,  2,  3,  4,  5,   6,  7,  8,  9,
-                                            10, 11, 12, 13, 24, 25,  37, 38, 39, 40,
-                                            41, 42, 43, 44, 45, 604, 46, 47, 48};
-    static const uint32_t row_counts[] = {1, 15, 16, 17, 33, 128};
+    /* 12, 25 or 37 and more: panels, with every width of the last tile; 604: more than they take at
+     * once */
+    static const uint32_t token_counts[] = {0,  1,  2,  3,  4,  5,  6,  7,   8,  9,
+                                            10, 11, 12, 13, 18, 24, 25, 37,  38, 39,
+                                            40, 41, 42, 43, 44, 45, 46, 604, 47, 48};
+    static const uint32_t row_counts[] = {1, 15, 16, 17, 24, 25, 33, 128};
+    enum { N_ROW_COUNTS = sizeof row_counts / sizeof row_counts[0] };
     struct check_slot s;
     char name[SLOT_NAME_BYTES];
+    const struct kern_table *const sets[2] = {ref, set};
     slot_name(name, set, type);
     if (set->matmul[type] == ref->matmul[type] || !check_begin(c, &s, name, set)) {
         return;
@@ -393,22 +421,13 @@ static void check_type(struct check *c, const struct kern_table *ref, const stru
     enum data n_data = block == 2 ? DATA_COUNT : DATA_SMALL;
     for (enum data data = 0; data < n_data; data++) {
         for (size_t i = 0; i < sizeof token_counts / sizeof token_counts[0]; i++) {
-            uint32_t n_tokens = token_counts[i], n_blocks = (uint32_t[]){1, 2, 3, 5}[i % 4];
-            uint32_t rows = row_counts[(i + data) % 6];
-            uint64_t n_products = (uint64_t)n_tokens * rows * n_blocks * block;
-            if (c->max_products != 0 && n_products > c->max_products) {
-                continue;
+            uint32_t n_tokens = token_counts[i], cols = (uint32_t[]){1, 2, 3, 5}[i % 4] * block;
+            uint32_t rows = row_counts[(i + data) % N_ROW_COUNTS];
+            check_product(c, &s, sets, data, type, (struct shape){rows, cols, n_tokens});
+            if (n_tokens <= 4) { /* kernels of many groups, the last one not whole */
+                struct shape wide = {120, cols + 4 * block, n_tokens};
+                check_product(c, &s, sets, data, type, wide);
             }
-            struct problem p;
-            problem_init(c, &p, data, set, type, rows, n_blocks * block, n_tokens);
-            check_case(&s, same_as_ref(ref, set, &p, 0, p.w.n_groups),
-                       "%s: %u tokens, %u rows, %u columns", data_names[data], n_tokens, rows,
-                       p.w.cols);
-            uint32_t begin = check_random(c, p.w.n_groups + 1);
-            check_case(&s, same_as_ref(ref, set, &p, begin, p.w.n_groups - begin / 2),
-                       "%s: %u tokens, groups from %u of %u", data_names[data], n_tokens, begin,
-                       p.w.n_groups);
-            problem_finish(&p);
         }
     }
     check_end(c, &s);

@@ -1,6 +1,6 @@
 """What the compilers made of the kernels whose speed hangs on it: AVX-512 products take activations as
 a broadcast from memory, with gcc and clang alike, those of AVX-VNNI have the form that CPUs without
-AVX-512 know, and those of aarch64's matrix instructions take activations as they lie, with nothing of
+AVX-512 know, those of dense types with AVX2 keep their sums in registers, and those of aarch64's matrix instructions take activations as they lie, with nothing of
 a loop put on the stack."""
 import pathlib
 import re
@@ -57,7 +57,7 @@ def innermost_loops(body):
     """The instructions of the loops that hold no other."""
     loops = []
     for address, text in body:
-        jump = re.match(r"(?:b|b\.\w+|cbn?z\s+\w+,)\s+([0-9a-f]+) <", text)
+        jump = re.match(r"(?:j\w+|b|b\.\w+|cbn?z\s+\w+,)\s+([0-9a-f]+) <", text)
         if jump and int(jump.group(1), 16) <= address:
             loops.append((int(jump.group(1), 16), address))
     for begin, end in loops:
@@ -77,3 +77,17 @@ def test_a_tile_is_multiplied_by_smmla_and_fits_the_registers(name):
             assert sum(i.startswith("smmla") for i in loop) == 48, kernel
             assert not any(i.startswith("sdot") for i in loop), kernel
             assert not any(re.match(r"(st|ld)\S+\s+q\d+.*\[(sp|x29)\b", i) for i in loop), kernel
+
+
+@pytest.mark.parametrize("build", ["release", "clang"])
+@pytest.mark.parametrize("n_tokens", [4, 5, 6])
+@pytest.mark.parametrize("kind", ["f32", "f16", "bf16"])
+def test_sums_of_dense_types_stay_in_registers_with_avx2(build, kind, n_tokens):
+    code = functions(build, "matmul_dense_avx2.o")
+    loops = [loop for loop in innermost_loops(code[f"{kind}_1x{n_tokens}"])
+             if any("vfmadd" in i for i in loop)]
+    assert loops
+    for loop in loops:
+        # two items by two halves of a group
+        assert sum("vfmadd" in i for i in loop) % (4 * n_tokens) == 0
+        assert not any("%ymm" in i and re.search(r"\(%r[sb]p\)", i) for i in loop)
