@@ -276,7 +276,7 @@ static bool unknown_option(const char *word, const struct options_usage *usage,
     bool is_model = strcmp(word, "-m") == 0 || str_eq(long_name(word), STR("model"));
     bool takes_model = usage->synopsis != NULL && strstr(usage->synopsis, "MODEL") != NULL;
     return error_set(e, ERROR_USAGE, "unknown option %s%s (see %s%s --help)", word,
-                     is_model && takes_model ? "; the model is named without one" : "",
+                     is_model && takes_model ? "; name the model without an option" : "",
                      program_of(usage), usage->command);
 }
 
