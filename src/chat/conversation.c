@@ -143,7 +143,14 @@ static struct str view(const json_t *text)
     return (struct str){json_string_value(text), json_string_length(text)};
 }
 
-/* Keys other than the known ones (NULL ends them), by what has them. */
+/* A member that is null is none: clients write all that a message may have (model_dump()). */
+static json_t *member(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+/* Members other than the known ones (NULL ends them), by what has them. */
 static bool check_keys(const json_t *object, const char *const *known, const char *what,
                        struct error *e)
 {
@@ -155,7 +162,7 @@ static bool check_keys(const json_t *object, const char *const *known, const cha
         while (*k != NULL && strcmp(*k, key) != 0) {
             k++;
         }
-        if (*k == NULL) {
+        if (*k == NULL && !json_is_null(value)) {
             return error_set(e, ERROR_FORMAT, "%s has the unknown key '%s'", what, key);
         }
     }
@@ -166,10 +173,10 @@ static bool parse_call(const json_t *item, struct chat_call *out, const char *wh
 {
     static const char *const keys[] = {"id", "type", "function", NULL};
     static const char *const function_keys[] = {"name", "arguments", NULL};
-    const json_t *function = json_object_get(item, "function");
-    const json_t *id = json_object_get(item, "id");
-    const json_t *name = json_object_get(function, "name");
-    const json_t *arguments = json_object_get(function, "arguments");
+    const json_t *function = member(item, "function");
+    const json_t *id = member(item, "id");
+    const json_t *name = member(function, "name");
+    const json_t *arguments = member(function, "arguments");
     if (!check_keys(item, keys, what, e) || !check_keys(function, function_keys, what, e)) {
         return false;
     }
@@ -219,10 +226,10 @@ static bool parse_message(struct conversation *c, const json_t *item, size_t num
     if (!check_keys(item, keys, what, e)) {
         return false;
     }
-    const json_t *role = json_object_get(item, "role");
-    const json_t *content = json_object_get(item, "content");
-    const json_t *call_id = json_object_get(item, "tool_call_id");
-    const json_t *list = json_object_get(item, "tool_calls");
+    const json_t *role = member(item, "role");
+    const json_t *content = member(item, "content");
+    const json_t *call_id = member(item, "tool_call_id");
+    const json_t *list = member(item, "tool_calls");
     struct chat_message m = {0};
     if (!json_is_string(role) || !chat_role_parse(view(role), &m.role)) {
         return error_set(e, ERROR_FORMAT, "role of %s is not system, user, assistant or tool",
@@ -232,7 +239,7 @@ static bool parse_message(struct conversation *c, const json_t *item, size_t num
         return error_set(e, ERROR_FORMAT, "%s is from %s, but has %s", what, chat_role_name(m.role),
                          list != NULL ? "tool_calls" : "a tool_call_id");
     }
-    if (!json_is_string(content) && (list == NULL || (content != NULL && !json_is_null(content)))) {
+    if (!json_is_string(content) && (list == NULL || content != NULL)) {
         return error_set(e, ERROR_FORMAT, "content of %s is no string", what);
     }
     if (call_id != NULL && !json_is_string(call_id)) {
@@ -253,8 +260,8 @@ static bool parse_message(struct conversation *c, const json_t *item, size_t num
 static bool parse_messages(struct conversation *c, const json_t *root, struct error *e)
 {
     static const char *const keys[] = {"messages", "tools", NULL};
-    const json_t *list = json_object_get(root, "messages");
-    json_t *tools = json_object_get(root, "tools");
+    const json_t *list = member(root, "messages");
+    json_t *tools = member(root, "tools");
     if (!json_is_array(list)) {
         return error_set(e, ERROR_FORMAT, "a conversation is an object with the array 'messages'");
     }

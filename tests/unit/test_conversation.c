@@ -76,6 +76,29 @@ static void a_call_without_an_id_has_none_in_the_json_form(void **state)
     conversation_finish(&c);
 }
 
+/* What model_dump() of the official client's messages writes. */
+static void a_member_that_is_null_is_none(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct conversation c = {0};
+    if (!conversation_parse(
+            &c,
+            STR("{\"messages\": [{\"content\": \"Hi\", \"refusal\": null, \"role\": \"assistant\", "
+                "\"audio\": null, \"function_call\": null, \"tool_calls\": null}, {\"content\": "
+                "\"r\", \"role\": \"tool\", \"tool_call_id\": null, \"tool_calls\": null}], "
+                "\"tools\": null}"),
+            &e)) {
+        fail_msg("%s", e.text);
+    }
+    assert_int_equal(c.n, 2);
+    assert_true(str_eq(c.messages[0].content, STR("Hi")));
+    assert_int_equal(c.messages[0].n_calls, 0);
+    assert_int_equal(c.messages[1].call_id.n, 0);
+    assert_null(c.tools);
+    conversation_finish(&c);
+}
+
 static void a_bad_conversation_file_is_refused_by_message_and_key(void **state)
 {
     (void)state;
@@ -122,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_conversation_survives_its_json_form),
         cmocka_unit_test(a_call_without_an_id_has_none_in_the_json_form),
+        cmocka_unit_test(a_member_that_is_null_is_none),
         cmocka_unit_test(a_bad_conversation_file_is_refused_by_message_and_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
