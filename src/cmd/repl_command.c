@@ -94,8 +94,10 @@ static void change_tools(struct repl *r, const struct conversation *now)
         return;
     }
     memset(r->may_run, 0, sizeof r->may_run);
-    if (n > 0) {
-        fprintf(stderr, "Its %zu tools take the place of the %zu before.\n", n, n_before);
+    if (n > 0 && n_before > 0) {
+        fprintf(stderr, "Its tools (%zu) take the place of those before (%zu).\n", n, n_before);
+    } else if (n > 0) {
+        fprintf(stderr, "It has tools (%zu).\n", n);
     } else if (n_before > 0) {
         fputs("It has no tools; those before are gone.\n", stderr);
     }

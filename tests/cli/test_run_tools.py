@@ -277,7 +277,7 @@ def test_a_saved_chat_goes_on_with_its_calls_and_tools(chat, tmp_path):
     kept = saved(first, tmp_path)
     c = chat(model({1: SAID, 5: UTC, 7: "Noon."}), offered=False)
     text = say(c, f"/load {tmp_path}/saved.json")
-    assert "Loaded 4 messages" in text and "Its 2 tools take the place of the 0 before." in text
+    assert "Loaded 4 messages" in text and "It has tools (2)." in text
     assert saved(c, tmp_path) == kept
     assert kept["messages"][1]["content"] is None
     say(c, "Thanks. And the time?", ANSWER)
@@ -286,6 +286,8 @@ def test_a_saved_chat_goes_on_with_its_calls_and_tools(chat, tmp_path):
     assert saved(c, tmp_path) == {"messages": [], "tools": TOOLS}
     say(c, "/system Be brief.")
     assert saved(c, tmp_path)["tools"] == TOOLS
+    (tmp_path / "one.json").write_text(json.dumps({"messages": [], "tools": TOOLS[:1]}))
+    assert "Its tools (1) take the place of those before (2)." in say(c, f"/load {tmp_path}/one.json")
     (tmp_path / "plain.json").write_text('{"messages": []}')
     assert "It has no tools; those before are gone." in say(c, f"/load {tmp_path}/plain.json")
     assert saved(c, tmp_path) == {"messages": []}
