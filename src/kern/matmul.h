@@ -188,7 +188,7 @@ TEMPLATE void matmul_prefetch_scales(const struct matmul_job *job, const uint8_t
 
 enum { MATMUL_WIDE = 4 };
 
-/* A super-block of a group with its quants and scales unpacked, as the set likes them, for many
+/* A super-block of a group with its quants and scales unpacked, as the set likes them, for all
  * tiles. A panel kernel's job has both in here, one block, and in y the sums (tokens, 16) that it
  * adds to. With panel_runs it takes all tiles but the last in one call: where the core's other
  * hardware thread is at work, and has every second turn to issue, a call a tile cost a few %. */

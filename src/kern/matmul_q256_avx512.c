@@ -487,7 +487,7 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     }
 }
 
-/* Tokens from which on panels pay: 4 tiles. */
+/* Tokens from which on panels pay: more than 3 tiles. */
 enum { PANEL_MIN = 3 * KERN_TILE + 1 };
 
 /* A panel is in the cache: `cold` is a constant here, so that no code for fetching is left. */

@@ -1,7 +1,7 @@
 """What the compilers made of the kernels whose speed hangs on it: AVX-512 products take activations as
 a broadcast from memory, with gcc and clang alike, those of AVX-VNNI have the form that CPUs without
-AVX-512 know, those of dense types with AVX2 keep their sums in registers, and those of aarch64's matrix instructions take activations as they lie, with nothing of
-a loop put on the stack."""
+AVX-512 know, those of dense types with AVX2 keep their sums in registers, and those of aarch64's matrix
+instructions take activations as they lie, with nothing of a loop put on the stack."""
 import pathlib
 import re
 import shutil
