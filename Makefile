@@ -21,9 +21,9 @@ PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -fno-omit-frame-pointer -ffp-contract=off -fno-math-errno -fno-trapping-math \
 	$(OPT_$(MODE)) $(WARN) -Isrc -I$(B)/gen $(PKG_CFLAGS) -pthread $(CFLAGS)
 
-# Files named *_avx2.c, *_avxvnni.c and *_avx512.c hold one instruction set each and exist on x86-64
-# alone, those named *_neon.c and *_i8mm.c on aarch64 (which Apple calls arm64).
-X86_SRC := $(wildcard src/*/*_avx2.c src/*/*_avxvnni.c src/*/*_avx512.c)
+# Files named *_avx2.c, *_avxvnni.c, *_avx512.c and *_amx.c hold one instruction set each and exist on
+# x86-64 alone, those named *_neon.c and *_i8mm.c on aarch64 (which Apple calls arm64).
+X86_SRC := $(wildcard src/*/*_avx2.c src/*/*_avxvnni.c src/*/*_avx512.c src/*/*_amx.c)
 ARM_SRC := $(wildcard src/*/*_neon.c src/*/*_i8mm.c)
 LIB_SRC := $(filter-out $(X86_SRC) $(ARM_SRC) $(wildcard src/cmd/*.c),$(wildcard src/*/*.c))
 CMD_SRC := $(wildcard src/cmd/*.c) src/main.c
@@ -50,6 +50,7 @@ $(B)/libpuna.a: $(LIB_OBJ)
 AVX2 := -mavx2 -mfma -mf16c
 AVXVNNI := $(AVX2) -mavxvnni
 AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512
+AMX := $(AVX512) -mamx-tile -mamx-int8
 # gcc's first scheduler moves the loads of whole blocks up and spills half of them; clang has no such
 # option, and no need for it.
 NEON := -march=armv8.2-a+dotprod -fno-schedule-insns -Wno-ignored-optimization-argument
@@ -59,6 +60,7 @@ I8MM := $(NEON:+dotprod=+dotprod+i8mm)
 $(B)/%_avx2.o: ALL_CFLAGS += $(AVX2) -fno-sanitize=all
 $(B)/%_avxvnni.o: ALL_CFLAGS += $(AVXVNNI) -fno-sanitize=all
 $(B)/%_avx512.o: ALL_CFLAGS += $(AVX512) -fno-sanitize=all
+$(B)/%_amx.o: ALL_CFLAGS += $(AMX) -fno-sanitize=all
 $(B)/%_neon.o: ALL_CFLAGS += $(NEON) -fno-sanitize=all
 $(B)/%_i8mm.o: ALL_CFLAGS += $(I8MM) -fno-sanitize=all
 $(B)/src/serve/api_openapi.o: docs/openapi.json
@@ -263,6 +265,7 @@ ifeq ($(ARCH),x86_64)
 	$(if $(filter %_avx2.c,$(X86_SRC)),$(CC) $(ALL_CFLAGS) $(AVX2) -fsyntax-only $(filter %_avx2.c,$(X86_SRC)))
 	$(CC) $(ALL_CFLAGS) $(AVXVNNI) -fsyntax-only $(filter %_avxvnni.c,$(X86_SRC))
 	$(CC) $(ALL_CFLAGS) $(AVX512) -fsyntax-only $(filter %_avx512.c,$(X86_SRC))
+	$(CC) $(ALL_CFLAGS) $(AMX) -fsyntax-only $(filter %_amx.c,$(X86_SRC))
 	$(if $(findstring clang,$(CC)),$(CC) --target=aarch64-linux-gnu $(SYNTAX_NEON))
 	$(if $(findstring clang,$(CC)),$(CC) --target=aarch64-linux-gnu $(SYNTAX_I8MM))
 else ifneq ($(filter aarch64 arm64,$(ARCH)),)

@@ -153,7 +153,7 @@ static void probe_machine(struct bench *b)
     const struct model_weights *w = &b->session.model.weights;
     struct pool *pool = b->session.pool;
     b->probes[ROOFLINE_READ][b->n_probes] = probe_read(pool, w->packed, w->packed_bytes);
-    b->probes[ROOFLINE_INT8][b->n_probes] = probe_int8(pool);
+    b->probes[ROOFLINE_INT8][b->n_probes] = probe_int8(pool, b->session.model.kern->set);
     b->probes[ROOFLINE_F32][b->n_probes] = probe_f32(pool);
     b->probes[BENCH_ADDITIONS][b->n_probes] = probe_additions(pool);
     if (bench_has_probe(b, ROOFLINE_BF16)) {

@@ -93,7 +93,7 @@ struct options_model {
     uint32_t threads; /* 0: all CPUs of this process */
     uint32_t ctx;     /* 0: the model's own, at most 8192 (session.h) */
     uint32_t batch;   /* tokens of a prefill step; the command's default before parsing */
-    const char *cpu;  /* "ref", "avx2", "avxvnni", "avx512", "neon", "i8mm" or NULL for the best */
+    const char *cpu; /* "ref", "avx2", "avxvnni", "avx512", "amx", "neon", "i8mm"; NULL: the best */
     const char *numerics;   /* "portable", "bf16" or NULL for portable */
     const char *cache_type; /* "q16", "q8_0", "f16" or NULL for q16 */
     const char *draft;      /* a second model that guesses for the first; NULL for none */
@@ -122,8 +122,8 @@ bool options_parse_size(const char *text, uint64_t *out, struct error *e);
      "never changes the result",                                                                   \
      NULL},                                                                                        \
     {OPTION_TEXT, "cpu", 0, NULL, "SET", &(o).cpu, 0, 0,                                           \
-     "kernels: ref, avx2, avxvnni, avx512, neon or i8mm\n"                                         \
-     "(default: the fastest); same bytes with each",                                               \
+     "kernels: ref, avx2, avxvnni, avx512, amx, neon or i8mm\n"                                    \
+     "(default: the fastest; amx by name alone); same bytes with each",                            \
      NULL},                                                                                        \
     {OPTION_TEXT, "numerics", 0, NULL, "NAME", &(o).numerics, 0, 0,                                \
      "portable: the same bytes on every CPU (default);\nbf16: BF16 weights by the CPU's bf16 "     \

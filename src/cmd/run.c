@@ -233,7 +233,7 @@ static struct roofline_machine probe_machine(const struct run *r)
     struct roofline_machine best = {0};
     for (int i = 0; i < N_PROBES; i++) {
         best.read = fmax(best.read, probe_read(r->session.pool, w->packed, w->packed_bytes));
-        best.int8 = fmax(best.int8, probe_int8(r->session.pool));
+        best.int8 = fmax(best.int8, probe_int8(r->session.pool, r->session.model.kern->set));
         best.f32 = fmax(best.f32, probe_f32(r->session.pool));
         if (r->session.model.kern->numerics == KERN_BF16) {
             best.bf16 = fmax(best.bf16, probe_bf16(r->session.pool));

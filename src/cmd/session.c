@@ -60,7 +60,7 @@ static bool choose_kernels(const struct options_model *options, const struct ker
     enum kern_set set = kern_best();
     if (options->cpu != NULL && !kern_parse(options->cpu, &set)) {
         return error_set(e, ERROR_USAGE,
-                         "option --cpu: '%s' is not ref, avx2, avxvnni, avx512, neon or i8mm",
+                         "option --cpu: '%s' is not ref, avx2, avxvnni, avx512, amx, neon or i8mm",
                          options->cpu);
     }
     enum kern_numerics numerics = KERN_PORTABLE;

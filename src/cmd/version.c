@@ -13,8 +13,8 @@ int cmd_version(const struct cmd_env *env, int argc, char **argv)
         .command = "version",
         .synopsis = "[OPTION]...",
         .about =
-            "Print the version, the compiler, the kernel sets that this CPU runs, slowest first,\n"
-            "and the numerics of the fastest.",
+            "Print the version, the compiler, the kernel sets that this CPU runs, slowest first\n"
+            "(amx has to be asked for), and the numerics of the fastest.",
     };
     const struct option_spec specs[] = {{OPTION_HEADING, .help = "Options"}};
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, NULL, 0);

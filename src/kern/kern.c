@@ -8,6 +8,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
 #elif defined(__aarch64__)
@@ -26,6 +28,7 @@ enum {
     NEEDS_AVXVNNI = NEEDS_AVX2 | KERN_CPU_AVXVNNI,
     NEEDS_AVX512 = NEEDS_AVX2 | KERN_CPU_AVX512F | KERN_CPU_AVX512BW | KERN_CPU_AVX512VL |
                    KERN_CPU_AVX512DQ | KERN_CPU_AVX512VNNI,
+    NEEDS_AMX = NEEDS_AVX512 | KERN_CPU_AMX_TILE | KERN_CPU_AMX_INT8,
     NEEDS_I8MM = KERN_CPU_DOTPROD | KERN_CPU_I8MM
 };
 
@@ -43,11 +46,13 @@ static kern_fill_fn *const fills_avx512[] = {
     kern_fill_attend_avx512,       kern_fill_attend_f16_avx512,
     kern_fill_matmul_q32_avx512,   kern_fill_matmul_q256_avx512,
     kern_fill_matmul_dense_avx512, NULL};
+static kern_fill_fn *const fills_amx[] = {kern_fill_store_act_amx, kern_fill_matmul_q256_amx, NULL};
 #define BF16_AVX512 kern_fill_matmul_bf16_avx512
 #else
 static kern_fill_fn *const fills_avx2[] = {NULL};
 static kern_fill_fn *const fills_avxvnni[] = {NULL};
 static kern_fill_fn *const fills_avx512[] = {NULL};
+static kern_fill_fn *const fills_amx[] = {NULL};
 #define BF16_AVX512 NULL
 #endif
 
@@ -68,6 +73,7 @@ static const struct set sets[KERN_SET_COUNT] = {
     [KERN_AVX2] = {"avx2", NEEDS_AVX2, fills_avx2, NULL},
     [KERN_AVXVNNI] = {"avxvnni", NEEDS_AVXVNNI, fills_avxvnni, NULL},
     [KERN_AVX512] = {"avx512", NEEDS_AVX512, fills_avx512, BF16_AVX512},
+    [KERN_AMX] = {"amx", NEEDS_AMX, fills_amx, BF16_AVX512},
     [KERN_NEON] = {"neon", KERN_CPU_DOTPROD, fills_neon, NULL},
     [KERN_I8MM] = {"i8mm", NEEDS_I8MM, fills_i8mm, NULL},
 };
@@ -87,6 +93,8 @@ static const struct {
     {KERN_CPU_AVX512VL, "AVX512VL"},
     {KERN_CPU_AVX512DQ, "AVX512DQ"},
     {KERN_CPU_AVX512VNNI, "AVX512_VNNI"},
+    {KERN_CPU_AMX_TILE, "AMX_TILE"},
+    {KERN_CPU_AMX_INT8, "AMX_INT8"},
     {KERN_CPU_DOTPROD, "FEAT_DotProd"},
     {KERN_CPU_I8MM, "FEAT_I8MM"},
 };
@@ -124,10 +132,23 @@ static unsigned bit_if(uint32_t word, unsigned position, unsigned feature)
     return word >> position & 1 ? feature : 0;
 }
 
+/* Tile registers are 8 KiB more for the kernel to keep of each thread, so Linux gives them to
+ * processes that ask, for all their threads and for good.
+ * source  Documentation/arch/x86/xstate.rst of Linux */
+static bool may_use_tiles(void)
+{
+#ifdef __linux__
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM */
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 /* source  Intel SDM volume 2A, CPUID leaves 1 and 7; volume 1, 13.3 (XCR0) */
 static unsigned detect_cpu(void)
 {
-    enum { SAVES_YMM = 0x06, SAVES_ZMM = 0xE6, OSXSAVE = 27 };
+    enum { SAVES_YMM = 0x06, SAVES_ZMM = 0xE6, SAVES_TILES = 0x60000, OSXSAVE = 27 };
     uint32_t a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c >> OSXSAVE & 1) == 0) {
         return 0;
@@ -147,7 +168,10 @@ static unsigned detect_cpu(void)
     }
     cpu |= bit_if(b, 16, KERN_CPU_AVX512F) | bit_if(b, 17, KERN_CPU_AVX512DQ);
     cpu |= bit_if(b, 30, KERN_CPU_AVX512BW) | bit_if(b, 31, KERN_CPU_AVX512VL);
-    return cpu | bit_if(c, 11, KERN_CPU_AVX512VNNI) | bit_if(a1, 5, KERN_CPU_AVX512BF16);
+    cpu |= bit_if(c, 11, KERN_CPU_AVX512VNNI) | bit_if(a1, 5, KERN_CPU_AVX512BF16);
+    unsigned amx = bit_if(d, 24, KERN_CPU_AMX_TILE) | bit_if(d, 25, KERN_CPU_AMX_INT8);
+    bool has_tiles = amx != 0 && (saved & SAVES_TILES) == SAVES_TILES && may_use_tiles();
+    return cpu | (has_tiles ? amx : 0);
 }
 
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -191,6 +215,7 @@ static pthread_once_t tables_built = PTHREAD_ONCE_INIT;
 void kern_fill(enum kern_set set, struct kern_table *t)
 {
     t->name = sets[set].name;
+    t->set = set;
     for (int i = 0; sets[set].fills[i]; i++) {
         sets[set].fills[i](t);
     }
@@ -234,11 +259,10 @@ const struct kern_table *kern_get_bf16(enum kern_set set, struct error *e)
         return NULL;
     }
     if (!kern_cpu_has_bf16(set, cpu_features)) {
-        error_set(
-            e, ERROR_UNSUPPORTED,
-            "numerics 'bf16' with kernel set '%s': they take avx512 on a CPU with the feature "
-            "AVX512_BF16, or ref, which is slow",
-            sets[set].name);
+        error_set(e, ERROR_UNSUPPORTED,
+                  "numerics 'bf16' with kernel set '%s': they take avx512 or amx on a CPU with the "
+                  "feature AVX512_BF16, or ref, which is slow",
+                  sets[set].name);
         return NULL;
     }
     return &bf16_tables[set];
@@ -248,7 +272,7 @@ enum kern_set kern_best(void)
 {
     enum kern_set best = KERN_REF;
     for (int s = 0; s < KERN_SET_COUNT; s++) {
-        if (kern_get((enum kern_set)s, NULL)) {
+        if (s != KERN_AMX && kern_get((enum kern_set)s, NULL)) {
             best = (enum kern_set)s;
         }
     }
@@ -289,7 +313,7 @@ const char *kern_numerics_name(enum kern_numerics numerics)
 
 /* Bytes of the arrays of an activation matrix, each rounded up to 64. */
 struct act_sizes {
-    size_t f, q, d, s, n, n16, n32, most16, b;
+    size_t f, q, d, s, n, n16, n32, most16, b, rows;
 };
 
 static size_t round_up_64(size_t n_bytes)
@@ -311,6 +335,9 @@ static struct act_sizes act_sizes(enum pack_act form, uint32_t n_tokens, uint32_
         sizes.s = sizes.d;
         sizes.n = sizes.d;
         break;
+    case PACK_ACT_Q256_ROWS:
+        sizes.rows = tokens * (cols / 256) * sizeof(struct kern_act_row);
+        /* fallthrough */
     case PACK_ACT_Q256:
         sizes.q = round_up_64(tokens * cols);
         sizes.d = round_up_64(tokens * (cols / 256) * sizeof(float));
@@ -331,7 +358,7 @@ size_t kern_act_bytes(enum pack_act form, uint32_t n_tokens, uint32_t cols)
 {
     struct act_sizes sizes = act_sizes(form, n_tokens, cols);
     return sizes.f + sizes.q + sizes.d + sizes.s + sizes.n + sizes.n16 + sizes.n32 + sizes.most16 +
-           sizes.b;
+           sizes.b + sizes.rows;
 }
 
 /* The next array of n_bytes, NULL for none; *next moves on. */
@@ -350,7 +377,7 @@ void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, ui
     *a = (struct kern_act){.form = form, .n_tokens = n_tokens, .cols = cols};
     a->f = take(&next, sizes.f);
     a->q = take(&next, sizes.q);
-    a->q_step = form == PACK_ACT_Q256 ? (size_t)n_tokens * 256 : 0;
+    a->q_step = sizes.n32 > 0 ? (size_t)n_tokens * 256 : 0;
     a->d = take(&next, sizes.d);
     a->s = take(&next, sizes.s);
     a->n = take(&next, sizes.n);
@@ -358,6 +385,7 @@ void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, ui
     a->n32 = take(&next, sizes.n32);
     a->most16 = take(&next, sizes.most16);
     a->b = take(&next, sizes.b);
+    a->rows = take(&next, sizes.rows);
 }
 
 struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t col_begin,
@@ -387,6 +415,9 @@ struct kern_act kern_act_part(const struct kern_act *a, uint32_t tile, uint32_t 
         part.n16 = a->n16 + n / 16;
         part.n32 = a->n32 + n / 32;
         part.most16 = a->most16 + n / 256;
+        part.rows = a->rows == NULL
+                        ? NULL
+                        : a->rows + (col_begin / 256) * (a->q_step / 256) + kern_tile_begin(tile);
         break;
     }
     return part;

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "quant/pack.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ enum kern_set {
     KERN_AVX2,
     KERN_AVXVNNI,
     KERN_AVX512,
+    KERN_AMX,
     KERN_NEON,
     KERN_I8MM,
     KERN_SET_COUNT
@@ -52,19 +54,29 @@ enum {
  *         n32[cols/64][T][2] int16       -(sum of 32 q): two neighbouring blocks of 32
  *         most16[cols/256][T] uint16     the largest sum of |q| over 16 items, a half of a block
  *   BF16  b[cols/2][T][2] bf16           values rounded to nearest even; a NaN stays one
+ *   Q256_ROWS  as Q256, and all but most16 once more by tokens, tiles or not:
+ *         rows[cols/256][n_tokens]       of a part, q_step / 256 apart
  * Quantisation of a block, with m = max |x|: m not finite (a NaN in the block, too) -> d = NaN,
  * q = 0; m < 2^-100 -> d = 0, q = 0; else d = m / 127, q = round-to-nearest-even(x * (127 / m)). */
+struct kern_act_row {
+    int8_t q[256];
+    float d, unused[3];
+    int16_t n32[8], n16[16];
+};
+static_assert(sizeof(struct kern_act_row) == 5 * 64, "quants are a line each");
+
 struct kern_act {
     enum pack_act form;
     uint32_t n_tokens, cols;
     float *f;
     int8_t *q;
-    size_t q_step; /* Q256: bytes, n_tokens * 256; of a part, the whole matrix's */
+    size_t q_step; /* Q256, Q256_ROWS: bytes, n_tokens * 256; of a part, the whole matrix's */
     float *d, *s;
-    int32_t *n;         /* Q32 */
-    int16_t *n16, *n32; /* Q256: the 4-byte operand of a 16-bit pair product */
-    uint16_t *most16;   /* Q256 */
-    uint16_t *b;        /* BF16: the operand of a pair product */
+    int32_t *n;                /* Q32 */
+    int16_t *n16, *n32;        /* Q256: the 4-byte operand of a 16-bit pair product */
+    uint16_t *most16;          /* Q256 */
+    uint16_t *b;               /* BF16: the operand of a pair product */
+    struct kern_act_row *rows; /* Q256_ROWS */
 };
 
 static inline uint32_t kern_act_tiles(uint32_t n_tokens)
@@ -235,6 +247,7 @@ typedef void kern_merge_fn(float *ma, float *la, float *oa, const float *mb, con
 
 struct kern_table {
     const char *name;
+    enum kern_set set;
     enum kern_numerics numerics;
     enum pack_act act[QUANT_TYPE_COUNT]; /* form of the activations that matmul[type] reads */
     kern_store_act_fn *store_act[PACK_ACT_COUNT];
@@ -257,10 +270,11 @@ const struct kern_table *kern_get(enum kern_set set, struct error *e);
 /* The same in numerics bf16. ERROR_UNSUPPORTED, naming what it takes, where the set has none. */
 const struct kern_table *kern_get_bf16(enum kern_set set, struct error *e);
 
-/* The fastest set this CPU runs. */
+/* The fastest set this CPU runs, of those whose speed is known: amx, which was written with an
+ * emulator, has to be asked for. */
 enum kern_set kern_best(void);
 
-/* "ref", "avx2", "avxvnni", "avx512", "neon", "i8mm" -> set; false for any other name. */
+/* "ref", "avx2", "avxvnni", "avx512", "amx", "neon", "i8mm" -> set; false for any other name. */
 bool kern_parse(const char *name, enum kern_set *out);
 const char *kern_name(enum kern_set set);
 

@@ -1,10 +1,10 @@
 /* kern_internal.h - what the files of kern/ share; nobody else includes it.
  *
  * How a set is built: kern.c copies the table of the next simpler set (ref <- avx2 <- avxvnni <-
- * avx512, and ref <- neon <- i8mm) and runs the fill functions of its own files over it. A fill
- * function overwrites the slots that its file has and leaves the others, so a kernel that does not
- * exist yet falls back by itself. A new file adds its fill function here and to the list of its set
- * in kern.c. A set's table in numerics bf16 is its own one with one more fill function run over
+ * avx512 <- amx, and ref <- neon <- i8mm) and runs the fill functions of its own files over it. A
+ * fill function overwrites the slots that its file has and leaves the others, so a kernel that does
+ * not exist yet falls back by itself. A new file adds its fill function here and to the list of its
+ * set in kern.c. A set's table in numerics bf16 is its own one with one more fill function run over
  * it. */
 #ifndef KERN_KERN_INTERNAL_H
 #define KERN_KERN_INTERNAL_H
@@ -28,6 +28,8 @@ kern_fill_fn kern_fill_matmul_q32_avx512, kern_fill_matmul_q256_avx512,
 
 kern_fill_fn kern_fill_matmul_q32_avxvnni, kern_fill_matmul_q256_avxvnni;
 
+kern_fill_fn kern_fill_store_act_amx, kern_fill_matmul_q256_amx;
+
 /* aarch64 only. */
 kern_fill_fn kern_fill_store_act_neon, kern_fill_float_neon, kern_fill_attend_neon,
     kern_fill_attend_f16_neon;
@@ -47,7 +49,9 @@ enum kern_cpu {
     KERN_CPU_DOTPROD = 1 << 8,
     KERN_CPU_AVX512BF16 = 1 << 9,
     KERN_CPU_I8MM = 1 << 10,
-    KERN_CPU_AVXVNNI = 1 << 11
+    KERN_CPU_AVXVNNI = 1 << 11,
+    KERN_CPU_AMX_TILE = 1 << 12, /* and the operating system lets this process use it */
+    KERN_CPU_AMX_INT8 = 1 << 13
 };
 
 /* The first feature that `set` needs and `cpu` (bits above) lacks; NULL when it can run. */

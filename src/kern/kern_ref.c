@@ -126,6 +126,31 @@ static void store_act_q256(const struct kern_act *a, const float *x, size_t x_st
     }
 }
 
+static void store_act_q256_rows(const struct kern_act *a, const float *x, size_t x_stride,
+                                uint32_t tile_begin, uint32_t tile_end)
+{
+    store_act_q256(a, x, x_stride, tile_begin, tile_end);
+    for (uint32_t tile = tile_begin; tile < tile_end; tile++) {
+        size_t width = kern_tile_width(a, tile), first = kern_tile_begin(tile);
+        for (size_t i = 0; i < width * (a->cols / 256); i++) {
+            size_t t = i % width, b = i / width;
+            struct kern_act_row *row = &a->rows[b * (a->q_step / 256) + first + t];
+            *row = (struct kern_act_row){.d = a->d[first * (a->cols / 256) + i]};
+            for (size_t k = 0; k < 256; k++) {
+                row->q[k] = a->q[b * a->q_step + first * 256 + (k / 8 * width + t) * 8 + k % 8];
+            }
+            for (size_t k = 0; k < 16; k++) {
+                size_t pair = (b * 8 + k / 2) * width + t;
+                row->n16[k] = a->n16[first * (a->cols / 16) + pair * 2 + k % 2];
+            }
+            for (size_t k = 0; k < 8; k++) {
+                size_t pair = (b * 4 + k / 2) * width + t;
+                row->n32[k] = a->n32[first * (a->cols / 32) + pair * 2 + k % 2];
+            }
+        }
+    }
+}
+
 static void store_act_bf16(const struct kern_act *a, const float *x, size_t x_stride,
                            uint32_t tile_begin, uint32_t tile_end)
 {
@@ -327,6 +352,7 @@ void kern_fill_ref(struct kern_table *t)
     t->store_act[PACK_ACT_Q32] = store_act_q32;
     t->store_act[PACK_ACT_Q256] = store_act_q256;
     t->store_act[PACK_ACT_BF16] = store_act_bf16;
+    t->store_act[PACK_ACT_Q256_ROWS] = store_act_q256_rows;
     t->rmsnorm = rmsnorm;
     t->rope = rope;
     t->silu_mul = silu_mul;

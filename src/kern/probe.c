@@ -92,6 +92,15 @@ uint32_t probe_additions_ref(uint32_t n_rounds)
 const struct probe_loops probe_loops_ref = {read_ref,      int8_ref, f32_ref, 2 * REF_LANES,
                                             2 * REF_LANES, NULL,     0};
 
+static const struct probe_loops *tile_loops(void)
+{
+#if defined(__x86_64__)
+    return &probe_loops_amx;
+#else
+    return &probe_loops_ref;
+#endif
+}
+
 static const struct probe_loops *best_loops(void)
 {
 #if defined(__x86_64__)
@@ -188,9 +197,9 @@ static double measure_compute(struct pool *p, probe_compute_fn *compute, uint32_
     return measure(p, &t, pool_n_threads(p)) * CHUNK_ROUNDS * ops;
 }
 
-double probe_int8(struct pool *p)
+double probe_int8(struct pool *p, enum kern_set set)
 {
-    const struct probe_loops *loops = best_loops();
+    const struct probe_loops *loops = set == KERN_AMX ? tile_loops() : best_loops();
     return measure_compute(p, loops->int8, loops->int8_ops);
 }
 

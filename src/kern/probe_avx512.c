@@ -2,12 +2,13 @@
 #include "base/half.h"
 #include "kern/probe_internal.h"
 
+#include <assert.h>
 #include <immintrin.h>
 
 /* Enough sums in flight for two units of latency 5. */
 enum { N_SUMS = 12 };
 
-static uint64_t read_avx512(const void *data, size_t n_lines)
+uint64_t probe_read_avx512(const void *data, size_t n_lines)
 {
     const __m512i *p = data;
     __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
@@ -55,7 +56,7 @@ static uint32_t int8_avx512(uint32_t n_rounds)
 }
 
 /* Only on CPUs with AVX512_BF16. PROBE_FACTOR is a bf16, too. */
-static uint32_t bf16_avx512(uint32_t n_rounds)
+uint32_t probe_bf16_avx512(uint32_t n_rounds)
 {
     uint32_t factor = half_to_bits(PROBE_FACTOR);
     __m512i x = _mm512_set1_epi32((int32_t)(factor | factor >> 16)), y = x;
@@ -70,7 +71,7 @@ static uint32_t bf16_avx512(uint32_t n_rounds)
     return (uint32_t)_mm512_reduce_add_ps(sums);
 }
 
-static uint32_t f32_avx512(uint32_t n_rounds)
+uint32_t probe_f32_avx512(uint32_t n_rounds)
 {
     __m512 sums[N_SUMS];
     __m512 x = _mm512_set1_ps(PROBE_FACTOR);
@@ -89,6 +90,8 @@ static uint32_t f32_avx512(uint32_t n_rounds)
     return (uint32_t)_mm512_reduce_add_ps(sums[0]);
 }
 
-/* 64 products and 64 additions, 16 fused multiply-adds, 32 of bf16 an instruction */
-const struct probe_loops probe_loops_avx512 = {read_avx512, int8_avx512, f32_avx512, N_SUMS * 128,
-                                               N_SUMS * 32, bf16_avx512, N_SUMS * 64};
+/* 64 products and 64 additions an instruction */
+const struct probe_loops probe_loops_avx512 = {
+    probe_read_avx512,    int8_avx512,       probe_f32_avx512,     N_SUMS * 128,
+    PROBE_F32_OPS_AVX512, probe_bf16_avx512, PROBE_BF16_OPS_AVX512};
+static_assert(PROBE_F32_OPS_AVX512 == N_SUMS * 32 && PROBE_BF16_OPS_AVX512 == N_SUMS * 64, "");

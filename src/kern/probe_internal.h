@@ -33,10 +33,15 @@ extern const struct probe_loops probe_loops_ref;
 probe_compute_fn probe_additions_ref;
 enum { PROBE_ADDITIONS = 32 };
 /* x86-64 only */
-extern const struct probe_loops probe_loops_avx2, probe_loops_avxvnni, probe_loops_avx512;
-probe_read_fn probe_read_avx2;
-probe_compute_fn probe_f32_avx2;
-enum { PROBE_F32_OPS_AVX2 = 10 * 16 };
+extern const struct probe_loops probe_loops_avx2, probe_loops_avxvnni, probe_loops_avx512,
+    probe_loops_amx;
+probe_read_fn probe_read_avx2, probe_read_avx512;
+probe_compute_fn probe_f32_avx2, probe_f32_avx512, probe_bf16_avx512;
+enum {
+    PROBE_F32_OPS_AVX2 = 10 * 16,
+    PROBE_F32_OPS_AVX512 = 12 * 32, /* 16 fused multiply-adds an instruction, 32 of bf16 */
+    PROBE_BF16_OPS_AVX512 = 12 * 64
+};
 /* aarch64 only */
 extern const struct probe_loops probe_loops_neon, probe_loops_i8mm;
 probe_read_fn probe_read_neon;

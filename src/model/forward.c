@@ -481,7 +481,10 @@ static size_t most_parts(const struct forward *f)
 /* Rounded up so that any narrower matrix fits, whatever its form needs beside the quants. */
 static size_t act_bytes(const struct forward *f, enum pack_act form, uint32_t cols)
 {
-    bool is_read = form != PACK_ACT_BF16 || f->model->kern->numerics == KERN_BF16;
+    bool is_read = false;
+    for (int type = 0; type < QUANT_TYPE_COUNT; type++) {
+        is_read = is_read || f->model->kern->act[type] == form;
+    }
     return is_read ? kern_act_bytes(form, f->limits.max_tokens, (cols + 255) / 256 * 256) : 0;
 }
 

@@ -23,10 +23,11 @@ enum { PACK_ROWS = 16 };
 
 /* Which quantised form of the activations a type multiplies with, see kern.h. */
 enum pack_act {
-    PACK_ACT_F32,  /* dense types: f32 arithmetic */
-    PACK_ACT_Q32,  /* blocks of 32 with a float scale: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL */
-    PACK_ACT_Q256, /* super-blocks of 256 with integer sub-scales: Q2_K .. Q6_K, IQ4_XS */
-    PACK_ACT_BF16, /* of no type by itself: BF16 weights in numerics bf16 (kern/kern.h) */
+    PACK_ACT_F32,       /* dense types: f32 arithmetic */
+    PACK_ACT_Q32,       /* blocks of 32 with a float scale: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL */
+    PACK_ACT_Q256,      /* super-blocks of 256 with integer sub-scales: Q2_K .. Q6_K, IQ4_XS */
+    PACK_ACT_BF16,      /* of no type by itself: BF16 weights in numerics bf16 (kern/kern.h) */
+    PACK_ACT_Q256_ROWS, /* nor this: Q256 for a set that multiplies by tile registers */
     PACK_ACT_COUNT
 };
 

@@ -294,6 +294,18 @@ static void call_store(void *argument)
     s->set->store_act[s->a.form](&s->a, s->x, s->x_stride, 0, kern_act_tiles(s->a.n_tokens));
 }
 
+static bool same_rows(const struct kern_act_row *a, const struct kern_act_row *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(a[i].q, b[i].q, sizeof a->q) != 0 || !check_same_f32(&a[i].d, &b[i].d, 1) ||
+            memcmp(a[i].n16, b[i].n16, sizeof a->n16) != 0 ||
+            memcmp(a[i].n32, b[i].n32, sizeof a->n32) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The arrays agree; integers bit for bit, floats with NaN equal to NaN. */
 static bool same_act(const struct kern_act *a, const struct kern_act *b)
 {
@@ -317,7 +329,8 @@ static bool same_act(const struct kern_act *a, const struct kern_act *b)
     return check_same_f32(a->d, b->d, n / 256) &&
            memcmp(a->n16, b->n16, n / 16 * sizeof *a->n16) == 0 &&
            memcmp(a->n32, b->n32, n / 32 * sizeof *a->n32) == 0 &&
-           memcmp(a->most16, b->most16, n / 256 * sizeof *a->most16) == 0;
+           memcmp(a->most16, b->most16, n / 256 * sizeof *a->most16) == 0 &&
+           (a->form != PACK_ACT_Q256_ROWS || same_rows(a->rows, b->rows, n / 256));
 }
 
 static void store_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],
@@ -351,13 +364,14 @@ static void store_case(struct check *c, struct check_slot *s, const struct kern_
 static void bench_store(const char *slot, enum pack_act form, const struct kern_table *set)
 {
     static _Alignas(64) float x[12 * 4096];
-    static _Alignas(64) char memory[12 * 4096 * 5];
+    static _Alignas(64) char memory[12 * 4096 * 5]; /* of F32, the largest, with room */
     static const uint32_t shapes[][2] = {{1, 576}, {1, 1536}, {1, 4096}, {12, 1536}, {12, 4096}};
     for (size_t i = 0; i < 12 * 4096; i++) {
         x[i] = (float)(i % 97) * 0.01f - 0.4f;
     }
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        uint32_t cols = form == PACK_ACT_Q256 ? (shapes[i][1] + 255) / 256 * 256 : shapes[i][1];
+        bool is_super = form == PACK_ACT_Q256 || form == PACK_ACT_Q256_ROWS;
+        uint32_t cols = is_super ? (shapes[i][1] + 255) / 256 * 256 : shapes[i][1];
         struct store_call call = {.x = x, .x_stride = cols, .set = set};
         kern_act_init(&call.a, form, shapes[i][0], cols, memory);
         char what[64];
@@ -376,10 +390,12 @@ static void check_store(struct check *c, const char *slot, enum pack_act form,
     struct check_slot s;
     bool is_own = sets[1]->store_act[form] != sets[0]->store_act[form];
     if (is_own && check_begin(c, &s, slot, sets[1])) {
-        uint32_t block = form == PACK_ACT_Q256   ? 256
-                         : form == PACK_ACT_Q32  ? 32
-                         : form == PACK_ACT_BF16 ? 2
-                                                 : 1;
+        static const uint32_t blocks_of[PACK_ACT_COUNT] = {[PACK_ACT_F32] = 1,
+                                                           [PACK_ACT_Q32] = 32,
+                                                           [PACK_ACT_Q256] = 256,
+                                                           [PACK_ACT_BF16] = 2,
+                                                           [PACK_ACT_Q256_ROWS] = 256};
+        uint32_t block = blocks_of[form];
         for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
             for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++) {
                 uint32_t cols = blocks[b] * block + (block <= 2) * block * check_random(c, 70);
@@ -403,6 +419,7 @@ void check_float(struct check *c, const struct kern_table *ref, const struct ker
     check_store(c, "store_act Q32", PACK_ACT_Q32, sets);
     check_store(c, "store_act Q256", PACK_ACT_Q256, sets);
     check_store(c, "store_act BF16", PACK_ACT_BF16, sets);
+    check_store(c, "store_act Q256_ROWS", PACK_ACT_Q256_ROWS, sets);
     check_vectors(c, "rmsnorm", call_rmsnorm, sets, 3);
     check_vectors(c, "silu_mul", call_silu_mul, sets, 3);
     check_vectors(c, "add", call_add, sets, 3);

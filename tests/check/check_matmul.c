@@ -130,7 +130,7 @@ static int8_t *act_quant(const struct kern_act *a, uint32_t token, uint32_t k)
 {
     size_t first = token / KERN_TILE * KERN_TILE;
     size_t width = a->n_tokens - first < KERN_TILE ? a->n_tokens - first : KERN_TILE;
-    size_t n = a->form == PACK_ACT_Q256 ? 256 : a->cols; /* quants in tile order */
+    size_t n = a->form == PACK_ACT_Q32 ? a->cols : 256; /* quants in tile order */
     return a->q + (k / n * a->n_tokens + first) * n + (k % n / 8 * width + (token - first)) * 8 +
            k % 8;
 }
@@ -179,13 +179,28 @@ static void fill_act_sums(struct check *c, enum data data, const struct kern_act
             a->most16[at] = most_of_16(a, token, b * 256, 256);
         }
     }
-    if (a->form == PACK_ACT_Q256) {
+    if (a->form != PACK_ACT_Q32) {
         for (uint32_t i = 0; i < a->cols / 16; i++) {
             size_t at = act_index(a, token, a->cols / 32, i / 2);
             a->n16[2 * at + i % 2] = (int16_t)-sum_quants(a, token, i * 16, 16);
             at = act_index(a, token, a->cols / 64, i / 4);
             a->n32[2 * at + i / 2 % 2] = (int16_t)-sum_quants(a, token, i / 2 * 32, 32);
         }
+    }
+}
+
+/* A token's rows, from its tiles. */
+static void fill_rows(const struct kern_act *a, uint32_t token)
+{
+    for (uint32_t k = 0; k < a->cols; k++) {
+        uint32_t b = k / 256, i = k % 256;
+        struct kern_act_row *row = &a->rows[b * a->n_tokens + token];
+        row->q[i] = *act_quant(a, token, k);
+        row->d = a->d[act_index(a, token, a->cols / 256, b)];
+        row->n16[i / 16] =
+            a->n16[2 * act_index(a, token, a->cols / 32, b * 8 + i / 32) + i / 16 % 2];
+        row->n32[i / 32] =
+            a->n32[2 * act_index(a, token, a->cols / 64, b * 4 + i / 64) + i / 32 % 2];
     }
 }
 
@@ -231,6 +246,9 @@ static void fill_act(struct check *c, enum data data, const struct kern_act *a)
         }
         if (!dense) {
             fill_act_sums(c, data, a, token);
+        }
+        if (a->form == PACK_ACT_Q256_ROWS) {
+            fill_rows(a, token);
         }
     }
 }
@@ -403,12 +421,12 @@ static void check_product(struct check *c, struct check_slot *s,
 static void check_type(struct check *c, const struct kern_table *ref, const struct kern_table *set,
                        enum quant_type type)
 {
-    /* 12, 25 or 37 and more: panels, with every width of the last tile; 604: more than they take at
-     * once */
-    static const uint32_t token_counts[] = {0,  1,  2,  3,  4,  5,  6,  7,   8,  9,
-                                            10, 11, 12, 13, 18, 24, 25, 37,  38, 39,
+    /* 12, 16, 25 or 37 and more: panels, with every width of the last tile; 604: more than they
+     * take at once. 145 rows: more groups than they do. */
+    static const uint32_t token_counts[] = {0,  1,  2,  3,  4,  5,  6,  7,   8,  9,  10, 11,
+                                            12, 13, 15, 16, 17, 18, 24, 25,  31, 37, 38, 39,
                                             40, 41, 42, 43, 44, 45, 46, 604, 47, 48};
-    static const uint32_t row_counts[] = {1, 15, 16, 17, 24, 25, 33, 128};
+    static const uint32_t row_counts[] = {1, 15, 16, 17, 24, 25, 33, 145};
     enum { N_ROW_COUNTS = sizeof row_counts / sizeof row_counts[0] };
     struct check_slot s;
     char name[SLOT_NAME_BYTES];

@@ -84,7 +84,7 @@ def test_a_broken_file_is_named_once(model, command):
 
 @pytest.mark.parametrize("command", COMPUTING)
 def test_a_kernel_set_that_does_not_exist_is_not_blamed_on_the_model(model, command, tmp_path):
-    line = f"puna {command}: option --cpu: 'foo' is not ref, avx2, avxvnni, avx512, neon or i8mm\n"
+    line = f"puna {command}: option --cpu: 'foo' is not ref, avx2, avxvnni, avx512, amx, neon or i8mm\n"
     assert failure(command, "--cpu", "foo", *PROMPT.get(command, []), model()) == (2, line)
     # Neither looked for nor fetched, for there is no place to look in.
     assert failure(command, "--cpu", "foo", *PROMPT.get(command, []), env={}) == (2, line)
@@ -393,7 +393,7 @@ def test_version_names_the_kernel_sets_that_score_runs(model):
     lines = run("version").stdout.decode().splitlines()
     assert run("--version").stdout.decode().splitlines() == lines
     assert [line.split()[0] for line in lines] == ["puna", "compiler", "kernels", "numerics"]
-    usable = [name for name in ("ref", "avx2", "avxvnni", "avx512", "neon", "i8mm")
+    usable = [name for name in ("ref", "avx2", "avxvnni", "avx512", "amx", "neon", "i8mm")
               if run("score", "--cpu", name, model(), data=b"ab").returncode == 0]
     assert lines[2].split()[1:] == usable
 

@@ -32,7 +32,7 @@ def output(command, text):
 def kernel_sets():
     """Sets that this machine runs, as `puna score` says."""
     usable = []
-    for name in ("ref", "avx2", "avxvnni", "avx512", "neon", "i8mm"):
+    for name in ("ref", "avx2", "avxvnni", "avx512", "amx", "neon", "i8mm"):
         code, _, message = run([PUNA, "score", "--cpu", name], "a b")
         if code == 0:
             usable.append(name)
@@ -68,7 +68,7 @@ def test_scores_with_other_keys_do_not_depend_on_threads_and_chunks(way, cache_t
     assert output([*command, *way], TEXT) != expected
 
 
-@pytest.mark.parametrize("name", ["ref", "avx2", "avxvnni", "avx512", "neon", "i8mm"])
+@pytest.mark.parametrize("name", ["ref", "avx2", "avxvnni", "avx512", "amx", "neon", "i8mm"])
 def test_scores_do_not_depend_on_the_kernel_set(name):
     if name not in kernel_sets():
         pytest.skip(f"this CPU does not run {name}")

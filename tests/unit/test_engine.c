@@ -207,6 +207,12 @@ static void tokens_of_avx512_are_those_of_ref(void **state)
     check_set(KERN_AVX512);
 }
 
+static void tokens_of_amx_are_those_of_ref(void **state)
+{
+    (void)state;
+    check_set(KERN_AMX);
+}
+
 static void tokens_of_neon_are_those_of_ref(void **state)
 {
     (void)state;
@@ -603,6 +609,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tokens_of_avx2_are_those_of_ref),
         cmocka_unit_test(tokens_of_avxvnni_are_those_of_ref),
         cmocka_unit_test(tokens_of_avx512_are_those_of_ref),
+        cmocka_unit_test(tokens_of_amx_are_those_of_ref),
         cmocka_unit_test(tokens_of_neon_are_those_of_ref),
         cmocka_unit_test(tokens_of_i8mm_are_those_of_ref),
         cmocka_unit_test(tokens_in_numerics_bf16_do_not_depend_on_anything_else),

@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-static const enum kern_set all_sets[] = {KERN_REF,    KERN_AVX2, KERN_AVXVNNI,
-                                         KERN_AVX512, KERN_NEON, KERN_I8MM};
+static const enum kern_set all_sets[] = {KERN_REF, KERN_AVX2, KERN_AVXVNNI, KERN_AVX512,
+                                         KERN_AMX, KERN_NEON, KERN_I8MM};
 
 static void names_and_sets_are_the_same_list(void **state)
 {
@@ -62,8 +62,9 @@ static void the_best_set_runs_and_none_behind_it_does(void **state)
     assert_non_null(kern_get(KERN_REF, NULL));
     assert_non_null(kern_get(kern_best(), NULL));
     assert_true(KERN_AVX2 < KERN_AVXVNNI && KERN_AVXVNNI < KERN_AVX512);
+    assert_int_not_equal(kern_best(), KERN_AMX); /* has to be asked for */
     for (int s = kern_best() + 1; s < KERN_SET_COUNT; s++) {
-        assert_null(kern_get((enum kern_set)s, NULL));
+        assert_true(s == KERN_AMX || kern_get((enum kern_set)s, NULL) == NULL);
     }
 }
 
@@ -85,6 +86,10 @@ static void a_set_is_refused_for_each_feature_it_needs(void **state)
     }
     assert_null(kern_cpu_missing(KERN_AVX512, ~(unsigned)KERN_CPU_AVXVNNI));
     assert_string_equal(kern_cpu_missing(KERN_AVX512, avx2), "AVX512F");
+    assert_null(kern_cpu_missing(KERN_AMX, ~0u));
+    assert_string_equal(kern_cpu_missing(KERN_AMX, ~(unsigned)KERN_CPU_AMX_TILE), "AMX_TILE");
+    assert_string_equal(kern_cpu_missing(KERN_AMX, ~(unsigned)KERN_CPU_AMX_INT8), "AMX_INT8");
+    assert_string_equal(kern_cpu_missing(KERN_AMX, ~(unsigned)KERN_CPU_AVX512VNNI), "AVX512_VNNI");
     assert_null(kern_cpu_missing(KERN_NEON, KERN_CPU_DOTPROD));
     assert_string_equal(kern_cpu_missing(KERN_NEON, ~(unsigned)KERN_CPU_DOTPROD), "FEAT_DotProd");
     assert_null(kern_cpu_missing(KERN_I8MM, KERN_CPU_DOTPROD | KERN_CPU_I8MM));
@@ -131,8 +136,7 @@ static void numerics_bf16_take_ref_or_the_instructions_of_avx512(void **state)
         for (uint32_t type = 0; type < QUANT_TYPE_COUNT; type++) {
             bool is_bf16 = type == QUANT_BF16;
             assert_int_equal(bf16->matmul[type] == plain->matmul[type], !is_bf16);
-            assert_int_equal(bf16->act[type],
-                             is_bf16 ? PACK_ACT_BF16 : pack_act_of((enum quant_type)type));
+            assert_int_equal(bf16->act[type], is_bf16 ? PACK_ACT_BF16 : plain->act[type]);
         }
     }
 }
@@ -306,6 +310,10 @@ static void activation_arrays_follow_each_other_on_64_bytes(void **state)
     assert_int_equal(kern_act_bytes(PACK_ACT_BF16, 5, 10), 2 * 64);
     assert_int_equal(kern_act_bytes(PACK_ACT_Q32, 1, 32), 4 * 64);
     assert_int_equal(kern_act_bytes(PACK_ACT_Q32, 0, 32), 0);
+    size_t tiles = kern_act_bytes(PACK_ACT_Q256, 13, 512);
+    kern_act_init(&a, PACK_ACT_Q256_ROWS, 13, 512, memory);
+    assert_ptr_equal(a.rows, memory + tiles);
+    assert_int_equal(kern_act_bytes(PACK_ACT_Q256_ROWS, 13, 512), tiles + 13 * 2 * 320);
     assert_int_equal(kern_act_tiles(0), 0);
     assert_int_equal(kern_act_tiles(12), 1);
     assert_int_equal(kern_act_tiles(13), 2);

@@ -31,6 +31,9 @@ static size_t usable_loops(const struct probe_loops *out[KERN_SET_COUNT])
     if (kern_get(KERN_AVX512, NULL) != NULL) {
         out[n++] = &probe_loops_avx512;
     }
+    if (kern_get(KERN_AMX, NULL) != NULL) {
+        out[n++] = &probe_loops_amx;
+    }
 #elif defined(__aarch64__)
     if (kern_get(KERN_NEON, NULL) != NULL) {
         out[n++] = &probe_loops_neon;
@@ -110,7 +113,7 @@ static void every_probe_gives_a_rate_for_any_size(void **state)
         double rate = probe_read(p, data, sizes[i]);
         assert_true(isfinite(rate) && rate > 0);
     }
-    double rates[] = {probe_int8(p), probe_f32(p), probe_bf16(p), probe_additions(p)};
+    double rates[] = {probe_int8(p, kern_best()), probe_f32(p), probe_bf16(p), probe_additions(p)};
     for (int i = 0; i < 4; i++) {
         assert_true(isfinite(rates[i]) && rates[i] > 0);
     }

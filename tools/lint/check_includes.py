@@ -3,7 +3,7 @@
 
 A folder may include itself, what it names here, and what those may include. Files are included by
 folder and name ("base/error.h"), and a file's name stands for one file in the whole tree. NAME_internal.h is
-for its folder's files, and for the unit test of NAME; those of kern/ for tests/check, too."""
+for its folder's files, and for the unit test of NAME; those of kern/ for tests/check and tests/bare, too."""
 import collections
 import re
 
@@ -69,7 +69,7 @@ def check_user(path):
         line = text.count("\n", 0, match.start(1)) + 1
         if "/" in target and not (c_source.ROOT / "src" / target).is_file():
             yield f'{path}:{line}: "{target}" does not exist'
-        elif path.parent.name == "check" and target.startswith("kern/"):
+        elif path.parent.name in ("check", "bare") and target.startswith("kern/"):
             continue
         elif is_internal(target) and f"test_{target.split('/')[1].removesuffix('_internal.h')}.c" != path.name:
             yield f'{path}:{line}: "{target}" is for the files of its folder and their unit test'
