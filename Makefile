@@ -248,7 +248,7 @@ cross-check: ## everything for aarch64, or with CROSS=powerpc64le for a CPU that
 
 .PHONY: lint syntax report
 C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] bench/*.[ch])
-PLAIN_C := $(filter-out $(X86_SRC) $(ARM_SRC),$(filter %.c,$(C_FILES)))
+PLAIN_C := $(filter-out $(X86_SRC) $(ARM_SRC) $(if $(filter-out x86_64,$(ARCH)),tests/bare/%),$(filter %.c,$(C_FILES)))
 lint: ## warnings of both compilers, format, include directions, banned functions, cppcheck
 	clang-format-14 --dry-run -Werror $(C_FILES)
 	for check in includes banned sizes text; do $(PYTHON) tools/lint/check_$$check.py || exit 1; done

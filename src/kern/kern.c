@@ -8,8 +8,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
 #elif defined(__aarch64__)
@@ -132,19 +134,6 @@ static unsigned bit_if(uint32_t word, unsigned position, unsigned feature)
     return word >> position & 1 ? feature : 0;
 }
 
-/* Tile registers are 8 KiB more for the kernel to keep of each thread, so Linux gives them to
- * processes that ask, for all their threads and for good.
- * source  Documentation/arch/x86/xstate.rst of Linux */
-static bool may_use_tiles(void)
-{
-#ifdef __linux__
-    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM */
-    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
-#else
-    return false;
-#endif
-}
-
 /* source  Intel SDM volume 2A, CPUID leaves 1 and 7; volume 1, 13.3 (XCR0) */
 static unsigned detect_cpu(void)
 {
@@ -170,8 +159,7 @@ static unsigned detect_cpu(void)
     cpu |= bit_if(b, 30, KERN_CPU_AVX512BW) | bit_if(b, 31, KERN_CPU_AVX512VL);
     cpu |= bit_if(c, 11, KERN_CPU_AVX512VNNI) | bit_if(a1, 5, KERN_CPU_AVX512BF16);
     unsigned amx = bit_if(d, 24, KERN_CPU_AMX_TILE) | bit_if(d, 25, KERN_CPU_AMX_INT8);
-    bool has_tiles = amx != 0 && (saved & SAVES_TILES) == SAVES_TILES && may_use_tiles();
-    return cpu | (has_tiles ? amx : 0);
+    return cpu | ((saved & SAVES_TILES) == SAVES_TILES ? amx : 0);
 }
 
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -241,6 +229,26 @@ static void build_tables(void)
     }
 }
 
+#if defined(__x86_64__) && defined(__linux__)
+
+/* Tile registers are 8 KiB more for the kernel to keep of each thread, so Linux gives them to
+ * processes that ask, for all their threads and for good.
+ * source  Documentation/arch/x86/xstate.rst of Linux (5.16 and later) */
+static bool may_use_tiles(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM */
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+#else
+
+static bool may_use_tiles(void)
+{
+    return false;
+}
+
+#endif
+
 const struct kern_table *kern_get(enum kern_set set, struct error *e)
 {
     pthread_once(&tables_built, build_tables);
@@ -248,6 +256,13 @@ const struct kern_table *kern_get(enum kern_set set, struct error *e)
     if (missing) {
         error_set(e, ERROR_UNSUPPORTED, "kernel set '%s' needs the CPU feature %s", sets[set].name,
                   missing);
+        return NULL;
+    }
+    if (set == KERN_AMX && !may_use_tiles()) {
+        error_set(e, ERROR_UNSUPPORTED,
+                  "kernel set '%s' needs the CPU feature AMX_TILE, which the operating system does "
+                  "not let this process use",
+                  sets[set].name);
         return NULL;
     }
     return &tables[set];
@@ -377,7 +392,8 @@ void kern_act_init(struct kern_act *a, enum pack_act form, uint32_t n_tokens, ui
     *a = (struct kern_act){.form = form, .n_tokens = n_tokens, .cols = cols};
     a->f = take(&next, sizes.f);
     a->q = take(&next, sizes.q);
-    a->q_step = sizes.n32 > 0 ? (size_t)n_tokens * 256 : 0;
+    bool is_super = form == PACK_ACT_Q256 || form == PACK_ACT_Q256_ROWS;
+    a->q_step = is_super ? (size_t)n_tokens * 256 : 0;
     a->d = take(&next, sizes.d);
     a->s = take(&next, sizes.s);
     a->n = take(&next, sizes.n);

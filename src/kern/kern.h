@@ -36,6 +36,14 @@ enum {
     KERN_ATTN_SPAN = 512 /* keys after which attention starts a new partial result */
 };
 
+/* A super-block of one token; 5 lines, the first 4 of which are its quants. */
+struct kern_act_row {
+    int8_t q[256];
+    float d, unused[3];
+    int16_t n32[8], n16[16];
+};
+static_assert(sizeof(struct kern_act_row) == 5 * 64, "");
+
 /* A matrix of activations (n_tokens, cols), stored for a matmul kernel in tiles of KERN_TILE
  * tokens; the last tile is as narrow as the tokens left (T below). Tile follows tile, so tile t
  * starts t * KERN_TILE tokens into each array; arrays that a form lacks are NULL. Quants of Q256
@@ -58,13 +66,6 @@ enum {
  *         rows[cols/256][n_tokens]       of a part, q_step / 256 apart
  * Quantisation of a block, with m = max |x|: m not finite (a NaN in the block, too) -> d = NaN,
  * q = 0; m < 2^-100 -> d = 0, q = 0; else d = m / 127, q = round-to-nearest-even(x * (127 / m)). */
-struct kern_act_row {
-    int8_t q[256];
-    float d, unused[3];
-    int16_t n32[8], n16[16];
-};
-static_assert(sizeof(struct kern_act_row) == 5 * 64, "quants are a line each");
-
 struct kern_act {
     enum pack_act form;
     uint32_t n_tokens, cols;

@@ -50,7 +50,7 @@ enum kern_cpu {
     KERN_CPU_AVX512BF16 = 1 << 9,
     KERN_CPU_I8MM = 1 << 10,
     KERN_CPU_AVXVNNI = 1 << 11,
-    KERN_CPU_AMX_TILE = 1 << 12, /* and the operating system lets this process use it */
+    KERN_CPU_AMX_TILE = 1 << 12,
     KERN_CPU_AMX_INT8 = 1 << 13
 };
 

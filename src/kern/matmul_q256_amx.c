@@ -125,21 +125,21 @@ TEMPLATE void add_token(const struct panel_job *job, struct q256_form form,
 TEMPLATE void multiply_tiles(const struct panel_job *job, struct q256_form form, const int8_t *q,
                              int step, const int n_groups)
 {
-    const uint8_t *low = job->digits[0].low + step * TILE_BYTES;
-    const uint8_t *high = job->digits[0].high + step * TILE_BYTES;
+    const struct digits *digits = job->digits;
+    const int at = step * TILE_BYTES;
     TILE_LOAD(4, q, sizeof(struct kern_act_row));
-    TILE_LOAD(5, low, PACK_LINE);
+    TILE_LOAD(5, digits[0].low + at, PACK_LINE);
     TILE_DOT(0, 4, 5);
     if (!is_one_digit(form)) {
-        TILE_LOAD(6, high, PACK_LINE);
+        TILE_LOAD(6, digits[0].high + at, PACK_LINE);
         TILE_DOT(1, 4, 6);
     }
     if (n_groups > 1) {
-        TILE_LOAD(7, low + sizeof(struct digits), PACK_LINE);
+        TILE_LOAD(7, digits[1].low + at, PACK_LINE);
         TILE_DOT(2, 4, 7);
     }
     if (n_groups > 1 && !is_one_digit(form)) {
-        TILE_LOAD(5, high + sizeof(struct digits), PACK_LINE);
+        TILE_LOAD(5, digits[1].high + at, PACK_LINE);
         TILE_DOT(3, 4, 5);
     }
 }
@@ -272,10 +272,17 @@ TEMPLATE void q256_matmul(struct q256_form form, const struct pack_matrix *w, st
     tiles_end();
 }
 
-/* The kernels of the set below, for few tokens. */
+/* The kernels of avx512, for few tokens. */
 static kern_matmul_fn *few[QUANT_TYPE_COUNT];
 
+/* NAME_many is not inlined: few tokens do without its 290 KiB of the stack. */
 #define Q256_SLOT(NAME, TYPE, FORM)                                                                \
+    static __attribute__((noinline)) void NAME##_many(                                             \
+        const struct pack_matrix *w, struct range groups, const struct kern_act *a, float *y,      \
+        size_t y_stride)                                                                           \
+    {                                                                                              \
+        q256_matmul(FORM, w, groups, a, y, y_stride);                                              \
+    }                                                                                              \
     static void matmul_##NAME(const struct pack_matrix *w, uint32_t group_begin,                   \
                               uint32_t group_end, const struct kern_act *a, float *y,              \
                               size_t y_stride)                                                     \
@@ -283,19 +290,21 @@ static kern_matmul_fn *few[QUANT_TYPE_COUNT];
         if (a->n_tokens < FEW) {                                                                   \
             few[TYPE](w, group_begin, group_end, a, y, y_stride);                                  \
         } else {                                                                                   \
-            q256_matmul(FORM, w, (struct range){group_begin, group_end}, a, y, y_stride);          \
+            NAME##_many(w, (struct range){group_begin, group_end}, a, y, y_stride);                \
         }                                                                                          \
     }
 Q256_K_TYPES(Q256_SLOT)
 Q256_IQ4_XS(Q256_SLOT, 7)
 
 #define Q256_FILL(NAME, TYPE, FORM)                                                                \
-    few[TYPE] = t->matmul[TYPE];                                                                   \
+    few[TYPE] = below.matmul[TYPE];                                                                \
     t->matmul[TYPE] = matmul_##NAME;                                                               \
     t->act[TYPE] = PACK_ACT_Q256_ROWS;
 
 void kern_fill_matmul_q256_amx(struct kern_table *t)
 {
+    struct kern_table below = {0};
+    kern_fill_matmul_q256_avx512(&below);
     Q256_K_TYPES(Q256_FILL)
     Q256_IQ4_XS(Q256_FILL, 7)
 }

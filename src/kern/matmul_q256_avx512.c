@@ -295,6 +295,8 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
 
 /* ---- panels ---- */
 
+static_assert(sizeof(struct q256_scales) <= sizeof((struct matmul_panel){0}.scales), "");
+
 TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
                           struct matmul_panel *out)
 {

@@ -25,7 +25,9 @@ double probe_read(struct pool *p, const void *data, size_t n_bytes);
 
 /* Integer operations a second, 8-bit multiplications and their additions counted one each, with the
  * best instructions that a kernel set of this CPU has: vpdpbusd on 512 bits, vpmaddubsw on 256,
- * smmla or sdot on 128, or plain C; for the set amx, which the CPU must run, tdpbssd on tiles. */
+ * smmla or sdot on 128, or plain C; for the set amx, which the CPU must run, tdpbssd on tiles: a
+ * limit that nothing but its super-blocks can come near, and half of it at most where a weight has
+ * two digits. */
 double probe_int8(struct pool *p, enum kern_set set);
 
 /* Float operations a second: multiplications and additions of fused multiply-adds on f32. */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static kern_store_act_fn *store_q256; /* of the set below */
+static kern_store_act_fn *store_q256; /* of avx512 */
 
 /* One token's part of super-block b, from the tile that starts at token `first`. */
 static void store_row(const struct kern_act *a, size_t first, size_t width, size_t t, size_t b)
@@ -41,6 +41,8 @@ static void store_act_q256_rows(const struct kern_act *a, const float *x, size_t
 
 void kern_fill_store_act_amx(struct kern_table *t)
 {
-    store_q256 = t->store_act[PACK_ACT_Q256];
+    struct kern_table below = {0};
+    kern_fill_store_act_avx512(&below);
+    store_q256 = below.store_act[PACK_ACT_Q256];
     t->store_act[PACK_ACT_Q256_ROWS] = store_act_q256_rows;
 }

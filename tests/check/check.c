@@ -253,7 +253,7 @@ static bool parse_options(struct check *c, bool *emulate, int argc, char **argv)
     return true;
 }
 
-/* Numerics bf16, of ref and avx512. */
+/* Numerics bf16, of sets that have them. */
 static void check_bf16(struct check *c, enum kern_set s)
 {
     struct error e;

@@ -65,6 +65,18 @@ def innermost_loops(body):
             yield [text for address, text in body if begin <= address <= end]
 
 
+# Products of 256 items: of two groups by two digits, or by one.
+@pytest.mark.parametrize("build", ["release", "clang"])
+@pytest.mark.parametrize("kind, n_products", [("q2_k", 8), ("q3_k", 8), ("q4_k", 16), ("q5_k", 16), ("q6_k", 16)])
+def test_a_panel_is_multiplied_by_tiles_with_its_scales_in_registers(build, kind, n_products):
+    code = functions(build, "matmul_q256_amx.o")
+    loops = [loop for loop in innermost_loops(code[f"{kind}_many"])
+             if sum(i.startswith("tdpbssd") for i in loop) == n_products]
+    assert loops
+    for loop in loops:
+        assert not any(re.match(r"vmov\w+ .*\),%zmm", i) for i in loop)
+
+
 @pytest.mark.parametrize("name", I8MM)
 def test_a_tile_is_multiplied_by_smmla_and_fits_the_registers(name):
     code = functions("aarch64", name, "aarch64-linux-gnu-objdump")

@@ -110,9 +110,11 @@ def has_cpu(feature):
 
 
 @pytest.mark.parametrize("args", [["--threads", 1], ["--threads", 2], ["--cpu", "avx2"], ["--cpu", "avxvnni"],
-                                  ["--cpu", "avx512"], ["--no-prefix-cache"], ["--draft-max", 0], ["-b", 16]], ids=str)
+                                  ["--cpu", "avx512"], ["--cpu", "amx"], ["--no-prefix-cache"], ["--draft-max", 0],
+                                  ["-b", 16]], ids=str)
 def test_options_that_change_speed_change_nothing_else(alone, args):
-    if args[0] == "--cpu" and not has_cpu({"avx2": "avx2", "avxvnni": "avx_vnni", "avx512": "avx512_vnni"}[args[1]]):
+    features = {"avx2": "avx2", "avxvnni": "avx_vnni", "avx512": "avx512_vnni", "amx": "amx_int8"}
+    if args[0] == "--cpu" and not has_cpu(features[args[1]]):
         pytest.skip(f"this CPU has no {args[1]}")
     with serving(*args, *SMALL) as s:
         assert ask_all(s) == alone

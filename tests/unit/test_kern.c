@@ -115,7 +115,7 @@ static void numerics_bf16_take_ref_or_the_instructions_of_avx512(void **state)
     (void)state;
     assert_true(kern_cpu_has_bf16(KERN_REF, 0));
 #if defined(__x86_64__)
-    assert_true(kern_cpu_has_bf16(KERN_AVX512, ~0u));
+    assert_true(kern_cpu_has_bf16(KERN_AVX512, ~0u) && kern_cpu_has_bf16(KERN_AMX, ~0u));
 #endif
     assert_false(kern_cpu_has_bf16(KERN_AVX512, ~(unsigned)KERN_CPU_AVX512BF16));
     assert_false(kern_cpu_has_bf16(KERN_AVX512, KERN_CPU_AVX512BF16));
@@ -373,9 +373,13 @@ static void activations_stored_in_parts_are_those_stored_whole(void **state)
     for (uint32_t i = 0; i < TOKENS * COLS; i++) {
         x[i / COLS][i % COLS] = sinf((float)i);
     }
-    const struct kern_table *set = kern_get(kern_best(), NULL);
-    for (int form = 0; form < PACK_ACT_COUNT; form++) {
+    for (int i = 0; i < KERN_SET_COUNT * PACK_ACT_COUNT; i++) {
+        const struct kern_table *set = kern_get(all_sets[i / PACK_ACT_COUNT], NULL);
+        int form = i % PACK_ACT_COUNT;
         struct kern_act a, b;
+        if (set == NULL) {
+            continue;
+        }
         memset(whole, 0, MEMORY);
         memset(parts, 0, MEMORY);
         kern_act_init(&a, (enum pack_act)form, TOKENS, COLS, whole);
