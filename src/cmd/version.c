@@ -12,9 +12,9 @@ int cmd_version(const struct cmd_env *env, int argc, char **argv)
     static const struct options_usage usage = {
         .command = "version",
         .synopsis = "[OPTION]...",
-        .about = "Print the version, the compiler, the kernel sets that this CPU runs (the last "
-                 "one but\n"
-                 "amx is the default) and the numerics of the default.",
+        .about =
+            "Print the version, the compiler, the kernel sets that this CPU runs (the last one\n"
+            "but amx is the default) and the numerics of the default.",
     };
     const struct option_spec specs[] = {{OPTION_HEADING, .help = "Options"}};
     OPTIONS_OR_RETURN(&usage, specs, argc, argv, NULL, 0);

@@ -12,6 +12,7 @@ struct q256_scales {
     __m512i pair[8]; /* what is multiplied with n16 or n32: 16-bit pairs */
     __m512 d, m;
 };
+
 /* 16 unsigned or signed bytes as int32. */
 TEMPLATE __m512i widen_u8(const uint8_t *p)
 {
