@@ -143,22 +143,19 @@ struct matmul_job {
 
 typedef void matmul_job_fn(const struct matmul_job *job);
 
-/* Asks for lines that a cold job reads later: those that come about 48 units of quants behind p, in
- * the order of reading, which at a group's end goes on behind the next one's scales (where a group
- * is shorter than the distance, of later ones not: a few lines are asked for in vain). A CPU's own
- * prefetchers stop at pages and stay close to the last load. Into L2, where more requests may be
- * under way than in L1, from which the loads then find them in time. Distances as measured: a third
- * nearer or farther is slower; one token of Q8_0, which hardly computes, wants them sooner. group:
- * of a wide kernel; p lies in its first one. */
-TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, const int n_lines,
-                              const int group, const int n_tokens)
+/* Asks for n_lines that a cold job reads later: those `ahead` bytes behind p, in the order of
+ * reading, which at a group's end goes on behind the next one's scales (where a group is shorter
+ * than the distance, of later ones not: a few lines are asked for in vain). A CPU's own prefetchers
+ * stop at pages and stay close to the last load. Into L2, where more requests may be under way than
+ * in L1, from which the loads then find them in time. group: of a wide kernel; p lies in its first
+ * one. */
+TEMPLATE void matmul_prefetch_at(const struct matmul_job *job, const uint8_t *p, const int ahead,
+                                 const int n_lines, const int group)
 {
     if (!job->cold) {
         return;
     }
-    uintptr_t at = (uintptr_t)p + (n_lines < 4                     ? 12288
-                                   : n_lines == 8 && n_tokens == 1 ? 4096
-                                                                   : 48 * n_lines * PACK_LINE);
+    uintptr_t at = (uintptr_t)p + ahead;
     if (at - (uintptr_t)job->quants >= job->quant_bytes) {
         at += job->step - job->quant_bytes;
     }
@@ -167,6 +164,19 @@ TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, co
     for (int i = 0; i < n_lines; i++) {
         __builtin_prefetch((const void *)(at + i * PACK_LINE), 0, 2);
     }
+}
+
+/* The same for a unit of n_lines, at the distance that was measured with AVX-512: about 48 units,
+ * a third nearer or farther is slower; one token of Q8_0, which hardly computes, is asked for
+ * later. */
+TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, const int n_lines,
+                              const int group, const int n_tokens)
+{
+    matmul_prefetch_at(job, p,
+                       n_lines < 4                     ? 12288
+                       : n_lines == 8 && n_tokens == 1 ? 4096
+                                                       : 48 * n_lines * PACK_LINE,
+                       n_lines, group);
 }
 
 /* The same for scales: n_lines of those `ahead` bytes behind p, in the order of reading. */

@@ -16,6 +16,9 @@ struct q256_scales {
 };
 static_assert(sizeof(struct q256_scales) <= sizeof((struct matmul_panel){0}.scales), "");
 
+/* Lines of a super-block's quants that are asked for beside its scales: one a unit. */
+enum { SCALES_LINES = 8 };
+
 /* low & 15 | high & 48, each shifted right first (left when negative) */
 TEMPLATE __m256i six_bits(__m256i low, int low_shift, __m256i high, int high_shift)
 {
@@ -59,9 +62,13 @@ TEMPLATE void unpack_two(enum quant_type type, const uint8_t *s, const int j, __
     }
 }
 
-TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_scales *out)
+/* Unpacks the scales at s. One token's kernel waits for memory, which answers fastest when it is
+ * asked steadily, line behind line: so this asks for the first SCALES_LINES of the quants of a
+ * later super-block while it computes, and super_sums() for the rest. */
+TEMPLATE void read_scales(struct q256_form form, const struct matmul_job *job,
+                          const uint8_t *quants, const uint8_t *s, struct q256_scales *out)
 {
-    const int n_sub = form.sub_items == 16 ? 16 : 8;
+    const int n_sub = form.sub_items == 16 ? 16 : 8, n_lines = SCALES_LINES / (n_sub / 2);
     UNROLL
     for (int h = 0; h < HALVES; h++) {
         out->d[h] = load_halves(s + PACK_D + 16 * h);
@@ -72,6 +79,7 @@ TEMPLATE void read_scales(struct q256_form form, const uint8_t *s, struct q256_s
     UNROLL
     for (int j = 0; j < n_sub / 2; j++) {
         __m256i sub, minimum;
+        matmul_prefetch_at(job, quants + j * n_lines * PACK_LINE, AVX2_AHEAD, n_lines, 0);
         unpack_two(form.type, s, j, &sub, &minimum);
         sub = by_fours(sub);
         __m256i pairs = form.minimum ? by_fours(minimum) : sub;
@@ -114,7 +122,8 @@ TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
                          const int n_tokens)
 {
     const int n_sub = form.sub_items == 16 ? 2 : 1, sub_lines = form.sub_items == 16 ? 4 : 8;
-    const int n_lines = unit_lines(form.lines);
+    const int n_lines = unit_lines(form.lines), n_later = n_lines - SCALES_LINES / 8;
+    const uint8_t *later = unit + SCALES_LINES * PACK_LINE;
     const size_t stride = job->tile.n;
     const int8_t *q = a->q;
     if (form.zero_shift > 0) {
@@ -129,7 +138,8 @@ TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
         }
     }
     for (int u = 0; u < 8; u++) {
-        matmul_prefetch(job, unit, n_lines, 0, n_tokens);
+        matmul_prefetch_at(job, later, AVX2_AHEAD, n_later, 0);
+        later += n_later * PACK_LINE;
         UNROLL
         for (int i = 0; i < n_sub; i++) {
             const __m256i *scale = scales->sub[u * n_sub + i];
@@ -187,7 +197,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
         __m256i isum[AVX2_TOKENS][HALVES], msum[AVX2_TOKENS][HALVES];
         matmul_prefetch_scales(job, scales, form.scale_bytes,
                                (form.scale_bytes + PACK_LINE - 1) / PACK_LINE);
-        read_scales(form, scales, &numbers);
+        read_scales(form, job, quants, scales, &numbers);
         super_sums(form, job, &numbers, quants, &a, isum, n_tokens);
         minimum_sums(form, &numbers, &a, stride, msum, n_tokens);
         UNROLL
@@ -214,7 +224,7 @@ TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
 {
     const uint8_t *unit = job->quants;
     uint8_t *line = out->quants;
-    read_scales(form, job->scales, (struct q256_scales *)(void *)out->scales);
+    read_scales(form, job, unit, job->scales, (struct q256_scales *)(void *)out->scales);
     for (int u = 0; u < 8; u++) {
         UNROLL
         for (int i = 0; i < 8; i++) {

@@ -23,6 +23,7 @@ TEMPLATE void start_sums(struct q32_form form, const int32_t *n_sum,
 TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const int n_groups,
                        const int n_tokens)
 {
+    const int ahead = form.lines.low_bits == 8 ? AVX2_AHEAD / 2 : AVX2_AHEAD;
     const size_t stride = job->tile.n;
     const uint8_t *scales = job->scales, *unit = job->quants;
     const int8_t *q = job->tile.q;
@@ -36,7 +37,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         __m256i isum[AVX2_TOKENS][HALVES];
         start_sums(form, n_sum, isum, n_tokens);
-        matmul_prefetch(job, unit, unit_lines(form.lines), 0, n_tokens);
+        matmul_prefetch_at(job, unit, ahead, unit_lines(form.lines), 0);
         matmul_prefetch_scales(job, scales, 512, 1);
         add_lines(form.lines, unit, (struct line_range){0, 8}, q, stride, NULL, isum, n_tokens);
         UNROLL
