@@ -7,11 +7,17 @@
 
 enum { MAX_NODE_NUMBER = 1024 };
 
-/* Adds the CPUs of a list such as "0-3,8,10-11\n" that are in `allowed`; false for all else. */
+/* Adds the CPUs of a list such as "0-3,8,10-11\n" that are in `allowed`; false for all else. The
+ * list of a node that is memory alone is "\n". */
 static bool add_cpus(FILE *f, const cpu_set_t *allowed, uint64_t cpus[NUMA_MAX_CPUS / 64])
 {
     unsigned first, last;
-    int end = ',';
+    int end = fgetc(f);
+    if (end == '\n') {
+        return true;
+    }
+    ungetc(end, f);
+    end = ',';
     while (end == ',' && fscanf(f, "%9u", &first) == 1) {
         last = first;
         end = fgetc(f);

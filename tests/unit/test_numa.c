@@ -50,7 +50,10 @@ static void nodes_are_read_as_the_system_lists_them(void **state)
     struct numa n = read_nodes((const char *const[]){"0\n", "900-903,1000\n", NULL});
     assert_int_equal(n.n_nodes, 1);
     assert_true(n.cpus[0][0] == 1);
-    static const char *const bad[] = {"0-\n",   "3-1\n", "0,x\n",
+    n = read_nodes((const char *const[]){"0\n", "\n", NULL}); /* memory without a CPU */
+    assert_int_equal(n.n_nodes, 1);
+    assert_true(n.cpus[0][0] == 1);
+    static const char *const bad[] = {"0-\n",   "3-1\n", "0,x\n",          "0,\n",
                                       "1024\n", "0 1\n", "0-99999999999\n"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         n = read_nodes((const char *const[]){"0\n", bad[i], NULL});
