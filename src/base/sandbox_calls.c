@@ -28,9 +28,9 @@ static const int allowed[] = {
     CALL(stat), CALL(lstat), CALL(fstat), CALL(newfstatat), CALL(fstatat64), CALL(statx),
     CALL(statfs), CALL(fstatfs), CALL(access), CALL(faccessat), CALL(faccessat2), CALL(readlink),
     CALL(readlinkat), CALL(getcwd), CALL(getdents64), CALL(ftruncate), CALL(fallocate), CALL(fsync),
-    CALL(fdatasync), CALL(fadvise64), CALL(flock), CALL(rename), CALL(renameat),
-    CALL(renameat2), CALL(unlink), CALL(unlinkat), CALL(mkdir), CALL(mkdirat), CALL(fchmod),
-    CALL(fchown), CALL(utimensat),
+    CALL(fdatasync), CALL(sync_file_range), CALL(sync_file_range2), CALL(fadvise64), CALL(flock),
+    CALL(rename), CALL(renameat), CALL(renameat2), CALL(unlink), CALL(unlinkat), CALL(mkdir),
+    CALL(mkdirat), CALL(fchmod), CALL(fchown), CALL(utimensat),
     /* connections that are there or come in */
     CALL(accept), CALL(accept4), CALL(getsockname), CALL(getpeername), CALL(getsockopt),
     CALL(setsockopt), CALL(shutdown), CALL(recvfrom),
@@ -41,8 +41,8 @@ static const int allowed[] = {
     /* threads and signals; see add_conditions() for clone */
     CALL(futex), CALL(set_robust_list), CALL(set_tid_address), CALL(rseq), CALL(sched_yield),
     CALL(sched_getaffinity), CALL(sched_setaffinity), CALL(gettid), CALL(exit), CALL(exit_group),
-    CALL(rt_sigaction), CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(sigreturn),
-    CALL(sigaltstack),
+    CALL(rt_sigaction), CALL(rt_sigprocmask), CALL(rt_sigpending), CALL(rt_sigreturn),
+    CALL(sigreturn), CALL(sigaltstack),
     /* about the process and the machine */
     CALL(getpid), CALL(getppid), CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid),
     CALL(getrlimit), CALL(ugetrlimit), CALL(getrusage), CALL(getcpu), CALL(uname), CALL(sysinfo),

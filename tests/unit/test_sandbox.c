@@ -116,6 +116,20 @@ static bool store(void)
            opens(at("stored/file"), O_RDWR | O_TRUNC) && unlink(at("stored/file")) == 0;
 }
 
+/* As packed weights are written. */
+static bool begin_to_store(void)
+{
+    int fd = open(at("stored/file"), O_WRONLY);
+    return fd >= 0 && write(fd, "x", 1) == 1 &&
+           sync_file_range(fd, 0, 1, SYNC_FILE_RANGE_WRITE) == 0 && close(fd) == 0;
+}
+
+static bool ask_for_pending_signals(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0;
+}
+
 static bool store_link(void)
 {
     return symlink("/etc/passwd", at("stored/link")) == 0;
@@ -294,6 +308,8 @@ static const struct act {
     {"remove in a shown folder", remove_shown, REFUSED, LANDLOCK},
     {"make a file in a shown folder", make_shown, REFUSED, LANDLOCK},
     {"store, rename, cut and remove", store, DONE, ANY},
+    {"have the disk begin to store", begin_to_store, DONE, ANY},
+    {"ask for pending signals", ask_for_pending_signals, DONE, ANY},
     {"store a link", store_link, REFUSED, SECCOMP},
     {"store a folder", store_folder, REFUSED, LANDLOCK},
     {"store a pipe", store_socket, REFUSED, SECCOMP},
