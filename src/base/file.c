@@ -1,8 +1,9 @@
-/* file.c - reads and writes until all is moved. */
+/* file.c - reads and writes until all is moved; looks for numbers. */
 #include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -64,4 +65,23 @@ bool file_size(int fd, uint64_t *out, struct error *e)
     }
     *out = (uint64_t)s.st_size;
     return true;
+}
+
+enum { LINE_BYTES = 256 };
+
+bool file_find_number(const char *path, const char *key, uint64_t *out)
+{
+    FILE *f = fopen(path, "r");
+    char line[LINE_BYTES];
+    size_t n = strlen(key);
+    bool found = false;
+    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
+        unsigned long long value;
+        found = strncmp(line, key, n) == 0 && sscanf(line + n, "%llu", &value) == 1;
+        *out = found ? value : *out;
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return found;
 }

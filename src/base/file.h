@@ -1,4 +1,5 @@
-/* file.h - whole ranges of bytes of an open file. ERROR_IO quotes the system. */
+/* file.h - whole ranges of bytes of an open file, of which ERROR_IO quotes the system; and numbers
+ * that the kernel tells. */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
@@ -17,5 +18,8 @@ bool file_reserve(int fd, uint64_t n_bytes, struct error *e);
 
 /* *out = its size. ERROR_FORMAT for what is no regular file. */
 bool file_size(int fd, uint64_t *out, struct error *e);
+
+/* *out = the number behind a line's first word `key`; false when the file has no such line. */
+bool file_find_number(const char *path, const char *key, uint64_t *out);
 
 #endif

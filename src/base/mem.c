@@ -1,9 +1,11 @@
 /* mem.c - checked allocation, a hook that fails the n-th call, and what the machine has left. */
 #include "base/mem.h"
 
+#include "base/cgroup.h"
+#include "base/file.h"
+
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -61,40 +63,16 @@ void mem_free(void *p)
 /* --- what is left: the kernel gives address space freely and kills the process that touches more
  * memory than there is, so large blocks are compared with what there is before they are mapped */
 
-enum { LINE_BYTES = 256 };
-
-/* The number behind a line's first word `key`; false when the file has no such line. */
-static bool read_number(const char *path, const char *key, uint64_t *out)
-{
-    FILE *f = fopen(path, "r");
-    char line[LINE_BYTES];
-    size_t n = strlen(key);
-    bool found = false;
-    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
-        unsigned long long value;
-        found = strncmp(line, key, n) == 0 && sscanf(line + n, "%llu", &value) == 1;
-        *out = found ? value : *out;
-    }
-    if (f != NULL) {
-        fclose(f);
-    }
-    return found;
-}
-
 size_t mem_available(void)
 {
-    uint64_t kib = 0, swap_kib = 0, limit = 0, used = 0;
+    uint64_t kib = 0, swap_kib = 0;
     size_t available = SIZE_MAX;
-    if (read_number("/proc/meminfo", "MemAvailable:", &kib)) {
-        read_number("/proc/meminfo", "SwapFree:", &swap_kib);
+    if (file_find_number("/proc/meminfo", "MemAvailable:", &kib)) {
+        file_find_number("/proc/meminfo", "SwapFree:", &swap_kib);
         available = (size_t)(kib + swap_kib) * 1024;
     }
-    if (read_number("/sys/fs/cgroup/memory.max", "", &limit)) { /* cgroup v2; "max" is no number */
-        read_number("/sys/fs/cgroup/memory.stat", "anon ", &used);
-        size_t left = limit > used ? limit - used : 0;
-        available = left < available ? left : available;
-    }
-    return available;
+    uint64_t left = cgroup_memory_left(CGROUP_ROOT, CGROUP_SELF);
+    return left < available ? (size_t)left : available;
 }
 
 enum { HUGE_PAGE_BYTES = 2 << 20 };

@@ -25,8 +25,8 @@ void *mem_resize(void *p, size_t n, size_t size, const char *what, struct error 
 void mem_free(void *p);
 
 /* Bytes that could be used now without the kernel ending a process for it: available memory and
- * free swap of the machine, and less where a container's own cgroup (v2) allows less. An estimate
- * that counts file pages as free, since they can be read again. SIZE_MAX where the kernel tells
+ * free swap of the machine, and less where a control group (cgroup.h) leaves less. An estimate that
+ * counts file pages as free, since they can be read again. SIZE_MAX where the kernel tells
  * neither. */
 size_t mem_available(void);
 

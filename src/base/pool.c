@@ -2,13 +2,13 @@
  * at until all have left. Both are waited for by spinning shortly and then sleeping on a futex. */
 #include "base/pool.h"
 
+#include "base/cgroup.h"
 #include "base/mem.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -236,19 +236,6 @@ unsigned pool_share_of(const struct pool *p, unsigned thread)
     return (unsigned)((uint64_t)thread * pool_n_shares(p) / p->n_threads);
 }
 
-/* cgroup v2 quota in whole CPUs rounded up, 0 when there is none. */
-static unsigned cgroup_quota_cpus(void)
-{
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (f == NULL) {
-        return 0;
-    }
-    unsigned long quota = 0, period = 0;
-    int n = fscanf(f, "%lu %lu", &quota, &period);
-    fclose(f);
-    return n == 2 && period > 0 ? (unsigned)((quota + period - 1) / period) : 0;
-}
-
 /* CPUs of the affinity mask, 0 when it cannot be read. The kernel refuses a set that is smaller
  * than its own, whose size it does not tell, so the set grows until it is accepted. */
 static unsigned affinity_cpus(void)
@@ -271,7 +258,7 @@ static unsigned affinity_cpus(void)
 unsigned pool_default_threads(void)
 {
     unsigned n = affinity_cpus();
-    unsigned quota = cgroup_quota_cpus();
+    unsigned quota = cgroup_cpus(CGROUP_ROOT, CGROUP_SELF);
     if (quota > 0 && quota < n) {
         n = quota;
     }
