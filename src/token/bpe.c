@@ -138,7 +138,7 @@ static bool allocate(struct bpe *b, uint64_t n_merges, struct error *e)
         b->pairs[i].rank = MERGE_NEVER;
     }
     b->mask = n_slots - 1;
-    b->seed = token_map_seed(b->pairs);
+    b->seed = token_map_seed();
     return true;
 }
 

@@ -1,4 +1,4 @@
-/* token_map.c - open addressing with linear probing over seeded 64-bit hashes. */
+/* token_map.c - open addressing with linear probing over seeded XXH3. */
 #include "token/token_map.h"
 
 #include "base/clock.h"
@@ -6,12 +6,8 @@
 #include "token/token.h"
 
 #include <string.h>
-
-static uint64_t mix(uint64_t h)
-{
-    h *= 0x9E3779B97F4A7C15u; /* 2^64 / golden ratio */
-    return h ^ h >> 32;
-}
+#include <sys/random.h>
+#include <xxhash.h>
 
 /* Up to 8 bytes as a number. */
 static uint64_t read_word(const char *p, size_t n)
@@ -23,20 +19,11 @@ static uint64_t read_word(const char *p, size_t n)
     return word;
 }
 
-static uint64_t hash_long(struct str key, uint64_t seed)
+uint64_t token_map_seed(void)
 {
-    uint64_t h = seed;
-    for (; key.n > 8; key = str_skip(key, 8)) {
-        uint64_t word = 0;
-        memcpy(&word, key.p, sizeof word);
-        h = mix(h ^ word);
-    }
-    return mix(h ^ read_word(key.p, key.n));
-}
-
-uint64_t token_map_seed(const void *p)
-{
-    return mix((uint64_t)(uintptr_t)p ^ clock_now_ns());
+    uint64_t seed;
+    bool ok = getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed;
+    return ok ? seed : clock_now_ns();
 }
 
 bool token_map_init(struct token_map *m, const struct str *keys, size_t n_max, struct error *e)
@@ -53,7 +40,7 @@ bool token_map_init(struct token_map *m, const struct str *keys, size_t n_max, s
     if (slots == NULL) {
         return false;
     }
-    *m = (struct token_map){slots, n_slots - 1, token_map_seed(slots), keys};
+    *m = (struct token_map){slots, n_slots - 1, token_map_seed(), keys};
     return true;
 }
 
@@ -68,9 +55,10 @@ static struct token_map_slot *find_slot(const struct token_map *m, struct str ke
                                         uint64_t *out_word)
 {
     bool is_long = key.n > sizeof(uint64_t);
-    uint64_t word = is_long ? hash_long(key, m->seed) : read_word(key.p, key.n);
+    uint64_t hash = XXH3_64bits_withSeed(key.p, key.n, m->seed);
+    uint64_t word = is_long ? hash : read_word(key.p, key.n);
     *out_word = word;
-    for (size_t i = mix(word ^ m->seed ^ key.n) & m->mask;; i = (i + 1) & m->mask) {
+    for (size_t i = hash & m->mask;; i = (i + 1) & m->mask) {
         struct token_map_slot *slot = &m->slots[i];
         if (slot->next_id == 0 || (slot->word == word && slot->n == key.n &&
                                    (!is_long || str_eq(m->keys[slot->next_id - 1], key)))) {

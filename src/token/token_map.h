@@ -19,7 +19,7 @@ struct token_map_slot {
 struct token_map {
     struct token_map_slot *slots; /* (mask + 1) in huge pages: every look-up is a random access */
     size_t mask;
-    uint64_t seed;          /* differs from run to run: a file cannot aim at collisions */
+    uint64_t seed;          /* of every hash; random, so that a file cannot aim at collisions */
     const struct str *keys; /* (ids) owned by the caller: the key of id is keys[id] */
 };
 
@@ -33,7 +33,7 @@ void token_map_add(struct token_map *m, uint32_t id);
 /* TOKEN_NONE when key was not entered. */
 uint32_t token_map_find(const struct token_map *m, struct str key);
 
-/* A seed for hash tables that hold what a file says. */
-uint64_t token_map_seed(const void *p);
+/* A random seed for hash tables that hold what a file says. */
+uint64_t token_map_seed(void);
 
 #endif
