@@ -12,6 +12,7 @@
 
 static _Atomic size_t n_allocations;
 static _Atomic size_t failing_allocation;
+static _Atomic size_t page_bytes; /* of mem_alloc_pages, that were not given back */
 
 bool mem_mul(size_t a, size_t b, size_t *out)
 {
@@ -63,6 +64,17 @@ void mem_free(void *p)
 /* --- what is left: the kernel gives address space freely and kills the process that touches more
  * memory than there is, so large blocks are compared with what there is before they are mapped */
 
+size_t mem_untouched(const char *status)
+{
+    uint64_t kib = 0, swap_kib = 0;
+    if (!file_find_number(status, "RssAnon:", &kib)) {
+        return 0;
+    }
+    file_find_number(status, "VmSwap:", &swap_kib);
+    size_t taken = (size_t)(kib + swap_kib) * 1024, given = atomic_load(&page_bytes);
+    return given > taken ? given - taken : 0;
+}
+
 size_t mem_available(void)
 {
     uint64_t kib = 0, swap_kib = 0;
@@ -72,7 +84,9 @@ size_t mem_available(void)
         available = (size_t)(kib + swap_kib) * 1024;
     }
     uint64_t left = cgroup_memory_left(CGROUP_ROOT, CGROUP_SELF);
-    return left < available ? (size_t)left : available;
+    available = left < available ? (size_t)left : available;
+    size_t untouched = mem_untouched(MEM_STATUS);
+    return available > untouched ? available - untouched : 0;
 }
 
 enum { HUGE_PAGE_BYTES = 2 << 20 };
@@ -121,6 +135,7 @@ void *mem_alloc_pages(size_t n_bytes, const char *what, struct error *e)
             return NULL;
         }
         p = map_aligned(bytes);
+        atomic_fetch_add(&page_bytes, p != NULL ? bytes : 0);
     }
     if (p == NULL) {
         error_set(e, ERROR_MEMORY, "out of memory: %s needs %zu bytes", what, n_bytes);
@@ -133,6 +148,7 @@ void mem_free_pages(void *p, size_t n_bytes)
     size_t bytes = 0;
     if (p != NULL && round_to_huge_pages(n_bytes, &bytes)) {
         munmap(p, bytes);
+        atomic_fetch_sub(&page_bytes, bytes);
     }
 }
 

@@ -24,10 +24,18 @@ void *mem_resize(void *p, size_t n, size_t size, const char *what, struct error 
 
 void mem_free(void *p);
 
+/* Where the kernel tells of this process; tests have others. */
+#define MEM_STATUS "/proc/self/status"
+
+/* Bytes of mem_alloc_pages that are promised and not taken yet: all that were not given back but
+ * what the process has of anonymous memory, in RAM and in swap. An estimate, too low by what it has
+ * beside them. 0 where the kernel does not tell. */
+size_t mem_untouched(const char *status);
+
 /* Bytes that could be used now without the kernel ending a process for it: available memory and
- * free swap of the machine, and less where a control group (cgroup.h) leaves less. An estimate that
- * counts file pages as free, since they can be read again. SIZE_MAX where the kernel tells
- * neither. */
+ * free swap of the machine, or less where a control group (cgroup.h) leaves less, but for those
+ * that are promised and untouched. An estimate that counts file pages as free, since they can be
+ * read again. Close to SIZE_MAX where the kernel tells neither. */
 size_t mem_available(void);
 
 /* Large zeroed memory on 2 MiB boundaries with transparent huge pages asked for (weights, KV).

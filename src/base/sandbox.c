@@ -3,6 +3,7 @@
 #include "base/sandbox.h"
 
 #include "base/cgroup.h"
+#include "base/mem.h"
 #include "base/sandbox_calls.h"
 
 #include <dirent.h>
@@ -95,14 +96,15 @@ static int find_version(void)
 static bool restrict_files(const struct sandbox_path *paths, size_t n_paths, int version,
                            struct error *e)
 {
-    static const struct sandbox_path own_group = {CGROUP_SELF, SANDBOX_READ};
+    static const struct sandbox_path own[] = {{CGROUP_SELF, SANDBOX_READ},
+                                              {MEM_STATUS, SANDBOX_READ}};
     static const struct sandbox_path for_sanitizers = {"/proc", SANDBOX_READ};
     const struct ruleset r = ruleset_of(version);
     int fd = (int)syscall(SYS_landlock_create_ruleset, &r, sizeof r, 0);
     if (fd < 0) {
         return error_set(e, ERROR_IO, "Landlock: no rules: %s", strerror(errno));
     }
-    bool ok = allow(fd, r.files, &own_group, e) &&
+    bool ok = allow(fd, r.files, &own[0], e) && allow(fd, r.files, &own[1], e) &&
               (!SANDBOX_HAS_SANITIZER || allow(fd, r.files, &for_sanitizers, e));
     for (size_t i = 0; i < n_paths && ok; i++) {
         ok = allow(fd, r.files, &paths[i], e);

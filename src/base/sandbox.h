@@ -1,8 +1,8 @@
 /* sandbox.h - takes away from this process, for good, what it will not need: with Landlock all
- * files and folders but those that are named and /proc/self/cgroup, TCP connections that it would begin, and signals to
- * others; with seccomp the system calls that make processes, sockets and code, and all that are not
- * known to be needed. Both are the kernel's, need no privilege, and one of them or both may be
- * missing. docs/SECURITY.md says what is promised.
+ * files and folders but those that are named and what cgroup.h and mem.h read in /proc/self, TCP
+ * connections that it would begin, and signals to others; with seccomp the system calls that make
+ * processes, sockets and code, and all that are not known to be needed. Both are the kernel's, need
+ * no privilege, and one of them or both may be missing. docs/SECURITY.md says what is promised.
  *
  * Threads: both hold for the calling thread and those that it starts: there must be no other. */
 #ifndef BASE_SANDBOX_H

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -431,6 +432,53 @@ static void more_pages_than_the_machine_holds_are_an_error_with_the_numbers(void
     assert_true(mem_available() > 0 && mem_available() < n_bytes);
 }
 
+/* Pages that were promised are not there for others, touched or not. */
+static void blocks_that_fit_alone_but_not_together_are_refused(void **state)
+{
+    (void)state;
+    const size_t n_bytes = mem_available() / 3 * 2;
+    struct error e = {0};
+    void *first = mem_alloc_pages(n_bytes, "weights", &e);
+    if (first == NULL) {
+        print_message("SKIPPED: this machine promises no more than it has: %s\n", e.text);
+        skip();
+    }
+    assert_null(mem_alloc_pages(n_bytes, "KV cache", &e));
+    assert_int_equal(e.code, ERROR_MEMORY);
+    mem_free_pages(first, n_bytes);
+    void *second = mem_alloc_pages(n_bytes, "KV cache", &e);
+    assert_non_null(second);
+    mem_free_pages(second, n_bytes);
+}
+
+static size_t untouched_with(const char *status)
+{
+    char path[] = "/tmp/puna-status-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, status, strlen(status)) == (ssize_t)strlen(status));
+    size_t n = mem_untouched(path);
+    close(fd);
+    unlink(path);
+    return n;
+}
+
+static void pages_in_memory_and_in_swap_are_promised_no_more(void **state)
+{
+    (void)state;
+    const size_t mib = 1 << 20, n_bytes = 8 * mib;
+    size_t before = untouched_with("RssAnon:\t       0 kB\n");
+    void *p = mem_alloc_pages(n_bytes, "pages", NULL);
+    assert_non_null(p);
+    assert_int_equal(untouched_with("RssAnon:\t       0 kB\n"), before + n_bytes);
+    assert_int_equal(untouched_with("RssAnon:\t    1024 kB\nRssFile:\t    4096 kB\n"
+                                    "VmSwap:\t    2048 kB\n"),
+                     before + n_bytes - 3 * mib);
+    assert_int_equal(untouched_with("RssAnon:\t 1048576 kB\n"), 0);
+    assert_int_equal(untouched_with("Name:\tpuna\n"), 0);
+    mem_free_pages(p, n_bytes);
+    assert_int_equal(untouched_with("RssAnon:\t       0 kB\n"), before);
+}
+
 /* --- digests */
 
 /* What xxhsum -H2 prints. */
@@ -474,6 +522,8 @@ int main(void)
         cmocka_unit_test(who_writes_to_sealed_pages_dies),
         cmocka_unit_test(the_nth_allocation_fails_once),
         cmocka_unit_test(more_pages_than_the_machine_holds_are_an_error_with_the_numbers),
+        cmocka_unit_test(blocks_that_fit_alone_but_not_together_are_refused),
+        cmocka_unit_test(pages_in_memory_and_in_swap_are_promised_no_more),
         cmocka_unit_test(a_digest_is_that_of_xxhsum),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

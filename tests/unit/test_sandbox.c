@@ -88,6 +88,11 @@ static bool read_control_group(void)
     return opens("/proc/self/cgroup", O_RDONLY);
 }
 
+static bool read_status(void)
+{
+    return opens("/proc/self/status", O_RDONLY);
+}
+
 static bool make_beside(void)
 {
     return opens(at("new"), O_WRONLY | O_CREAT);
@@ -308,6 +313,7 @@ static const struct act {
     {"read /etc/passwd", read_passwords, REFUSED, LANDLOCK},
     {"read a file beside", read_beside, REFUSED, LANDLOCK},
     {"read its control group", read_control_group, DONE, ANY},
+    {"read its status", read_status, DONE, ANY},
     {"make a file beside", make_beside, REFUSED, LANDLOCK},
     {"read in a shown folder", read_shown, DONE, ANY},
     {"write in a shown folder", write_shown, REFUSED, LANDLOCK},
