@@ -56,22 +56,6 @@ static bool name_file(struct packed_cache *c, struct error *e)
     return keep_path(&c->keep, &d, c->path, e);
 }
 
-static bool check_file(struct packed_cache *c, struct error *e)
-{
-    if (!packed_file_open(&c->file, c->fd, e)) {
-        return false;
-    }
-    const struct packed_head *head = &c->file.head;
-    if (!digest_eq(head->layout, c->wanted.layout)) {
-        return error_set(e, ERROR_FORMAT, "it is of a puna that packs otherwise");
-    }
-    if (head->n_bytes != c->wanted.n_bytes) {
-        return error_set(e, ERROR_FORMAT, "the model has changed: %llu bytes of weights, now %llu",
-                         (unsigned long long)head->n_bytes, (unsigned long long)c->wanted.n_bytes);
-    }
-    return true;
-}
-
 static bool knows_identity(const struct packed_cache *c)
 {
     return !digest_eq(c->wanted.identity, (struct digest){0});
@@ -89,7 +73,7 @@ static void find_file(struct packed_cache *c)
         }
         return;
     }
-    if (!check_file(c, &e)) {
+    if (!packed_file_open(&c->file, c->fd, &c->wanted, &e)) {
         reject(c, &e);
         return;
     }

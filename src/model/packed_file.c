@@ -90,11 +90,23 @@ static bool read_head(int fd, struct disk_head *out, struct error *e)
                      (unsigned long long)expected);
 }
 
-bool packed_file_open(struct packed_file *f, int fd, struct error *e)
+static bool check_wanted(const struct disk_head *disk, const struct packed_head *wanted,
+                         struct error *e)
+{
+    if (!digest_eq(disk->layout, wanted->layout)) {
+        return error_set(e, ERROR_FORMAT, "it is of a puna that packs otherwise");
+    }
+    return disk->n_bytes == wanted->n_bytes ||
+           error_set(e, ERROR_FORMAT, "the model has changed: %llu bytes of weights, now %llu",
+                     (unsigned long long)disk->n_bytes, (unsigned long long)wanted->n_bytes);
+}
+
+bool packed_file_open(struct packed_file *f, int fd, const struct packed_head *wanted,
+                      struct error *e)
 {
     struct disk_head disk;
     uint64_t file_bytes;
-    if (!read_head(fd, &disk, e)) {
+    if (!read_head(fd, &disk, e) || (wanted != NULL && !check_wanted(&disk, wanted, e))) {
         return false;
     }
     struct packed_file opened = {.fd = fd,

@@ -46,9 +46,12 @@ struct packed_file {
 /* Bytes of the whole file, 0 when n_bytes of weights are too many for one. */
 uint64_t packed_file_bytes(uint64_t n_bytes);
 
-/* Reads and checks head and table of an open file. ERROR_FORMAT says what is wrong with it,
- * ERROR_IO, ERROR_MEMORY (never more than the file justifies). On success the caller finishes f. */
-bool packed_file_open(struct packed_file *f, int fd, struct error *e);
+/* Reads and checks head and table of an open file, whose layout and size must be those that are
+ * wanted (NULL: any): that comes before memory is taken for the table, as a file may claim to be
+ * large and take no room on the disk. ERROR_FORMAT says what is wrong with it, ERROR_IO,
+ * ERROR_MEMORY. On success the caller finishes f. */
+bool packed_file_open(struct packed_file *f, int fd, const struct packed_head *wanted,
+                      struct error *e);
 void packed_file_finish(struct packed_file *f);
 
 /* dst (head.n_bytes) = the weights, each chunk compared with its checksum by the thread that read

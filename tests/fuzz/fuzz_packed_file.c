@@ -26,7 +26,7 @@ static bool read_weights(int fd, uint8_t **out, uint64_t *out_n)
 {
     struct packed_file f;
     struct error e = {0};
-    if (!packed_file_open(&f, fd, &e)) {
+    if (!packed_file_open(&f, fd, NULL, &e)) {
         require((e.code == ERROR_FORMAT || e.code == ERROR_IO) && e.text[0] != '\0');
         return false;
     }

@@ -85,7 +85,7 @@ static bool read_all(int fd, struct error *e)
     static uint8_t dst[N_BYTES];
     struct packed_file f;
     memset(dst, 0, sizeof dst);
-    if (!packed_file_open(&f, fd, e)) {
+    if (!packed_file_open(&f, fd, NULL, e)) {
         return false;
     }
     assert_int_equal(f.head.n_bytes, N_BYTES);
@@ -104,7 +104,7 @@ static void what_was_written_is_read(void **state)
     struct packed_file f;
     struct error e = {0};
     struct stat s;
-    assert_true(packed_file_open(&f, fd, &e));
+    assert_true(packed_file_open(&f, fd, NULL, &e));
     assert_true(digest_eq(f.head.layout, head.layout) && digest_eq(f.head.content, head.content) &&
                 digest_eq(f.head.identity, head.identity));
     packed_file_finish(&f);
@@ -150,7 +150,7 @@ static void an_identity_can_be_replaced(void **state)
     struct digest other = {{7}};
     struct packed_file f;
     assert_true(packed_file_identify(fd, &other));
-    assert_true(packed_file_open(&f, fd, NULL));
+    assert_true(packed_file_open(&f, fd, NULL, NULL));
     assert_true(digest_eq(f.head.identity, other));
     packed_file_finish(&f);
     assert_true(read_all(fd, NULL));
@@ -252,7 +252,7 @@ static void a_file_that_is_cut_off_while_it_is_read_is_refused(void **state)
     int fd = good_file();
     struct packed_file f;
     struct error e = {0};
-    assert_true(packed_file_open(&f, fd, &e));
+    assert_true(packed_file_open(&f, fd, NULL, &e));
     assert_int_equal(ftruncate(fd, DATA_AT + 10), 0);
     assert_false(packed_file_read(&f, dst, pool, &nobody, &e));
     assert_non_null(strstr(e.text, "the file ends at byte "));
@@ -272,7 +272,7 @@ static void every_bit_of_head_and_table_counts(void **state)
             assert_int_equal(pwrite(fd, &byte, 1, at), 1);
             struct packed_file f;
             bool is_identity = at >= IDENTITY_AT && at < TABLE_AT;
-            assert_int_equal(packed_file_open(&f, fd, NULL), is_identity);
+            assert_int_equal(packed_file_open(&f, fd, NULL, NULL), is_identity);
             if (is_identity) {
                 assert_false(digest_eq(f.head.identity, head.identity));
                 packed_file_finish(&f);
@@ -282,6 +282,30 @@ static void every_bit_of_head_and_table_counts(void **state)
         }
     }
     assert_true(read_all(fd, NULL));
+    close(fd);
+}
+
+static void what_is_not_wanted_is_refused_before_memory_is_taken(void **state)
+{
+    (void)state;
+    int fd = good_file();
+    struct packed_file f;
+    struct packed_head wanted = head;
+    mem_fail_nth(0);
+    for (int i = 0; i < 2; i++) {
+        struct error e = {0};
+        wanted.n_bytes = i == 0 ? N_BYTES - 1 : N_BYTES;
+        wanted.layout.bytes[0] ^= (uint8_t)i;
+        assert_false(packed_file_open(&f, fd, &wanted, &e));
+        assert_int_equal(e.code, ERROR_FORMAT);
+        assert_non_null(
+            strstr(e.text, i == 0 ? "525288 bytes of weights, now 525287" : "otherwise"));
+    }
+    assert_int_equal(mem_count(), 0);
+    wanted = head;
+    wanted.content.bytes[0] ^= 1; /* is the caller's concern, as the identity is */
+    assert_true(packed_file_open(&f, fd, &wanted, NULL));
+    packed_file_finish(&f);
     close(fd);
 }
 
@@ -387,7 +411,8 @@ static void progress_ends_at_all_bytes(void **state)
     assert_int_equal(seen.last, N_BYTES);
     struct packed_file f;
     seen = (struct seen){0};
-    assert_true(packed_file_open(&f, fd, NULL) && packed_file_read(&f, dst, pool, &watch, NULL));
+    assert_true(packed_file_open(&f, fd, NULL, NULL) &&
+                packed_file_read(&f, dst, pool, &watch, NULL));
     assert_string_equal(seen.what, "loading");
     assert_int_equal(seen.last, N_BYTES);
     packed_file_finish(&f);
@@ -404,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_file_cut_off_anywhere_is_refused),
         cmocka_unit_test(a_file_that_is_cut_off_while_it_is_read_is_refused),
         cmocka_unit_test(every_bit_of_head_and_table_counts),
+        cmocka_unit_test(what_is_not_wanted_is_refused_before_memory_is_taken),
         cmocka_unit_test(what_is_no_file_is_refused),
         cmocka_unit_test(memory_that_runs_out_is_an_error),
         cmocka_unit_test(a_full_disk_is_an_error),
