@@ -82,7 +82,8 @@ static void find_file(struct packed_cache *c)
 }
 
 void packed_cache_open(struct packed_cache *c, const struct packed_cache_options *options,
-                       const struct model_watch *watch, const struct gguf *g, uint64_t n_bytes)
+                       const struct model_watch *watch, const struct gguf *g, uint64_t n_bytes,
+                       const struct digest *order)
 {
     *c = (struct packed_cache){.options = *options,
                                .keep = {.folder = options->folder,
@@ -95,11 +96,13 @@ void packed_cache_open(struct packed_cache *c, const struct packed_cache_options
         return;
     }
     struct error e = {0};
+    struct digest layout[2] = {{{0}}, *order};
     gguf_identity(g, &c->wanted.identity);
-    if (!name_file(c, &e) || !pack_layout_digest(&c->wanted.layout, &e)) {
+    if (!name_file(c, &e) || !pack_layout_digest(&layout[0], &e)) {
         tell(c, "packed weights", e.text, "they are not kept");
         return;
     }
+    c->wanted.layout = digest_of(layout, sizeof layout);
     find_file(c);
 }
 

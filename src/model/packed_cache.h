@@ -38,9 +38,11 @@ struct packed_cache {
     char path[PATH_MAX];
 };
 
-/* Looks for the packed weights (n_bytes) of g. What options and watch point to outlives c. */
+/* Looks for the packed weights (n_bytes) of g, in which matrices have this order
+ * (packing_order_digest). What options and watch point to outlives c. */
 void packed_cache_open(struct packed_cache *c, const struct packed_cache_options *options,
-                       const struct model_watch *watch, const struct gguf *g, uint64_t n_bytes);
+                       const struct model_watch *watch, const struct gguf *g, uint64_t n_bytes,
+                       const struct digest *order);
 void packed_cache_close(struct packed_cache *c);
 
 /* Tells what the model file's matrices really are; makes an unsure file valid, or absent. */

@@ -93,12 +93,12 @@ static bool read_head(int fd, struct disk_head *out, struct error *e)
 static bool check_wanted(const struct disk_head *disk, const struct packed_head *wanted,
                          struct error *e)
 {
-    if (!digest_eq(disk->layout, wanted->layout)) {
-        return error_set(e, ERROR_FORMAT, "it is of a puna that packs otherwise");
+    if (disk->n_bytes != wanted->n_bytes) {
+        return error_set(e, ERROR_FORMAT, "the model has changed: %llu bytes of weights, now %llu",
+                         (unsigned long long)disk->n_bytes, (unsigned long long)wanted->n_bytes);
     }
-    return disk->n_bytes == wanted->n_bytes ||
-           error_set(e, ERROR_FORMAT, "the model has changed: %llu bytes of weights, now %llu",
-                     (unsigned long long)disk->n_bytes, (unsigned long long)wanted->n_bytes);
+    return digest_eq(disk->layout, wanted->layout) ||
+           error_set(e, ERROR_FORMAT, "it is of another model or of a puna that packs otherwise");
 }
 
 bool packed_file_open(struct packed_file *f, int fd, const struct packed_head *wanted,

@@ -29,7 +29,7 @@ enum {
 
 struct packed_head {
     uint64_t n_bytes;       /* of the weights */
-    struct digest layout;   /* pack_layout_digest() */
+    struct digest layout;   /* of pack_layout_digest() and packing_order_digest() */
     struct digest content;  /* of what was packed */
     struct digest identity; /* gguf_identity() of the model file; all zero: not known */
 };

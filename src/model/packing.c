@@ -172,6 +172,24 @@ struct packing_cache {
     struct digest *digests;
 };
 
+void packing_order_digest(const struct packing *p, struct digest *out)
+{
+    struct { /* no padding */
+        struct digest before, name;
+        uint64_t type, rows, cols, offset;
+    } all = {0};
+    for (size_t i = 0; i < n_matrices(p); i++) {
+        const struct model_matrix *m = matrix_at(p, i);
+        all.name = digest_of(m->tensor->name.p, m->tensor->name.n);
+        all.type = (uint64_t)m->packed.type;
+        all.rows = m->packed.rows;
+        all.cols = m->packed.cols;
+        all.offset = (uint64_t)(m->packed.data - p->weights->packed);
+        all.before = digest_of(&all, sizeof all);
+    }
+    *out = all.before;
+}
+
 /* NULL where nothing is kept. What goes wrong is told, and the model is packed. */
 static struct packing_cache *open_cache(const struct packing *p)
 {
@@ -182,7 +200,10 @@ static struct packing_cache *open_cache(const struct packing *p)
     }
     struct packing_cache *c = mem_alloc(1, sizeof *c, "cache of packed weights", &e);
     if (c != NULL) {
-        packed_cache_open(&c->cache, p->options->cache, watch, p->gguf, p->weights->packed_bytes);
+        struct digest order;
+        packing_order_digest(p, &order);
+        packed_cache_open(&c->cache, p->options->cache, watch, p->gguf, p->weights->packed_bytes,
+                          &order);
         if (c->cache.state == PACKED_CACHE_OFF) {
             packing_cache_destroy(c);
             return NULL;

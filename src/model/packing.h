@@ -3,6 +3,7 @@
 #ifndef MODEL_PACKING_H
 #define MODEL_PACKING_H
 
+#include "base/digest.h"
 #include "model/weights.h"
 
 struct packing {
@@ -24,6 +25,10 @@ bool packing_run(const struct packing *p, struct error *e);
  * strings and watch are still needed; at most once, on the thread that loaded. Waits for the disk,
  * so it is for the time when the work is done. What goes wrong is told to the watch. */
 void packing_store(struct model_weights *weights, struct pool *pool);
+
+/* Tells which matrices lie where in the packed weights: names, types, shapes and offsets in their
+ * order. Once they are packed. */
+void packing_order_digest(const struct packing *p, struct digest *out);
 
 void packing_cache_destroy(struct packing_cache *c);
 

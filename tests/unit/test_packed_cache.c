@@ -309,7 +309,7 @@ static void a_model_of_other_sizes_is_packed_again(void **state)
     /* as many bytes, but of another type */
     struct model_spec brains = {.tensor = {"blk.0.attn_q.weight", 32, 32, QUANT_BF16}};
     write_model(model_path, &brains);
-    start_as_usual(false, "the model has changed; ");
+    start_as_usual(false, "it is of another model or of a puna that packs otherwise; ");
 }
 
 static void every_path_has_its_own_file(void **state)
@@ -352,7 +352,7 @@ static void a_damaged_file_is_replaced(void **state)
         {0, ": not a file of packed weights; the model is packed again"},
         {8, ": version 0, expected 1; the model is packed again"},
         {16, " bytes, expected "},
-        {LAYOUT_AT, ": it is of a puna that packs otherwise"},
+        {LAYOUT_AT, ": it is of another model or of a puna that packs otherwise"},
         {LAYOUT_AT + 16, ": the head is damaged"},
         {DATA_AT, ": chunk 1 of 1 is damaged; the model is packed again"},
         {DATA_AT + 20000, ": chunk 1 of 1 is damaged"},
@@ -380,9 +380,10 @@ static void a_damaged_file_is_replaced(void **state)
     unload(&l);
 }
 
-static void a_file_of_another_layout_is_replaced(void **state)
+/* With what stands for a packer that packs otherwise, and with what earlier versions wrote, which
+ * knew nothing of the order of matrices. */
+static void replace_layout(const struct digest *layout)
 {
-    (void)state;
     char path[128];
     start_as_usual(false, NULL);
     only_file(path);
@@ -391,14 +392,66 @@ static void a_file_of_another_layout_is_replaced(void **state)
     assert_true(packed_file_open(&f, fd, NULL, NULL));
     struct packed_head head = f.head;
     packed_file_finish(&f);
-    head.layout.bytes[0] ^= 1;
+    head.layout = *layout;
     uint8_t *weights = mem_alloc(head.n_bytes, 1, "weights", NULL);
     assert_true(weights != NULL && ftruncate(fd, 0) == 0);
     assert_true(packed_file_write(fd, &head, weights, pool, &(struct model_watch){0}, NULL));
     mem_free(weights);
     close(fd);
-    start_as_usual(false, ": it is of a puna that packs otherwise; the model is packed again");
+    start_as_usual(
+        false,
+        ": it is of another model or of a puna that packs otherwise; the model is packed again");
     start_as_usual(true, NULL);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void a_file_of_another_layout_is_replaced(void **state)
+{
+    (void)state;
+    struct digest without_order;
+    assert_true(pack_layout_digest(&without_order, NULL));
+    replace_layout(&without_order);
+    replace_layout(&(struct digest){{1}});
+}
+
+static struct packing packing_of(struct loaded *l)
+{
+    return (struct packing){.weights = &l->model.weights,
+                            .gguf = l->file,
+                            .n_layers = l->model.config.n_layers,
+                            .pool = pool};
+}
+
+static void expect_another_order(const struct packing *p, const struct digest *order, bool another)
+{
+    struct digest d;
+    packing_order_digest(p, &d);
+    assert_int_equal(!digest_eq(d, *order), another);
+}
+
+static void matrices_in_another_order_or_place_are_another_layout(void **state)
+{
+    (void)state;
+    struct loaded l;
+    struct digest order;
+    assert_true(load(&l, NULL, NULL));
+    const struct packing p = packing_of(&l);
+    struct model_layer *first = &l.model.weights.layers[0];
+    packing_order_digest(&p, &order);
+    const struct model_layer before = *first;
+    first->k.tensor = before.v.tensor; /* of one shape and type */
+    first->v.tensor = before.k.tensor;
+    expect_another_order(&p, &order, true);
+    *first = before;
+    first->k.packed.data = before.v.packed.data;
+    first->v.packed.data = before.k.packed.data;
+    expect_another_order(&p, &order, true);
+    *first = before;
+    first->up.packed.rows++;
+    expect_another_order(&p, &order, true);
+    *first = before;
+    expect_another_order(&p, &order, false);
+    unload(&l);
 }
 
 static void what_lies_there_instead_of_a_file_is_replaced_or_left(void **state)
@@ -555,7 +608,10 @@ static void a_file_that_is_replaced_while_it_is_read_keeps_its_own_identity(void
     g = gguf_open(model_path, NULL);
     struct loaded l;
     assert_true(load(&l, NULL, NULL));
-    packed_cache_open(&c, &o, &(struct model_watch){0}, g, l.model.weights.packed_bytes);
+    struct digest order;
+    const struct packing p = packing_of(&l);
+    packing_order_digest(&p, &order);
+    packed_cache_open(&c, &o, &(struct model_watch){0}, g, l.model.weights.packed_bytes, &order);
     assert_int_equal(c.state, PACKED_CACHE_UNSURE);
     only_file(path);
     unlink(path);
@@ -633,6 +689,7 @@ int main(void)
         CACHE_TEST(every_path_has_its_own_file),
         CACHE_TEST(a_damaged_file_is_replaced),
         CACHE_TEST(a_file_of_another_layout_is_replaced),
+        CACHE_TEST(matrices_in_another_order_or_place_are_another_layout),
         CACHE_TEST(what_lies_there_instead_of_a_file_is_replaced_or_left),
         CACHE_TEST(small_models_are_not_kept),
         CACHE_TEST(files_that_were_not_used_for_longest_go_first),
