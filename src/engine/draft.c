@@ -19,7 +19,7 @@ bool draft_init(struct draft *d, const struct model *m, struct pool *pool,
                          c->n_vocab, options->n_choices);
     }
     d->n_ctx = smaller(smaller(options->n_ctx, c->ctx_train), ROPE_MAX_POSITIONS);
-    uint64_t pages = ((uint64_t)d->n_ctx + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE;
+    uint64_t pages = kv_pages_for(d->n_ctx);
     struct forward_limits limits = {n_seqs > DRAFT_CHUNK ? n_seqs : DRAFT_CHUNK, n_seqs};
     d->batch = mem_alloc(n_seqs, sizeof *d->batch, "draft's batch items", e);
     d->asked =

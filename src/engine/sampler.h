@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-    SAMPLER_MAX_LAST_N = 131072, /* repeat_last_n: as long as the longest context */
+    SAMPLER_MAX_LAST_N = 131072, /* repeat_last_n: Llama 3.1's context; others may be longer */
     SAMPLER_MAX_BIASES = 1024,   /* entries of a logit_bias list */
     SAMPLER_MAX_ENDS = 128,      /* tokens that min_tokens holds back */
     SAMPLER_DEFAULT_TOP_K = 40,

@@ -24,7 +24,7 @@ uint32_t schedule_guess_room(struct engine *g, struct engine_seq *s, uint32_t mo
 void schedule_keep_pages(struct engine *g, struct engine_seq *s);
 
 /* The tokens of s from position n_tokens on are others from now on: forgets what was computed of
- * them. Forks that wait for s share what is there before. */
+ * them. */
 void schedule_truncate(struct engine *g, struct engine_seq *s, uint32_t n_tokens);
 
 #endif

@@ -127,7 +127,7 @@ struct split_keys {
 
 static bool read_split_keys(const struct gguf_metadata *m, struct split_keys *out, struct error *e)
 {
-    struct split_keys s = {.n_tensors = UINT32_MAX};
+    struct split_keys s = {0};
     if (!gguf_metadata_get_u32(m, "split.count", false, &s.n_shards, e)) {
         return false;
     }

@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-static float read_f16(const uint8_t *p)
-{
-    return quant_f16(p);
-}
-
 /* Which rows of a group to read: [begin, end). */
 struct row_range {
     unsigned begin, end;
@@ -119,8 +114,8 @@ static inline void read_rows(const struct pack_matrix *m, uint32_t group, uint32
     size_t n_units = l->block_items / PACK_UNIT;
     const uint8_t *quants = base + pack_quants_offset(m) + block * n_units * unit_bytes;
     for (unsigned r = rows.begin; r < rows.end; r++) {
-        out->d[r] = read_f16(scales + PACK_D + 2 * r);
-        out->m[r] = has_m(m->type) ? read_f16(scales + PACK_M + 2 * r) : 0.0f;
+        out->d[r] = quant_f16(scales + PACK_D + 2 * r);
+        out->m[r] = has_m(m->type) ? quant_f16(scales + PACK_M + 2 * r) : 0.0f;
         for (unsigned i = 0; l->act == PACK_ACT_Q256 && i < 16; i++) {
             read_sub(m->type, scales, i, r, out);
         }
@@ -142,7 +137,7 @@ float pack_read_dense(const struct pack_matrix *m, uint32_t group, uint32_t r, u
     float f;
     switch (m->type) {
     case QUANT_F16:
-        return read_f16(base + ((size_t)k * PACK_ROWS + r) * 2);
+        return quant_f16(base + ((size_t)k * PACK_ROWS + r) * 2);
     case QUANT_BF16:
         return half_bf16_to_f32(quant_u16(base + k / 2 * (size_t)PACK_LINE + r * 4 + k % 2 * 2));
     default:
