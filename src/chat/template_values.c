@@ -373,10 +373,31 @@ static struct tm clock_of(const struct chat_template *t)
     return now;
 }
 
-/* Whether the text has all calls that keep their spelling: a template may cut what is said. */
+/* How often calls may stand before those of the message before, in a template that moves messages:
+ * each time the whole text is searched again. */
+enum { MOST_MOVES = 16 };
+
+/* Whether the part is in the text, from *at on or, while there are moves left, before it. Sets *at
+ * behind it. */
+static bool find_part(struct str text, struct str part, size_t *at, unsigned *n_moves)
+{
+    struct str rest = str_skip(text, *at);
+    const char *found = memmem(rest.p, rest.n, part.p, part.n);
+    if (found == NULL && *at > 0 && *n_moves > 0) {
+        --*n_moves;
+        found = memmem(text.p, text.n, part.p, part.n);
+    }
+    *at = found != NULL ? (size_t)(found - text.p) + part.n : *at;
+    return found != NULL;
+}
+
+/* Whether the text has all calls that keep their spelling: a template may cut what is said. Calls
+ * mostly stand in the order of their messages, so that the text is read once. */
 static bool shows_calls(struct maker *m, const struct chat_input *input, struct str text)
 {
     bool is_there = true;
+    size_t at = 0;
+    unsigned n_moves = MOST_MOVES;
     struct buf calls;
     buf_init(&calls, JINJA_DEFAULT_OUTPUT_BYTES);
     for (size_t i = 0; m->ok && is_there && i < input->n; i++) {
@@ -390,8 +411,8 @@ static bool shows_calls(struct maker *m, const struct chat_input *input, struct 
         size_t n_before = tool_said_place(&said, 0);
         size_t n_behind = said.content.n - tool_said_place(&said, said.n - 1);
         m->ok = tool_said_write(s, &said, &calls, NULL, m->e);
-        is_there = m->ok && memmem(text.p, text.n, calls.data + n_before,
-                                   calls.n - n_before - n_behind) != NULL;
+        struct str part = {calls.data + n_before, m->ok ? calls.n - n_before - n_behind : 0};
+        is_there = m->ok && find_part(text, part, &at, &n_moves);
     }
     buf_finish(&calls);
     return m->ok && is_there;

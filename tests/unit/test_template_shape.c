@@ -210,6 +210,50 @@ static void a_call_keeps_its_spelling_where_the_template_bears_it(void **state)
     }
 }
 
+/* Calls are looked for behind those before, wherever else their text stands; a template that moves
+ * more than a few has its own spelling. */
+static void calls_are_found_in_the_order_of_their_messages(void **state)
+{
+    (void)state;
+    enum { N_CALLS = 40 };
+    static const struct {
+        const char *jinja;
+        size_t n, n_apart; /* messages; calls that differ */
+        bool keeps;
+    } table[] = {
+        {EACH("<{{ m.content or '' }}" CALLED ">"), N_CALLS, N_CALLS, true},
+        {EACH("<{{ m.content or '' }}" CALLED ">"), N_CALLS, 1, true},
+        {EACH("<{{ m.content or '' }}" CALLED ">"), N_CALLS, 3, true},
+        {"{% for m in messages[::-1] %}<{{ m.content or '' }}" CALLED ">{% endfor %}", 8, 8, true},
+        {"{% for m in messages[::-1] %}<{{ m.content or '' }}" CALLED ">{% endfor %}", N_CALLS, 1,
+         true},
+        {"{% for m in messages[::-1] %}<{{ m.content or '' }}" CALLED ">{% endfor %}", N_CALLS,
+         N_CALLS, false},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct chat_call calls[N_CALLS];
+        struct chat_message list[1 + N_CALLS] = {
+            {.role = CHAT_USER, .content = STR("{\"name\": \"f\", \"arguments\": {\"a\": 1}}")}};
+        char arguments[N_CALLS][16];
+        for (size_t k = 0; k < table[i].n; k++) {
+            snprintf(arguments[k], sizeof arguments[k], "{\"a\": %zu}", k % table[i].n_apart);
+            calls[k] = (struct chat_call){
+                .id = ID("_c"), .name = STR("f"), .arguments = str_from(arguments[k])};
+            list[1 + k] =
+                (struct chat_message){.role = CHAT_ASSISTANT, .calls = &calls[k], .n_calls = 1};
+        }
+        struct file f;
+        struct chat_template t;
+        open_file(&f, false, chatml_tokens, table[i].jinja, NULL);
+        open_template(&t, &f, NULL);
+        char *text = text_of(&t, list, 1 + table[i].n, NULL);
+        assert_int_equal(strstr(text, "parameters") == NULL, table[i].keeps);
+        free(text);
+        chat_template_finish(&t);
+        close_file(&f);
+    }
+}
+
 /* Where no id names one and the template cannot write the message, it is the template's own. */
 static void calls_that_a_template_leaves_out_have_its_spelling(void **state)
 {
@@ -345,6 +389,7 @@ int main(void)
         cmocka_unit_test(a_call_without_an_id_has_none),
         cmocka_unit_test(calls_have_the_form_that_our_system_message_teaches),
         cmocka_unit_test(a_call_keeps_its_spelling_where_the_template_bears_it),
+        cmocka_unit_test(calls_are_found_in_the_order_of_their_messages),
         cmocka_unit_test(calls_that_a_template_leaves_out_have_its_spelling),
         cmocka_unit_test(a_system_message_that_would_be_left_out_is_refused),
         cmocka_unit_test(tools_that_a_system_message_displaces_count_as_not_written),
