@@ -480,10 +480,11 @@ static bool read_frames(const struct chat_input *input, struct chat_message **ou
         return false;
     }
     for (size_t i = 0; i < input->n; i++) {
+        struct tool_places read = {0};
         messages[i] = input->messages[i];
         messages[i].calls = calls;
         for (size_t k = 0; k < messages[i].n_calls; k++) {
-            *calls++ = tool_frame_read(input->messages[i].calls[k], messages[i].content);
+            *calls++ = tool_frame_read(input->messages[i].calls[k], messages[i].content, &read);
         }
     }
     *out = messages;

@@ -173,17 +173,26 @@ static bool is_all_blank(struct str text)
 }
 
 /* 1 + the bytes of content before a call with this frame; 0: it has no place there. */
-static size_t place_of(struct str coded, struct str content)
+static size_t place_of(struct str coded, struct str content, struct tool_places *read)
 {
     struct tool_place place;
     if (n_lead(coded, &place) == 0 || place.n > content.n) {
         return 0;
     }
-    struct str before = {content.p, place.n};
-    return tool_place_behind(tool_place_begin(), before).check == place.check ? 1 + place.n : 0;
+    bool goes_on = read->last.n > 0 && place.n >= read->last.n;
+    struct tool_place from = goes_on ? read->last : tool_place_begin();
+    struct str more = str_skip(content, from.n);
+    more.n = place.n - from.n;
+    if (more.n > 2 * content.n - read->n_bytes) {
+        return 0;
+    }
+    read->n_bytes += more.n;
+    read->last = tool_place_behind(from, more);
+    return read->last.check == place.check ? 1 + place.n : 0;
 }
 
-struct chat_call tool_frame_read(struct chat_call call, struct str content)
+struct chat_call tool_frame_read(struct chat_call call, struct str content,
+                                 struct tool_places *read)
 {
     size_t n = n_space_behind(call.arguments);
     struct str space = str_skip(call.arguments, call.arguments.n - n);
@@ -195,7 +204,7 @@ struct chat_call tool_frame_read(struct chat_call call, struct str content)
         is_all_blank(space) && byte_of_blanks(space.p) == MARK) {
         call.frame = str_skip(space, 8);
     }
-    call.place = place_of(call.frame, content);
+    call.place = place_of(call.frame, content, read);
     return call;
 }
 

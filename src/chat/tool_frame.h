@@ -49,11 +49,19 @@ bool tool_frame_make(struct str text, struct str arguments, bool ends_list, stru
 bool tool_frame_blank(struct str frame, const struct tool_spelling *s, const struct chat_call *call,
                       bool is_first, struct buf *out, struct error *e);
 
-/* The call that a client sent back beside this content: with the frame that its id carries, or else
- * what is behind its arguments, and the place in the content, if that begins as it did. Arguments
- * that are an object are without white space behind them. What is in `frame` already goes. All is
- * borrowed. */
-struct chat_call tool_frame_read(struct chat_call call, struct str content);
+/* How far a content was read for the places of its calls. Zero it before the first one. Places
+ * ascend, so that it is read once; where they do not, twice its bytes are read at most. */
+struct tool_places {
+    struct tool_place last;
+    size_t n_bytes; /* read, some of them again */
+};
+
+/* The next call that a client sent back beside this content: with the frame that its id carries, or
+ * else what is behind its arguments, and the place in the content, if that begins as it did and may
+ * be read. Arguments that are an object are without white space behind them. What is in `frame`
+ * already goes. All is borrowed. */
+struct chat_call tool_frame_read(struct chat_call call, struct str content,
+                                 struct tool_places *read);
 
 /* Whether this call's frame says that a list ended before it. */
 bool tool_frame_ends_list(const struct chat_call *call);

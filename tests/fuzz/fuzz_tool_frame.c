@@ -16,6 +16,7 @@ struct sent {
     struct buf texts[MAX_CALLS][2]; /* id, arguments */
     struct chat_call calls[MAX_CALLS];
     struct tool_said said;
+    struct tool_places read;
 };
 
 /* What comes before c in *rest, which goes on behind it. */
@@ -57,7 +58,7 @@ static void read_call(struct str text, struct sent *s)
     }
     s->calls[s->said.n++] = tool_frame_read(
         (struct chat_call){.id = buf_str(id), .name = name, .arguments = buf_str(arguments)},
-        s->said.content);
+        s->said.content, &s->read);
 }
 
 static bool in_string(struct str text, size_t at)

@@ -165,7 +165,8 @@ static void keep_span(const struct tool_span *span, struct str text, struct resu
 static void drop_frame(const struct reader *r, const struct open_call *open, struct result *out)
 {
     struct str arguments = str_skip(buf_str(&out->all), open->begin);
-    struct chat_call call = tool_frame_read((struct chat_call){.arguments = arguments}, STR(""));
+    struct chat_call call = tool_frame_read((struct chat_call){.arguments = arguments}, STR(""),
+                                            &(struct tool_places){0});
     require(call.frame.n == 0 || r->framing == TOOL_FRAMES_ODD);
     out->all.n -= arguments.n - call.arguments.n;
 }
@@ -269,6 +270,7 @@ static bool is_left_over(struct str part, struct str text)
 static void check_written(const struct reader *r, const struct result *found, struct str text)
 {
     struct chat_call calls[TOOL_PARSER_MAX_CALLS];
+    struct tool_places read = {0};
     struct str rest = buf_str(&found->texts);
     const size_t n_closers = 32;
     bool has_no_frame =
@@ -282,7 +284,7 @@ static void check_written(const struct reader *r, const struct result *found, st
             (struct chat_call){.id = {rest.p, c->n_id},
                                .name = {rest.p + c->n_id, c->n_name},
                                .arguments = {rest.p + c->n_id + c->n_name, c->n_arguments}},
-            buf_str(&found->content));
+            buf_str(&found->content), &read);
         rest = str_skip(rest, c->n_id + c->n_name + c->n_arguments);
     }
     struct buf written;

@@ -256,6 +256,7 @@ static void places_that_are_none_fit_no_calls(void **state)
     for (size_t i = 0; i < N(forged); i++) {
         struct buf texts[2];
         struct chat_call calls[2] = {{.name = STR("f")}, {.name = STR("f")}};
+        struct tool_places read = {0};
         bool is_fit = false;
         for (size_t k = 0; k < 2; k++) {
             struct str before = {content.p, forged[i].places[k]};
@@ -269,7 +270,7 @@ static void places_that_are_none_fit_no_calls(void **state)
                 tool_frame_blank(buf_str(&frame), NULL, &calls[k], k == 0, &texts[k], NULL));
             calls[k].id = STR("call_" DIGITS);
             calls[k].arguments = buf_str(&texts[k]);
-            calls[k] = tool_frame_read(calls[k], content);
+            calls[k] = tool_frame_read(calls[k], content, &read);
             assert_int_equal(calls[k].place, before.n + 1);
             buf_finish(&frame);
         }
@@ -303,6 +304,7 @@ static void places_are_of_the_very_content(void **state)
         assert_int_equal(f.n, 2);
         for (size_t i = 0; i < N(sent); i++) {
             struct chat_call calls[2];
+            struct tool_places read = {0};
             struct tool_said said = {str_from(sent[i].content), calls, 2};
             struct buf out;
             bool is_fit = false;
@@ -311,7 +313,7 @@ static void places_are_of_the_very_content(void **state)
                 calls[k] = f.calls[k];
                 calls[k].arguments = buf_str(&f.texts[k][2]);
                 calls[k].arguments.n--; /* a NUL */
-                calls[k] = tool_frame_read(calls[k], said.content);
+                calls[k] = tool_frame_read(calls[k], said.content, &read);
             }
             const struct tool_spelling *usual = tool_spelling_usual(LLAMA);
             assert_true(tool_frames_fit(usual, LLAMA, &said, &is_fit, NULL) && is_fit);
@@ -321,6 +323,49 @@ static void places_are_of_the_very_content(void **state)
             buf_finish(&out);
         }
         found_finish(&f);
+    }
+}
+
+/* Content is read once for all its calls; for calls in another order, twice at most. */
+static void places_are_looked_up_in_one_reading(void **state)
+{
+    (void)state;
+    enum { N_CALLS = 5 };
+    static const struct {
+        size_t places[N_CALLS], n_bytes;
+        unsigned wrong, n_left; /* wrong: bits of calls with another check; n_left: their places */
+    } sent[] = {
+        {{0, 3, 3, 50, 100}, 100, 0, 5},    {{0, 3, 3, 50, 100}, 100, 1 << 2 | 1 << 3, 3},
+        {{40, 60, 10, 10, 30}, 90, 0, 5}, /* two turns made one */
+        {{100, 0, 100, 0, 100}, 200, 0, 4}, {{100, 0, 99, 0, 100}, 199, 0, 4},
+        {{100, 99, 98, 97, 96}, 199, 0, 2}, {{100, 60, 30, 20, 101}, 190, 0, 3},
+    };
+    char text[100];
+    memset(text, 'x', sizeof text);
+    struct str content = {text, sizeof text};
+    for (size_t i = 0; i < N(sent); i++) {
+        struct tool_places read = {0};
+        unsigned n_left = 0;
+        for (size_t k = 0; k < N_CALLS; k++) {
+            struct buf frame, id;
+            struct tool_place place = {.n = sent[i].places[k]};
+            if (place.n <= content.n) {
+                place = tool_place_behind(tool_place_begin(), (struct str){text, place.n});
+            }
+            place.check ^= sent[i].wrong >> k & 1;
+            buf_init(&frame, 100);
+            buf_init(&id, 200);
+            assert_true(tool_frame_place(place, &frame, NULL));
+            assert_true(tool_call_id_write(&id, DIGITS, NULL, buf_str(&frame), NULL));
+            struct chat_call call = tool_frame_read(
+                (struct chat_call){.id = buf_str(&id), .arguments = STR("{}")}, content, &read);
+            assert_true(call.place == 0 || call.place == 1 + sent[i].places[k]);
+            n_left += call.place > 0;
+            buf_finish(&frame);
+            buf_finish(&id);
+        }
+        assert_int_equal(read.n_bytes, sent[i].n_bytes);
+        assert_int_equal(n_left, sent[i].n_left);
     }
 }
 
@@ -499,7 +544,7 @@ static void a_frame_is_of_an_id_of_ours(void **state)
             (struct chat_call){.id = str_from(ids[i]),
                                .name = STR("f"),
                                .arguments = STR("{}\t \t \t \t          \t\t\t\t\t \t    \t \t ")},
-            STR(""));
+            STR(""), &(struct tool_places){0});
         assert_int_equal(call.arguments.n, 2);
         const struct tool_spelling *base =
             tool_spellings_named(tool_spelling_usual(LLAMA), LLAMA, &call, 1);
@@ -539,7 +584,7 @@ static void a_frame_is_read_behind_arguments(void **state)
         struct chat_call call =
             tool_frame_read((struct chat_call){.id = str_from(sent[i].id),
                                                .arguments = str_from(sent[i].arguments)},
-                            STR(""));
+                            STR(""), &(struct tool_places){0});
         assert_int_equal(call.arguments.n, sent[i].n_arguments);
         assert_int_equal(call.frame.n, sent[i].n_frame);
     }
@@ -571,7 +616,8 @@ static void a_frame_behind_arguments_is_as_short_as_it_can_be(void **state)
         buf_init(&out, 1 << 20);
         assert_true(buf_append(&out, STR("{}"), NULL));
         assert_true(tool_frame_blank((struct str){zeros, n}, NULL, &call, true, &out, NULL));
-        call = tool_frame_read((struct chat_call){.arguments = buf_str(&out)}, STR(""));
+        call = tool_frame_read((struct chat_call){.arguments = buf_str(&out)}, STR(""),
+                               &(struct tool_places){0});
         assert_int_equal(call.frame.n, n == TOOL_FRAME_BYTES ? 8 * n : 0);
         assert_false(tool_frame_ends_list(&call)); /* only an id's does */
         buf_finish(&out);
@@ -615,6 +661,7 @@ int main(void)
         cmocka_unit_test(words_stay_where_they_were),
         cmocka_unit_test(places_that_are_none_fit_no_calls),
         cmocka_unit_test(places_are_of_the_very_content),
+        cmocka_unit_test(places_are_looked_up_in_one_reading),
         cmocka_unit_test(a_call_that_an_answer_ends_within_is_closed),
         cmocka_unit_test(of_several_calls_the_last_one_is_closed),
         cmocka_unit_test(a_call_that_is_too_large_is_not_kept),

@@ -30,7 +30,7 @@ static struct chat_call forge(const struct forged_call *from, struct buf *id)
     return tool_frame_read((struct chat_call){.id = buf_str(id),
                                               .name = str_from(from->name),
                                               .arguments = str_from(from->arguments)},
-                           STR(""));
+                           STR(""), &(struct tool_places){0});
 }
 
 static bool fits(enum tool_format taught, const struct chat_call *calls, size_t n)
@@ -103,7 +103,7 @@ static void what_cannot_be_written_fits_no_call(void **state)
     assert_true(buf_append(&arguments, STR("{\"a\": 1}"), NULL));
     assert_true(tool_frame_blank(buf_str(&frame), NULL, &call, true, &arguments, NULL));
     call.arguments = buf_str(&arguments);
-    call = tool_frame_read(call, STR(""));
+    call = tool_frame_read(call, STR(""), &(struct tool_places){0});
     assert_int_equal(call.place, 1);
     struct tool_said said = {.calls = &call, .n = 1};
     assert_true(tool_frames_fit(tool_spelling_usual(LLAMA), LLAMA, &said, &is_fit, &e));

@@ -112,12 +112,13 @@ static inline void find_calls(const char *tools_text, enum tool_format taught,
         take_call_span(f, &out.spans[i], (struct str){rest.p, out.spans[i].n_bytes}, &frame);
         rest = str_skip(rest, out.spans[i].n_bytes);
     }
+    struct tool_places read = {0};
     for (size_t i = 0; i < f->n; i++) {
         struct buf *texts = f->texts[i];
         f->calls[i] = tool_frame_read((struct chat_call){.id = closed(&texts[0]),
                                                          .name = closed(&texts[1]),
                                                          .arguments = closed(&texts[2])},
-                                      buf_str(&f->content));
+                                      buf_str(&f->content), &read);
         f->n_frames += f->calls[i].frame.n > 0;
         f->n_blank += f->calls[i].arguments.n < texts[2].n - 1;
     }
