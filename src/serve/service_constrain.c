@@ -233,30 +233,40 @@ static bool refuse(struct error *e, const char *param, struct api_error *error)
     return api_error_from(error, e, param);
 }
 
-bool service_constrain(const struct service *s, struct api_request *request, struct grammar **out,
-                       struct api_error *error)
+static bool has_calls(const struct api_generation *r)
+{
+    return r->callable != NULL && (r->tool_choice != API_TOOLS_AUTO || has_strict(r->callable) ||
+                                   r->format.kind != API_FORMAT_TEXT);
+}
+
+bool service_check_calls(const struct service *s, const struct api_request *request,
+                         struct api_error *error)
 {
     const struct api_generation *r = &request->generation;
-    bool forced = r->tool_choice != API_TOOLS_AUTO;
-    bool has_calls = r->callable != NULL &&
-                     (forced || has_strict(r->callable) || r->format.kind != API_FORMAT_TEXT);
-    struct error e = {0};
-    struct notes notes = {0};
-    *out = NULL;
-    if (!has_calls) {
-        *out = r->format.kind != API_FORMAT_TEXT ? grammar_of(&r->format, &notes.format, &e) : NULL;
-        return r->format.kind == API_FORMAT_TEXT ||
-               (*out != NULL ? warn_format(request, &notes.format, error)
-                             : refuse(&e, r->format.param, error));
+    const char *param = r->tool_choice != API_TOOLS_AUTO ? "tool_choice" : "tools";
+    if (!has_calls(r)) {
+        return true;
     }
-    const char *param = forced ? "tool_choice" : "tools";
     if (s->chat == NULL || s->chat->tool_format == TOOL_FORMAT_NONE) {
         return api_error_set(error, API_ERROR_UNSUPPORTED_VALUE, param,
                              "%s needs calls of tools, which this server does not listen for",
                              param);
     }
-    if (!check_beside_tools(r, error)) {
-        return false;
+    return check_beside_tools(r, error);
+}
+
+bool service_constrain(const struct service *s, struct api_request *request, struct grammar **out,
+                       struct api_error *error)
+{
+    const struct api_generation *r = &request->generation;
+    struct error e = {0};
+    struct notes notes = {0};
+    *out = NULL;
+    if (!has_calls(r)) {
+        *out = r->format.kind != API_FORMAT_TEXT ? grammar_of(&r->format, &notes.format, &e) : NULL;
+        return r->format.kind == API_FORMAT_TEXT ||
+               (*out != NULL ? warn_format(request, &notes.format, error)
+                             : refuse(&e, r->format.param, error));
     }
     struct tool_set set;
     if (!tool_set_init(&set, r->callable, &e)) {

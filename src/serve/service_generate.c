@@ -387,19 +387,18 @@ static bool make_job(struct service *s, const struct http_exchange *x, struct an
 {
     bool is_chat = job->request.endpoint == API_CHAT;
     const char *param = is_chat ? "messages" : "prompt";
-    struct grammar *grammar = NULL;
+    /* a prompt that is too long is refused before anything is compiled for it */
     if (!service_check_model(s, x, job->request.model, error) ||
-        !service_constrain(s, &job->request, &grammar, error) ||
-        !(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, error)) {
-        grammar_destroy(grammar);
+        !service_check_calls(s, &job->request, error) ||
+        !(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, error) ||
+        !check_context(s, job, error) ||
+        !service_constrain(s, &job->request, &job->g->grammar, error)) {
         return false;
     }
-    job->g->grammar = grammar;
     job->g->salt = hash_salt(job->request.generation.cache_salt);
     choose_seed(s, &job->request.generation);
-    return check_context(s, job, error) && check_echo(s, job, error) &&
-           check_stream(s, job, error) && check_answer(s, job, error) &&
-           warn_dropped(job, param, error);
+    return check_echo(s, job, error) && check_stream(s, job, error) &&
+           check_answer(s, job, error) && warn_dropped(job, param, error);
 }
 
 /* Seconds in the field as the official clients write them, "600" or "0.5"; negative when it is not

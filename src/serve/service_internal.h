@@ -73,6 +73,11 @@ bool service_check_model(const struct service *s, const struct http_exchange *x,
 bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,
                           struct api_error *error);
 
+/* Whether calls can be demanded here at all, and told from the format. To be asked before
+ * service_constrain(), which takes longer. */
+bool service_check_calls(const struct service *s, const struct api_request *request,
+                         struct api_error *error);
+
 /* *out: the grammar that the answer's text is held to; NULL: none. It is the caller's, also on
  * failure (a warning that `strict` makes an error). */
 bool service_constrain(const struct service *s, struct api_request *request, struct grammar **out,

@@ -173,6 +173,14 @@ def test_a_server_that_listens_for_no_calls_cannot_be_asked_for_one():
             assert caught.value.code == "unsupported_value"
 
 
+def test_a_prompt_that_is_too_long_is_refused_before_schemas_are_compiled():
+    odd = {"type": "function", "function": {"name": "odd", "strict": True, "parameters": {"unevaluatedProperties": False}}}
+    for messages, code in ((HELLO, "unsupported_value"), ([{"role": "user", "content": "a b " * 4096}], "context_length_exceeded")):
+        with pytest.raises(openai.BadRequestError) as caught:
+            create(server_of("hermes"), tools=[odd], tool_choice="required", messages=messages)
+        assert caught.value.code == code
+
+
 # --- strict, where the model chooses
 
 WRONG = '{"name": "get_weather", "parameters": {"city": "Paris", "days": 30}}'
