@@ -45,25 +45,39 @@ static json_t *object_schema(const struct tool *tool)
     return copy;
 }
 
-/* A builder that failed once fails for good: whether a schema will do is tried with another. */
-static bool can_enforce(const json_t *schema, struct error *why)
+/* A builder that failed once fails for good: whether a schema will do is tried with another, which
+ * is one for all schemas up to the first that will not do, and so on. */
+struct trials {
+    struct grammar_builder *b; /* NULL: the next one is to be made */
+    uint64_t steps;            /* left to spend for b and those to come */
+};
+
+static bool can_enforce(struct trials *t, const json_t *schema, struct error *why)
 {
     uint32_t node = GRAMMAR_NONE;
-    struct grammar_builder *b = grammar_builder_create(why);
-    bool ok = b != NULL && schema_compile_into(b, schema, &node, NULL, why);
-    grammar_builder_destroy(b);
+    if (t->b == NULL && (t->b = grammar_builder_create(why)) != NULL) {
+        grammar_builder_limit(t->b, t->steps);
+        t->steps -= grammar_builder_steps(t->b);
+    }
+    bool ok = t->b != NULL && schema_compile_into(t->b, schema, &node, NULL, why);
+    if (!ok && t->b != NULL) {
+        t->steps += grammar_builder_steps(t->b);
+        grammar_builder_destroy(t->b);
+        t->b = NULL;
+    }
     return ok;
 }
 
-static bool build_arguments(struct grammar_builder *b, const struct tool *tool, uint32_t *out,
-                            struct tool_grammar_notes *notes, struct error *e)
+static bool build_arguments(struct grammar_builder *b, const struct tool *tool,
+                            struct trials *trials, uint32_t *out, struct tool_grammar_notes *notes,
+                            struct error *e)
 {
     bool strict = json_is_true(json_object_get(tool->function, "strict"));
     json_t *schema = object_schema(tool);
     json_t *any = json_pack("{s:s}", "type", "object");
     struct error why = {0};
     bool ok = schema != NULL && any != NULL
-                  ? strict || can_enforce(schema, &why)
+                  ? strict || can_enforce(trials, schema, &why)
                   : error_set(&why, ERROR_MEMORY, "out of memory: schema of a tool");
     bool is_loose = !ok && why.code == ERROR_UNSUPPORTED;
     if (is_loose) {
@@ -82,19 +96,14 @@ static bool build_arguments(struct grammar_builder *b, const struct tool *tool, 
 
 /* --- calls */
 
-static bool build_call(struct grammar_builder *b, const struct form *form, const struct tool *tool,
-                       uint32_t *out, struct tool_grammar_notes *notes, struct error *e)
+static uint32_t build_call(struct grammar_builder *b, const struct form *form,
+                           const struct tool *tool, uint32_t arguments)
 {
-    uint32_t arguments = GRAMMAR_NONE;
-    if (!build_arguments(b, tool, &arguments, notes, e)) {
-        return false;
-    }
     const uint32_t parts[] = {grammar_bytes(b, str_from(form->before)),
                               grammar_bytes(b, tool->name),
                               grammar_bytes(b, str_from(form->between)), arguments,
                               grammar_bytes(b, str_from(form->after))};
-    *out = grammar_sequence(b, parts, sizeof parts / sizeof parts[0]);
-    return true;
+    return grammar_sequence(b, parts, sizeof parts / sizeof parts[0]);
 }
 
 static bool build_calls(struct grammar_builder *b, const struct tool_grammar_options *o,
@@ -104,11 +113,16 @@ static bool build_calls(struct grammar_builder *b, const struct tool_grammar_opt
     const struct tool *tools = o->only != NULL ? o->only : o->set->tools;
     size_t n = o->only != NULL ? 1 : o->set->n_tools;
     uint32_t *ways = mem_alloc(n, sizeof *ways, "tools of a grammar", e);
+    /* twice what the builder has: one schema that takes too much leaves enough for others */
+    struct trials trials = {.steps = 2 * grammar_builder_steps(b)};
     bool ok = ways != NULL;
     for (size_t i = 0; ok && i < n; i++) {
         notes->remarks.next_source = (size_t)(&tools[i] - o->set->tools);
-        ok = build_call(b, form, &tools[i], &ways[i], notes, e);
+        uint32_t arguments = GRAMMAR_NONE;
+        ok = build_arguments(b, &tools[i], &trials, &arguments, notes, e);
+        ways[i] = ok ? build_call(b, form, &tools[i], arguments) : GRAMMAR_NONE;
     }
+    grammar_builder_destroy(trials.b);
     if (ok) {
         uint32_t call = grammar_declare(b, STR("call of a tool"));
         grammar_define(b, call, grammar_choice(b, ways, n));

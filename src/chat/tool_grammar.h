@@ -18,8 +18,8 @@ struct tool_grammar_options {
 
 struct tool_grammar_notes {
     const struct tool
-        *loose; /* without `strict`, and its schema cannot be enforced: any object will
-                                 do for its arguments; NULL when there is none */
+        *loose; /* without `strict`, and its schema cannot be enforced, or not within what is spent
+                   on all of them: any object will do for its arguments; NULL when there is none */
     struct error loose_why;
     struct schema_remarks remarks; /* of the others' schemas; source: which tool of the set */
 };

@@ -36,6 +36,16 @@ struct grammar_builder *grammar_builder_create(struct error *e)
     return b;
 }
 
+uint64_t grammar_builder_steps(const struct grammar_builder *b)
+{
+    return b->steps;
+}
+
+void grammar_builder_limit(struct grammar_builder *b, uint64_t steps)
+{
+    b->steps = steps < b->steps ? steps : b->steps;
+}
+
 void grammar_builder_destroy(struct grammar_builder *b)
 {
     if (b == NULL) {

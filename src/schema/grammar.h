@@ -47,6 +47,11 @@ struct grammar_builder *grammar_builder_create(struct error *e);
 /* NULL is allowed. */
 void grammar_builder_destroy(struct grammar_builder *b);
 
+/* Steps that are left for what is made and computed at once, about 10 ns each; no more than that
+ * with limit. */
+uint64_t grammar_builder_steps(const struct grammar_builder *b);
+void grammar_builder_limit(struct grammar_builder *b, uint64_t steps);
+
 /* The first error; code ERROR_NONE while there is none. Its text names the limit and the number
  * that passed it, the rule or the place in a pattern. */
 const struct error *grammar_builder_error(const struct grammar_builder *b);

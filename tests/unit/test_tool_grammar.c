@@ -285,6 +285,73 @@ static void a_schema_that_cannot_be_enforced_is_an_error_of_strict_tools_alone(v
     }
 }
 
+enum { N_MEMBERS = 8 }; /* more than may be spent, if they are costly */
+
+/* A tool without `strict`, with members whose automata no other tool has. */
+static json_t *tool_of_patterns(const char *name, bool is_costly)
+{
+    json_t *members = json_object();
+    const char *pattern = is_costly ? "(a|b)*a(a|b){12}" : "(a|b)*a(a|b){4}";
+    for (int i = 1; i <= N_MEMBERS; i++) {
+        char key[16];
+        int least = (name[0] - 'a') * N_MEMBERS + i + (is_costly ? 300 : 0);
+        snprintf(key, sizeof key, "m%d", i);
+        json_object_set_new(members, key,
+                            json_pack("{s:s,s:s,s:i,s:i}", "type", "string", "pattern", pattern,
+                                      "minLength", least, "maxLength", 3000 - least));
+    }
+    return json_pack("{s:s,s:{s:s,s:{s:s,s:o,s:b}}}", "type", "function", "function", "name", name,
+                     "parameters", "type", "object", "properties", members, "additionalProperties",
+                     0);
+}
+
+static void all_schemas_that_are_tried_share_what_may_be_spent(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *costly, *enforced; /* of the tools 'a' to 'd' */
+    } table[] = {
+        {"", "abcd"}, {"a", "bcd"}, {"c", "abd"}, /* one leaves enough for others */
+        {"bc", "a"},  {"abc", ""},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct error e = {0};
+        json_t *tools = json_array();
+        for (int k = 0; k < 4; k++) {
+            char name[] = {(char)('a' + k), '\0'};
+            bool is_costly = strchr(table[i].costly, name[0]) != NULL;
+            json_array_append_new(tools, tool_of_patterns(name, is_costly));
+        }
+        struct tool_set set;
+        struct tool_grammar_notes notes;
+        uint32_t root;
+        assert_true(tool_set_init(&set, tools, &e));
+        struct grammar_builder *b = grammar_builder_create(&e);
+        struct tool_grammar_options o = {.format = TOOL_FORMAT_LLAMA3_JSON, .set = &set};
+        assert_true(tool_grammar_build(b, &o, &root, &notes, &e));
+        assert_int_equal(notes.loose == NULL, strlen(table[i].enforced) == 4);
+        assert_true(notes.loose == NULL || strstr(notes.loose_why.text, "too complex") != NULL);
+        struct grammar *g = grammar_compile(b, root, &e);
+        struct token_trie *trie = byte_trie();
+        struct automaton *a = g != NULL ? automaton_create(g, trie, &e) : NULL;
+        assert_non_null(a);
+        for (char name = 'a'; name <= 'd'; name++) {
+            char text[64];
+            snprintf(text, sizeof text, "{\"name\": \"%c\", \"parameters\": {\"other\": 1}}", name);
+            bool is_enforced = strchr(table[i].enforced, name) != NULL;
+            if (accepts(a, str_from(text)) == is_enforced) {
+                fail_msg("row %zu: '%c' is%s enforced", i, name, is_enforced ? " not" : "");
+            }
+        }
+        automaton_destroy(a);
+        token_trie_destroy(trie);
+        grammar_destroy(g);
+        grammar_builder_destroy(b);
+        tool_set_finish(&set);
+        json_decref(tools);
+    }
+}
+
 static void remarks_say_of_which_tool_they_are(void **state)
 {
     (void)state;
@@ -328,6 +395,7 @@ int main(void)
         cmocka_unit_test(every_forced_answer_is_calls_that_the_parser_finds),
         cmocka_unit_test(an_answer_that_may_be_a_text_has_no_call_that_is_not_held_to_its_schema),
         cmocka_unit_test(a_schema_that_cannot_be_enforced_is_an_error_of_strict_tools_alone),
+        cmocka_unit_test(all_schemas_that_are_tried_share_what_may_be_spent),
         cmocka_unit_test(remarks_say_of_which_tool_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
