@@ -128,9 +128,9 @@ static bool build_calls(struct grammar_builder *b, const struct tool_grammar_opt
         grammar_define(b, call, grammar_choice(b, ways, n));
         const uint32_t next[] = {grammar_bytes(b, str_from(form->separator)),
                                  grammar_call(b, call)};
-        const uint32_t all[] = {
-            grammar_call(b, call),
-            grammar_repeat(b, grammar_sequence(b, next, 2), 0, o->several ? GRAMMAR_UNLIMITED : 0)};
+        const uint32_t all[] = {grammar_call(b, call),
+                                grammar_repeat(b, grammar_sequence(b, next, 2), 0,
+                                               o->several ? TOOL_GRAMMAR_MAX_CALLS - 1 : 0)};
         *out = grammar_sequence(b, all, 2);
     }
     mem_free(ways);

@@ -4,15 +4,19 @@
 #define CHAT_TOOL_GRAMMAR_H
 
 #include "chat/tool_format.h"
+#include "chat/tool_parser.h"
 #include "chat/tool_set.h"
 #include "schema/schema_compile.h"
+
+/* The parser takes one more, behind which a tag that closes it would be content. */
+enum { TOOL_GRAMMAR_MAX_CALLS = TOOL_PARSER_MAX_CALLS - 1 };
 
 struct tool_grammar_options {
     enum tool_format format; /* calls of TOOL_FORMAT_PYTHONIC are written as LLAMA3_JSON, which its
                                 parser finds, too; not TOOL_FORMAT_NONE */
     const struct tool_set *set;
     const struct tool *only; /* the one tool that may be called; NULL: any of the set */
-    bool several;            /* more than one call may come */
+    bool several;            /* up to TOOL_GRAMMAR_MAX_CALLS may come, else one */
     bool may_say;            /* instead of calling, the answer may be a text without a call */
 };
 

@@ -70,7 +70,7 @@ static bool random_text(struct automaton *a, struct rng *rng, struct buf *out)
 
 struct found {
     size_t n_calls, n_content;
-    char names[8][32];
+    char names[TOOL_PARSER_MAX_CALLS][32];
 };
 
 /* Parses the text whole, and checks each call's arguments. */
@@ -94,7 +94,7 @@ static void parse(enum tool_format format, const struct tool_set *set, struct st
         if (span->kind == TOOL_CONTENT) {
             out->n_content += span->n_bytes;
         } else if (span->kind == TOOL_CALL_NAME) {
-            assert_true(out->n_calls < 8);
+            assert_true(out->n_calls < TOOL_PARSER_MAX_CALLS);
             snprintf(out->names[out->n_calls], 32, "%.*s", STR_ARG(bytes));
         } else if (span->kind == TOOL_CALL_ARGUMENTS) {
             assert_true(buf_append(&arguments, bytes, &e));
@@ -211,6 +211,35 @@ static bool accepts(struct automaton *a, struct str text)
         assert_true(automaton_step(a, state, (uint8_t)text.p[i], &state, &e));
     }
     return automaton_is_complete(a, state);
+}
+
+static void no_more_calls_are_allowed_than_the_parser_finds(void **state)
+{
+    (void)state;
+    struct buf text;
+    buf_init(&text, 1 << 16);
+    for (int hermes = 0; hermes < 2; hermes++) {
+        enum tool_format format = hermes ? TOOL_FORMAT_HERMES : TOOL_FORMAT_LLAMA3_JSON;
+        struct str call =
+            hermes ? STR("<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>")
+                   : STR("{\"name\": \"now\", \"parameters\": {}}");
+        struct world w;
+        struct found found;
+        open_world(&w, (struct tool_grammar_options){.format = format, .several = true}, NULL);
+        buf_clear(&text);
+        for (int n = 1; n <= TOOL_GRAMMAR_MAX_CALLS + 1; n++) {
+            assert_true(buf_append(&text, n == 1 ? STR("") : hermes ? STR("\n") : STR("; "), NULL));
+            assert_true(buf_append(&text, call, NULL));
+            assert_int_equal(accepts(w.automaton, buf_str(&text)), n <= TOOL_GRAMMAR_MAX_CALLS);
+            if (n == TOOL_GRAMMAR_MAX_CALLS) {
+                parse(format, &w.set, buf_str(&text), &found);
+                assert_int_equal(found.n_calls, n);
+                assert_int_equal(found.n_content, 0);
+            }
+        }
+        close_world(&w);
+    }
+    buf_finish(&text);
 }
 
 static void an_answer_that_may_be_a_text_has_no_call_that_is_not_held_to_its_schema(void **state)
@@ -393,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_forced_answer_is_calls_that_the_parser_finds),
+        cmocka_unit_test(no_more_calls_are_allowed_than_the_parser_finds),
         cmocka_unit_test(an_answer_that_may_be_a_text_has_no_call_that_is_not_held_to_its_schema),
         cmocka_unit_test(a_schema_that_cannot_be_enforced_is_an_error_of_strict_tools_alone),
         cmocka_unit_test(all_schemas_that_are_tried_share_what_may_be_spent),
