@@ -101,7 +101,8 @@ struct options_model {
     bool no_cache;           /* keep no packed weights */
     const char *cache_limit; /* size, see options_parse_size; NULL: session.c's */
     const char *cache_min;
-    const _Atomic bool *stop; /* set by any thread: session_keep() ends; NULL: signals do */
+    const _Atomic bool *stop;       /* set by any thread: session_keep() ends; NULL: signals do */
+    void (*warn)(const char *text); /* of the model, on the thread that opens it; NULL: on stderr */
 };
 
 /* A number of bytes: digits, and K, M, G or T for powers of 1024. ERROR_USAGE quotes the text. */

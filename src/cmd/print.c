@@ -94,13 +94,18 @@ void print_escaped(FILE *f, struct str s, size_t max_code_points)
     print_text(f, s, max_code_points, false);
 }
 
+void print_warning_to(FILE *f, const char *text)
+{
+    flockfile(f);
+    fputs("puna: warning: ", f);
+    print_escaped(f, str_from(text), SIZE_MAX);
+    putc('\n', f);
+    funlockfile(f);
+}
+
 void print_warning(const char *text)
 {
-    flockfile(stderr);
-    fputs("puna: warning: ", stderr);
-    print_escaped(stderr, str_from(text), SIZE_MAX);
-    putc('\n', stderr);
-    funlockfile(stderr);
+    print_warning_to(stderr, text);
 }
 
 void print_quoted(FILE *f, struct str s, size_t max_code_points)

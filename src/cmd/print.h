@@ -15,8 +15,9 @@
  * direction of writing. */
 void print_escaped(FILE *f, struct str s, size_t max_code_points);
 
-/* "puna: warning: TEXT", escaped, a line on stderr. */
+/* "puna: warning: TEXT", escaped, a line on stderr, or in f. */
 void print_warning(const char *text);
+void print_warning_to(FILE *f, const char *text);
 
 /* The same between quotation marks; \" stands for one within. */
 void print_quoted(FILE *f, struct str s, size_t max_code_points);

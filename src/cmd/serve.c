@@ -10,6 +10,7 @@
 #include "cmd/print.h"
 #include "cmd/serve_aliases.h"
 #include "cmd/serve_keys.h"
+#include "cmd/serve_log.h"
 #include "cmd/serve_sandbox.h"
 #include "cmd/serve_usage.h"
 #include "cmd/service_manager.h"
@@ -22,7 +23,6 @@
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -104,29 +104,6 @@ struct serve {
     struct service_manager manager;
 };
 
-/* --- the log */
-
-/* A reader that does not read costs lines, not time: a pipe that can be written to takes a whole
- * line. */
-static bool write_log(struct str line)
-{
-    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
-    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0 &&
-           write(STDERR_FILENO, line.p, line.n) == (ssize_t)line.n;
-}
-
-/* As print_warning(), of what can be found while clients are served, too. */
-static void tell_oddity(const char *text)
-{
-    struct buf line;
-    buf_init(&line, PIPE_BUF);
-    if (buf_append(&line, STR("puna: warning: "), NULL) &&
-        buf_append(&line, str_from(text), NULL) && buf_append(&line, STR("\n"), NULL)) {
-        write_log(buf_str(&line));
-    }
-    buf_finish(&line);
-}
-
 /* --- options */
 
 static bool add_origin(void *target, const char *value, struct error *e)
@@ -164,7 +141,7 @@ static bool choose_log(struct serve *s, struct error *e)
     if (!is_json && strcmp(form, "text") != 0) {
         return error_set(e, ERROR_USAGE, "option --log: '%s' is not text, json or none", form);
     }
-    s->service.log = (struct service_log){.write = write_log,
+    s->service.log = (struct service_log){.write = serve_log_write,
                                           .form = is_json ? ACCESS_LOG_JSON : ACCESS_LOG_TEXT};
     return true;
 }
@@ -185,7 +162,7 @@ static bool choose_spill(struct serve *s, struct error *e)
         return error_set(e, ERROR_USAGE,
                          "option --prefix-limit changes nothing without --prefix-dir");
     }
-    s->spill = (struct spill_options){.folder = o->prefix_dir, .note = print_warning};
+    s->spill = (struct spill_options){.folder = o->prefix_dir, .note = serve_log_warn};
     return options_parse_size(limit, &s->spill.limit_bytes, e) ||
            error_prefix(e, "option --prefix-limit");
 }
@@ -198,6 +175,7 @@ static void begin(struct serve *s, const struct cmd_env *env, int argc, char **a
                         .settings = {.prefix = "PUNA_SERVE_", .environment = env->all},
                         .options.model.batch = DEFAULT_BATCH,
                         .options.model.stop = &s->stop,
+                        .options.model.warn = serve_log_warn,
                         .options.parallel = 8,
                         .options.drain_s = DEFAULT_DRAIN_S,
                         .options.log = "text",
@@ -207,7 +185,7 @@ static void begin(struct serve *s, const struct cmd_env *env, int argc, char **a
     serve_usage_init(&s->usage);
     serving_limits_init(&s->options.limits, &s->options.http.limits);
     service_init(&s->service);
-    s->service.warn = tell_oddity;
+    s->service.warn = serve_log_warn;
     s->service.model.n_names = 1; /* the file's own comes first, when it is known */
 }
 
@@ -371,7 +349,7 @@ static void on_found(void *argument)
     pthread_join(s->loader, NULL);
     s->has_loader = false;
     bool ok = !s->failed && serve_sandbox_enter(&s->sandbox, s->env, &files, &s->error) &&
-              serve_usage_start(&s->usage, &s->service, s->server, tell_oddity, &s->error) &&
+              serve_usage_start(&s->usage, &s->service, s->server, serve_log_warn, &s->error) &&
               start_loader(s, load, &s->error);
     if (!ok) { /* else `failed` is the loader's by now */
         s->failed = true;
@@ -507,7 +485,7 @@ static void tell_drain(uint32_t n_clients, uint32_t seconds)
                      "puna serve: draining: %u client%s being served, for %u s at most; "
                      "Ctrl-C again quits at once\n",
                      n_clients, n_clients == 1 ? " is" : "s are", seconds);
-    write_log((struct str){line, (size_t)n});
+    serve_log_write((struct str){line, (size_t)n});
 }
 
 /* What still runs is told. */
@@ -550,7 +528,7 @@ static void tell_reload(const char *what, const struct error *why)
     char line[ERROR_TEXT_BYTES + 64];
     int n = snprintf(line, sizeof line, "puna serve: SIGHUP: %s%s\n", what,
                      why != NULL ? why->text : "");
-    write_log((struct str){line, (size_t)n});
+    serve_log_write((struct str){line, (size_t)n});
 }
 
 /* Of a file that the next start would refuse nothing is taken: so it is read as by a start, for a
@@ -666,7 +644,7 @@ static bool create_server(struct serve *s, struct error *e)
     if (!listening_choose(&s->options.listening, s->manager.sockets, s->manager.n_sockets, o, e)) {
         return false;
     }
-    o->tls_note = tell_oddity;
+    o->tls_note = serve_log_warn;
     o->only_loopback =
         !s->options.no_auth && (s->keys.auth == NULL || auth_n_keys(s->keys.auth) == 0);
     o->on_head = service_on_head;

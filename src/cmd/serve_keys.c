@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cmd/print.h"
+#include "cmd/serve_log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -101,7 +102,7 @@ static void tell_budget(struct serve_keys *k)
                  "key %s has a limit of tokens a day or month; without a ledger (--usage=off) the "
                  "end of this server forgets what was used",
                  id);
-        print_warning(text);
+        serve_log_warn(text);
     }
 }
 
@@ -120,7 +121,7 @@ static void reload(struct serve_keys *k, bool always)
     }
     snprintf(k->told, sizeof k->told, "%s", e.text);
     snprintf(text, sizeof text, "%s; the keys stay as they were", e.text);
-    print_warning(text);
+    serve_log_warn(text);
 }
 
 static void look(void *argument)

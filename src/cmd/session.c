@@ -50,8 +50,9 @@ static void show_progress(void *argument, const char *what, uint64_t done, uint6
 
 static void show_note(void *argument, const char *text)
 {
-    clear_progress(argument);
-    print_warning(text);
+    struct session_progress *p = argument;
+    clear_progress(p);
+    p->warn(text);
 }
 
 static bool choose_kernels(const struct options_model *options, const struct kern_table **out,
@@ -176,7 +177,7 @@ static void warn_of_guess(const struct session *s)
                  "%s: without tokenizer.ggml.pre text is cut into words as by 'default', which may "
                  "not be as the model learned it",
                  s->path);
-        print_warning(text);
+        s->progress.warn(text);
     }
 }
 
@@ -223,7 +224,11 @@ static bool find_draft(struct session *s, const struct cmd_env *env, const char 
         return true;
     }
     s->draft = mem_alloc(1, sizeof *s->draft, "draft model", e);
-    return s->draft != NULL && cmd_find_model(env, model, &s->draft->path, e);
+    if (s->draft == NULL) {
+        return false;
+    }
+    s->draft->progress.warn = s->progress.warn;
+    return cmd_find_model(env, model, &s->draft->path, e);
 }
 
 static bool open_draft(struct session *s, struct error *e)
@@ -257,7 +262,7 @@ bool session_check(const struct options_model *options, struct error *e)
 bool session_open(struct session *s, const struct cmd_env *env, const char *model,
                   const struct options_model *options, struct error *e)
 {
-    *s = (struct session){0};
+    *s = (struct session){.progress.warn = options->warn != NULL ? options->warn : print_warning};
     struct loading loading = {.options = options};
     bool ok = choose_kernels(options, &loading.kern, e) && choose_cache_type(s, options, e) &&
               choose_cache(options, &loading.cache, e) && cmd_find_model(env, model, &s->path, e) &&

@@ -14,6 +14,7 @@
 struct session_progress {
     bool wanted, shown;
     uint32_t percent;
+    void (*warn)(const char *text);
 };
 
 struct session {
@@ -53,7 +54,7 @@ void session_close(struct session *s);
 
 /* When the work is done: keeps the packed weights for the next start, see packed_cache.h.
  * On the thread that opened s, with a pool that nobody else uses meanwhile. A progress bar goes to
- * stderr, and a warning when that does not work. */
+ * stderr, and a warning to options->warn when that does not work. */
 void session_keep(struct session *s, struct pool *pool);
 
 #endif

@@ -34,16 +34,25 @@ struct spill_disk {
     uint32_t *tokens; /* (max_tokens) the job's */
     uint8_t *page;    /* (page_bytes) the job's */
     char path[PATH_MAX];
+
+    /* the disk's thread alone: what went wrong, until it is told; empty: nothing */
+    char trouble[PATH_MAX + ERROR_TEXT_BYTES + 100];
 };
 
 /* ---- the disk's thread ---- */
 
-static void tell(const struct spill_disk *d, const char *what, const char *why,
-                 const char *consequence)
+static void keep_trouble(struct spill_disk *d, const char *what, const char *why,
+                         const char *consequence)
 {
-    char text[PATH_MAX + ERROR_TEXT_BYTES + 100];
-    snprintf(text, sizeof text, "%s: %s; %s", what, why, consequence);
-    d->options.note(text);
+    snprintf(d->trouble, sizeof d->trouble, "%s: %s; %s", what, why, consequence);
+}
+
+static void tell_trouble(struct spill_disk *d)
+{
+    if (d->trouble[0] != '\0') {
+        d->options.note(d->trouble);
+        d->trouble[0] = '\0';
+    }
 }
 
 /* A page looks a second older for each before it, so that of a prefix the end goes first. */
@@ -63,7 +72,7 @@ static bool read_job(struct spill_disk *d)
     if (fd < 0) {
         if (errno != ENOENT) {
             error_set(&e, ERROR_IO, "cannot be opened: %s", strerror(errno));
-            tell(d, d->path, e.text, "the prompt is computed");
+            keep_trouble(d, d->path, e.text, "the prompt is computed");
         }
         return false;
     }
@@ -73,7 +82,7 @@ static bool read_job(struct spill_disk *d)
     }
     close(fd);
     if (!ok) {
-        tell(d, d->path, e.text, "the prompt is computed");
+        keep_trouble(d, d->path, e.text, "the prompt is computed");
         if (e.code == ERROR_FORMAT) {
             unlink(d->path);
         }
@@ -106,7 +115,7 @@ static bool write_job(struct spill_disk *d)
     struct error e = {0};
     bool ok = write_file(d, &e);
     if (!ok) {
-        tell(d, d->folder, e.text, "no prefixes are kept for ten minutes");
+        keep_trouble(d, d->folder, e.text, "no prefixes are kept for ten minutes");
     }
     return ok;
 }
@@ -161,6 +170,7 @@ static void *disk_main(void *argument)
         if (d->options.wake != NULL) {
             d->options.wake(d->options.wake_argument);
         }
+        tell_trouble(d); /* nobody waits for this job any more */
         pthread_mutex_lock(&d->lock);
     }
     pthread_mutex_unlock(&d->lock);

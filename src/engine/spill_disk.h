@@ -2,8 +2,9 @@
  * a time, so that no step ever waits for a disk: the engine's thread hands over a copy, or asks and
  * looks again later. Which pages are worth it is spill.h's concern.
  *
- * Nothing that goes wrong here is an error to a request: it is told to options.note, the file is
- * taken for absent, and after a failed write nothing is written for SPILL_PAUSE_S.
+ * Nothing that goes wrong here is an error to a request: it is told to options.note, which must not
+ * block, as the next job waits for it; the file is taken for absent, and after a failed write
+ * nothing is written for SPILL_PAUSE_S.
  * Owner/threads: created, called and destroyed by the engine's thread. */
 #ifndef ENGINE_SPILL_DISK_H
 #define ENGINE_SPILL_DISK_H

@@ -71,10 +71,22 @@ class Server:
         return all(self.metric(f"puna_{name}") == 0 for name in
                    ("requests_running", "requests_waiting", "kv_pages_in_use"))
 
+    def fill_stderr(self):
+        """So that it takes nothing more, as nobody reads it before stop()."""
+        fill_pipe(self.process.pid, 2)
+
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=60)
         return self.process.returncode, errors
+
+
+def fill_pipe(process, number):
+    full = os.open(f"/proc/{process}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(full, b"x" * 4096)
+    os.close(full)
 
 
 def begin_to_read(s):

@@ -590,6 +590,24 @@ def test_a_store_that_breaks_is_told_once_and_changes_nothing(keys):
         server.process.kill()
 
 
+def test_a_warning_that_nobody_reads_holds_nothing_up(keys):
+    key = keys.add()
+    server = Server("--store", keys.path, TINY)
+    try:
+        server.fill_stderr()
+        good = keys.path.read_bytes()
+        keys.path.write_bytes(b"x" * 1000)
+        server.process.send_signal(signal.SIGHUP)
+        assert status_of(server, key) == 200
+        keys.path.write_bytes(good)
+        keys.run("revoke", id_of(key))
+        wait_until(lambda: status_of(server, key) == 401, 10)
+        code, errors = server.stop()
+        assert code == 0 and set(errors) == {"x"}
+    finally:
+        server.process.kill()
+
+
 def test_an_answer_under_way_outlives_its_key(keys):
     key = keys.add()
     with guarded(keys) as server:

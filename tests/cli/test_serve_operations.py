@@ -7,6 +7,7 @@ import math
 import mmap
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -16,7 +17,7 @@ import prometheus_client.parser
 import pytest
 
 from gguf_file import LLAMA_TOKENS, STRING, U32, llama
-from puna_server import ENDING, PUNA, Server, serving, wait_until
+from puna_server import ENDING, NO_STORE, PUNA, Server, fill_pipe, serving, wait_until
 
 DEFAULT = "SmolLM2-135M-Instruct.Q4_1"
 SECRET = "xyzzy"
@@ -186,6 +187,22 @@ def test_nobody_waits_for_who_does_not_read_the_log(path):
     finally:
         s.process.kill()
         os.close(reader)
+
+
+def test_the_end_waits_for_no_warning_that_nobody_reads(path, tmp_path):
+    """Of weights that cannot be kept, which is seen while clients are served."""
+    reader, writer = os.pipe()
+    fill_pipe("self", writer)
+    s = Server("--cache-min", 0, path, stderr=writer, env=os.environ | NO_STORE | {"XDG_CACHE_HOME": str(tmp_path)},
+               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
+    os.close(writer)
+    try:
+        assert complete(s)["usage"]["completion_tokens"] == 5
+        assert s.stop()[0] == 0
+        with os.fdopen(reader, "rb") as f:
+            assert set(f.read()) == {ord("x")}
+    finally:
+        s.process.kill()
 
 
 # --- the fingerprint

@@ -216,6 +216,20 @@ def test_a_bad_file_costs_a_warning(alone, folder, kind):
     assert line.startswith(f"puna: warning: {files[2]}: ") and told in line and line.endswith("; the prompt is computed")
 
 
+def test_a_warning_that_nobody_reads_holds_nothing_up(alone, folder):
+    _, files = fill(folder)
+    damage("bit", files)
+    server = start(folder)
+    try:
+        server.fill_stderr()
+        assert ask(server) == (alone["greedy"], 2 * PAGE)
+        assert ask(server)[0] == alone["greedy"]
+        code, errors = server.stop()
+        assert code == 0 and set(errors) == {"x"}
+    finally:
+        server.process.kill()
+
+
 # --- disks, limits and processes
 
 def test_a_limit_of_file_sizes_costs_a_warning(alone, folder):

@@ -299,11 +299,7 @@ def test_a_hangup_waits_for_nobody_who_reads_the_log(path, authority, context, t
         for source, target in zip(authority.issue("open"), own):
             shutil.copy(source, target)
         own[1].chmod(0o644)
-        full = os.open(f"/proc/{s.process.pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(full, b"x" * 4096)
-        os.close(full)
+        s.fill_stderr()
         s.process.send_signal(signal.SIGHUP)
         wait_until(lambda: serial(s, context) != first)
         code, errors = s.stop()

@@ -42,7 +42,7 @@ static char folder[64]; /* two levels that are made */
 
 static pthread_mutex_t told_lock = PTHREAD_MUTEX_INITIALIZER;
 static char told[TEXT_BYTES];
-static uint32_t n_told, n_woken;
+static uint32_t n_told, n_woken, n_woken_when_told;
 
 static void note(const char *text)
 {
@@ -50,6 +50,7 @@ static void note(const char *text)
     size_t n = strlen(told);
     snprintf(told + n, sizeof told - n, "%s\n", text);
     n_told++;
+    n_woken_when_told = n_woken;
     pthread_mutex_unlock(&told_lock);
 }
 
@@ -79,7 +80,7 @@ static void expect_told(const char *what, const char *consequence)
         fail_msg("told %u times: '%s', expected '%s'", n_told, told, what != NULL ? what : "");
     }
     told[0] = '\0';
-    n_told = 0;
+    n_told = n_woken = 0;
     pthread_mutex_unlock(&told_lock);
 }
 
@@ -499,6 +500,7 @@ static void a_damaged_file_is_told_removed_and_computed(void **state)
         path_of(n + 1, path);
         change_byte(path, places[i]);
         expect_restart(n * TILE);
+        assert_int_equal(n_woken_when_told, n + 1); /* nobody waits for who is told */
         expect_told(messages[i], "; the prompt is computed");
         assert_int_equal(access(path, F_OK), -1);
         expect_restart(n * TILE);
