@@ -416,11 +416,13 @@ static void count_tokens(struct worker *w, uint64_t n_prompt, uint64_t n_cached,
     pthread_mutex_unlock(&w->lock);
 }
 
-/* The prompt is computed. */
+/* The prompt is computed. It counts with its first choice, as in the usage of the answer. */
 static void start_answer(struct worker *w, struct active *a)
 {
     a->started = true;
-    count_tokens(w, a->g->prompts[a->index / a->g->n_per_prompt].n, a->seq->n_cached, 0);
+    if (a->index % a->g->n_per_prompt == 0) {
+        count_tokens(w, a->g->prompts[a->index / a->g->n_per_prompt].n, a->seq->n_cached, 0);
+    }
     generation_start(a->g, a->index, a->seq->n_cached, a->seq->cache_end);
 }
 

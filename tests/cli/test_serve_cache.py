@@ -55,6 +55,18 @@ def test_a_prompt_that_was_sent_is_complete_but_for_its_last_token(server):
     assert ask(server, PROMPT + [0, 0, 0, 0], "complete") == (13, "complete")  # with the answer
 
 
+def test_the_metrics_count_a_prompt_once_as_its_usage_does(server):
+    names = "puna_prompt_tokens_total", "puna_prompt_tokens_cached_total"
+    body = {"model": "even", "prompt": [PROMPT, PROMPT[1:]], "n": 3, "max_tokens": 4, "cache_salt": "once"}
+    for found in (0, 9 + 8):
+        before = server.metrics()
+        usage = server.post("/v1/completions", body)["usage"]
+        assert (usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]) == (19, found)
+        wait_until(server.is_idle)
+        after = server.metrics()
+        assert [after[name] - before[name] for name in names] == [19, found]
+
+
 def test_a_prompt_that_goes_on_where_the_cache_ends_is_ended(server):
     ask(server, PROMPT, "ended")
     assert ask(server, PROMPT + [0, 0, 0, 0, 5, 6], "ended") == (13, "ended")

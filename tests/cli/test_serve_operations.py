@@ -70,8 +70,8 @@ def test_metrics_add_up(path):
         complete(s, max_tokens=0, echo=True)  # nothing for the engine
         found = families(s)
         value = {name: f.samples[0].value for name, f in found.items() if f.type != "histogram"}
-        assert (value["puna_generation_tokens"], value["puna_prompt_tokens"]) == (5 + 3 * 7, 4 * len(SECRET))
-        assert 3 * (len(SECRET) - 1) <= value["puna_prompt_tokens_cached"] < 4 * len(SECRET)
+        assert (value["puna_generation_tokens"], value["puna_prompt_tokens"]) == (5 + 3 * 7, 2 * len(SECRET))
+        assert value["puna_prompt_tokens_cached"] == len(SECRET) - 1
         (_, queue, n_queue), (_, first, n_first), (_, _, n_next), (steps, sequences, n_steps) = (
             histogram(found[name]) for name in HISTOGRAMS)
         assert (n_queue, n_first, n_next, n_steps) == (2, 2, 4 + 3 * 6, value["puna_steps"])
