@@ -119,7 +119,7 @@ static bool append_preflight(const struct http_head *head, struct buf *out, stru
     bool private_network = http_str_eq_nocase(
         http_head_field(head, "access-control-request-private-network"), STR("true"));
     return buf_printf(out, e,
-                      "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\n"
+                      "Access-Control-Allow-Methods: " HTTP_METHODS "\r\n"
                       "Access-Control-Allow-Headers: %.*s\r\n"
                       "Access-Control-Max-Age: 86400\r\n%s",
                       STR_ARG(allowed),
@@ -132,7 +132,7 @@ bool http_cors_append(const struct http_cors *cors, const struct http_head *head
     if (!buf_append(out, STR("Vary: Origin\r\n"), e)) {
         return false;
     }
-    struct str origin = head != NULL ? http_head_field(head, "origin") : (struct str){NULL, 0};
+    struct str origin = http_head_field(head, "origin");
     if (!is_allowed(cors, origin)) {
         return true;
     }

@@ -28,7 +28,7 @@ bool http_cors_is_origin(struct str s);
 void http_cors_write_origin(struct str s, char out[static HTTP_CORS_ORIGIN_BYTES]);
 
 /* Appends the fields of an answer to `head` ("Name: value\r\n"...): those of a preflight when it is
- * one. head NULL: of a request that could not be read. */
+ * one. Of a head that was read in part, what could be read counts (http_head_parse). */
 bool http_cors_append(const struct http_cors *cors, const struct http_head *head, struct buf *out,
                       struct error *e);
 

@@ -7,6 +7,8 @@
 
 enum { HTTP_MAX_FIELDS = 100 };
 
+#define HTTP_METHODS "GET, HEAD, POST, OPTIONS" /* that there are, at some address or other */
+
 /* Why a request is refused: what kind of error, and one sentence, a literal. Where a limit is met,
  * `most` of `unit` is what is allowed: "the body is too large: 1024 bytes at most". */
 struct http_problem {

@@ -106,7 +106,7 @@ static void answer_without_handler(const struct http_router *r, struct http_exch
         refuse(x, API_ERROR_UNKNOWN_URL,
                "there is nothing at this address (the API lies below /v1)");
     } else {
-        http_add_header(x, "Allow", is_star ? "GET, HEAD, POST, DELETE, OPTIONS" : methods);
+        http_add_header(x, "Allow", is_star ? HTTP_METHODS : methods);
         if (is_options) {
             http_reply(x, 204, NULL, (struct str){NULL, 0});
         } else {

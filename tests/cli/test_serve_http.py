@@ -214,6 +214,16 @@ def test_pages_of_any_origin_may_read_any_answer(server, method, path):
     assert "access-control-allow-origin" not in ask(server, method, path).fields
 
 
+METHODS = "GET, HEAD, POST, OPTIONS"
+
+
+def test_only_methods_that_an_address_takes_are_told(server):
+    paths = json.loads(ask(server, path="/openapi.json").body)["paths"].values()
+    taken = {method.upper() for path in paths for method in path if method != "parameters"}
+    assert set(METHODS.split(", ")) == taken | {"HEAD", "OPTIONS"}
+    assert ask(server, "OPTIONS", "*").fields["allow"] == METHODS
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/health", "/nope"])
 def test_a_preflight_is_204_whatever_it_asks_for(server, path):
     wanted = "authorization,content-type,x-stainless-os"
@@ -223,7 +233,7 @@ def test_a_preflight_is_204_whatever_it_asks_for(server, path):
     fields = {name[len("access-control-"):]: value for name, value in answer.fields.items()
               if name.startswith("access-control-")}
     del fields["expose-headers"]
-    assert fields == {"allow-origin": PAGE, "allow-methods": "GET, POST, DELETE, OPTIONS",
+    assert fields == {"allow-origin": PAGE, "allow-methods": METHODS,
                       "allow-headers": wanted, "max-age": "86400"}
     assert answer.fields["vary"] == "Origin"
     private = ask(server, "OPTIONS", path, *ask_for, "Access-Control-Request-Private-Network: true")
