@@ -22,9 +22,10 @@ struct answer_choice {
     size_t n_complete;            /* calls that have all their arguments */
     struct api_warning *warnings; /* (n_warnings) of calls */
     size_t n_warnings;
-    struct choice_logprob *logprobs; /* (n_logprobs) of whole answers */
+    struct choice_logprob *logprobs; /* (n_logprobs) of whole answers that tell them */
     size_t n_logprobs, max_logprobs;
-    double sum;         /* of the log probabilities, for best_of */
+    double sum;         /* of n_summed log probabilities, for best_of */
+    size_t n_summed;    /* whether they are kept or not */
     size_t text_offset; /* code points of the tokens that were told */
     struct api_filter_result filter;
     bool ended;

@@ -2,9 +2,18 @@
 #include "base/mem.h"
 #include "serve/answer_internal.h"
 
-static bool keep_logprobs(struct answer_choice *c, const struct generation_output *o,
+/* Their sum alone where they only rank the best_of choices. */
+static bool keep_logprobs(struct answer *a, uint32_t i, const struct generation_output *o,
                           struct error *e)
 {
+    struct answer_choice *c = &a->choices[i];
+    for (size_t k = 0; k < o->n_logprobs; k++) {
+        c->sum += o->logprobs[k].chosen.logprob;
+    }
+    c->n_summed += o->n_logprobs;
+    if (!a->request.generation.logprobs) {
+        return true;
+    }
     if (o->n_logprobs > c->max_logprobs - c->n_logprobs) {
         size_t room = 2 * (c->n_logprobs + o->n_logprobs);
         void *grown = mem_resize(c->logprobs, room, sizeof *c->logprobs, "logprobs", e);
@@ -14,9 +23,8 @@ static bool keep_logprobs(struct answer_choice *c, const struct generation_outpu
         c->logprobs = grown;
         c->max_logprobs = room;
     }
-    for (size_t i = 0; i < o->n_logprobs; i++) {
-        c->logprobs[c->n_logprobs++] = o->logprobs[i];
-        c->sum += o->logprobs[i].chosen.logprob;
+    for (size_t k = 0; k < o->n_logprobs; k++) {
+        c->logprobs[c->n_logprobs++] = o->logprobs[k];
     }
     return true;
 }
@@ -51,9 +59,9 @@ static void choose_best(const struct answer *a, uint32_t first, uint32_t n, uint
         uint32_t at = n_found < n ? n_found++ : n;
         for (; at > 0; at--) {
             const struct answer_choice *c = &a->choices[best[at - 1]];
-            double mean = c->sum / (double)(c->n_logprobs > 0 ? c->n_logprobs : 1);
+            double mean = c->sum / (double)(c->n_summed > 0 ? c->n_summed : 1);
             const struct answer_choice *mine = &a->choices[i];
-            double my_mean = mine->sum / (double)(mine->n_logprobs > 0 ? mine->n_logprobs : 1);
+            double my_mean = mine->sum / (double)(mine->n_summed > 0 ? mine->n_summed : 1);
             if (!(my_mean > mean)) {
                 break;
             }
@@ -180,7 +188,7 @@ bool answer_collect(struct answer *a, struct error *e)
 {
     for (uint32_t i = 0; i < generation_n_choices(a->g); i++) {
         const struct generation_output *o = &a->taken.outputs[i];
-        if (!keep_text(a, i, o, e) || !keep_logprobs(&a->choices[i], o, e)) {
+        if (!keep_text(a, i, o, e) || !keep_logprobs(a, i, o, e)) {
             return fail_length(a, e);
         }
     }

@@ -339,12 +339,13 @@ static bool check_stream(const struct service *s, const struct answer_job *job,
 }
 
 /* An answer that is sent as a whole must fit its buffer, which is better known before it was
- * computed. Where the request leaves the length to the server, that is cut instead. */
+ * computed; what best_of chooses from waits in memory, too. Where the request leaves the length to
+ * the server, that is cut instead. */
 static bool check_answer(const struct service *s, struct answer_job *job, struct api_error *error)
 {
     const struct api_generation *r = &job->request.generation;
     uint64_t per_token = bytes_per_token(&job->request, 16), n_echo = 0;
-    uint64_t n_choices = (uint64_t)r->n * job->g->n_prompts, most = s->limits.answer_bytes;
+    uint64_t n_choices = (uint64_t)r->best_of * job->g->n_prompts, most = s->limits.answer_bytes;
     for (uint32_t i = 0; r->echo && r->logprobs && i < job->g->n_prompts; i++) {
         n_echo += job->g->prompts[i].n * (uint64_t)r->n * bytes_per_token(&job->request, 0);
     }

@@ -172,6 +172,24 @@ def test_bytes_of_an_answer_without_stream(narrow):
     assert narrow.ask("POST", "/v1/completions", request | {"stream": True})[1].endswith("data: [DONE]\n\n")
 
 
+def test_bytes_of_an_answer_count_what_best_of_chooses_from(narrow):
+    request = {"model": "quick", "prompt": "a", "best_of": 4, "max_tokens": 1025}
+    assert_refused(narrow.ask("POST", "/v1/completions", request), 400, "65600 bytes", code="invalid_value", param="max_tokens")
+    assert narrow.post("/v1/completions", request | {"max_tokens": 1024})["usage"]["completion_tokens"] == 4096
+
+
+def test_best_of_keeps_no_logprobs_that_nobody_asked_for(quick):
+    def most_kilobytes():
+        text = pathlib.Path(f"/proc/{s.process.pid}/status").read_text()
+        return int(re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)[1])
+    with serving("-c", 4096, "--parallel", 16, quick) as s:
+        request = {"model": "quick", "prompt": "a", "n": 16, "max_tokens": 2000}
+        s.post("/v1/completions", request)
+        before = most_kilobytes()
+        s.post("/v1/completions", request | {"n": 1, "best_of": 16})
+        assert most_kilobytes() < before + 11000  # what the entries of all tokens take
+
+
 def test_bytes_of_an_answer_of_tokens(quick):
     with serving("--max-answer", "64K", quick) as s:
         status, document = s.ask("POST", "/tokenize", {"content": "z" * 21000})  # three bytes each
