@@ -71,6 +71,7 @@ static void write_limits(struct api_writer *w, const struct service *s)
         {"json_objects", s->api.limits.containers},
         {"json_values", s->api.limits.values},
         {"schema_values", s->api.limits.schema_values},
+        {"schema_bytes", s->api.limits.schema_bytes},
     };
     api_write_raw(w, "\"limits\":{");
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {

@@ -546,10 +546,16 @@ def test_limits_can_be_raised_to_what_help_says():
 
 def test_clients_can_ask_what_the_limits_are(strict):
     told = strict.ask("GET", "/v1/capabilities")[1]["limits"]
-    assert {name: told[name] for name in ("json_depth", "json_objects", "json_values", "schema_values", "messages", "max_tokens", "stop",
-                                          "logit_bias", "n", "context_length", "body_bytes", "answer_bytes")} == {
-        "json_depth": 5, "json_objects": 24, "json_values": 96, "schema_values": 48, "messages": 6, "max_tokens": 20, "stop": 6, "logit_bias": 8,
-        "n": 3, "context_length": N_CTX, "body_bytes": 16 << 20, "answer_bytes": 64 << 20}
+    assert {name: told[name] for name in ("json_depth", "json_objects", "json_values", "schema_values", "schema_bytes", "messages", "max_tokens",
+                                          "stop", "logit_bias", "n", "context_length", "body_bytes", "answer_bytes")} == {
+        "json_depth": 5, "json_objects": 24, "json_values": 96, "schema_values": 48, "schema_bytes": 4 << 20, "messages": 6,
+        "max_tokens": 20, "stop": 6, "logit_bias": 8, "n": 3, "context_length": N_CTX, "body_bytes": 16 << 20, "answer_bytes": 64 << 20}
+
+
+def test_the_description_of_the_api_has_every_limit(strict):
+    answer = strict.ask("GET", "/openapi.json")[1]["paths"]["/v1/capabilities"]["get"]["responses"]["200"]
+    described = answer["content"]["application/json"]["schema"]["properties"]["limits"]["properties"]
+    assert described.keys() == strict.ask("GET", "/v1/capabilities")[1]["limits"].keys()
 
 
 # --- options
