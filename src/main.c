@@ -1,4 +1,5 @@
 /* main.c - the table of subcommands. */
+#include "base/json_tree.h"
 #include "cmd/cmd.h"
 #include "cmd/print.h"
 
@@ -65,6 +66,7 @@ int main(int argc, char **argv)
         .all = environ,
     };
     keep_from_children();
+    json_tree_init();
     if (argc < 2) {
         print_help(stderr);
         return 2;

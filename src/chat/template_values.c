@@ -1,7 +1,7 @@
 /* template_values.c - what a template sees of a conversation, and the text that it makes of it. */
 #include "base/clock.h"
+#include "base/json_tree.h"
 #include "base/mem.h"
-#include "chat/json_scan.h"
 #include "chat/template_internal.h"
 #include "chat/tool_frame.h"
 
@@ -75,37 +75,37 @@ static struct jinja_value content_of(struct maker *m, struct jinja_value said)
     return list;
 }
 
-/* As JSON; NULL when it is none, or has a number beyond doubles. Integers of more than 64 bits are
- * only spelled as they came: what else a template does with one sees a real number, and then with
- * all of that object. */
-static json_t *read_arguments(struct maker *m, struct str text)
+/* As JSON; its root is NULL when it is none, or has a number beyond doubles. Integers of more than
+ * 64 bits are only spelled as they came: what else a template does with one sees a real number, and
+ * then with all of that object. */
+static bool read_arguments(struct json_tree *out, struct str text, struct error *e)
 {
     json_error_t why;
-    const char *p = text.n > 0 ? text.p : "";
-    json_t *json = json_loadb(p, text.n, JSON_ALLOW_NUL, &why);
-    if (json == NULL && json_error_code(&why) == json_error_numeric_overflow) {
-        json = json_loadb(p, text.n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
+    struct json_counts counts = json_tree_count(text);
+    bool ok = json_tree_parse(out, text, &counts, 0, &why);
+    if (ok && out->root == NULL && json_error_code(&why) == json_error_numeric_overflow) {
+        json_tree_finish(out);
+        ok = json_tree_parse(out, text, &counts, JSON_DECODE_INT_AS_REAL, &why);
     }
-    /* without memory jansson may call anything an invalid token */
-    if (json == NULL && json_error_code(&why) != json_error_numeric_overflow &&
-        json_error_code(&why) != json_error_invalid_utf8 && json_scan_is_object(text)) {
-        m->ok = error_set(m->e, ERROR_MEMORY, "out of memory: arguments of a call");
-    }
-    return json;
+    return ok || error_set(e, ERROR_MEMORY, "out of memory: arguments of a call");
 }
 
 /* The arguments of a call: an object that tojson writes as it came; a text where they are none. */
 static struct jinja_value arguments_of(struct maker *m, const struct chat_call *call)
 {
     struct jinja_value v = jinja_none();
-    json_t *json = m->ok ? read_arguments(m, call->arguments) : NULL;
-    if (m->t->shape.arguments_text || !json_is_object(json)) {
+    struct json_tree tree;
+    m->ok = m->ok && read_arguments(&tree, call->arguments, m->e);
+    if (!m->ok) {
+        return v;
+    }
+    if (m->t->shape.arguments_text || !json_is_object(tree.root)) {
         v = text_of(m, call->arguments, JINJA_DATA);
     } else {
-        v = from_json(m, json);
+        v = from_json(m, tree.root);
         m->ok = m->ok && jinja_dict_spell(&m->arena, v, call->arguments, m->e);
     }
-    json_decref(json);
+    json_tree_finish(&tree);
     return v;
 }
 

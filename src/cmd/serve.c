@@ -743,7 +743,6 @@ int cmd_serve(const struct cmd_env *env, int argc, char **argv)
 {
     static struct serve s;
     struct error e = {0};
-    api_init();
     begin(&s, env, argc, argv);
     enum options_result result = read_options(&s, &e);
     if (result != OPTIONS_RUN || s.settings.print) {

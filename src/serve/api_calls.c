@@ -15,7 +15,7 @@ static bool read_arguments(struct api_reader *r, const json_t *function, struct 
 {
     const json_t *v = NULL;
     struct api_error why = {0};
-    struct api_json json;
+    struct json_tree json;
     if (!api_want_member(r, function, "arguments", &v)) {
         return false;
     }
@@ -30,7 +30,7 @@ static bool read_arguments(struct api_reader *r, const json_t *function, struct 
         return api_fail(r, API_ERROR_INVALID_VALUE, "cannot be read: %s", why.message);
     }
     if (api_json_parse(&json, *out, "the text", JSON_DECODE_INT_AS_REAL, &limits, &why)) {
-        api_json_finish(&json);
+        json_tree_finish(&json);
     } else if (why.kind == API_ERROR_OVERLOADED) {
         return api_fail_memory(r);
     } else if (!api_warn(r, "is no JSON object that can be read: the chat template is given it as "
@@ -240,7 +240,7 @@ bool api_arguments_fit(const json_t *function, struct str arguments, char why[AP
     const json_t *schema = api_member(function, "parameters");
     struct schema_verdict verdict = {.outcome = SCHEMA_VALID};
     struct api_limits sizes;
-    struct api_json json;
+    struct json_tree json;
     struct api_error unread = {0};
     api_limits_default(&sizes);
     sizes = api_limits_of_text(&sizes, sizes.values);
@@ -255,7 +255,7 @@ bool api_arguments_fit(const json_t *function, struct str arguments, char why[AP
         return false;
     }
     schema_validate(schema, json.root, &limits, &verdict);
-    api_json_finish(&json);
+    json_tree_finish(&json);
     snprintf(why, API_VERDICT_BYTES, "are not what the tool's parameters say: %s", verdict.text);
     return verdict.outcome != SCHEMA_INVALID;
 }

@@ -116,7 +116,7 @@ bool api_read_guided_json(struct api_reader *r, const json_t *v)
     if (!json_is_string(v)) {
         return read_schema(r, v);
     }
-    struct api_json inner;
+    struct json_tree inner;
     struct str text = {json_string_value(v), json_string_length(v)};
     struct api_error why = {0};
     const struct api_limits *all = &r->options->limits;
@@ -127,7 +127,7 @@ bool api_read_guided_json(struct api_reader *r, const json_t *v)
                    : api_fail(r, API_ERROR_INVALID_VALUE, "cannot be read: %s", why.message);
     }
     bool ok = keep_schema(r, inner.root);
-    api_json_finish(&inner);
+    json_tree_finish(&inner);
     return ok;
 }
 

@@ -263,7 +263,7 @@ bool api_request_parse(enum api_endpoint endpoint, struct str body,
     *out = (struct api_request){.endpoint = endpoint};
     struct api_error ignored = {0};
     struct api_reader r = {.request = out, .options = options, .error = e != NULL ? e : &ignored};
-    struct api_json json;
+    struct json_tree json;
     if (!api_json_parse(&json, body, "the body", JSON_REJECT_DUPLICATES, &options->limits,
                         r.error)) {
         *out = (struct api_request){0};
@@ -272,7 +272,7 @@ bool api_request_parse(enum api_endpoint endpoint, struct str body,
     r.root = json.root;
     set_defaults(out, options);
     bool ok = read_request(&r);
-    api_json_finish(&json);
+    json_tree_finish(&json);
     if (!ok) {
         api_request_finish(out);
     }

@@ -62,10 +62,6 @@ struct api_limits {
 /* Safe on a small machine: a body's tree takes less than 350 MB, see below. */
 void api_limits_default(struct api_limits *out);
 
-/* Once in a process, before any other thread exists: jansson's memory comes from base/mem.h
- * then. */
-void api_init(void);
-
 enum api_endpoint {
     API_CHAT,           /* chat/completions */
     API_COMPLETION,     /* completions */

@@ -4,6 +4,7 @@
 #ifndef TESTS_FUZZ_API_TARGET_H
 #define TESTS_FUZZ_API_TARGET_H
 
+#include "base/json_tree.h"
 #include "base/mem.h"
 #include "serve/api_request.h"
 #include "serve/api_write.h"
@@ -126,7 +127,7 @@ static inline void check_body(enum api_endpoint endpoint, const uint8_t *data, s
     struct api_options options;
     struct api_request q;
     struct api_error e = {0};
-    api_init();
+    json_tree_init();
     api_options_default(&options);
     options.n_vocab = N_VOCAB;
     mem_fail_nth(SIZE_MAX);

@@ -3,6 +3,7 @@
  * address, the second after how many bytes of the answer the client leaves (0: not before its end);
  * the rest is the body. What is answered is JSON, or events that each are, and no request fails for
  * a reason of ours. */
+#include "base/json_tree.h"
 #include "base/mem.h"
 #include "guard/words.h"
 #include "serve/service.h"
@@ -105,7 +106,7 @@ static void start(struct world *w)
 {
     const char *hosts[] = {w->host};
     struct http_options o;
-    api_init();
+    json_tree_init();
     load_model(w);
     service_init(&w->service);
     w->service.model.names[w->service.model.n_names++] = "m";

@@ -1,5 +1,6 @@
 /* test_api_body.c - bodies that are no requests, limits, running out of memory, and the document of
  * the API against the tables that read requests. */
+#include "base/json_tree.h"
 #include "base/mem.h"
 #include "engine/prefix.h"
 #include "serve/api_openapi.h"
@@ -422,7 +423,7 @@ static void the_openapi_document_has_every_verdict_of_the_prefix_cache(void **st
 static int prepare(void **state)
 {
     (void)state;
-    api_init();
+    json_tree_init();
     api_options_default(&options);
     options.n_vocab = 32;
     options.n_embd = 64;

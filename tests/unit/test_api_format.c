@@ -1,5 +1,6 @@
 /* test_api_format.c - the ways to ask for a format of an answer, and what goes with none. */
 #include "api_body.h"
+#include "base/json_tree.h"
 #include "serve/api_request.h"
 
 #include <setjmp.h>
@@ -210,7 +211,7 @@ static void a_least_length_is_kept_as_far_as_a_format_goes(void **state)
 static int prepare(void **state)
 {
     (void)state;
-    api_init();
+    json_tree_init();
     api_options_default(&options);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* test_api_request.c - bodies of requests: every parameter accepted, of a wrong type, out of range;
  * what is refused by name, and what is a warning. test_api_body.c has what is no request at all. */
 #include "api_body.h"
+#include "base/json_tree.h"
 #include "serve/api_request.h"
 
 #include <setjmp.h>
@@ -672,7 +673,7 @@ static void a_bad_message_is_named_by_its_place(void **state)
 static int prepare(void **state)
 {
     (void)state;
-    api_init();
+    json_tree_init();
     api_options_default(&options);
     options.n_vocab = 32;
     options.n_embd = 64;

@@ -1,5 +1,6 @@
 /* test_api_tools.c - requests with tools: what is taken of them, how they are chosen, calls in
  * messages and their answers. */
+#include "base/json_tree.h"
 #include "base/mem.h"
 #include "serve/api_request.h"
 
@@ -619,7 +620,7 @@ static void running_out_of_memory_at_any_point_leaks_nothing(void **state)
 static int prepare(void **state)
 {
     (void)state;
-    api_init();
+    json_tree_init();
     api_options_default(&options);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* test_template.c - which template a file gets, what is seen of it, what it refuses, and how calls
  * of tools are written. */
+#include "base/json_tree.h"
 #include "chat_file.h"
 #include "vocab_file.h"
 
@@ -488,6 +489,38 @@ static void fail_every_allocation(const char *jinja, struct str id)
     close_file(&f);
 }
 
+static size_t count_allocations(const struct file *f, struct str arguments)
+{
+    const struct chat_call call = {.name = STR("f"), .arguments = arguments};
+    const struct chat_message m[] = {{.role = CHAT_USER, .content = {"hello you", 9}},
+                                     {.role = CHAT_ASSISTANT, .calls = &call, .n_calls = 1}};
+    struct error e = {0};
+    struct chat_template t;
+    struct token_list ids = {0};
+    assert_true(chat_template_init(&t, f->gguf, f->tokenizer, NULL, &e));
+    mem_fail_nth(SIZE_MAX);
+    assert_true(render(&t, m, 2, true, &ids, &e));
+    size_t n = mem_count();
+    mem_fail_nth(0);
+    token_list_finish(&ids);
+    chat_template_finish(&t);
+    return n;
+}
+
+/* jansson must not run out of memory in the middle. */
+static void arguments_are_parsed_in_one_block(void **state)
+{
+    (void)state;
+    struct file f;
+    open_file(&f, false, chatml_tokens,
+              "{% for m in messages %}<{{ m.content or '' }}{% for c in m.tool_calls %}"
+              "{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}>{% endfor %}",
+              NULL);
+    assert_int_equal(count_allocations(&f, STR("[[[]],[1,2],[true,[]]]")),
+                     count_allocations(&f, STR("[                    ]")));
+    close_file(&f);
+}
+
 /* With a call that its id spells, where the template writes calls, and where it does not. */
 static void running_out_of_memory_leaves_the_list_as_it_was(void **state)
 {
@@ -525,7 +558,9 @@ int main(void)
         cmocka_unit_test(integers_of_any_size_are_written_as_they_were_spelled),
         cmocka_unit_test(a_refused_conversation_leaves_no_count_of_dropped_bytes),
         cmocka_unit_test(one_more_turn_keeps_the_ids_before_it),
+        cmocka_unit_test(arguments_are_parsed_in_one_block),
         cmocka_unit_test(running_out_of_memory_leaves_the_list_as_it_was),
     };
+    json_tree_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
