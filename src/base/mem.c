@@ -79,8 +79,8 @@ size_t mem_available(void)
 {
     uint64_t kib = 0, swap_kib = 0;
     size_t available = SIZE_MAX;
-    if (file_find_number("/proc/meminfo", "MemAvailable:", &kib)) {
-        file_find_number("/proc/meminfo", "SwapFree:", &swap_kib);
+    if (file_find_number(MEM_INFO, "MemAvailable:", &kib)) {
+        file_find_number(MEM_INFO, "SwapFree:", &swap_kib);
         available = (size_t)(kib + swap_kib) * 1024;
     }
     uint64_t left = cgroup_memory_left(CGROUP_ROOT, CGROUP_SELF);

@@ -24,7 +24,8 @@ void *mem_resize(void *p, size_t n, size_t size, const char *what, struct error 
 
 void mem_free(void *p);
 
-/* Where the kernel tells of this process; tests have others. */
+/* Where the kernel tells of the machine, and of this process; tests have others. */
+#define MEM_INFO   "/proc/meminfo"
 #define MEM_STATUS "/proc/self/status"
 
 /* Bytes of mem_alloc_pages that are promised and not taken yet: all that were not given back but

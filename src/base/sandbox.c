@@ -96,16 +96,17 @@ static int find_version(void)
 static bool restrict_files(const struct sandbox_path *paths, size_t n_paths, int version,
                            struct error *e)
 {
-    static const struct sandbox_path own[] = {{CGROUP_SELF, SANDBOX_READ},
-                                              {MEM_STATUS, SANDBOX_READ}};
+    static const char *const of_memory[] = {MEM_INFO, MEM_STATUS, CGROUP_ROOT, CGROUP_SELF};
     static const struct sandbox_path for_sanitizers = {"/proc", SANDBOX_READ};
     const struct ruleset r = ruleset_of(version);
     int fd = (int)syscall(SYS_landlock_create_ruleset, &r, sizeof r, 0);
     if (fd < 0) {
         return error_set(e, ERROR_IO, "Landlock: no rules: %s", strerror(errno));
     }
-    bool ok = allow(fd, r.files, &own[0], e) && allow(fd, r.files, &own[1], e) &&
-              (!SANDBOX_HAS_SANITIZER || allow(fd, r.files, &for_sanitizers, e));
+    bool ok = !SANDBOX_HAS_SANITIZER || allow(fd, r.files, &for_sanitizers, e);
+    for (size_t i = 0; i < sizeof of_memory / sizeof of_memory[0] && ok; i++) {
+        ok = allow(fd, r.files, &(struct sandbox_path){of_memory[i], SANDBOX_READ}, e);
+    }
     for (size_t i = 0; i < n_paths && ok; i++) {
         ok = allow(fd, r.files, &paths[i], e);
     }

@@ -1,5 +1,5 @@
 /* sandbox.h - takes away from this process, for good, what it will not need: with Landlock all
- * files and folders but those that are named and what cgroup.h and mem.h read in /proc/self, TCP
+ * files and folders but those that are named and what the kernel tells mem.h and cgroup.h, TCP
  * connections that it would begin, and signals to others; with seccomp the system calls that make
  * processes, sockets and code, and all that are not known to be needed. Both are the kernel's, need
  * no privilege, and one of them or both may be missing. docs/SECURITY.md says what is promised.

@@ -67,12 +67,12 @@ static void add_folder_of(struct list *l, const char *path, enum sandbox_access 
     }
 }
 
-/* What the machine tells of its memory and CPUs, randomness for SQLite, a descriptor in reserve;
- * the program itself, of which prefixes on disk know. */
+/* What the machine tells of its CPUs, randomness for SQLite, a descriptor in reserve; the program
+ * itself, of which prefixes on disk know. */
 static void add_machine(struct list *l)
 {
-    static const char *const paths[] = {"/proc/meminfo", "/sys/fs/cgroup", "/sys/devices/system",
-                                        "/dev/urandom",  "/dev/null",      "/proc/self/exe"};
+    static const char *const paths[] = {"/sys/devices/system", "/dev/urandom", "/dev/null",
+                                        "/proc/self/exe"};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         add(l, paths[i], SANDBOX_READ);
     }
