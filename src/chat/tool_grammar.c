@@ -80,7 +80,7 @@ static bool build_arguments(struct grammar_builder *b, const struct tool *tool,
                   ? strict || can_enforce(trials, schema, &why)
                   : error_set(&why, ERROR_MEMORY, "out of memory: schema of a tool");
     bool is_loose = !ok && why.code == ERROR_UNSUPPORTED;
-    if (is_loose) {
+    if (is_loose && notes->n_loose++ == 0) {
         notes->loose = tool;
         notes->loose_why = why;
     }

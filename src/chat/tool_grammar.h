@@ -21,10 +21,11 @@ struct tool_grammar_options {
 };
 
 struct tool_grammar_notes {
-    const struct tool
-        *loose; /* without `strict`, and its schema cannot be enforced, or not within what is spent
-                   on all of them: any object will do for its arguments; NULL when there is none */
-    struct error loose_why;
+    /* the first of those without `strict` whose schemas cannot be enforced, or not within what is
+     * spent on all of them: any object will do for their arguments; NULL when there is none */
+    const struct tool *loose;
+    struct error loose_why; /* of that one */
+    size_t n_loose;
     struct schema_remarks remarks; /* of the others' schemas; source: which tool of the set */
 };
 

@@ -171,15 +171,18 @@ static bool warn_loose(struct api_request *request, const struct tool_grammar_no
                        struct api_error *error)
 {
     const struct tool *tool = notes->loose;
-    char text[sizeof notes->loose_why.text + 2 * API_MAX_TOOL_CHARS + 160];
+    char text[sizeof notes->loose_why.text + 2 * API_MAX_TOOL_CHARS + 200], others[48] = "";
     if (tool == NULL) {
         return true;
     }
-    snprintf(
-        text, sizeof text,
-        "arguments of '%.*s' are held to no schema, as it cannot be enforced and strict is not "
-        "asked for: %s",
-        STR_ARG(tool->name), notes->loose_why.text);
+    if (notes->n_loose > 1) {
+        snprintf(others, sizeof others, " and of %zu other tool%s", notes->n_loose - 1,
+                 notes->n_loose > 2 ? "s" : "");
+    }
+    snprintf(text, sizeof text,
+             "arguments of '%.*s'%s are held to no schema, as it cannot be enforced and strict is "
+             "not asked for: %s",
+             STR_ARG(tool->name), others, notes->loose_why.text);
     return api_request_warn(request, "tools", text, error);
 }
 

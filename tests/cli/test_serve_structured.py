@@ -313,6 +313,14 @@ def test_a_strict_tool_whose_schema_cannot_be_enforced_is_refused_and_another_is
     assert error.param == "tools"
 
 
+def test_one_warning_counts_all_tools_whose_schemas_cannot_be_enforced():
+    tools = [{"type": "function", "function": {"name": name, "parameters": {"unevaluatedProperties": False}}} for name in "fgh"]
+    for n, others in ((1, "'f' are"), (2, "'f' and of 1 other tool are"), (3, "'f' and of 2 other tools are")):
+        answer = create("tiny", tools=tools[:n], tool_choice="required", max_tokens=30, temperature=1)
+        (text,) = [w["message"] for w in answer.warnings if "held to no schema" in w["message"]]
+        assert others in text
+
+
 # --- names that JSON Schema does not define
 
 FOREIGN = {"type": "object", "properties": {"a/b": {"type": "string", "maxLength": 3, "x-order": 1, "format": "color"}},
