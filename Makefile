@@ -212,7 +212,7 @@ soak-run: build/release/tests/libfaults.so build/tiny.gguf
 	PUNA=$(B)/puna build/venv/bin/python tests/soak/soak.py --seconds $(SOAK_SECONDS) $(SOAK)
 
 # Thread sanitizer: what two threads do to the same memory without a lock ends the server, and the
-# test. One test is about the size of the server's memory, of which it has several times as much; and
+# test. Two tests are about the size of the server's memory, of which it has several times as much; and
 # the sandbox has to be entered by all threads, of which it has one more. It is slow: what is soon
 # otherwise may take minutes.
 TSAN_TESTS ?= $(filter-out %_sandbox.py,$(wildcard tests/cli/test_serve_*.py))
@@ -222,7 +222,8 @@ tsan-api: ## the API's tests with the thread sanitizer, TSAN_TESTS=FILE for some
 	$(MAKE) -s MODE=tsan all build/tsan/tests/tiny.gguf
 	TSAN_OPTIONS="halt_on_error=1 exitcode=66" PUNA_SERVE_SANDBOX=off \
 	PUNA_TEST_PATIENCE=300 PUNA=build/tsan/puna build/venv/bin/python -m pytest -q -p no:cacheprovider $(TSAN_TESTS) \
-	--deselect tests/cli/test_serve_embeddings.py::test_the_numbers_of_all_answers_together_are_bounded
+	--deselect tests/cli/test_serve_embeddings.py::test_the_numbers_of_all_answers_together_are_bounded \
+	--deselect tests/cli/test_serve_limits.py::test_best_of_keeps_no_logprobs_that_nobody_asked_for
 
 valgrind: all build/tiny.gguf ## start, requests and end of a server, with memcheck
 	tools/setup test

@@ -46,7 +46,24 @@ static bool read_limit(const char *folder, const char *name, const char *key, ui
     return file_find_number(path, key, out);
 }
 
-uint64_t cgroup_memory_left(const char *root, const char *self)
+static uint64_t difference(uint64_t limit, uint64_t used)
+{
+    return limit > used ? limit - used : 0;
+}
+
+/* Of the machine's free swap, what the group may still have: all of it without a limit. */
+static uint64_t swap_left(const char *folder, uint64_t free_swap)
+{
+    uint64_t limit, used = 0;
+    if (!read_limit(folder, "memory.swap.max", "", &limit)) {
+        return free_swap;
+    }
+    read_limit(folder, "memory.swap.current", "", &used);
+    uint64_t left = difference(limit, used);
+    return left < free_swap ? left : free_swap;
+}
+
+uint64_t cgroup_memory_left(const char *root, const char *self, uint64_t free_swap)
 {
     char path[MAX_PATH];
     uint64_t least = UINT64_MAX;
@@ -55,7 +72,7 @@ uint64_t cgroup_memory_left(const char *root, const char *self)
         uint64_t limit, used = 0;
         if (read_limit(path, "memory.max", "", &limit)) { /* "max" is no number */
             read_limit(path, "memory.stat", "anon ", &used);
-            uint64_t left = limit > used ? limit - used : 0;
+            uint64_t left = difference(limit, used) + swap_left(path, free_swap);
             least = left < least ? left : least;
         }
     } while (go_up(path, strlen(root)));

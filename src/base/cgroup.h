@@ -11,9 +11,9 @@
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define CGROUP_SELF "/proc/self/cgroup"
 
-/* Bytes that can be taken before a limit is reached, file pages counted as free; UINT64_MAX: there
- * is none. */
-uint64_t cgroup_memory_left(const char *root, const char *self);
+/* Bytes that can be taken before a limit is reached, file pages counted as free, and of the
+ * machine's free swap what each group may have; UINT64_MAX: there is no limit. */
+uint64_t cgroup_memory_left(const char *root, const char *self, uint64_t free_swap);
 
 /* The quota in whole CPUs, rounded up; 0: there is none. */
 unsigned cgroup_cpus(const char *root, const char *self);

@@ -83,7 +83,7 @@ size_t mem_available(void)
         file_find_number(MEM_INFO, "SwapFree:", &swap_kib);
         available = (size_t)(kib + swap_kib) * 1024;
     }
-    uint64_t left = cgroup_memory_left(CGROUP_ROOT, CGROUP_SELF);
+    uint64_t left = cgroup_memory_left(CGROUP_ROOT, CGROUP_SELF, swap_kib * 1024);
     available = left < available ? (size_t)left : available;
     size_t untouched = mem_untouched(MEM_STATUS);
     return available > untouched ? available - untouched : 0;

@@ -95,11 +95,14 @@ static struct jinja_value arguments_of(struct maker *m, const struct chat_call *
 {
     struct jinja_value v = jinja_none();
     struct json_tree tree;
+    if (m->t->shape.arguments_text) {
+        return text_of(m, call->arguments, JINJA_DATA);
+    }
     m->ok = m->ok && read_arguments(&tree, call->arguments, m->e);
     if (!m->ok) {
         return v;
     }
-    if (m->t->shape.arguments_text || !json_is_object(tree.root)) {
+    if (!json_is_object(tree.root)) {
         v = text_of(m, call->arguments, JINJA_DATA);
     } else {
         v = from_json(m, tree.root);

@@ -5,7 +5,7 @@
 
 #include "base/keep.h"
 #include "base/mem.h"
-#include "cmd/print.h"
+#include "cmd/serve_log.h"
 #include "cmd/session.h"
 
 #include <libgen.h>
@@ -192,7 +192,7 @@ bool serve_sandbox_enter(struct serve_sandbox *s, const struct cmd_env *env,
     if (ok && !sandbox_enter(l.paths, l.n, &s->state, &why)) {
         ok = !s->must && why.code != ERROR_INTERNAL;
         if (ok) {
-            print_warning(why.text);
+            serve_log_warn(why.text);
         } else {
             *e = why;
         }

@@ -356,14 +356,15 @@ static bool check_answer(const struct service *s, struct answer_job *job, struct
         job->max_tokens = (uint32_t)((most - n_echo) / (n_choices * per_token));
         return true;
     }
-    return api_error_set(error, API_ERROR_INVALID_VALUE, "max_tokens",
-                         "max_tokens %u in %llu choices with logprobs of %u tokens at each place, "
-                         "and %llu bytes for prompts' logprobs, are about %llu bytes, at most %llu "
-                         "are allowed in one answer without stream",
-                         job->max_tokens, (unsigned long long)n_choices,
-                         r->logprobs ? 1 + r->top_logprobs : 0, (unsigned long long)n_echo,
-                         (unsigned long long)(n_echo + n_choices * job->max_tokens * per_token),
-                         (unsigned long long)most);
+    return api_error_set(
+        error, API_ERROR_INVALID_VALUE, "max_tokens",
+        "max_tokens %u in %llu choices (n or best_of) with logprobs of %u tokens at each place, "
+        "and %llu bytes for prompts' logprobs, are about %llu bytes, at most %llu "
+        "are allowed in one answer without stream",
+        job->max_tokens, (unsigned long long)n_choices, r->logprobs ? 1 + r->top_logprobs : 0,
+        (unsigned long long)n_echo,
+        (unsigned long long)(n_echo + n_choices * job->max_tokens * per_token),
+        (unsigned long long)most);
 }
 
 static uint64_t hash_salt(struct str salt)

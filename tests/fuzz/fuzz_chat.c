@@ -2,6 +2,7 @@
  * GGUF file. Whatever template and tokens it has, a conversation is written or refused, and control
  * tokens come from the template's own bytes alone: with the letters of all data changed the
  * template's text gives the same ones. */
+#include "base/json_tree.h"
 #include "chat/template.h"
 
 #include "require.h"
@@ -81,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
         return 0;
     }
     struct str text = {(const char *)data, (size_t)(nul - data)};
+    json_tree_init();
     struct gguf *g = gguf_parse(nul + 1, n_bytes - text.n - 1, NULL);
     struct tokenizer *tokenizer = g != NULL ? tokenizer_create(g, NULL) : NULL;
     struct chat_template t;

@@ -40,7 +40,7 @@ static void put(const char *folder, const char *name, const char *text)
 
 static uint64_t memory_left(void)
 {
-    return cgroup_memory_left(root, at("", "self"));
+    return cgroup_memory_left(root, at("", "self"), 0);
 }
 
 static unsigned cpus(void)
@@ -58,7 +58,8 @@ static int make_folders(void **state)
 static int empty(void **state)
 {
     (void)state;
-    static const char *const names[] = {"self", "memory.max", "memory.stat", "cpu.max"};
+    static const char *const names[] = {"self",    "memory.max",      "memory.stat",
+                                        "cpu.max", "memory.swap.max", "memory.swap.current"};
     for (int i = 0; i < N_FOLDERS; i++) {
         for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
             put(folders[i], names[k], NULL);
@@ -102,6 +103,28 @@ static void the_smallest_limit_from_the_own_group_up_counts(void **state)
     }
 }
 
+/* A group may have as much of the free swap as its own limit and those above it leave. */
+static void swap_counts_as_far_as_a_group_may_have_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *most, *used;
+        uint64_t free, left;
+    } table[] = {
+        {NULL, NULL, 5000, 6000},       {"max\n", "40\n", 5000, 6000},
+        {"0\n", "0\n", 5000, 1000},     {"700\n", "200\n", 5000, 1500},
+        {"700\n", "900\n", 5000, 1000}, {"700\n", "200\n", 300, 1300},
+    };
+    put("", "self", "0::/a.slice/b.service\n");
+    put("/a.slice", "memory.max", "1000\n");
+    put("/a.slice/b.service", "memory.max", "100000\n");
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        put("/a.slice", "memory.swap.max", table[i].most);
+        put("/a.slice", "memory.swap.current", table[i].used);
+        assert_int_equal(cgroup_memory_left(root, at("", "self"), table[i].free), table[i].left);
+    }
+}
+
 /* In a container the root is its own group, whatever the line says. */
 static void the_root_counts_where_no_group_is_known(void **state)
 {
@@ -123,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(the_smallest_limit_from_the_own_group_up_counts, empty),
+        cmocka_unit_test_teardown(swap_counts_as_far_as_a_group_may_have_it, empty),
         cmocka_unit_test_teardown(the_root_counts_where_no_group_is_known, empty),
     };
     return cmocka_run_group_tests(tests, make_folders, remove_folders);

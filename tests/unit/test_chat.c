@@ -1,6 +1,7 @@
 /* test_chat.c - the templates written here against what the models' own Jinja templates render
  * (tests/golden/chat, made by tests/oracle/chat_compare.py), and: no text of a message becomes a
  * control token. */
+#include "base/json_tree.h"
 #include "chat/conversation.h"
 #include "chat_file.h"
 
@@ -281,5 +282,6 @@ int main(void)
         cmocka_unit_test(user_defined_tokens_that_the_template_writes_cannot_be_spelled),
         cmocka_unit_test(control_tokens_that_a_message_spells_are_counted),
     };
+    json_tree_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

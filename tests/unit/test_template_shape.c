@@ -1,5 +1,6 @@
 /* test_template_shape.c - templates that want to be called otherwise than transformers calls them,
  * and what they would leave out without a word. */
+#include "base/json_tree.h"
 #include "chat_file.h"
 
 static const struct chat_call call = {
@@ -396,5 +397,6 @@ int main(void)
         cmocka_unit_test(a_date_comes_as_a_text_or_from_the_clock),
         cmocka_unit_test(a_template_that_never_ends_is_refused),
     };
+    json_tree_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
