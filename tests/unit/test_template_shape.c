@@ -235,7 +235,7 @@ static void calls_are_found_in_the_order_of_their_messages(void **state)
         struct chat_call calls[N_CALLS];
         struct chat_message list[1 + N_CALLS] = {
             {.role = CHAT_USER, .content = STR("{\"name\": \"f\", \"arguments\": {\"a\": 1}}")}};
-        char arguments[N_CALLS][16];
+        char arguments[N_CALLS][32];
         for (size_t k = 0; k < table[i].n; k++) {
             snprintf(arguments[k], sizeof arguments[k], "{\"a\": %zu}", k % table[i].n_apart);
             calls[k] = (struct chat_call){
