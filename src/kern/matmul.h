@@ -145,10 +145,10 @@ typedef void matmul_job_fn(const struct matmul_job *job);
 
 /* Asks for n_lines that a cold job reads later: those `ahead` bytes behind p, in the order of
  * reading, which at a group's end goes on behind the next one's scales (a few lines there are asked
- * for in vain or not at all: where n_lines reach over it, or a group is shorter than the distance). A CPU's own prefetchers
- * stop at pages and stay close to the last load. Into L2, where more requests may be under way than
- * in L1, from which the loads then find them in time. group: of a wide kernel; p lies in its first
- * one. */
+ * for in vain or not at all: where n_lines reach over it, or a group is shorter than the distance).
+ * A CPU's own prefetchers stop at pages and stay close to the last load. Into L2, where more
+ * requests may be under way than in L1, from which the loads then find them in time. group: of a
+ * wide kernel; p lies in its first one. */
 TEMPLATE void matmul_prefetch_at(const struct matmul_job *job, const uint8_t *p, const int ahead,
                                  const int n_lines, const int group)
 {
