@@ -27,7 +27,7 @@ bool packing_run(const struct packing *p, struct error *e);
 void packing_store(struct model_weights *weights, struct pool *pool);
 
 /* Tells which matrices lie where in the packed weights: names, types, shapes and offsets in their
- * order. Once they are packed. */
+ * order. Once they have their places. */
 void packing_order_digest(const struct packing *p, struct digest *out);
 
 void packing_cache_destroy(struct packing_cache *c);
