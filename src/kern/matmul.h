@@ -132,6 +132,7 @@ struct matmul_job {
     size_t scale_bytes, quant_bytes; /* that a group has */
     size_t step;                     /* bytes to the groups that come next */
     uint32_t n_blocks;
+    uint32_t place;  /* of the group's first block: blocks of the matrix that lie before it */
     uint32_t n_rows; /* rows of the last group that exist */
     bool cold;       /* no tile was multiplied with these weights yet */
     size_t next_act; /* Q256: q_step where it skips other tiles, else 0 */
@@ -143,15 +144,19 @@ struct matmul_job {
 
 typedef void matmul_job_fn(const struct matmul_job *job);
 
-/* Asks for n_lines that a cold job reads later: those `ahead` bytes behind p, in the order of
- * reading, which at a group's end goes on behind the next one's scales (a few lines there are asked
- * for in vain or not at all: where n_lines reach over it, or a group is shorter than the distance).
- * A CPU's own prefetchers stop at pages and stay close to the last load. Into L2, where more
- * requests may be under way than in L1, from which the loads then find them in time. group: of a
- * wide kernel; p lies in its first one. */
-TEMPLATE void matmul_prefetch_at(const struct matmul_job *job, const uint8_t *p, const int ahead,
-                                 const int n_lines, const int group)
+/* Asks for a unit of n_lines that a cold job reads some 48 units later, in the order of reading,
+ * which at a group's end goes on behind the next one's scales (a few lines there are asked for in
+ * vain or not at all: where n_lines reach over it, or a group is shorter than the distance). A
+ * CPU's own prefetchers stop at pages and stay close to the last load. Into L2, where more requests
+ * may be under way than in L1, from which the loads then find them in time. group: of a wide
+ * kernel; p lies in its first one. As measured with AVX-512: a third nearer or farther is slower;
+ * one token of Q8_0, which hardly computes, is asked for later. */
+TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, const int n_lines,
+                              const int group, const int n_tokens)
 {
+    const int ahead = n_lines < 4                     ? 12288
+                      : n_lines == 8 && n_tokens == 1 ? 4096
+                                                      : 48 * n_lines * PACK_LINE;
     if (!job->cold) {
         return;
     }
@@ -164,19 +169,6 @@ TEMPLATE void matmul_prefetch_at(const struct matmul_job *job, const uint8_t *p,
     for (int i = 0; i < n_lines; i++) {
         __builtin_prefetch((const void *)(at + i * PACK_LINE), 0, 2);
     }
-}
-
-/* The same for a unit of n_lines, at the distance that was measured with AVX-512: about 48 units,
- * a third nearer or farther is slower; one token of Q8_0, which hardly computes, is asked for
- * later. */
-TEMPLATE void matmul_prefetch(const struct matmul_job *job, const uint8_t *p, const int n_lines,
-                              const int group, const int n_tokens)
-{
-    matmul_prefetch_at(job, p,
-                       n_lines < 4                     ? 12288
-                       : n_lines == 8 && n_tokens == 1 ? 4096
-                                                       : 48 * n_lines * PACK_LINE,
-                       n_lines, group);
 }
 
 /* The same for scales: n_lines of those `ahead` bytes behind p, in the order of reading. */
@@ -322,6 +314,7 @@ static inline void matmul_run(const struct matmul_kernels *kernels, const struct
         job.scales = w->data + g * w->group_bytes;
         job.quants = job.scales + quants_offset;
         job.step = n_groups * w->group_bytes;
+        job.place = g * job.n_blocks;
         if (kernels->unpack != NULL && a->n_tokens >= kernels->panel_min) {
             job.y = y + row;
             matmul_run_group(kernels, w->type, job, a);

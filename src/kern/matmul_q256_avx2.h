@@ -16,8 +16,28 @@ struct q256_scales {
 };
 static_assert(sizeof(struct q256_scales) <= sizeof((struct matmul_panel){0}.scales), "");
 
-/* Lines of a super-block's quants that are asked for beside its scales: one a unit. */
-enum { SCALES_LINES = 8 };
+/* A super-block, as it lies in memory. */
+struct q256_super {
+    const uint8_t *scales, *quants;
+    uintptr_t later; /* what it asks for, see struct ahead */
+};
+
+TEMPLATE int super_bytes(struct q256_form form)
+{
+    return form.scale_bytes + 8 * unit_lines(form.lines) * PACK_LINE;
+}
+
+/* Lines that are asked for in each half of a stretch beside a unit of the quants, and beside the
+ * scales: the rest. */
+TEMPLATE int lines_by_unit(struct q256_form form)
+{
+    return lines_of_half(super_bytes(form)) / 8;
+}
+
+TEMPLATE int lines_by_scales(struct q256_form form)
+{
+    return lines_of_half(super_bytes(form)) % 8;
+}
 
 /* low & 15 | high & 48, each shifted right first (left when negative) */
 TEMPLATE __m256i six_bits(__m256i low, int low_shift, __m256i high, int high_shift)
@@ -62,13 +82,13 @@ TEMPLATE void unpack_two(enum quant_type type, const uint8_t *s, const int j, __
     }
 }
 
-/* Unpacks the scales at s. One token's kernel waits for memory, which answers fastest when it is
- * asked steadily, line behind line: so this asks for the first SCALES_LINES of the quants of a
- * later super-block while it computes, and super_sums() for the rest. */
+/* Unpacks the scales. Lines are asked for here, too, as all of them beside the quants would be
+ * lumps between pauses. */
 TEMPLATE void read_scales(struct q256_form form, const struct matmul_job *job,
-                          const uint8_t *quants, const uint8_t *s, struct q256_scales *out)
+                          struct q256_super super, struct q256_scales *out)
 {
-    const int n_sub = form.sub_items == 16 ? 16 : 8, n_lines = SCALES_LINES / (n_sub / 2);
+    const int n_steps = form.sub_items == 16 ? 8 : 4, n_lines = lines_by_scales(form);
+    const uint8_t *s = super.scales;
     UNROLL
     for (int h = 0; h < HALVES; h++) {
         out->d[h] = load_halves(s + PACK_D + 16 * h);
@@ -77,9 +97,10 @@ TEMPLATE void read_scales(struct q256_form form, const struct matmul_job *job,
         }
     }
     UNROLL
-    for (int j = 0; j < n_sub / 2; j++) {
+    for (int j = 0; j < n_steps; j++) {
+        const int first = n_lines * j / n_steps, last = n_lines * (j + 1) / n_steps;
         __m256i sub, minimum;
-        matmul_prefetch_at(job, quants + j * n_lines * PACK_LINE, AVX2_AHEAD, n_lines, 0);
+        ask_ahead(job, super.later + (unsigned)first * PACK_LINE, last - first, super_bytes(form));
         unpack_two(form.type, s, j, &sub, &minimum);
         sub = by_fours(sub);
         __m256i pairs = form.minimum ? by_fours(minimum) : sub;
@@ -117,13 +138,13 @@ TEMPLATE void pair_sums(struct q256_form form, const struct q256_scales *scales,
 
 /* The integer sums of a super-block. */
 TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
-                         const struct q256_scales *scales, const uint8_t *unit,
+                         const struct q256_scales *scales, struct q256_super super,
                          const struct q256_act *a, __m256i isum[AVX2_TOKENS][HALVES],
                          const int n_tokens)
 {
     const int n_sub = form.sub_items == 16 ? 2 : 1, sub_lines = form.sub_items == 16 ? 4 : 8;
-    const int n_lines = unit_lines(form.lines), n_later = n_lines - SCALES_LINES / 8;
-    const uint8_t *later = unit + SCALES_LINES * PACK_LINE;
+    const uint8_t *unit = super.quants;
+    uintptr_t later = super.later + (unsigned)lines_by_scales(form) * PACK_LINE;
     const size_t stride = job->tile.n;
     const int8_t *q = a->q;
     if (form.zero_shift > 0) {
@@ -138,8 +159,8 @@ TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
         }
     }
     for (int u = 0; u < 8; u++) {
-        matmul_prefetch_at(job, later, AVX2_AHEAD, n_later, 0);
-        later += n_later * PACK_LINE;
+        ask_ahead(job, later, lines_by_unit(form), super_bytes(form));
+        later += (unsigned)lines_by_unit(form) * PACK_LINE;
         UNROLL
         for (int i = 0; i < n_sub; i++) {
             const __m256i *scale = scales->sub[u * n_sub + i];
@@ -149,7 +170,7 @@ TEMPLATE void super_sums(struct q256_form form, const struct matmul_job *job,
             add_lines(form.lines, unit, (struct line_range){i * sub_lines, (i + 1) * sub_lines}, q,
                       stride, scale, isum, n_tokens);
         }
-        unit += n_lines * PACK_LINE;
+        unit += unit_lines(form.lines) * PACK_LINE;
         q += 32 * stride;
     }
 }
@@ -185,7 +206,8 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
                         const int n_tokens)
 {
     const size_t stride = job->tile.n;
-    const uint8_t *scales = job->scales, *quants = job->quants;
+    struct q256_super super = {job->scales, job->quants, 0};
+    struct ahead ahead = first_ahead(job, super_bytes(form));
     struct q256_act a = q256_first_act(job, form);
     __m256 f[AVX2_TOKENS][HALVES];
     UNROLL
@@ -195,10 +217,9 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         struct q256_scales numbers;
         __m256i isum[AVX2_TOKENS][HALVES], msum[AVX2_TOKENS][HALVES];
-        matmul_prefetch_scales(job, scales, form.scale_bytes,
-                               (form.scale_bytes + PACK_LINE - 1) / PACK_LINE);
-        read_scales(form, job, quants, scales, &numbers);
-        super_sums(form, job, &numbers, quants, &a, isum, n_tokens);
+        super.later = ahead.at;
+        read_scales(form, job, super, &numbers);
+        super_sums(form, job, &numbers, super, &a, isum, n_tokens);
         minimum_sums(form, &numbers, &a, stride, msum, n_tokens);
         UNROLL
         for (int t = 0; t < n_tokens; t++) {
@@ -208,8 +229,9 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
                 f[t][h] = add_super(form, &numbers, da, f[t][h], isum[t][h], msum[t][h], h);
             }
         }
-        scales += form.scale_bytes;
-        quants += 8 * unit_lines(form.lines) * PACK_LINE;
+        super.scales += form.scale_bytes;
+        super.quants += 8 * unit_lines(form.lines) * PACK_LINE;
+        next_ahead(&ahead, super_bytes(form));
         a.q += job->tile.q_step;
         a.d += stride;
         a.n += (form.sub_items == 16 ? 16 : 8) * stride;
@@ -222,9 +244,10 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
 TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
                           struct matmul_panel *out)
 {
+    const struct q256_super super = {job->scales, job->quants, 0};
     const uint8_t *unit = job->quants;
     uint8_t *line = out->quants;
-    read_scales(form, job, unit, job->scales, (struct q256_scales *)(void *)out->scales);
+    read_scales(form, job, super, (struct q256_scales *)(void *)out->scales);
     for (int u = 0; u < 8; u++) {
         UNROLL
         for (int i = 0; i < 8; i++) {
@@ -245,7 +268,8 @@ TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, co
     struct q256_act a = q256_first_act(job, form);
     __m256i isum[AVX2_TOKENS][HALVES], msum[AVX2_TOKENS][HALVES];
     form.lines.bytes = true;
-    super_sums(form, job, scales, job->quants, &a, isum, n_tokens);
+    const struct q256_super super = {NULL, job->quants, 0};
+    super_sums(form, job, scales, super, &a, isum, n_tokens);
     minimum_sums(form, scales, &a, stride, msum, n_tokens);
     UNROLL
     for (int t = 0; t < n_tokens; t++) {

@@ -23,12 +23,14 @@ TEMPLATE void start_sums(struct q32_form form, const int32_t *n_sum,
 TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const int n_groups,
                        const int n_tokens)
 {
-    const int ahead = form.lines.low_bits == 8 ? AVX2_AHEAD / 2 : AVX2_AHEAD;
+    const int scale_bytes = form.minimum ? 64 : 32;
+    const int piece_bytes = scale_bytes + unit_lines(form.lines) * PACK_LINE;
     const size_t stride = job->tile.n;
     const uint8_t *scales = job->scales, *unit = job->quants;
     const int8_t *q = job->tile.q;
     const float *d = job->tile.d, *s = job->tile.s;
     const int32_t *n_sum = job->tile.n_sum;
+    struct ahead ahead = first_ahead(job, piece_bytes);
     __m256 f[AVX2_TOKENS][HALVES];
     UNROLL
     for (int t = 0; t < n_tokens; t++) {
@@ -37,8 +39,8 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         __m256i isum[AVX2_TOKENS][HALVES];
         start_sums(form, n_sum, isum, n_tokens);
-        matmul_prefetch_at(job, unit, ahead, unit_lines(form.lines), 0);
-        matmul_prefetch_scales(job, scales, 512, 1);
+        ask_ahead(job, ahead.at, lines_of_half(piece_bytes), piece_bytes);
+        next_ahead(&ahead, piece_bytes);
         add_lines(form.lines, unit, (struct line_range){0, 8}, q, stride, NULL, isum, n_tokens);
         UNROLL
         for (int h = 0; h < HALVES; h++) {
@@ -56,7 +58,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
                 }
             }
         }
-        scales += form.minimum ? 64 : 32;
+        scales += scale_bytes;
         unit += unit_lines(form.lines) * PACK_LINE;
         q += 32 * stride;
         d += stride;
