@@ -82,6 +82,7 @@ static void read_loops_see_every_byte(void **state)
         for (size_t i = 0; i < n; i++) {
             assert_true(loops[i]->read(words, n_lines) == all);
         }
+        assert_true(probe_read_apart(words, n_lines) == all);
         for (size_t k = 0; n_lines < N_LINES && k < LINE_WORDS; k++) {
             all ^= words[n_lines * LINE_WORDS + k];
         }
