@@ -132,7 +132,7 @@ struct matmul_job {
     size_t scale_bytes, quant_bytes; /* that a group has */
     size_t step;                     /* bytes to the groups that come next */
     uint32_t n_blocks;
-    uint32_t place;  /* of the group's first block: blocks of the matrix that lie before it */
+    uint32_t place;  /* of the group's first block, for ahead.h: blocks that lie before it */
     uint32_t n_rows; /* rows of the last group that exist */
     bool cold;       /* no tile was multiplied with these weights yet */
     size_t next_act; /* Q256: q_step where it skips other tiles, else 0 */

@@ -8,66 +8,16 @@
 #ifndef KERN_MATMUL_AVX2_H
 #define KERN_MATMUL_AVX2_H
 
+#include "kern/ahead.h"
 #include "kern/matmul.h"
 #include "kern/simd_avx2.h"
 
 enum { AVX2_TOKENS = 6, HALVES = 2, HALF_LINE = 32 };
 
-/* --- asking for what is read later ------------------------------------------------------------ */
-
-/* A core follows a stream of requests only so far ahead of it: a Zen 3 reads 21 GB/s in one stream
- * and 27 in two. So a matrix is taken as stretches of pieces (a piece: a block's or super-block's
- * scales and quants), and while one stretch is multiplied the halves of the next one are asked for
- * side by side. Each line of one half is followed by one of the other, steadily: asked for in lumps
- * they come at the pace of one stream, or slower. */
-struct ahead {
-    uintptr_t at;    /* what a piece asks for in the first half */
-    uint32_t n_left; /* pieces until the stretch ends */
-};
-
-/* Bytes that a stretch has at least: halves that are nearer come at the pace of one stream, and of
- * 144 KiB some are lost from L2 before they are read. */
-enum { STRETCH_BYTES = 32 << 10 };
-
-/* Of how many pieces, a power of two. */
-TEMPLATE uint32_t stretch_pieces(const int piece_bytes)
-{
-    return UINT32_C(2) << (31 - __builtin_clz((STRETCH_BYTES - 1) / (unsigned)piece_bytes));
-}
-
-/* From one half to the other. */
-TEMPLATE int half_stretch(const int piece_bytes)
-{
-    return (int)stretch_pieces(piece_bytes) / 2 * piece_bytes;
-}
-
-/* Lines that a piece asks for in each half. */
-TEMPLATE int lines_of_half(const int piece_bytes)
-{
-    return (piece_bytes / 2 + PACK_LINE - 1) / PACK_LINE;
-}
-
-/* What the first block of the job asks for. */
-TEMPLATE struct ahead first_ahead(const struct matmul_job *job, const int piece_bytes)
-{
-    uint32_t place = job->place % stretch_pieces(piece_bytes);
-    uint32_t n_left = stretch_pieces(piece_bytes) - place;
-    size_t bytes = (size_t)n_left * (unsigned)piece_bytes + place * ((unsigned)piece_bytes / 2);
-    return (struct ahead){(uintptr_t)job->scales + bytes, n_left};
-}
-
-TEMPLATE void next_ahead(struct ahead *a, const int piece_bytes)
-{
-    a->at += (unsigned)piece_bytes / 2;
-    if (--a->n_left == 0) {
-        a->at += (unsigned)half_stretch(piece_bytes);
-        a->n_left = stretch_pieces(piece_bytes);
-    }
-}
-
-/* Asks for n_lines of each half, into L2. at: of the first half. */
+/* Asks for n_lines of each half of a stretch, of the first one at `at`, into L2. By kernels of one
+ * group; dense ones of one token take MATMUL_WIDE groups, which are as many streams. */
 TEMPLATE void ask_ahead(const struct matmul_job *job, uintptr_t at, const int n_lines,
-                        const int piece_bytes)
+                        const unsigned piece_bytes)
 {
     if (!job->cold) {
         return;
@@ -76,11 +26,14 @@ TEMPLATE void ask_ahead(const struct matmul_job *job, uintptr_t at, const int n_
     for (int i = 0; i < n_lines; i++) {
         uintptr_t line = at + (unsigned)i * PACK_LINE;
         __builtin_prefetch((const void *)line, 0, 2);
-        __builtin_prefetch((const void *)(line + (unsigned)half_stretch(piece_bytes)), 0, 2);
+        __builtin_prefetch((const void *)(line + ahead_half(piece_bytes)), 0, 2);
     }
 }
 
-/* --- unpacking -------------------------------------------------------------------------------- */
+TEMPLATE struct ahead first_ahead(const struct matmul_job *job, const unsigned piece_bytes)
+{
+    return ahead_first(job->scales, job->scale_bytes, job->place, piece_bytes);
+}
 
 /* Four items of one token in every lane. */
 TEMPLATE __m256i broadcast_4(const void *a)

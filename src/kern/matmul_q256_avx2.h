@@ -22,21 +22,21 @@ struct q256_super {
     uintptr_t later; /* what it asks for, see struct ahead */
 };
 
-TEMPLATE int super_bytes(struct q256_form form)
+TEMPLATE unsigned super_bytes(struct q256_form form)
 {
-    return form.scale_bytes + 8 * unit_lines(form.lines) * PACK_LINE;
+    return (unsigned)(form.scale_bytes + 8 * unit_lines(form.lines) * PACK_LINE);
 }
 
 /* Lines that are asked for in each half of a stretch beside a unit of the quants, and beside the
  * scales: the rest. */
 TEMPLATE int lines_by_unit(struct q256_form form)
 {
-    return lines_of_half(super_bytes(form)) / 8;
+    return ahead_lines(super_bytes(form), 1) / 8;
 }
 
 TEMPLATE int lines_by_scales(struct q256_form form)
 {
-    return lines_of_half(super_bytes(form)) % 8;
+    return ahead_lines(super_bytes(form), 1) % 8;
 }
 
 /* low & 15 | high & 48, each shifted right first (left when negative) */
@@ -231,7 +231,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
         }
         super.scales += form.scale_bytes;
         super.quants += 8 * unit_lines(form.lines) * PACK_LINE;
-        next_ahead(&ahead, super_bytes(form));
+        ahead_next(&ahead, super_bytes(form));
         a.q += job->tile.q_step;
         a.d += stride;
         a.n += (form.sub_items == 16 ? 16 : 8) * stride;
@@ -264,11 +264,11 @@ TEMPLATE void q256_unpack(const struct matmul_job *job, struct q256_form form,
 TEMPLATE void q256_panel(const struct matmul_job *job, struct q256_form form, const int n_tokens)
 {
     const struct q256_scales *scales = (const void *)job->scales;
+    const struct q256_super super = {NULL, job->quants, 0};
     const size_t stride = job->tile.n;
     struct q256_act a = q256_first_act(job, form);
     __m256i isum[AVX2_TOKENS][HALVES], msum[AVX2_TOKENS][HALVES];
     form.lines.bytes = true;
-    const struct q256_super super = {NULL, job->quants, 0};
     super_sums(form, job, scales, super, &a, isum, n_tokens);
     minimum_sums(form, scales, &a, stride, msum, n_tokens);
     UNROLL

@@ -24,7 +24,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
                        const int n_tokens)
 {
     const int scale_bytes = form.minimum ? 64 : 32;
-    const int piece_bytes = scale_bytes + unit_lines(form.lines) * PACK_LINE;
+    const unsigned piece_bytes = (unsigned)(scale_bytes + unit_lines(form.lines) * PACK_LINE);
     const size_t stride = job->tile.n;
     const uint8_t *scales = job->scales, *unit = job->quants;
     const int8_t *q = job->tile.q;
@@ -39,8 +39,10 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     for (uint32_t b = 0; b < job->n_blocks; b++) {
         __m256i isum[AVX2_TOKENS][HALVES];
         start_sums(form, n_sum, isum, n_tokens);
-        ask_ahead(job, ahead.at, lines_of_half(piece_bytes), piece_bytes);
-        next_ahead(&ahead, piece_bytes);
+        if (b % 2 == 0) { /* for two: half of one is less of a whole number of lines */
+            ask_ahead(job, ahead.at, ahead_lines(piece_bytes, 2), piece_bytes);
+        }
+        ahead_next(&ahead, piece_bytes);
         add_lines(form.lines, unit, (struct line_range){0, 8}, q, stride, NULL, isum, n_tokens);
         UNROLL
         for (int h = 0; h < HALVES; h++) {

@@ -2,9 +2,9 @@
  * multiply-adds. Beside every speed that Puna prints stands its share of such a limit. And whether
  * somebody else's program shares the cores, which those do not show.
  *
- * Each call is one measurement of about PROBE_SECONDS with all threads of the pool. Other load on
- * the machine only makes it smaller, so callers measure several times, between the timings that
- * they compare, and keep the best and the median (probe_summary).
+ * Each call is one measurement (probe_read: two) of about PROBE_SECONDS with all threads of the
+ * pool. Other load on the machine only makes it smaller, so callers measure several times, between
+ * the timings that they compare, and keep the best and the median (probe_summary).
  * Owner/threads: called by the thread that owns the pool. Nothing is allocated. */
 #ifndef KERN_PROBE_H
 #define KERN_PROBE_H
@@ -18,7 +18,7 @@
 #define PROBE_SECONDS 0.1
 
 /* Bytes a second that the threads together read from data, going round and round, each in one
- * stream or in four, whichever is faster: two measurements. Chunks are handed out as work is in a
+ * stream or in four, whichever is faster. Chunks are handed out as work is in a
  * matmul, so data that fits a cache is measured as the kernels see it.
  * needs   data 64-byte aligned and written to before (untouched pages are all one page of zeros);
  *         n_bytes >= 64; at most n_bytes / 64 * 64 are read */

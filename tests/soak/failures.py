@@ -145,8 +145,9 @@ def run_start(faults, args, env):
 
 
 def is_of_sanitizer(said):
-    """The sanitizer itself found no memory, or (the sandbox could not open /proc to allow it) no list of threads: of the
-    program that says nothing."""
+    """Whether the sanitizer tells of itself alone: it got no memory, or could not open /proc to list threads."""
+    if "ERROR: AddressSanitizer" in said or "runtime error" in said:
+        return False
     return "CHECK failed: sanitizer_" in said or "LeakSanitizer has encountered a fatal error" in said
 
 
