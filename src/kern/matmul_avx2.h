@@ -30,11 +30,6 @@ TEMPLATE void ask_ahead(const struct matmul_job *job, uintptr_t at, const int n_
     }
 }
 
-TEMPLATE struct ahead first_ahead(const struct matmul_job *job, const unsigned piece_bytes)
-{
-    return ahead_first(job->scales, job->scale_bytes, job->place, piece_bytes);
-}
-
 /* Four items of one token in every lane. */
 TEMPLATE __m256i broadcast_4(const void *a)
 {

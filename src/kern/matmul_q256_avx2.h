@@ -207,7 +207,7 @@ TEMPLATE void q256_tile(const struct matmul_job *job, struct q256_form form, con
 {
     const size_t stride = job->tile.n;
     struct q256_super super = {job->scales, job->quants, 0};
-    struct ahead ahead = first_ahead(job, super_bytes(form));
+    struct ahead ahead = ahead_first(job->scales, job->scale_bytes, job->place, super_bytes(form));
     struct q256_act a = q256_first_act(job, form);
     __m256 f[AVX2_TOKENS][HALVES];
     UNROLL

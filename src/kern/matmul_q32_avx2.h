@@ -30,7 +30,7 @@ TEMPLATE void q32_tile(const struct matmul_job *job, struct q32_form form, const
     const int8_t *q = job->tile.q;
     const float *d = job->tile.d, *s = job->tile.s;
     const int32_t *n_sum = job->tile.n_sum;
-    struct ahead ahead = first_ahead(job, piece_bytes);
+    struct ahead ahead = ahead_first(job->scales, job->scale_bytes, job->place, piece_bytes);
     __m256 f[AVX2_TOKENS][HALVES];
     UNROLL
     for (int t = 0; t < n_tokens; t++) {

@@ -18,8 +18,8 @@
 #define PROBE_SECONDS 0.1
 
 /* Bytes a second that the threads together read from data, going round and round, each in one
- * stream or in four, whichever is faster. Chunks are handed out as work is in a
- * matmul, so data that fits a cache is measured as the kernels see it.
+ * stream or in four, whichever is faster. Chunks are handed out as work is in a matmul, so data
+ * that fits a cache is measured as the kernels see it.
  * needs   data 64-byte aligned and written to before (untouched pages are all one page of zeros);
  *         n_bytes >= 64; at most n_bytes / 64 * 64 are read */
 double probe_read(struct pool *p, const void *data, size_t n_bytes);

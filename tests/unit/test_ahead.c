@@ -19,7 +19,7 @@ struct form {
     unsigned n_together; /* blocks that are asked for at a time */
 };
 
-/* A run of groups, and by lines when they were asked for, in lines that were read before. */
+/* A run of groups, and by lines when they were asked for first, in lines that were read before. */
 struct run {
     struct form form;
     uint32_t n_blocks, n_groups, place;
@@ -37,8 +37,16 @@ static void ask(struct run *r, uintptr_t at)
     }
 }
 
+/* So many lines are read between a request and its line, at least. */
+enum { LEAST_LINES = AHEAD_LEAST / AHEAD_LINE / 2 };
+
+static bool is_late(const struct run *r, size_t line)
+{
+    return r->asked_at[line] == 0 || r->n_read - (r->asked_at[line] - 1) < LEAST_LINES;
+}
+
 /* Reads as a kernel does, a group's scales beside its quants. Returns how many lines of those from
- * first_line on had not been asked for. */
+ * first_line on had not been asked for, or not in time. */
 static uint32_t multiply(struct run *r, size_t first_line)
 {
     unsigned piece = r->form.scale_bytes + r->form.quant_bytes;
@@ -63,7 +71,7 @@ static uint32_t multiply(struct run *r, size_t first_line)
                              (quants + r->form.quant_bytes - 1) / AHEAD_LINE};
             for (int part = 0; part < 2; part++) {
                 for (size_t line = first[part]; line <= last[part]; line++) {
-                    n_missed += line >= first_line && r->asked_at[line] == 0;
+                    n_missed += line >= first_line && is_late(r, line);
                     r->n_read++;
                 }
             }
