@@ -19,9 +19,9 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
 {
     __m256i s[ROWS][2 * GROUPS];
     size_t factor_stride = p->factor_stride, group_stride = p->group_stride;
-#pragma GCC unroll 6
+    UNROLL
     for (uint32_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t i = 0; i < 2 * groups; i++) {
             s[r][i] = _mm256_setzero_si256();
         }
@@ -30,29 +30,29 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
     const int16_t *pair = p->factors;
     for (const int16_t *end = pair + 2 * p->n_steps; pair < end; pair += 2, m += p->step_stride) {
         if (p->ahead != 0) {
-#pragma GCC unroll 4
+            UNROLL
             for (uint32_t g = 0; g < groups; g++) {
                 __builtin_prefetch(m + g * group_stride + p->ahead, 0, 2);
             }
         }
         __m256i v[2 * GROUPS];
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t i = 0; i < 2 * groups; i++) {
             size_t at = i / 2 * group_stride + i % 2 * 16 * kern_kv_item_bytes(type);
             v[i] = load_pairs(type, m + at);
         }
-#pragma GCC unroll 6
+        UNROLL
         for (uint32_t r = 0; r < rows; r++) {
             __m256i f = _mm256_set1_epi32(attend_pair(pair + r * factor_stride));
-#pragma GCC unroll 4
+            UNROLL
             for (uint32_t i = 0; i < 2 * groups; i++) {
                 s[r][i] = _mm256_add_epi32(s[r][i], _mm256_madd_epi16(v[i], f));
             }
         }
     }
-#pragma GCC unroll 6
+    UNROLL
     for (uint32_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t i = 0; i < 2 * groups; i++) {
             int32_t *sums = p->sums + r * KERN_ATTN_MAX_DIM + first * 16 + i * 8;
             _mm256_storeu_si256((void *)sums, s[r][i]);
@@ -130,7 +130,7 @@ static void weights(struct attend_block *b, uint32_t r)
     const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
     __m256i top = _mm256_setzero_si256(); /* the largest weights, as bits */
     for (uint32_t i = 0; i < n_keys; i += 16) {
-#pragma GCC unroll 2
+        UNROLL
         for (uint32_t h = 0; h < 2; h++) {
             uint32_t at = i + h * 8;
             __m256 valid = valid_keys(at, n_keys);

@@ -19,9 +19,9 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
 {
     __m512i s[ROWS][GROUPS];
     size_t factor_stride = p->factor_stride, group_stride = p->group_stride;
-#pragma GCC unroll 6
+    UNROLL
     for (uint32_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t g = 0; g < groups; g++) {
             s[r][g] = _mm512_setzero_si512();
         }
@@ -30,28 +30,28 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
     const int16_t *pair = p->factors;
     for (const int16_t *end = pair + 2 * p->n_steps; pair < end; pair += 2, m += p->step_stride) {
         if (p->ahead != 0) {
-#pragma GCC unroll 4
+            UNROLL
             for (uint32_t g = 0; g < groups; g++) {
                 __builtin_prefetch(m + g * group_stride + p->ahead, 0, 2);
             }
         }
         __m512i v[GROUPS];
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t g = 0; g < groups; g++) {
             v[g] = load_pairs(type, m + g * group_stride);
         }
-#pragma GCC unroll 6
+        UNROLL
         for (uint32_t r = 0; r < rows; r++) {
             __m512i f = _mm512_set1_epi32(attend_pair(pair + r * factor_stride));
-#pragma GCC unroll 4
+            UNROLL
             for (uint32_t g = 0; g < groups; g++) {
                 s[r][g] = _mm512_dpwssd_epi32(s[r][g], v[g], f);
             }
         }
     }
-#pragma GCC unroll 6
+    UNROLL
     for (uint32_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t g = 0; g < groups; g++) {
             int32_t *sums = p->sums + r * KERN_ATTN_MAX_DIM + (first + g) * 16;
             _mm512_storeu_si512(sums, s[r][g]);

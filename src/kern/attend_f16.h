@@ -56,10 +56,10 @@ multiply_block(const struct product *p, uint32_t first, uint32_t rows, uint32_t 
     VECTOR s[ATTEND_ROWS][GROUPS * GROUP_VECTORS], v[GROUPS * GROUP_VECTORS];
     float *sums = p->sums + first * KERN_LANES;
     size_t factor_stride = p->factor_stride, group_stride = p->group_stride;
-#pragma GCC unroll 6
+    UNROLL
     for (uint32_t r = 0; r < rows; r++) {
         VECTOR scale = vec_set(p->scale ? p->scale[r] : 0.0f);
-#pragma GCC unroll 8
+        UNROLL
         for (uint32_t i = 0; i < groups * GROUP_VECTORS; i++) {
             s[r][i] = scale;
             if (p->scale) {
@@ -71,28 +71,28 @@ multiply_block(const struct product *p, uint32_t first, uint32_t rows, uint32_t 
     const float *factor = p->factors;
     for (const float *end = factor + p->n_steps; factor < end; factor++, m += p->step_stride) {
         if (p->ahead != 0) {
-#pragma GCC unroll 4
+            UNROLL
             for (uint32_t g = 0; g < groups; g++) {
                 __builtin_prefetch((const char *)(m + g * group_stride) + p->ahead, 0, 2);
             }
         }
-#pragma GCC unroll 8
+        UNROLL
         for (uint32_t i = 0; i < groups * GROUP_VECTORS; i++) {
             v[i] =
                 vec_load_halves(m + i / GROUP_VECTORS * group_stride + i % GROUP_VECTORS * LANES);
         }
-#pragma GCC unroll 6
+        UNROLL
         for (uint32_t r = 0; r < rows; r++) {
             VECTOR f = vec_set(factor[r * factor_stride]);
-#pragma GCC unroll 8
+            UNROLL
             for (uint32_t i = 0; i < groups * GROUP_VECTORS; i++) {
                 s[r][i] = vec_fma(f, v[i], s[r][i]);
             }
         }
     }
-#pragma GCC unroll 6
+    UNROLL
     for (uint32_t r = 0; r < rows; r++) {
-#pragma GCC unroll 8
+        UNROLL
         for (uint32_t i = 0; i < groups * GROUP_VECTORS; i++) {
             vec_store(sums + r * p->sum_stride + i * LANES, s[r][i]);
         }
@@ -149,12 +149,12 @@ static void weights(struct attend_block *b, uint32_t r, float *p)
         max = vec_max(vec_load(p + i), max);
     }
     float mn = vec_largest(max) + 0.0f;
-#pragma GCC unroll 4
+    UNROLL
     for (uint32_t j = 0; j < GROUP_VECTORS; j++) {
         lanes[j] = vec_set(0.0f);
     }
     for (uint32_t i = 0; i < n; i += KERN_LANES) {
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t j = 0; j < GROUP_VECTORS; j++) {
             VECTOR weight = vec_exp(vec_load(p + i + j * LANES) - vec_set(mn));
             lanes[j] = lanes[j] + weight; /* a weight is no -0: adding 0 is nothing */

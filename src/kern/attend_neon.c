@@ -22,9 +22,9 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
 {
     int32x4_t s[ROWS][GROUP_REGISTERS * GROUPS];
     size_t factor_stride = p->factor_stride, group_stride = p->group_stride;
-#pragma GCC unroll 6
+    UNROLL
     for (uint32_t r = 0; r < rows; r++) {
-#pragma GCC unroll 8
+        UNROLL
         for (uint32_t i = 0; i < GROUP_REGISTERS * groups; i++) {
             s[r][i] = vdupq_n_s32(0);
         }
@@ -33,16 +33,16 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
     const int16_t *pair = p->factors;
     for (const int16_t *end = pair + 2 * p->n_steps; pair < end; pair += 2, m += p->step_stride) {
         if (p->ahead != 0) {
-#pragma GCC unroll 2
+            UNROLL
             for (uint32_t g = 0; g < groups; g++) {
                 __builtin_prefetch(m + g * group_stride + p->ahead, 0, 2);
             }
         }
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t h = 0; h < 2 * groups; h++) {
             size_t at = h / 2 * group_stride + h % 2 * 16 * kern_kv_item_bytes(type);
             int16x8x2_t v = load_pairs(type, m + at);
-#pragma GCC unroll 6
+            UNROLL
             for (uint32_t r = 0; r < rows; r++) {
                 int16x4_t f =
                     vreinterpret_s16_s32(vdup_n_s32(attend_pair(pair + r * factor_stride)));
@@ -54,9 +54,9 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
             }
         }
     }
-#pragma GCC unroll 6
+    UNROLL
     for (uint32_t r = 0; r < rows; r++) {
-#pragma GCC unroll 8
+        UNROLL
         for (uint32_t i = 0; i < GROUP_REGISTERS * groups; i++) {
             vst1q_s32(p->sums + r * KERN_ATTN_MAX_DIM + first * 16 + i * 4, s[r][i]);
         }
@@ -133,7 +133,7 @@ static void weights(struct attend_block *b, uint32_t r)
                             vdupq_n_f32(0.0f)};
     uint32x4_t top = vdupq_n_u32(0); /* the largest weights, as bits */
     for (uint32_t i = 0; i < n_keys; i += KERN_LANES) {
-#pragma GCC unroll 4
+        UNROLL
         for (uint32_t j = 0; j < 4; j++) {
             uint32_t at = i + j * 4;
             uint32x4_t valid = first_lanes((int32_t)n_keys - (int32_t)at);

@@ -8,7 +8,7 @@ static float sum_of_squares(const float *x, uint32_t n)
                             vdupq_n_f32(0.0f)};
     uint32_t i = 0;
     for (; i + KERN_LANES <= n; i += KERN_LANES) {
-#pragma GCC unroll 4
+        UNROLL
         for (int j = 0; j < 4; j++) {
             float32x4_t v = vld1q_f32(x + i + 4 * j);
             lanes[j] = vfmaq_f32(lanes[j], v, v);
@@ -16,7 +16,7 @@ static float sum_of_squares(const float *x, uint32_t n)
     }
     float last[KERN_LANES] = {0}; /* adds 0 to sums that are no -0: nothing */
     memcpy(last, x + i, (n - i) * sizeof *x);
-#pragma GCC unroll 4
+    UNROLL
     for (int j = 0; j < 4; j++) {
         float32x4_t v = vld1q_f32(last + 4 * j);
         lanes[j] = vfmaq_f32(lanes[j], v, v);

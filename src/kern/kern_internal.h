@@ -11,6 +11,7 @@
 
 #include "base/fmath.h"
 #include "kern/kern.h"
+#include "kern/unroll.h"
 
 typedef void kern_fill_fn(struct kern_table *t);
 

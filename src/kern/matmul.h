@@ -8,12 +8,6 @@
 #include <assert.h>
 #include <string.h>
 
-/* Arrays indexed by token become registers where every loop over tokens is unrolled. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 #define TEMPLATE static inline __attribute__((always_inline))
 
 typedef int32_t matmul_word __attribute__((may_alias));

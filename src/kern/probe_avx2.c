@@ -32,10 +32,10 @@ static uint32_t int8_avx2(uint32_t n_rounds)
     __m256i ones = _mm256_set1_epi16(1);
     __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (uint32_t round = 0; round < n_rounds; round++) {
-#pragma GCC unroll 2
+        UNROLL
         for (int i = 0; i < 2; i++) {
             __m256i pairs = _mm256_setzero_si256();
-#pragma GCC unroll 4
+            UNROLL
             for (int k = 0; k < N_PAIRS; k++) {
                 __asm__ volatile("" : "+x"(x)); /* else one product would serve for all */
                 pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(x, y));
@@ -59,7 +59,7 @@ uint32_t probe_f32_avx2(uint32_t n_rounds)
         sums[i] = _mm256_setzero_ps();
     }
     for (uint32_t round = 0; round < n_rounds; round++) {
-#pragma GCC unroll 10
+        UNROLL
         for (int i = 0; i < N_SUMS; i++) {
             sums[i] = _mm256_fmadd_ps(x, x, sums[i]);
         }

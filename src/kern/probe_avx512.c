@@ -79,7 +79,7 @@ uint32_t probe_f32_avx512(uint32_t n_rounds)
         sums[i] = _mm512_setzero_ps();
     }
     for (uint32_t round = 0; round < n_rounds; round++) {
-#pragma GCC unroll 12
+        UNROLL
         for (int i = 0; i < N_SUMS; i++) {
             sums[i] = _mm512_fmadd_ps(x, x, sums[i]);
         }

@@ -21,7 +21,7 @@ static uint32_t int8_avxvnni(uint32_t n_rounds)
         sums[i] = _mm256_setzero_si256();
     }
     for (uint32_t round = 0; round < n_rounds; round++) {
-#pragma GCC unroll 12
+        UNROLL
         for (int i = 0; i < N_SUMS; i++) {
             sums[i] = dot_bytes(sums[i], x, y);
         }

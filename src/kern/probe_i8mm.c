@@ -14,7 +14,7 @@ static uint32_t int8_i8mm(uint32_t n_rounds)
         sums[i] = vdupq_n_s32(0);
     }
     for (uint32_t round = 0; round < n_rounds; round++) {
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < N_SUMS; i++) {
             sums[i] = vmmlaq_s32(sums[i], x, y);
         }

@@ -4,6 +4,8 @@
 #ifndef KERN_PROBE_INTERNAL_H
 #define KERN_PROBE_INTERNAL_H
 
+#include "kern/unroll.h"
+
 #include <stddef.h>
 #include <stdint.h>
 

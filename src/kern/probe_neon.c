@@ -28,7 +28,7 @@ static uint32_t int8_neon(uint32_t n_rounds)
         sums[i] = vdupq_n_s32(0);
     }
     for (uint32_t round = 0; round < n_rounds; round++) {
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < N_SUMS; i++) {
             sums[i] = vdotq_s32(sums[i], x, y);
         }
@@ -46,7 +46,7 @@ uint32_t probe_f32_neon(uint32_t n_rounds)
         sums[i] = vdupq_n_f32(0.0f);
     }
     for (uint32_t round = 0; round < n_rounds; round++) {
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < N_SUMS; i++) {
             sums[i] = vfmaq_f32(sums[i], x, x);
         }

@@ -1,7 +1,8 @@
 """What the compilers made of the kernels whose speed hangs on it: AVX-512 products take activations as
 a broadcast from memory, with gcc and clang alike, those of AVX-VNNI have the form that CPUs without
 AVX-512 know, those of dense types with AVX2 keep their sums in registers, and those of aarch64's matrix
-instructions take activations as they lie, with nothing of a loop put on the stack."""
+instructions take activations as they lie, with nothing of a loop put on the stack. Attention keeps its
+sums in registers."""
 import pathlib
 import re
 import shutil
@@ -103,3 +104,28 @@ def test_sums_of_dense_types_stay_in_registers_with_avx2(build, kind, n_tokens):
         # two items by two halves of a group
         assert sum("vfmadd" in i for i in loop) % (4 * n_tokens) == 0
         assert not any("%ymm" in i and re.search(r"\(%r[sb]p\)", i) for i in loop)
+
+
+SHAPES_AVX2 = [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (1, 2), (2, 2)]
+# clang moves sums about where they nearly fill the registers: without 6 by 4.
+SHAPES_AVX512 = [(rows, groups) for rows in range(1, 7) for groups in range(1, 5) if rows + groups < 10]
+
+
+@pytest.mark.parametrize("build", ["release", "clang"])
+@pytest.mark.parametrize("name, kernel, product, per_group, shapes", [
+    ("attend_avx2.o", "multiply_Q16_", "vpmaddwd", 2, SHAPES_AVX2),
+    ("attend_avx2.o", "multiply_Q8_0_", "vpmaddwd", 2, SHAPES_AVX2),
+    ("attend_f16_avx2.o", "multiply_", "vfmadd", 2, SHAPES_AVX2),
+    ("attend_avx512.o", "multiply_Q16_", "vpdpwssd", 1, SHAPES_AVX512),
+    ("attend_avx512.o", "multiply_Q8_0_", "vpdpwssd", 1, SHAPES_AVX512),
+    ("attend_f16_avx512.o", "multiply_", "vfmadd", 1, SHAPES_AVX512)])
+def test_sums_of_attention_stay_in_registers(build, name, kernel, product, per_group, shapes):
+    code = functions(build, name)
+    for rows, groups in shapes:
+        loops = [loop for loop in innermost_loops(code[f"{kernel}{rows}x{groups}"])
+                 if any(i.startswith(product) for i in loop)]
+        assert loops
+        for loop in loops:
+            assert sum(i.startswith(product) for i in loop) % (rows * groups * per_group) == 0
+            assert not any(re.search(r"%[yz]mm", i) and re.search(r"\(%r[sb]p", i) for i in loop)
+            assert not any(re.match(r"vmov\S+ %[yz]mm\d+,.*\(", i) for i in loop)
