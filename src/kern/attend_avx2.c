@@ -76,14 +76,13 @@ typedef void multiply_block_fn(const struct attend_product *p, uint32_t first);
     MULTIPLY(type, 5, 1)                                                                           \
     MULTIPLY(type, 6, 1)                                                                           \
     MULTIPLY(type, 1, 2)                                                                           \
-    MULTIPLY(type, 2, 2)                                                                           \
-    MULTIPLY(type, 3, 2)
-/* [groups - 1][rows - 1]; two groups of more rows do not fit the registers */
+    MULTIPLY(type, 2, 2)
+/* [groups - 1][rows - 1]; two groups of more rows leave no register for the factors */
 #define NAMES_TYPE(type)                                                                           \
     {                                                                                              \
         {multiply_##type##_1x1, multiply_##type##_2x1, multiply_##type##_3x1,                      \
          multiply_##type##_4x1, multiply_##type##_5x1, multiply_##type##_6x1},                     \
-            {multiply_##type##_1x2, multiply_##type##_2x2, multiply_##type##_3x2},                 \
+            {multiply_##type##_1x2, multiply_##type##_2x2},                                        \
     }
 
 MULTIPLY_TYPE(Q16)
@@ -94,7 +93,7 @@ static multiply_block_fn *const multiply_table[KERN_KV_COUNT][GROUPS][ROWS] = {N
 
 static void multiply(const struct attend_product *p)
 {
-    uint32_t n_at_once = p->n_rows <= 3 ? 2 : 1;
+    uint32_t n_at_once = p->n_rows <= 2 ? 2 : 1;
     for (uint32_t first = 0; first < p->n_groups; first += n_at_once) {
         uint32_t left = p->n_groups - first;
         multiply_table[p->type][(left < n_at_once ? left : n_at_once) - 1][p->n_rows - 1](p, first);

@@ -2,9 +2,9 @@
 #include "kern/simd_avx2.h"
 
 #define VECTOR __m256
-/* rows * groups * 2 of 16 registers are sums: two groups of more rows do not fit */
-enum { LANES = 8, GROUPS = 2, WIDE_ROWS = 3 };
-#define BLOCKS(M) ATTEND_F16_ROWS(M, 1) M(1, 2) M(2, 2) M(3, 2)
+/* rows * groups * 2 of 16 registers are sums: two groups of more rows leave none for the factors */
+enum { LANES = 8, GROUPS = 2, WIDE_ROWS = 2 };
+#define BLOCKS(M) ATTEND_F16_ROWS(M, 1) M(1, 2) M(2, 2)
 
 #define vec_load    _mm256_loadu_ps
 #define vec_store   _mm256_storeu_ps
