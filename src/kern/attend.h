@@ -14,6 +14,23 @@
 
 enum { ATTEND_ROWS = 6 }; /* of a block; 6 x 4 sums of 16 lanes leave 8 of 32 registers */
 
+/* The next tile, asked for while this one is computed, in the products and in the weights, so that
+ * memory always has something to do: alternately of its keys and of its values, which come faster
+ * side by side (ahead.h). For sets that take it; others ask, in the products alone, for what lies
+ * there where this tile is read. */
+struct attend_later {
+    const char *at;    /* asked for next */
+    size_t apart;      /* from there to what is asked for then */
+    size_t step_bytes; /* by which a step goes on for each group, in keys or values */
+};
+
+static inline void attend_ask(struct attend_later *later, size_t bytes)
+{
+    __builtin_prefetch(later->at, 0, 2);
+    later->at += later->apart;
+    later->apart = bytes - later->apart;
+}
+
 /* sums[r][g * 16 + i] = sum over n of factors[r][n][0] * m[n][g][i][0] + the same of [1] */
 struct attend_product {
     uint32_t n_rows;        /* 1..ATTEND_ROWS */
@@ -25,7 +42,8 @@ struct attend_product {
     const char *m;     /* pair 0 of group g of step n: m + n * step_stride + g * group_stride */
     size_t step_stride, group_stride; /* bytes */
     ptrdiff_t ahead; /* bytes from m to a matrix that comes next and is fetched; 0: none */
-    int32_t *sums;   /* (n_rows, KERN_ATTN_MAX_DIM) */
+    struct attend_later *later; /* if ahead is not 0 */
+    int32_t *sums;              /* (n_rows, KERN_ATTN_MAX_DIM) */
 };
 typedef void attend_multiply_fn(const struct attend_product *p);
 
@@ -36,14 +54,15 @@ struct attend_block {
     const uint32_t *n_keys; /* of row `first` on */
     uint32_t first, n_rows, max_keys;
     ptrdiff_t ahead; /* the first block of a call reads the tile first and fetches the next one */
+    struct attend_later later;                                 /* if ahead is not 0 */
     _Alignas(64) int32_t sums[ATTEND_ROWS][KERN_ATTN_MAX_DIM]; /* of the latest product */
     _Alignas(64) int16_t pq[ATTEND_ROWS][KERN_ATTN_TILE];
     float pd[ATTEND_ROWS], c[ATTEND_ROWS];
 };
 
-/* What kern.h says of row r between the two products: from the first one's sums to c[r], pd[r] and
- * all of pq[r], which is 0 behind the row's last key, and the row's m and l. */
-typedef void attend_weights_fn(struct attend_block *b, uint32_t r);
+/* What kern.h says of every row r between the two products: from the first one's sums to c[r],
+ * pd[r] and all of pq[r], which is 0 behind the row's last key, and the row's m and l. */
+typedef void attend_weights_fn(struct attend_block *b);
 
 /* o (dim_v) = fmaf((float)sums, pd, o * c) */
 typedef void attend_add_fn(float *o, const int32_t *sums, uint32_t dim_v, float pd, float c);
@@ -58,12 +77,47 @@ static inline void attend_update(struct attend_block *b, uint32_t r, float mn, f
     *m = mn;
 }
 
+/* To whole groups. */
+static inline uint32_t attend_round_keys(uint32_t n_keys)
+{
+    return (n_keys + 15) / 16 * 16;
+}
+
 /* pd[r] of weights whose largest has these bits; returns what kern_block_scale does in *inverse. */
 static inline float attend_scale_weights(struct attend_block *b, uint32_t r, uint32_t max_bits)
 {
     float inverse;
     b->pd[r] = kern_block_scale(max_bits, (float)kern_attn_weight_max(b->a->type), &inverse);
     return inverse;
+}
+
+/* Weights take as long whatever the dimensions: for 16 keys of all rows they ask ATTEND_ASKS times,
+ * each time for ATTEND_ITEMS items, and the products for the rest. */
+enum { ATTEND_ASKS = 16, ATTEND_ITEMS = 32 };
+
+static inline void attend_find_later(struct attend_block *b)
+{
+    const struct kern_attn *a = b->a;
+    const char *k = b->tile->k, *v = b->tile->v;
+    size_t step = 16 * kern_kv_side_by_side(a->type) * kern_kv_item_bytes(a->type); /* is read */
+    size_t in_weights = KERN_ATTN_TILE / 16 * ATTEND_ASKS * ATTEND_ITEMS;
+    size_t in_all = KERN_ATTN_TILE * (size_t)(a->dim_k + a->dim_v);
+    b->ahead = a->ahead;
+    b->later.at = k + a->ahead;
+    b->later.apart = (size_t)(v - k);
+    b->later.step_bytes = step - step * in_weights / in_all;
+}
+
+/* For the weights of 16 keys of a row. */
+static inline void attend_ask_in_weights(struct attend_block *b)
+{
+    if (b->ahead != 0) {
+        struct attend_later later = b->later;
+        for (uint32_t i = 0; i < ATTEND_ASKS / b->n_rows; i++) {
+            attend_ask(&later, ATTEND_ITEMS * kern_kv_item_bytes(b->a->type));
+        }
+        b->later = later;
+    }
 }
 
 static inline void attend_scores(struct attend_block *b, attend_multiply_fn *multiply)
@@ -79,6 +133,7 @@ static inline void attend_scores(struct attend_block *b, attend_multiply_fn *mul
                                       .step_stride = 32 * item_bytes,
                                       .group_stride = 16 * dim * item_bytes,
                                       .ahead = b->ahead,
+                                      .later = &b->later,
                                       .sums = b->sums[0]});
 }
 
@@ -95,6 +150,7 @@ static inline void attend_values(struct attend_block *b, attend_multiply_fn *mul
                                       .step_stride = 2 * dim * item_bytes,
                                       .group_stride = 32 * item_bytes,
                                       .ahead = b->ahead,
+                                      .later = &b->later,
                                       .sums = b->sums[0]});
 }
 
@@ -129,9 +185,7 @@ static inline void attend_run_block(struct attend_block *b, const struct attend_
 {
     const struct kern_attn *a = b->a;
     attend_scores(b, set->multiply);
-    for (uint32_t r = 0; r < b->n_rows; r++) {
-        set->weights(b, r);
-    }
+    set->weights(b);
     attend_values(b, set->multiply);
     for (uint32_t r = 0; r < b->n_rows; r++) {
         set->add(a->o + (size_t)(b->first + r) * a->dim_v, b->sums[r], a->dim_v, b->pd[r], b->c[r]);
@@ -145,7 +199,7 @@ static inline void attend_tile(const struct kern_attn *a, const struct kern_kv_t
     struct attend_block b;
     b.a = a;
     b.tile = tile;
-    b.ahead = a->ahead;
+    attend_find_later(&b);
     if (a->ahead != 0) {
         attend_fetch((const char *)tile->kd + a->ahead);
         attend_fetch((const char *)tile->vd + a->ahead);

@@ -28,11 +28,12 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
     }
     const char *m = p->m + first * group_stride;
     const int16_t *pair = p->factors;
+    struct attend_later later = *p->later;
     for (const int16_t *end = pair + 2 * p->n_steps; pair < end; pair += 2, m += p->step_stride) {
         if (p->ahead != 0) {
             UNROLL
             for (uint32_t g = 0; g < groups; g++) {
-                __builtin_prefetch(m + g * group_stride + p->ahead, 0, 2);
+                attend_ask(&later, later.step_bytes);
             }
         }
         __m256i v[2 * GROUPS];
@@ -50,6 +51,7 @@ static inline __attribute__((always_inline)) void multiply_block(const struct at
             }
         }
     }
+    *p->later = later;
     UNROLL
     for (uint32_t r = 0; r < rows; r++) {
         UNROLL
@@ -106,29 +108,31 @@ static inline __m256 valid_keys(uint32_t i, uint32_t n_keys)
     return _mm256_castsi256_ps(simd256_first((int)n_keys - (int)i));
 }
 
-/* p = the scores of row r; returns the largest of them and of the row's m, NaN left out. */
+/* p = the scores of row r, up to a multiple of 16; returns the largest of them and of the row's m,
+ * NaN left out. */
 static float scores(const struct attend_block *b, uint32_t r, float *p)
 {
     __m256 max = _mm256_set1_ps(b->a->m[b->first + r]), qd = _mm256_set1_ps(b->a->qd[b->first + r]);
-    for (uint32_t i = 0; i < b->n_keys[r]; i += 8) {
+    for (uint32_t i = 0; i < attend_round_keys(b->n_keys[r]); i += 8) {
         __m256 sum = _mm256_cvtepi32_ps(_mm256_loadu_si256((const void *)(b->sums[r] + i)));
         __m256 score = _mm256_mul_ps(sum, _mm256_mul_ps(qd, _mm256_loadu_ps(b->tile->kd + i)));
         _mm256_storeu_ps(p + i, score);
         score = _mm256_blendv_ps(max, score, valid_keys(i, b->n_keys[r]));
         max = _mm256_max_ps(score, max); /* max when score is NaN */
     }
-    return simd256_max(max);
+    return simd256_max(max) + 0.0f;
 }
 
-static void weights(struct attend_block *b, uint32_t r)
+/* p enters as the scores of row r, whose largest is mn, and leaves as weights times vd; returns the
+ * largest of them, as bits. */
+static uint32_t weigh(struct attend_block *b, uint32_t r, float mn, float *p)
 {
-    float p[KERN_ATTN_TILE] = {0}; /* scores, then weights times vd */
     uint32_t n_keys = b->n_keys[r];
-    float mn = scores(b, r, p) + 0.0f;
     __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
-    __m256i top = _mm256_setzero_si256(); /* the largest weights, as bits */
+    __m256i top = _mm256_setzero_si256();
     for (uint32_t i = 0; i < n_keys; i += 16) {
+        attend_ask_in_weights(b);
         UNROLL
         for (uint32_t h = 0; h < 2; h++) {
             uint32_t at = i + h * 8;
@@ -143,9 +147,34 @@ static void weights(struct attend_block *b, uint32_t r)
         }
     }
     attend_update(b, r, mn, simd256_sum(lanes[0], lanes[1]));
-    float inverse = attend_scale_weights(b, r, simd256_max_bits(top));
-    for (uint32_t i = 0; i < KERN_ATTN_TILE; i += 16) {
+    return simd256_max_bits(top);
+}
+
+static void quantise(struct attend_block *b, uint32_t r, uint32_t top, const float *p)
+{
+    float inverse = attend_scale_weights(b, r, top);
+    uint32_t i = 0;
+    for (; i < attend_round_keys(b->n_keys[r]); i += 16) {
         _mm256_storeu_si256((void *)(b->pq[r] + i), simd256_quants(p + i, inverse));
+    }
+    for (; i < KERN_ATTN_TILE; i += 16) {
+        _mm256_storeu_si256((void *)(b->pq[r] + i), _mm256_setzero_si256());
+    }
+}
+
+/* Step by step for all rows, as in a row each step waits for the one before. */
+static void weights(struct attend_block *b)
+{
+    float p[ATTEND_ROWS][KERN_ATTN_TILE], mn[ATTEND_ROWS];
+    uint32_t top[ATTEND_ROWS];
+    for (uint32_t r = 0; r < b->n_rows; r++) {
+        mn[r] = scores(b, r, p[r]);
+    }
+    for (uint32_t r = 0; r < b->n_rows; r++) {
+        top[r] = weigh(b, r, mn[r], p[r]);
+    }
+    for (uint32_t r = 0; r < b->n_rows; r++) {
+        quantise(b, r, top[r], p[r]);
     }
 }
 

@@ -110,7 +110,7 @@ static inline __mmask16 valid_keys(uint32_t i, uint32_t n_keys)
     return n_keys <= i ? 0 : n_keys - i < 16 ? simd512_first(n_keys - i) : 0xFFFF;
 }
 
-static void weights(struct attend_block *b, uint32_t r)
+static void weigh(struct attend_block *b, uint32_t r)
 {
     float p[KERN_ATTN_TILE]; /* scores, then weights times vd */
     uint32_t n_keys = b->n_keys[r];
@@ -141,6 +141,13 @@ static void weights(struct attend_block *b, uint32_t r)
         __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(valid, p + i), _mm512_set1_ps(inverse));
         __m512i quants = _mm512_maskz_cvtps_epi32(valid, scaled);
         _mm256_storeu_si256((void *)(b->pq[r] + i), _mm512_cvtepi32_epi16(quants));
+    }
+}
+
+static void weights(struct attend_block *b)
+{
+    for (uint32_t r = 0; r < b->n_rows; r++) {
+        weigh(b, r);
     }
 }
 

@@ -7,6 +7,7 @@
  * A set defines, and then includes this:
  *   VECTOR       a register of LANES floats, which + - * take
  *   GROUPS       at most so many groups of a block, if it has at most WIDE_ROWS rows, else one
+ *   LATER        it takes struct attend_later
  *   BLOCKS(M)    M(rows, groups) for every block, of ATTEND_F16_ROWS
  *   vec_load, vec_store, vec_set (all lanes alike)
  *   vec_load_halves, vec_store_halves   from and to LANES halves
@@ -43,7 +44,8 @@ struct product {
     const uint16_t *m; /* item 0 of group g of step n: m + n * step_stride + g * group_stride */
     size_t step_stride, group_stride;
     ptrdiff_t ahead; /* bytes from m to a matrix that comes next and is fetched; 0: none */
-    float *sums;     /* (n_rows, sum_stride) */
+    struct attend_later *later; /* if ahead is not 0 */
+    float *sums;                /* (n_rows, sum_stride) */
     size_t sum_stride;
     const float *scale; /* (n_rows); NULL: sums start at 0 and what they hold is not read */
 };
@@ -69,11 +71,16 @@ multiply_block(const struct product *p, uint32_t first, uint32_t rows, uint32_t 
     }
     const uint16_t *m = p->m + first * group_stride;
     const float *factor = p->factors;
+    struct attend_later later = *p->later;
     for (const float *end = factor + p->n_steps; factor < end; factor++, m += p->step_stride) {
         if (p->ahead != 0) {
             UNROLL
             for (uint32_t g = 0; g < groups; g++) {
-                __builtin_prefetch((const char *)(m + g * group_stride) + p->ahead, 0, 2);
+                if (LATER) {
+                    attend_ask(&later, later.step_bytes);
+                } else {
+                    __builtin_prefetch((const char *)(m + g * group_stride) + p->ahead, 0, 2);
+                }
             }
         }
         UNROLL
@@ -89,6 +96,9 @@ multiply_block(const struct product *p, uint32_t first, uint32_t rows, uint32_t 
                 s[r][i] = vec_fma(f, v[i], s[r][i]);
             }
         }
+    }
+    if (LATER) {
+        *p->later = later;
     }
     UNROLL
     for (uint32_t r = 0; r < rows; r++) {
@@ -121,7 +131,7 @@ static void multiply(const struct product *p)
     }
 }
 
-static void scores(const struct attend_block *b, float p[ATTEND_ROWS][KERN_ATTN_TILE])
+static void scores(struct attend_block *b, float p[ATTEND_ROWS][KERN_ATTN_TILE])
 {
     size_t dim = b->a->dim_k;
     multiply(&(struct product){.n_rows = b->n_rows,
@@ -133,6 +143,7 @@ static void scores(const struct attend_block *b, float p[ATTEND_ROWS][KERN_ATTN_
                                .step_stride = KERN_LANES,
                                .group_stride = KERN_LANES * dim,
                                .ahead = b->ahead,
+                               .later = &b->later,
                                .sums = p[0],
                                .sum_stride = KERN_ATTN_TILE});
 }
@@ -140,7 +151,7 @@ static void scores(const struct attend_block *b, float p[ATTEND_ROWS][KERN_ATTN_
 /* p (KERN_ATTN_TILE) enters as the scores of row r and leaves as their weights. */
 static void weights(struct attend_block *b, uint32_t r, float *p)
 {
-    uint32_t n_keys = b->n_keys[r], n = (n_keys + KERN_LANES - 1) / KERN_LANES * KERN_LANES;
+    uint32_t n_keys = b->n_keys[r], n = attend_round_keys(n_keys);
     for (uint32_t i = n_keys; i < n; i++) {
         p[i] = -INFINITY; /* weighs nothing, or NaN where all keys do */
     }
@@ -154,6 +165,9 @@ static void weights(struct attend_block *b, uint32_t r, float *p)
         lanes[j] = vec_set(0.0f);
     }
     for (uint32_t i = 0; i < n; i += KERN_LANES) {
+        if (LATER) {
+            attend_ask_in_weights(b);
+        }
         UNROLL
         for (uint32_t j = 0; j < GROUP_VECTORS; j++) {
             VECTOR weight = vec_exp(vec_load(p + i + j * LANES) - vec_set(mn));
@@ -166,7 +180,7 @@ static void weights(struct attend_block *b, uint32_t r, float *p)
 
 /* o = o * scale + weights of keys [key_begin, key_end) times v, for n_rows rows from row r on; p
  * and scale are those of row r. */
-static void values(const struct attend_block *b, uint32_t r, uint32_t n_rows, uint32_t key_begin,
+static void values(struct attend_block *b, uint32_t r, uint32_t n_rows, uint32_t key_begin,
                    uint32_t key_end, const float *p, const float *scale)
 {
     size_t dim = b->a->dim_v;
@@ -179,6 +193,7 @@ static void values(const struct attend_block *b, uint32_t r, uint32_t n_rows, ui
                                .step_stride = dim,
                                .group_stride = KERN_LANES,
                                .ahead = b->ahead,
+                               .later = &b->later,
                                .sums = b->a->o + (b->first + r) * dim,
                                .sum_stride = dim,
                                .scale = scale});
@@ -211,7 +226,7 @@ static void attend(const struct kern_attn *a, const struct kern_kv_tile *tile,
     struct attend_block b;
     b.a = a;
     b.tile = tile;
-    b.ahead = a->ahead;
+    attend_find_later(&b);
     for (b.first = 0; b.first<a->n_rows; b.first += b.n_rows> 0 ? b.n_rows : 1) {
         attend_find_rows(&b, n_keys);
         if (b.n_rows > 0) {

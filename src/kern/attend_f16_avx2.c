@@ -3,7 +3,7 @@
 
 #define VECTOR __m256
 /* rows * groups * 2 of 16 registers are sums: two groups of more rows leave none for the factors */
-enum { LANES = 8, GROUPS = 2, WIDE_ROWS = 2 };
+enum { LANES = 8, GROUPS = 2, WIDE_ROWS = 2, LATER = 1 };
 #define BLOCKS(M) ATTEND_F16_ROWS(M, 1) M(1, 2) M(2, 2)
 
 #define vec_load    _mm256_loadu_ps

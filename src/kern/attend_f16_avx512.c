@@ -2,7 +2,7 @@
 #include "kern/simd_avx512.h"
 
 #define VECTOR __m512
-enum { LANES = 16, GROUPS = 4, WIDE_ROWS = 6 };
+enum { LANES = 16, GROUPS = 4, WIDE_ROWS = 6, LATER = 0 };
 #define BLOCKS(M)                                                                                  \
     ATTEND_F16_ROWS(M, 1) ATTEND_F16_ROWS(M, 2) ATTEND_F16_ROWS(M, 3) ATTEND_F16_ROWS(M, 4)
 

@@ -3,7 +3,7 @@
 
 #define VECTOR float32x4_t
 /* rows * groups * 4 of 32 registers are sums: two groups of more rows do not fit */
-enum { LANES = 4, GROUPS = 2, WIDE_ROWS = 2 };
+enum { LANES = 4, GROUPS = 2, WIDE_ROWS = 2, LATER = 0 };
 #define BLOCKS(M) ATTEND_F16_ROWS(M, 1) M(1, 2) M(2, 2)
 
 #define vec_load         vld1q_f32

@@ -124,7 +124,7 @@ static float scores(const struct attend_block *b, uint32_t r, float *p)
     return vmaxnmvq_f32(max);
 }
 
-static void weights(struct attend_block *b, uint32_t r)
+static void weigh(struct attend_block *b, uint32_t r)
 {
     float p[KERN_ATTN_TILE] = {0}; /* scores, then weights times vd */
     uint32_t n_keys = b->n_keys[r];
@@ -151,6 +151,13 @@ static void weights(struct attend_block *b, uint32_t r)
     float inverse = attend_scale_weights(b, r, vmaxvq_u32(top));
     for (uint32_t i = 0; i < KERN_ATTN_TILE; i += 8) {
         vst1q_s16(b->pq[r] + i, simd128_quants(p + i, inverse));
+    }
+}
+
+static void weights(struct attend_block *b)
+{
+    for (uint32_t r = 0; r < b->n_rows; r++) {
+        weigh(b, r);
     }
 }
 

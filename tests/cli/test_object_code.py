@@ -125,6 +125,8 @@ def test_sums_of_attention_stay_in_registers(build, name, kernel, product, per_g
         loops = [loop for loop in innermost_loops(code[f"{kernel}{rows}x{groups}"])
                  if any(i.startswith(product) for i in loop)]
         assert loops
+        # the next tile is asked for meanwhile
+        assert sum(text.startswith("prefetch") for _, text in code[f"{kernel}{rows}x{groups}"]) == groups
         for loop in loops:
             assert sum(i.startswith(product) for i in loop) % (rows * groups * per_group) == 0
             assert not any(re.search(r"%[yz]mm", i) and re.search(r"\(%r[sb]p", i) for i in loop)
