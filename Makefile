@@ -247,17 +247,19 @@ cross-check: ## everything for aarch64, or with CROSS=powerpc64le for a CPU that
 	PKG_LIBS="-ljansson -ledit -levent_core -levent_openssl -lssl -lcrypto -lsqlite3 -lxxhash -lseccomp" LDFLAGS="-L$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu \
 	-Wl,-rpath-link,$(SYSROOT)/usr/lib/$(CROSS)-linux-gnu:$(SYSROOT)/lib/$(CROSS)-linux-gnu" all tests
 
-.PHONY: lint syntax report
+.PHONY: lint cppcheck syntax syntax-gcc syntax-clang-14 report
 C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] bench/*.[ch])
 PLAIN_C := $(filter-out $(X86_SRC) $(ARM_SRC) $(if $(filter-out x86_64,$(ARCH)),tests/bare/%),$(filter %.c,$(C_FILES)))
 lint: ## warnings of both compilers, format, include directions, banned functions, cppcheck
 	clang-format-14 --dry-run -Werror $(C_FILES)
 	for check in includes banned sizes text; do $(PYTHON) tools/lint/check_$$check.py || exit 1; done
 	mandoc -Tlint -Wwarning docs/puna.1
-	$(MAKE) -s CC=gcc syntax
-	$(MAKE) -s CC=clang-14 syntax
+	$(MAKE) -s -j$(JOBS) syntax-gcc syntax-clang-14 cppcheck
+cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 -j$(JOBS) \
 	--suppressions-list=tools/lint/cppcheck.txt -Isrc $(filter-out %/unicode_table.c,$(filter src/%.c,$(C_FILES)))
+syntax-gcc syntax-clang-14:
+	$(MAKE) -s CC=$(@:syntax-%=%) syntax
 SYNTAX_NEON = $(ALL_CFLAGS) $(NEON) -fsyntax-only $(filter %_neon.c,$(ARM_SRC))
 SYNTAX_I8MM = $(ALL_CFLAGS) $(I8MM) -fsyntax-only $(filter %_i8mm.c,$(ARM_SRC))
 syntax:
