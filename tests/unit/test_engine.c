@@ -139,21 +139,30 @@ static void answer(const struct setting *setting, uint32_t *out)
     close_world(&w);
 }
 
-/* One table for all types of keys and values. */
-static void check_set_with(enum kern_set set, enum kern_kv type, uint32_t *out_expected)
+/* In all settings the answer of ref with one thread. */
+static void check_set_with(enum kern_set set, enum kern_kv type, const uint32_t *expected)
 {
-    const struct setting plain = {KERN_REF, 1, 512, false, 0, type, 0, 0};
-    answer(&plain, out_expected);
     const struct setting settings[] = {{set, 1, 512, false, 0, type, 0, 0},
                                        {set, 2, 512, false, 0, type, 0, 0},
                                        {set, 2, 7, false, 0, type, 0, 0},
                                        {set, 1, 13, true, 0, type, 0, 0},
                                        {set, 3, 512, true, 0, type, 0, 0}};
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+#ifdef __SANITIZE_THREAD__ /* has nothing to watch in one thread, and makes that last minutes */
+        if (settings[i].threads == 1) {
+            continue;
+        }
+#endif
         uint32_t tokens[N_ANSWER];
         answer(&settings[i], tokens);
-        assert_memory_equal(tokens, out_expected, sizeof tokens);
+        assert_memory_equal(tokens, expected, sizeof tokens);
     }
+}
+
+static void answer_of_ref(enum kern_kv type, uint32_t *out)
+{
+    const struct setting plain = {KERN_REF, 1, 512, false, 0, type, 0, 0};
+    answer(&plain, out);
 }
 
 static void check_set(enum kern_set set)
@@ -163,10 +172,15 @@ static void check_set(enum kern_set set)
         print_message("SKIPPED: %s\n", e.text);
         skip();
     }
-    uint32_t expected[KERN_KV_COUNT][N_ANSWER];
+    static uint32_t expected[KERN_KV_COUNT][N_ANSWER]; /* for all sets */
+    static bool is_known;
     for (enum kern_kv type = 0; type < KERN_KV_COUNT; type++) {
+        if (!is_known) {
+            answer_of_ref(type, expected[type]);
+        }
         check_set_with(set, type, expected[type]);
     }
+    is_known = true;
     assert_memory_not_equal(expected[KERN_KV_Q16], expected[KERN_KV_Q8_0], sizeof expected[0]);
     assert_memory_not_equal(expected[KERN_KV_Q16], expected[KERN_KV_F16], sizeof expected[0]);
 }
@@ -237,6 +251,7 @@ static void tokens_in_numerics_bf16_do_not_depend_on_anything_else(void **state)
     }
     common.is_bf16 = true;
     common.numerics = KERN_BF16;
+    answer_of_ref(KERN_KV_Q16, expected);
     check_set_with(has_avx512 ? KERN_AVX512 : KERN_REF, KERN_KV_Q16, expected);
     common.numerics = KERN_PORTABLE;
     common.is_bf16 = false;
