@@ -43,6 +43,15 @@ static inline struct str str_skip(struct str s, size_t n)
     return n > 0 ? (struct str){s.p + n, s.n - n} : s; /* no text may have no address */
 }
 
+/* The value of a hexadecimal digit of either case, or -1. */
+static inline int str_hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
 /* Decodes the code point at the start of s (s.n > 0) as RFC 3629 says: no overlong forms, no
  * surrogates, nothing above U+10FFFF. Returns its length in bytes (1 to 4) and sets *code_point; on
  * malformed bytes returns 0 and leaves *code_point. */

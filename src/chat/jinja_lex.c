@@ -226,12 +226,10 @@ static size_t float_end(const struct lexer *l, size_t at)
     return end > whole ? end : 0;
 }
 
-static int digit_value(char c)
+static bool is_digit_of(int base, char c)
 {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : 99;
+    int digit = str_hex_digit(c);
+    return digit >= 0 && digit < base;
 }
 
 /* Digits of a base with single underscores before them, from `at` on. */
@@ -239,7 +237,7 @@ static size_t based_end(const struct lexer *l, size_t at, int base)
 {
     for (;;) {
         size_t digit = at + has(l, at, "_");
-        if (digit >= l->s.n || digit_value(l->s.p[digit]) >= base) {
+        if (digit >= l->s.n || !is_digit_of(base, l->s.p[digit])) {
             return at;
         }
         at = digit + 1;
@@ -269,7 +267,7 @@ static bool lex_integer(struct lexer *l, size_t end, int base)
     int64_t value = 0;
     for (size_t i = l->at + (base == 10 ? 0 : 2); i < end; i++) {
         if (l->s.p[i] != '_' && (__builtin_mul_overflow(value, base, &value) ||
-                                 __builtin_add_overflow(value, digit_value(l->s.p[i]), &value))) {
+                                 __builtin_add_overflow(value, str_hex_digit(l->s.p[i]), &value))) {
             return jinja_error_at(l->e, ERROR_UNSUPPORTED, l->source, l->at,
                                   "an integer of more than 64 bits");
         }
@@ -328,8 +326,8 @@ static bool unescape_hex(struct unescaper *u, size_t n_digits)
 {
     uint32_t c = 0;
     for (size_t i = 0; i < n_digits; i++, u->i++) {
-        int digit = u->i < u->s.n ? digit_value(u->s.p[u->i]) : 99;
-        if (digit > 15) {
+        int digit = u->i < u->s.n ? str_hex_digit(u->s.p[u->i]) : -1;
+        if (digit < 0) {
             return fail(u->l, u->l->at, "a truncated escape in a string");
         }
         c = c << 4 | (uint32_t)digit;
@@ -365,8 +363,8 @@ static bool unescape(struct unescaper *u)
     }
     if (c >= '0' && c <= '7') {
         uint32_t value = 0;
-        for (size_t n = 0; n < 3 && u->i < u->s.n && digit_value(u->s.p[u->i]) < 8; n++) {
-            value = value * 8 + (uint32_t)digit_value(u->s.p[u->i++]);
+        for (size_t n = 0; n < 3 && u->i < u->s.n && is_digit_of(8, u->s.p[u->i]); n++) {
+            value = value * 8 + (uint32_t)str_hex_digit(u->s.p[u->i++]);
         }
         return put_char(u, value);
     }

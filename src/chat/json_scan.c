@@ -8,15 +8,6 @@ void json_scan_init(struct json_scan *s)
     *s = (struct json_scan){.state = SCAN_START};
 }
 
-int json_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 static bool go(struct json_scan *s, enum scan_state state)
 {
     s->state = state;
@@ -139,7 +130,7 @@ static bool begin_hex(struct json_scan *s, bool is_low)
 
 static bool push_hex(struct json_scan *s, char c)
 {
-    int digit = json_hex_digit(c);
+    int digit = str_hex_digit(c);
     if (digit < 0) {
         return go(s, SCAN_BROKEN);
     }
@@ -250,7 +241,7 @@ size_t json_unescape_push(struct json_unescape *u, char c, char out[4])
 {
     static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
     if (u->in_hex) {
-        u->hex = u->hex << 4 | (uint32_t)json_hex_digit(c);
+        u->hex = u->hex << 4 | (uint32_t)str_hex_digit(c);
         return ++u->n_hex < 4 ? 0 : end_unescaped(u, out);
     }
     if (!u->after_backslash) {

@@ -83,7 +83,4 @@ static inline bool json_is_space(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* The value of a hexadecimal digit, or -1. */
-int json_hex_digit(char c);
-
 #endif

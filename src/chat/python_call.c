@@ -101,7 +101,7 @@ struct number {
 static int next_digit(struct str *rest, int base, bool after_digit)
 {
     size_t at = after_digit && rest->n > 1 && rest->p[0] == '_';
-    int digit = at < rest->n ? json_hex_digit(rest->p[at]) : -1;
+    int digit = at < rest->n ? str_hex_digit(rest->p[at]) : -1;
     if (digit < 0 || digit >= base) {
         return -1;
     }
@@ -277,7 +277,7 @@ static void push_string(struct push *u, char c);
 static void push_digits(struct push *u, char c)
 {
     struct python_call *p = u->p;
-    int digit = json_hex_digit(c);
+    int digit = str_hex_digit(c);
     if (digit < 0 || digit >= (int)p->base) {
         if (p->base == 8) { /* one to three */
             put_code(u, p->code);

@@ -199,15 +199,11 @@ static bool read_hex(struct gbnf *g, uint32_t n_digits, uint32_t *out)
 {
     *out = 0;
     for (uint32_t i = 0; i < n_digits; i++, g->at++) {
-        char c = peek(g, 0);
-        uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
-                         : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10)
-                                                : 16;
-        if (digit == 16) {
+        int digit = str_hex_digit(peek(g, 0));
+        if (digit < 0) {
             return false;
         }
-        *out = 16 * *out + digit;
+        *out = 16 * *out + (uint32_t)digit;
     }
     return true;
 }

@@ -186,15 +186,11 @@ static bool read_hex(struct pattern *p, uint32_t n_digits, uint32_t *out)
 {
     uint32_t value = 0;
     for (uint32_t i = 0; i < n_digits; i++) {
-        char c = peek(p, i);
-        uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
-                         : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10)
-                                                : 16;
-        if (digit == 16 || value > 0xFFFFFFF) {
+        int digit = str_hex_digit(peek(p, i));
+        if (digit < 0 || value > 0xFFFFFFF) {
             return false;
         }
-        value = 16 * value + digit;
+        value = 16 * value + (uint32_t)digit;
     }
     p->at += n_digits;
     *out = value;

@@ -48,14 +48,6 @@ const char *schema_ref_own_base(const json_t *schema, size_t *steps)
 
 /* --- pointers */
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* One part between slashes: %XX is a byte, ~1 a slash and ~0 a tilde. NULL when it is malformed. */
 static const char *decode_segment(struct str part, char out[MAX_SEGMENT_BYTES])
 {
@@ -67,8 +59,8 @@ static const char *decode_segment(struct str part, char out[MAX_SEGMENT_BYTES])
     for (size_t i = 0; i < part.n; i++) {
         char c = part.p[i];
         if (c == '%') {
-            int high = i + 2 < part.n ? hex_digit(part.p[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(part.p[i + 2]) : -1;
+            int high = i + 2 < part.n ? str_hex_digit(part.p[i + 1]) : -1;
+            int low = high >= 0 ? str_hex_digit(part.p[i + 2]) : -1;
             if (low < 0 || high * 16 + low == 0) {
                 return NULL;
             }

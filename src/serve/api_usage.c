@@ -11,14 +11,6 @@ enum { MOST_S_DIGITS = 12 }; /* the year 33658 */
 
 /* --- text */
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* %XX and '+' decoded into *to, which goes on; false for a % without two digits. */
 static bool decode(struct str s, char **to, struct str *out)
 {
@@ -26,8 +18,8 @@ static bool decode(struct str s, char **to, struct str *out)
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i] == '+' ? ' ' : s.p[i];
         if (c == '%') {
-            int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(s.p[i + 2]) : -1;
+            int high = i + 2 < s.n ? str_hex_digit(s.p[i + 1]) : -1;
+            int low = high >= 0 ? str_hex_digit(s.p[i + 2]) : -1;
             if (low < 0) {
                 return false;
             }

@@ -16,14 +16,6 @@ static bool refuse_size(struct http_problem *problem, const struct buf *body)
     return false;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static bool is_text(char c)
 {
     return ((unsigned char)c >= 0x20 && c != 0x7F) || c == '\t';
@@ -59,7 +51,7 @@ static bool begin_chunk(struct http_chunked *c, const struct buf *body,
 static bool feed_size(struct http_chunked *c, char byte, const struct buf *body,
                       struct http_problem *problem)
 {
-    int digit = hex_digit(byte);
+    int digit = str_hex_digit(byte);
     if (++c->n_line > MAX_LINE) {
         return refuse(problem, API_ERROR_BAD_HTTP, "the line of a chunk's size is too long");
     }

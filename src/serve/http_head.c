@@ -110,19 +110,14 @@ enum http_scan_result http_head_scan(struct http_scan *scan, struct str bytes, s
 
 /* --- the request line */
 
-static int hex_digit(char c)
-{
-    return is_digit(c) ? c - '0' : lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
-}
-
 static bool decode_path(char *p, size_t n, struct str *out, struct http_problem *problem)
 {
     size_t n_out = 0;
     for (size_t i = 0; i < n; i++) {
         char c = p[i];
         if (c == '%') {
-            int high = i + 2 < n ? hex_digit(p[i + 1]) : -1;
-            int low = i + 2 < n ? hex_digit(p[i + 2]) : -1;
+            int high = i + 2 < n ? str_hex_digit(p[i + 1]) : -1;
+            int low = i + 2 < n ? str_hex_digit(p[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 return refuse(problem, API_ERROR_BAD_HTTP,
                               "a '%' in the path without two hexadecimal digits");
@@ -249,8 +244,8 @@ bool http_query_name(struct str query, char *out, size_t n_out)
     for (size_t i = 0; i < query.n && n < n_out - 1 && query.p[i] != '&' && query.p[i] != '=';
          i++) {
         char c = query.p[i];
-        int high = c == '%' && i + 2 < query.n ? hex_digit(query.p[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(query.p[i + 2]) : -1;
+        int high = c == '%' && i + 2 < query.n ? str_hex_digit(query.p[i + 1]) : -1;
+        int low = high >= 0 ? str_hex_digit(query.p[i + 2]) : -1;
         out[n++] = low >= 0 ? (char)(high * 16 + low) : (char)(c == '+' ? ' ' : c);
         i += low >= 0 ? 2 : 0;
     }

@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -167,6 +168,16 @@ static void strings_compare_by_their_bytes(void **state)
     assert_true(str_starts_with(STR("ab"), STR("ab")));
     assert_false(str_starts_with(STR("a"), STR("ab")));
     assert_true(str_eq(str_skip(STR("abc"), 2), STR("c")));
+}
+
+static void a_hexadecimal_digit_is_what_the_library_says(void **state)
+{
+    (void)state;
+    for (int c = CHAR_MIN; c <= CHAR_MAX; c++) {
+        char text[2] = {(char)c, '\0'};
+        int expected = isxdigit((unsigned char)c) ? (int)strtol(text, NULL, 16) : -1;
+        assert_int_equal(str_hex_digit((char)c), expected);
+    }
 }
 
 static void the_precision_of_a_huge_string_is_not_negative(void **state)
@@ -508,6 +519,7 @@ int main(void)
         cmocka_unit_test(half_a_sequence_at_the_end_is_left_for_later),
         cmocka_unit_test(a_shown_text_is_the_whole_or_ends_with_a_code_point),
         cmocka_unit_test(strings_compare_by_their_bytes),
+        cmocka_unit_test(a_hexadecimal_digit_is_what_the_library_says),
         cmocka_unit_test(the_precision_of_a_huge_string_is_not_negative),
         cmocka_unit_test(a_buffer_grows_to_its_maximum_and_no_further),
         cmocka_unit_test(printing_and_consuming_move_bytes),
