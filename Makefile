@@ -254,7 +254,7 @@ lint: ## warnings of both compilers, format, include directions, banned function
 	clang-format-14 --dry-run -Werror $(C_FILES)
 	for check in includes banned sizes text; do $(PYTHON) tools/lint/check_$$check.py || exit 1; done
 	mandoc -Tlint -Wwarning docs/puna.1
-	$(MAKE) -s -j$(JOBS) syntax-gcc syntax-clang-14 cppcheck
+	$(MAKE) -s -j$(JOBS) --output-sync=target syntax-gcc syntax-clang-14 cppcheck
 cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 -j$(JOBS) \
 	--suppressions-list=tools/lint/cppcheck.txt -Isrc $(filter-out %/unicode_table.c,$(filter src/%.c,$(C_FILES)))

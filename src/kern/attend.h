@@ -14,19 +14,20 @@
 
 enum { ATTEND_ROWS = 6 }; /* of a block; 6 x 4 sums of 16 lanes leave 8 of 32 registers */
 
-/* The next tile, asked for while this one is computed, in the products and in the weights, so that
- * memory always has something to do: alternately of its keys and of its values, which come faster
- * side by side (ahead.h). For sets that take it; others ask, in the products alone, for what lies
- * there where this tile is read. */
+/* The next tile's keys and values, prefetched while this one is computed, in the products and in
+ * the weights, so that memory always has something to do: line by line from both halves in turn,
+ * which comes faster than one after the other (ahead.h). For sets that take it; others prefetch, in
+ * the products alone, what lies there where this tile is read. */
 struct attend_later {
-    const char *at;    /* asked for next */
-    size_t apart;      /* from there to what is asked for then */
-    size_t step_bytes; /* by which a step goes on for each group, in keys or values */
+    uintptr_t at; /* the next request */
+    size_t apart; /* bytes from it to the one behind it, modulo 2^64: to the other half and back */
+    size_t step_bytes; /* by which a step's request for a group goes on in its half */
 };
 
+/* Requests a line, and goes on by `bytes` in its half. */
 static inline void attend_ask(struct attend_later *later, size_t bytes)
 {
-    __builtin_prefetch(later->at, 0, 2);
+    __builtin_prefetch((const void *)later->at, 0, 2);
     later->at += later->apart;
     later->apart = bytes - later->apart;
 }
@@ -42,7 +43,7 @@ struct attend_product {
     const char *m;     /* pair 0 of group g of step n: m + n * step_stride + g * group_stride */
     size_t step_stride, group_stride; /* bytes */
     ptrdiff_t ahead; /* bytes from m to a matrix that comes next and is fetched; 0: none */
-    struct attend_later *later; /* if ahead is not 0 */
+    struct attend_later *later; /* used if ahead is not 0 */
     int32_t *sums;              /* (n_rows, KERN_ATTN_MAX_DIM) */
 };
 typedef void attend_multiply_fn(const struct attend_product *p);
@@ -54,7 +55,7 @@ struct attend_block {
     const uint32_t *n_keys; /* of row `first` on */
     uint32_t first, n_rows, max_keys;
     ptrdiff_t ahead; /* the first block of a call reads the tile first and fetches the next one */
-    struct attend_later later;                                 /* if ahead is not 0 */
+    struct attend_later later;
     _Alignas(64) int32_t sums[ATTEND_ROWS][KERN_ATTN_MAX_DIM]; /* of the latest product */
     _Alignas(64) int16_t pq[ATTEND_ROWS][KERN_ATTN_TILE];
     float pd[ATTEND_ROWS], c[ATTEND_ROWS];
@@ -91,21 +92,21 @@ static inline float attend_scale_weights(struct attend_block *b, uint32_t r, uin
     return inverse;
 }
 
-/* Weights take as long whatever the dimensions: for 16 keys of all rows they ask ATTEND_ASKS times,
- * each time for ATTEND_ITEMS items, and the products for the rest. */
+/* Weights take as long whatever the dimensions: for 16 keys of all rows they request ATTEND_ASKS
+ * times ATTEND_ITEMS items; the rest is the products'. */
 enum { ATTEND_ASKS = 16, ATTEND_ITEMS = 32 };
 
-static inline void attend_find_later(struct attend_block *b)
+static inline void attend_begin_ahead(struct attend_block *b)
 {
     const struct kern_attn *a = b->a;
-    const char *k = b->tile->k, *v = b->tile->v;
-    size_t step = 16 * kern_kv_side_by_side(a->type) * kern_kv_item_bytes(a->type); /* is read */
+    size_t item_bytes = kern_kv_item_bytes(a->type);
+    size_t step_read = 16 * kern_kv_side_by_side(a->type) * item_bytes; /* of a group */
     size_t in_weights = KERN_ATTN_TILE / 16 * ATTEND_ASKS * ATTEND_ITEMS;
     size_t in_all = KERN_ATTN_TILE * (size_t)(a->dim_k + a->dim_v);
     b->ahead = a->ahead;
-    b->later.at = k + a->ahead;
-    b->later.apart = (size_t)(v - k);
-    b->later.step_bytes = step - step * in_weights / in_all;
+    b->later.at = (uintptr_t)b->tile->k + (uintptr_t)a->ahead;
+    b->later.apart = in_all / 2 * item_bytes;
+    b->later.step_bytes = step_read - step_read * in_weights / in_all;
 }
 
 /* For the weights of 16 keys of a row. */
@@ -199,7 +200,7 @@ static inline void attend_tile(const struct kern_attn *a, const struct kern_kv_t
     struct attend_block b;
     b.a = a;
     b.tile = tile;
-    attend_find_later(&b);
+    attend_begin_ahead(&b);
     if (a->ahead != 0) {
         attend_fetch((const char *)tile->kd + a->ahead);
         attend_fetch((const char *)tile->vd + a->ahead);

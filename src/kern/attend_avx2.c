@@ -109,7 +109,7 @@ static inline __m256 valid_keys(uint32_t i, uint32_t n_keys)
 }
 
 /* p = the scores of row r, up to a multiple of 16; returns the largest of them and of the row's m,
- * NaN left out. */
+ * NaN left out, and never -0. */
 static float scores(const struct attend_block *b, uint32_t r, float *p)
 {
     __m256 max = _mm256_set1_ps(b->a->m[b->first + r]), qd = _mm256_set1_ps(b->a->qd[b->first + r]);

@@ -44,7 +44,7 @@ struct product {
     const uint16_t *m; /* item 0 of group g of step n: m + n * step_stride + g * group_stride */
     size_t step_stride, group_stride;
     ptrdiff_t ahead; /* bytes from m to a matrix that comes next and is fetched; 0: none */
-    struct attend_later *later; /* if ahead is not 0 */
+    struct attend_later *later; /* used if ahead is not 0 */
     float *sums;                /* (n_rows, sum_stride) */
     size_t sum_stride;
     const float *scale; /* (n_rows); NULL: sums start at 0 and what they hold is not read */
@@ -226,7 +226,7 @@ static void attend(const struct kern_attn *a, const struct kern_kv_tile *tile,
     struct attend_block b;
     b.a = a;
     b.tile = tile;
-    attend_find_later(&b);
+    attend_begin_ahead(&b);
     for (b.first = 0; b.first<a->n_rows; b.first += b.n_rows> 0 ? b.n_rows : 1) {
         attend_find_rows(&b, n_keys);
         if (b.n_rows > 0) {

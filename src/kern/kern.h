@@ -235,7 +235,8 @@ struct kern_attn {
     const void *q; /* int16, or floats */
     const float *qd;
     float *m, *l, *o;
-    ptrdiff_t ahead; /* bytes from this tile to the next one, which is fetched meanwhile; 0: none */
+    ptrdiff_t ahead; /* bytes from this tile to the next one, whose v lies behind its k, and which
+                        is prefetched meanwhile; 0: none */
 };
 typedef void kern_attend_fn(const struct kern_attn *a, const struct kern_kv_tile *tile,
                             const uint32_t *n_keys);

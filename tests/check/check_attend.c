@@ -12,6 +12,7 @@ struct attend_case {
     uint32_t n_rows, dim_k, dim_v;
     uint32_t n_keys[KERN_ATTN_ROWS];
     struct check_buf q, qd, k, v, kd, vd;
+    ptrdiff_t ahead;
 };
 
 static const char *const slots[KERN_KV_COUNT] = {"attend q16", "attend q8_0", "attend f16"};
@@ -164,7 +165,8 @@ static void call_case(const struct attend_case *a, const struct kern_table *set,
                              .qd = has_scales ? a->qd.p : NULL,
                              .m = state,
                              .l = state + a->n_rows,
-                             .o = state + 2 * a->n_rows};
+                             .o = state + 2 * a->n_rows,
+                             .ahead = a->ahead};
     struct kern_kv_tile tile = {.k = a->k.p, .v = a->v.p};
     if (has_scales) {
         tile.kd = a->kd.p;
@@ -182,7 +184,8 @@ static float *state_init(const struct attend_case *a, struct check_buf *b, size_
     return state;
 }
 
-/* The tile is seen twice: with the state of a start, then with the one this left. */
+/* The tile is seen twice: with the state of a start, then with the one this left, and as if another
+ * one came next. */
 static void run_case(struct check *c, struct check_slot *s, const struct kern_table *sets[2],
                      struct attend_case *a, enum check_fill fill)
 {
@@ -194,7 +197,9 @@ static void run_case(struct check *c, struct check_slot *s, const struct kern_ta
         char first[4];
         memcpy(first, a->q.p, sizeof first);
         memset(a->q.p, 0, sizeof first);
+        a->ahead = 4096;
         call_case(a, sets[i], state);
+        a->ahead = 0;
         memcpy(a->q.p, first, sizeof first);
     }
     bool intact = check_buf_intact(&states[1]);
@@ -297,7 +302,7 @@ static void run_cases(struct check *c, struct check_slot *s, const struct kern_t
 struct attend_bench {
     struct attend_case a;
     uint32_t n_tiles;
-    char *k, *v;
+    char *items;   /* (tiles, keys and values) */
     float *scales; /* (tiles, KERN_ATTN_TILE) */
     float state[KERN_ATTN_ROWS * (2 + KERN_ATTN_MAX_DIM)];
     const struct kern_table *set;
@@ -311,8 +316,11 @@ static void call_attend(void *argument)
     }
     for (uint32_t tile = 0; tile < b->n_tiles; tile++) {
         struct attend_case a = b->a;
-        a.k.p = b->k + tile * KERN_ATTN_TILE * a.dim_k * kern_kv_item_bytes(a.type);
-        a.v.p = b->v + tile * KERN_ATTN_TILE * a.dim_v * kern_kv_item_bytes(a.type);
+        size_t k_bytes = KERN_ATTN_TILE * a.dim_k * kern_kv_item_bytes(a.type);
+        size_t v_bytes = KERN_ATTN_TILE * a.dim_v * kern_kv_item_bytes(a.type);
+        a.k.p = b->items + tile * (k_bytes + v_bytes);
+        a.v.p = (char *)a.k.p + k_bytes;
+        a.ahead = tile + 1 < b->n_tiles ? (ptrdiff_t)(k_bytes + v_bytes) : 0;
         a.kd.p = a.vd.p = b->scales + (size_t)tile * KERN_ATTN_TILE;
         call_case(&a, b->set, b->state);
     }
@@ -326,16 +334,15 @@ static void bench_attend(struct check *c, const struct kern_table *set, enum ker
         {4, 128, 8, 64}, {8, 128, 8, 64}, {32, 128, 8, 64}, {1, 128, 8, 64}, {4, 128, 512, 64},
     };
     static struct attend_bench b;
-    static struct check_buf k, v, scales;
+    static struct check_buf items, scales;
     struct attend_case queries = {.type = type, .n_rows = 32, .dim_k = 128};
-    fill_items(c, &k, type, (size_t)512 * 64 * 128, CHECK_NORMAL);
-    fill_items(c, &v, type, (size_t)512 * 64 * 128, CHECK_NORMAL);
+    fill_items(c, &items, type, (size_t)2 * 512 * 64 * 128, CHECK_NORMAL);
     fill_scales(c, &scales, (size_t)512 * 64, kern_kv_item_max(type), CHECK_NORMAL);
     fill_queries(c, &queries, CHECK_NORMAL);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         const uint32_t *shape = shapes[i];
         b = (struct attend_bench){
-            .n_tiles = shape[2], .k = k.p, .v = v.p, .scales = scales.p, .set = set};
+            .n_tiles = shape[2], .items = items.p, .scales = scales.p, .set = set};
         b.a = (struct attend_case){
             .type = type, .n_rows = shape[0], .dim_k = shape[1], .dim_v = shape[1]};
         b.a.q = queries.q;
@@ -353,8 +360,7 @@ static void bench_attend(struct check *c, const struct kern_table *set, enum ker
     }
     check_buf_finish(&queries.q);
     check_buf_finish(&queries.qd);
-    check_buf_finish(&k);
-    check_buf_finish(&v);
+    check_buf_finish(&items);
     check_buf_finish(&scales);
 }
 

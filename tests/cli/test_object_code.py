@@ -125,9 +125,16 @@ def test_sums_of_attention_stay_in_registers(build, name, kernel, product, per_g
         loops = [loop for loop in innermost_loops(code[f"{kernel}{rows}x{groups}"])
                  if any(i.startswith(product) for i in loop)]
         assert loops
-        # the next tile is asked for meanwhile
+        # the next tile is asked for meanwhile (here or there behind the loop, which jumps out for it)
         assert sum(text.startswith("prefetch") for _, text in code[f"{kernel}{rows}x{groups}"]) == groups
         for loop in loops:
             assert sum(i.startswith(product) for i in loop) % (rows * groups * per_group) == 0
             assert not any(re.search(r"%[yz]mm", i) and re.search(r"\(%r[sb]p", i) for i in loop)
             assert not any(re.match(r"vmov\S+ %[yz]mm\d+,.*\(", i) for i in loop)
+
+
+@pytest.mark.parametrize("build", ["release", "clang"])
+@pytest.mark.parametrize("name", ["attend_avx2.o", "attend_f16_avx2.o"])
+def test_the_next_tile_is_asked_for_in_the_weights_with_avx2(build, name):
+    assert any(i.startswith("prefetch") for kernel, body in functions(build, name).items()
+               if not kernel.startswith("multiply_") for loop in innermost_loops(body) for i in loop)
