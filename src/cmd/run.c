@@ -260,9 +260,15 @@ static struct limit limit_of(const struct run *r, const struct roofline_machine 
     return limit;
 }
 
+/* speed: 0 where nothing was timed */
 static void print_speed(const char *name, uint32_t n_tokens, double speed)
 {
-    fprintf(stderr, "%-11s %6u tokens  %9.1f tokens/s", name, n_tokens, speed);
+    char text[32] = "-";
+    if (speed > 0) {
+        snprintf(text, sizeof text, "%.1f", speed);
+    }
+    fprintf(stderr, "%-11s %6u %-6s  %9s tokens/s", name, n_tokens,
+            n_tokens == 1 ? "token" : "tokens", text);
 }
 
 static void print_share(const struct limit *limit, uint32_t n, double speed)

@@ -63,9 +63,11 @@ static bool choose_kv_tokens(const struct engine *g, uint64_t *out, struct error
     uint64_t pages = kv_pages_for(g->options.n_ctx), wanted = g->options.kv_bytes;
     uint64_t page_bytes = kv_bytes(c, g->options.kv_type, KERN_ATTN_TILE);
     if (wanted > 0 && wanted / page_bytes < pages) {
-        return error_set(
-            e, ERROR_USAGE, "%llu bytes for keys and values: a context of %u tokens takes %llu",
-            (unsigned long long)wanted, g->options.n_ctx, (unsigned long long)(pages * page_bytes));
+        return error_set(e, ERROR_USAGE,
+                         "%llu bytes for keys and values are too few: a context of %u tokens takes "
+                         "%llu; give as many, or a shorter context",
+                         (unsigned long long)wanted, g->options.n_ctx,
+                         (unsigned long long)(pages * page_bytes));
     }
     *out = (wanted > 0 ? wanted / page_bytes : pages * g->options.max_sequences) * KERN_ATTN_TILE;
     return true;

@@ -142,6 +142,12 @@ def test_a_context_longer_than_the_models_is_refused(model, command):
     assert code == 2 and "a context of 65 tokens: the model was made for 64" in line
 
 
+def test_too_little_memory_for_a_context_is_refused_with_both_numbers(model):
+    code, line = failure("serve", "--kv-size", "1K", "--port", "0", model())
+    assert code == 2
+    assert re.search("1024 bytes for keys and values are too few: a context of 64 tokens takes [0-9]+; give as many, or a shorter", line)
+
+
 @pytest.mark.parametrize("command", COMPUTING)
 def test_a_context_of_more_positions_than_have_angles_is_refused(model, command):
     path = model(llama__context_length=(U32, 1 << 21))

@@ -262,6 +262,11 @@ def test_special_tokens_in_a_message_are_text():
     assert tokens > int(re.search(rb"prompt +(\d+) tokens", plain.stderr).group(1)) + 15
 
 
+def test_what_was_not_timed_has_no_speed():
+    done = run(*PROMPT, "--stats", "-n", "1")
+    assert re.search(rb"generation +1 token +- tokens/s\n", done.stderr)
+
+
 def test_stats_go_to_stderr():
     done = run(*PROMPT, "--stats")
     assert done.returncode == 0 and b"tokens/s" not in done.stdout
