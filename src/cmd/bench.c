@@ -130,7 +130,7 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
             "is faster), 'share' tokens/s of it. Decode counts the forward pass alone, without\n"
             "sampling; before it 'depth' tokens lie in the cache, made up instead of computed,\n"
             "which takes as long to attend to; 'batch' sequences decode together, 'tokens' each:\n"
-            "as many as fit 0.3 seconds.\n\n"
+            "as many as fit 0.3 seconds, 64 at most.\n\n"
             "'adds' limits no test: additions that need not wait for each other. Where the\n"
             "median is below the best, or below that of an idle hour, other programs (on a\n"
             "virtual machine anybody's) run on the same cores, and shares are lower than\n"

@@ -43,7 +43,7 @@ struct attend_product {
     const char *m;     /* pair 0 of group g of step n: m + n * step_stride + g * group_stride */
     size_t step_stride, group_stride; /* bytes */
     ptrdiff_t ahead; /* bytes from m to a matrix that comes next and is fetched; 0: none */
-    struct attend_later *later; /* used if ahead is not 0 */
+    struct attend_later *later; /* not NULL; goes on if ahead is not 0 */
     int32_t *sums;              /* (n_rows, KERN_ATTN_MAX_DIM) */
 };
 typedef void attend_multiply_fn(const struct attend_product *p);

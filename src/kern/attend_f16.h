@@ -44,7 +44,7 @@ struct product {
     const uint16_t *m; /* item 0 of group g of step n: m + n * step_stride + g * group_stride */
     size_t step_stride, group_stride;
     ptrdiff_t ahead; /* bytes from m to a matrix that comes next and is fetched; 0: none */
-    struct attend_later *later; /* used if ahead is not 0 */
+    struct attend_later *later; /* not NULL; goes on if ahead is not 0 */
     float *sums;                /* (n_rows, sum_stride) */
     size_t sum_stride;
     const float *scale; /* (n_rows); NULL: sums start at 0 and what they hold is not read */
