@@ -3,7 +3,8 @@
  *   {"gbnf" or "pattern": TEXT, "flags": GRAMMAR_PATTERN_..., "texts": [TEXT, ...]}
  * one a line on standard output
  *   {"matches": [BOOL, ...]}  or  {"error": TEXT, "code": NAME}
- * Each text is a string of Latin-1: its characters are the bytes. */
+ * Each text is a string of Latin-1: its characters are the bytes. Without "texts" each character of
+ * Unicode is one, and {"characters": [FIRST, LAST, FIRST, LAST, ...]} are those that match. */
 #include "schema/automaton.h"
 
 #include <jansson.h>
@@ -54,6 +55,41 @@ static bool matches(struct automaton *a, struct str text)
     return automaton_is_complete(a, state);
 }
 
+static bool matches_character(struct automaton *a, uint32_t c)
+{
+    char bytes[4], text[8];
+    size_t n = str_encode_utf8(c, bytes), length = 0;
+    for (size_t i = 0; i < n; i++) {
+        length += str_encode_utf8((uint8_t)bytes[i], text + length);
+    }
+    return n > 0 && matches(a, (struct str){text, length});
+}
+
+static json_t *characters(struct automaton *a)
+{
+    json_t *list = json_array();
+    bool was_in = false;
+    for (uint32_t c = 0; c <= 0x110000; c++) {
+        bool is_in = c < 0x110000 && !(c >= 0xd800 && c < 0xe000) && matches_character(a, c);
+        if (is_in != was_in) {
+            json_array_append_new(list, json_integer(is_in ? c : c - 1));
+        }
+        was_in = is_in;
+    }
+    return json_pack("{s:o}", "characters", list);
+}
+
+static json_t *matched(struct automaton *a, const json_t *texts)
+{
+    json_t *list = json_array(), *text;
+    size_t i;
+    json_array_foreach(texts, i, text)
+    {
+        json_array_append_new(list, json_boolean(a != NULL && matches(a, text_of(text))));
+    }
+    return json_pack("{s:o}", "matches", list);
+}
+
 static json_t *answer(const json_t *request)
 {
     struct error e = {0};
@@ -63,16 +99,12 @@ static json_t *answer(const json_t *request)
     }
     struct token_trie *t = token_trie_from_pieces(NULL, NULL, 0, &e);
     struct automaton *a = automaton_create(g, t, &e);
-    json_t *list = json_array(), *text;
-    size_t i;
-    json_array_foreach(json_object_get(request, "texts"), i, text)
-    {
-        json_array_append_new(list, json_boolean(a != NULL && matches(a, text_of(text))));
-    }
+    const json_t *texts = json_object_get(request, "texts");
+    json_t *result = texts != NULL || a == NULL ? matched(a, texts) : characters(a);
     automaton_destroy(a);
     token_trie_destroy(t);
     grammar_destroy(g);
-    return json_pack("{s:o}", "matches", list);
+    return result;
 }
 
 int main(void)

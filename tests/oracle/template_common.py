@@ -110,6 +110,11 @@ def environment():
 ENVIRONMENT = environment()
 
 
+@functools.cache
+def compiled(source):
+    return ENVIRONMENT.from_string(source)
+
+
 def called(template, conversation, prompt=True):
     """The variables that a template is called with."""
     messages = []
@@ -151,11 +156,11 @@ def marked_conversation(conversation):
 
 def expected(vocabulary, template, conversation, prompt=True):
     """Ids, or a jinja_common.Reference that has no text."""
-    compiled = ENVIRONMENT.from_string(template.source)
-    plain = jinja_common.Reference(compiled, called(template, conversation, prompt))
+    template_of = compiled(template.source)
+    plain = jinja_common.Reference(template_of, called(template, conversation, prompt))
     if plain.text is None:
         return plain
-    text = jinja_common.Reference(compiled, called(template, marked_conversation(conversation), prompt)).text
+    text = jinja_common.Reference(template_of, called(template, marked_conversation(conversation), prompt)).text
     assert text is not None and text.replace(MARK, "") == plain.text, "marks change what this template writes"
     return cut(vocabulary, text, CONTROL + template.marks)
 

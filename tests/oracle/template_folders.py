@@ -32,7 +32,7 @@ def calls(*names):
 
 
 def text_of(template, messages, tools):
-    return jinja_common.Reference(common.ENVIRONMENT.from_string(template.source), common.called(template, {"messages": messages, "tools": tools})).text
+    return jinja_common.Reference(common.compiled(template.source), common.called(template, {"messages": messages, "tools": tools})).text
 
 
 def writes(template, messages, words, tools=None):

@@ -45,7 +45,7 @@ def is_compared(template, conversation):
 
 
 def prints_none(template, conversation):
-    text = jinja_common.Reference(common.ENVIRONMENT.from_string(template.source), common.called(template, conversation)).text
+    text = jinja_common.Reference(common.compiled(template.source), common.called(template, conversation)).text
     return text is not None and "None" in text
 
 

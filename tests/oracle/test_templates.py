@@ -207,7 +207,7 @@ def compare(vocabulary, case, conversations, prompt):
         if isinstance(wanted, list):
             assert got == wanted, common.spelled(conversation)
             if not common.spells_control(conversation):  # then all of it at once, as transformers does
-                text = common.ENVIRONMENT.from_string(template.source).render(**common.called(template, conversation, prompt))
+                text = common.compiled(template.source).render(**common.called(template, conversation, prompt))
                 assert wanted == vocabulary.whole(tuple(template.marks)).encode(text, add_special_tokens=False).ids
             n += 1
         elif wanted.raised:
