@@ -193,6 +193,8 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
     }
     const struct metrics_value values[] = {
         {"puna_ready", "gauge", "1 when the model is loaded.", s->ready},
+        {"puna_requests_tokenizing", "gauge", "Requests with much to do before the queue.",
+         s->ready ? (double)background_n_jobs(s->background) : 0.0},
         {"puna_requests_running", "gauge", "Choices computed together.", w.n_running},
         {"puna_requests_waiting", "gauge", "Requests in the queue.", w.n_queued},
         {"puna_prompt_tokens_total", "counter", "Tokens of prompts.", (double)w.n_prompt},
@@ -232,6 +234,18 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
         http_reply_failure(x, &e);
     }
     buf_finish(&body);
+}
+
+void service_make(struct service *s, struct http_exchange *x, struct background_job *job)
+{
+    struct api_error error = {0};
+    if (http_body(x).n <= SERVICE_QUICK_BYTES) {
+        job->work(job->argument);
+        job->done(job->argument, x);
+    } else if (!background_begin(s->background, job, x, &error)) {
+        job->done(job->argument, NULL);
+        http_reply_error(x, &error);
+    }
 }
 
 #define TOKENS .bare = true, .prefixed = true, .scope = STORE_SCOPE_TOKENIZE
@@ -346,6 +360,11 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     if (s->alive == NULL) {
         return false;
     }
+    s->background = background_create(engine->server, "requests are being tokenised",
+                                      SERVICE_MAX_BACKGROUND, e);
+    if (s->background == NULL) {
+        return false;
+    }
     if (s->ledger_path != NULL) {
         s->reporter = usage_reporter_create(engine->server, s->ledger_path, s->warn, e);
         if (s->reporter == NULL) {
@@ -363,6 +382,8 @@ void service_finish(struct service *s)
     s->alive = NULL;
     answers_finish(&s->answers);
     embeddings_finish(&s->embeddings);
+    background_destroy(s->background);
+    s->background = NULL;
     usage_reporter_destroy(s->reporter);
     s->reporter = NULL;
 }
@@ -451,5 +472,6 @@ void service_end_answers(struct service *s)
 {
     const struct error why = {ERROR_INTERRUPTED, "the server is shutting down"};
     end_answers(s, false, &why);
+    background_end(s->background);
     usage_reports_end(s->reporter);
 }

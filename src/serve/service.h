@@ -1,5 +1,6 @@
 /* service.h - what the server answers: the table of addresses and their handlers.
- * One thread, the I/O thread; the engine's is behind worker.h. */
+ * One thread, the I/O thread, but for what takes long (background.h); the engine's is behind
+ * worker.h. */
 #ifndef SERVE_SERVICE_H
 #define SERVE_SERVICE_H
 
@@ -8,6 +9,7 @@
 #include "serve/access_log.h"
 #include "serve/answer.h"
 #include "serve/auth.h"
+#include "serve/background.h"
 #include "serve/embeddings.h"
 #include "serve/http_router.h"
 #include "serve/ledger.h"
@@ -16,6 +18,10 @@
 
 enum {
     SERVICE_MAX_NAMES = 65,
+    /* A body of so many bytes is made into work for the engine where it arrives, in 10 ms at most;
+     * a larger one in the background, where so many requests may be at once. */
+    SERVICE_QUICK_BYTES = 16 << 10,
+    SERVICE_MAX_BACKGROUND = 64,
     /* A layer of Llama 3.1 405B is 3.3e12 operations for a step of 512 tokens: half a minute for
      * two slow cores, who would need an hour for the step. */
     SERVICE_DEFAULT_STALL_S = 120
@@ -64,6 +70,7 @@ struct service {
     struct service_limits limits;
     struct answer_list answers;
     struct embeddings_list embeddings;
+    struct background *background;   /* makes requests into work */
     struct usage_reporter *reporter; /* NULL without a ledger */
     struct rng seeds;                /* for requests that name none */
     struct http_timer *alive;

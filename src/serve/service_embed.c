@@ -1,4 +1,5 @@
 /* service_embed.c - embeddings: from the body of a request to work for the engine. */
+#include "base/mem.h"
 #include "serve/service_internal.h"
 
 #include <stdio.h>
@@ -72,44 +73,88 @@ static bool warn_dropped(struct embeddings_job *job, struct api_error *error)
     return service_warn_dropped(&job->request, "input", n, error);
 }
 
-static bool make_job(const struct service *s, const struct http_exchange *x,
-                     struct embeddings_job *job, struct api_error *error)
+static bool make_job(const struct service *s, struct embeddings_job *job, struct api_error *error)
 {
     const struct api_embedding *r = &job->request.embedding;
     struct error e = {0};
-    if (!service_check_model(s, x, job->request.model, error) || !check_size(s, r, error)) {
-        return false;
-    }
     job->g = generation_create((uint32_t)r->n_inputs, 1, &e);
     if (job->g == NULL) {
         return api_error_from(error, &e, NULL);
     }
-    job->g->patience_s = service_patience_of(x);
     return make_inputs(s, r, job->g, error) && warn_dropped(job, error);
+}
+
+/* A request on its way to the engine. */
+struct made_embeddings {
+    struct service *service;
+    struct background_job background;
+    struct embeddings_job job;
+    double patience_s;
+    struct api_error error;
+    bool ok;
+};
+
+static void make_embeddings(void *argument)
+{
+    struct made_embeddings *made = argument;
+    made->ok = make_job(made->service, &made->job, &made->error);
+}
+
+static bool begin_embeddings(struct made_embeddings *made, struct http_exchange *x)
+{
+    struct service *s = made->service;
+    struct embeddings_job *job = &made->job;
+    struct error e = {0};
+    char id[API_ID_BYTES];
+    job->g->patience_s = made->patience_s;
+    if (!service_reserve_inputs(x, job->g, &made->error) ||
+        !service_begin_row(s, x, API_EMBEDDING, id, &job->entry, &made->error)) {
+        return false;
+    }
+    bool ok =
+        embeddings_begin(&s->embeddings, x, job, &e) || api_error_from(&made->error, &e, NULL);
+    made->error.retry_s = job->retry_s;
+    return ok;
+}
+
+/* x NULL: the client has left meanwhile. */
+static void embeddings_made(void *argument, struct http_exchange *x)
+{
+    struct made_embeddings *made = argument;
+    bool ok = x != NULL && made->ok && begin_embeddings(made, x);
+    struct api_error error = made->error;
+    generation_destroy(made->job.g);
+    api_request_finish(&made->job.request);
+    mem_free(made);
+    if (x != NULL && !ok) {
+        http_reply_error(x, &error);
+    }
 }
 
 void service_embeddings(void *service, struct http_exchange *x, struct str parameter)
 {
     (void)parameter;
     struct service *s = service;
-    struct embeddings_job job = {0};
-    struct api_error error = {0};
     struct error e = {0};
-    char id[API_ID_BYTES];
     if (!service_check_ready(s, x)) {
         return;
     }
-    bool ok = api_request_parse(API_EMBEDDING, http_body(x), &s->api, &job.request, &error) &&
-              service_allow_model(s, x, job.request.model, &error) &&
-              make_job(s, x, &job, &error) && service_reserve_inputs(x, job.g, &error) &&
-              service_begin_row(s, x, API_EMBEDDING, id, &job.entry, &error);
-    if (ok && !embeddings_begin(&s->embeddings, x, &job, &e)) {
-        ok = api_error_from(&error, &e, NULL);
-        error.retry_s = job.retry_s;
+    struct made_embeddings *made = mem_alloc(1, sizeof *made, "request", &e);
+    if (made == NULL) {
+        http_reply_failure(x, &e);
+        return;
     }
-    if (!ok) {
-        generation_destroy(job.g);
-        api_request_finish(&job.request);
-        http_reply_error(x, &error);
+    struct api_request *request = &made->job.request;
+    made->service = s;
+    made->background =
+        (struct background_job){.work = make_embeddings, .done = embeddings_made, .argument = made};
+    made->patience_s = service_patience_of(x);
+    if (!api_request_parse(API_EMBEDDING, http_body(x), &s->api, request, &made->error) ||
+        !service_allow_model(s, x, request->model, &made->error) ||
+        !service_check_model(s, x, request->model, &made->error) ||
+        !check_size(s, &request->embedding, &made->error)) {
+        embeddings_made(made, x);
+        return;
     }
+    service_make(s, x, &made->background);
 }

@@ -129,9 +129,8 @@ static bool truncate_chat(const struct service *s, struct answer_job *job, uint3
     return ok;
 }
 
-/* The whole conversation, or the oldest turns dropped where the request allows it. Tokenising
- * happens on the I/O thread: what cannot fit is not tokenised first, unless it may be cut: its
- * answer tells how many tokens went. */
+/* The whole conversation, or the oldest turns dropped where the request allows it. What cannot fit
+ * is not tokenised first, unless it may be cut: its answer tells how many tokens went. */
 static bool make_chat_prompt(const struct service *s, struct answer_job *job,
                              struct api_error *error)
 {
@@ -384,21 +383,17 @@ static void choose_seed(struct service *s, struct api_generation *r)
     }
 }
 
-static bool make_job(struct service *s, const struct http_exchange *x, struct answer_job *job,
-                     struct api_error *error)
+static bool make_job(const struct service *s, struct answer_job *job, struct api_error *error)
 {
     bool is_chat = job->request.endpoint == API_CHAT;
     const char *param = is_chat ? "messages" : "prompt";
     /* a prompt that is too long is refused before anything is compiled for it */
-    if (!service_check_model(s, x, job->request.model, error) ||
-        !service_check_calls(s, &job->request, error) ||
-        !(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, error) ||
+    if (!(is_chat ? make_chat_prompt : make_completion_prompts)(s, job, error) ||
         !check_context(s, job, error) ||
         !service_constrain(s, &job->request, &job->g->grammar, error)) {
         return false;
     }
     job->g->salt = hash_salt(job->request.generation.cache_salt);
-    choose_seed(s, &job->request.generation);
     return check_echo(s, job, error) && check_stream(s, job, error) &&
            check_answer(s, job, error) && warn_dropped(job, param, error);
 }
@@ -434,30 +429,76 @@ double service_patience_of(const struct http_exchange *x)
     return read_s > 0.0 ? read_s : whole_s >= 0.0 ? whole_s + 1.0 : 0.0;
 }
 
+/* A request on its way to the engine. */
+struct made_answer {
+    struct service *service;
+    struct background_job background;
+    struct answer_job job;
+    struct api_error error;
+    bool ok;
+};
+
+static void make_answer(void *argument)
+{
+    struct made_answer *made = argument;
+    made->ok = make_job(made->service, &made->job, &made->error);
+}
+
+static bool begin_answer(struct made_answer *made, struct http_exchange *x)
+{
+    struct service *s = made->service;
+    struct answer_job *job = &made->job;
+    struct error e = {0};
+    if (!service_reserve(x, job, &made->error) ||
+        !service_begin_row(s, x, job->request.endpoint, job->id, &job->entry, &made->error)) {
+        return false;
+    }
+    bool ok = answer_begin(&s->answers, x, job, &e) || api_error_from(&made->error, &e, NULL);
+    made->error.retry_s = job->retry_s;
+    return ok;
+}
+
+/* x NULL: the client has left meanwhile. */
+static void answer_made(void *argument, struct http_exchange *x)
+{
+    struct made_answer *made = argument;
+    bool ok = x != NULL && made->ok && begin_answer(made, x);
+    struct api_error error = made->error;
+    generation_destroy(made->job.g);
+    api_request_finish(&made->job.request);
+    mem_free(made);
+    if (x != NULL && !ok) {
+        http_reply_error(x, &error);
+    }
+}
+
 static void generate(struct service *s, struct http_exchange *x, enum api_endpoint endpoint)
 {
-    struct answer_job job = {0};
-    struct api_error error = {0};
     struct error e = {0};
     if (!service_check_ready(s, x)) {
         return;
     }
+    struct made_answer *made = mem_alloc(1, sizeof *made, "request", &e);
+    if (made == NULL) {
+        http_reply_failure(x, &e);
+        return;
+    }
     struct api_options options = service_options(s, x);
-    job.most_tokens = api_most_tokens(&options);
-    bool ok = api_request_parse(endpoint, http_body(x), &options, &job.request, &error) &&
-              service_allow_model(s, x, job.request.model, &error) &&
-              make_job(s, x, &job, &error) && service_reserve(x, &job, &error) &&
-              service_begin_row(s, x, endpoint, job.id, &job.entry, &error);
-    job.patience_s = service_patience_of(x);
-    if (ok && !answer_begin(&s->answers, x, &job, &e)) {
-        ok = api_error_from(&error, &e, NULL);
-        error.retry_s = job.retry_s;
+    struct api_request *request = &made->job.request;
+    made->service = s;
+    made->background =
+        (struct background_job){.work = make_answer, .done = answer_made, .argument = made};
+    made->job.most_tokens = api_most_tokens(&options);
+    made->job.patience_s = service_patience_of(x);
+    if (!api_request_parse(endpoint, http_body(x), &options, request, &made->error) ||
+        !service_allow_model(s, x, request->model, &made->error) ||
+        !service_check_model(s, x, request->model, &made->error) ||
+        !service_check_calls(s, request, &made->error)) {
+        answer_made(made, x);
+        return;
     }
-    if (!ok) {
-        generation_destroy(job.g);
-        api_request_finish(&job.request);
-        http_reply_error(x, &error);
-    }
+    choose_seed(s, &request->generation);
+    service_make(s, x, &made->background);
 }
 
 void service_chat(void *service, struct http_exchange *x, struct str parameter)

@@ -5,6 +5,10 @@
 
 #include "serve/service.h"
 
+/* service.c: has a request made into work for the engine, or into its answer, at once where it is
+ * small. job->done frees it, and answers x unless that is NULL. */
+void service_make(struct service *s, struct http_exchange *x, struct background_job *job);
+
 /* service_generate.c */
 http_route_fn service_chat, service_completion;
 

@@ -1,37 +1,23 @@
-/* usage_report.c - reports wait in a list for the thread; what it has done comes back as a task. */
+/* usage_report.c - from the rows of a ledger to a page of sums, in the background. */
 #include "serve/usage_report.h"
 
 #include "base/mem.h"
+#include "serve/background.h"
 #include "store/usage_sums.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
+struct usage_reporter {
+    struct background *background;
+    const char *path;
+    void (*note)(const char *text);
+};
 
 struct report {
-    struct usage_reporter *owner;
-    struct report *next;     /* of all; the I/O thread's */
-    struct http_exchange *x; /* the I/O thread's; NULL: the client has left */
-    struct http_task task;
+    const struct usage_reporter *owner;
+    struct background_job job;
     struct api_usage_query query;
-    _Atomic bool cancelled;
-    struct report *behind; /* in the queue */
-    /* the thread's until `task` is posted */
     struct buf out;
     struct error error;
     bool ok;
-};
-
-struct usage_reporter {
-    struct http_server *server;
-    const char *path;
-    void (*note)(const char *text);
-    struct report *all;
-    size_t n;
-    pthread_t thread;
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t wake;
-    struct report *first, *last; /* in the queue */
-    bool stop;
 };
 
 /* --- a page */
@@ -99,76 +85,13 @@ bool usage_report_print(const char *path, const struct api_usage_query *q, const
     return ok;
 }
 
-/* --- the thread */
+/* --- a report */
 
-static struct report *take(struct usage_reporter *r)
-{
-    pthread_mutex_lock(&r->lock);
-    while (r->first == NULL && !r->stop) {
-        pthread_cond_wait(&r->wake, &r->lock);
-    }
-    struct report *report = r->stop ? NULL : r->first;
-    if (report != NULL) {
-        r->first = report->behind;
-    }
-    pthread_mutex_unlock(&r->lock);
-    return report;
-}
-
-static void *reporter_main(void *argument)
-{
-    struct usage_reporter *r = argument;
-    struct report *report;
-    while ((report = take(r)) != NULL) {
-        report->ok = usage_report_print(r->path, &report->query, &report->cancelled, &report->out,
-                                        &report->error);
-        http_server_post(r->server, &report->task);
-    }
-    return NULL;
-}
-
-struct usage_reporter *usage_reporter_create(struct http_server *server, const char *path,
-                                             void (*note)(const char *text), struct error *e)
-{
-    struct usage_reporter *r = mem_alloc(1, sizeof *r, "reports of usage", e);
-    if (r == NULL) {
-        return NULL;
-    }
-    r->server = server;
-    r->path = path;
-    r->note = note;
-    pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->wake, NULL);
-    if (pthread_create(&r->thread, NULL, reporter_main, r) != 0) {
-        error_set(e, ERROR_MEMORY, "no thread for reports of usage");
-        pthread_cond_destroy(&r->wake);
-        pthread_mutex_destroy(&r->lock);
-        mem_free(r);
-        return NULL;
-    }
-    return r;
-}
-
-/* --- the I/O thread */
-
-static void destroy(struct report *report)
-{
-    struct report **at = &report->owner->all;
-    while (*at != report) {
-        at = &(*at)->next;
-    }
-    *at = report->next;
-    report->owner->n--;
-    api_usage_query_finish(&report->query);
-    buf_finish(&report->out);
-    mem_free(report);
-}
-
-static void client_left(void *argument)
+static void make_report(void *argument)
 {
     struct report *report = argument;
-    report->x = NULL;
-    atomic_store(&report->cancelled, true);
+    report->ok = usage_report_print(report->owner->path, &report->query, &report->job.is_cancelled,
+                                    &report->out, &report->error);
 }
 
 /* Where the ledger lies, and what ails it, is none of a client's business. */
@@ -190,57 +113,62 @@ static void tell_failure(const struct usage_reporter *r, struct http_exchange *x
     http_reply_error(x, &error);
 }
 
-static void finish(void *argument)
+static void answer_report(void *argument, struct http_exchange *x)
 {
     struct report *report = argument;
-    if (report->x != NULL && report->ok) {
-        http_reply(report->x, 200, "application/json", buf_str(&report->out));
-    } else if (report->x != NULL) {
-        tell_failure(report->owner, report->x, &report->error);
+    if (x != NULL && report->ok) {
+        http_reply(x, 200, "application/json", buf_str(&report->out));
+    } else if (x != NULL) {
+        tell_failure(report->owner, x, &report->error);
     }
-    destroy(report);
+    api_usage_query_finish(&report->query);
+    buf_finish(&report->out);
+    mem_free(report);
 }
 
 bool usage_report_begin(struct usage_reporter *r, struct http_exchange *x,
                         struct api_usage_query *query, struct api_error *error)
 {
     struct error e = {0};
-    if (r->n == USAGE_REPORT_MAX) {
-        return api_error_set(error, API_ERROR_RATE_LIMIT, NULL,
-                             "%d reports of usage are being made, the most that may at once",
-                             USAGE_REPORT_MAX);
-    }
     struct report *report = mem_alloc(1, sizeof *report, "report of usage", &e);
     if (report == NULL) {
         return api_error_from(error, &e, NULL);
     }
     report->owner = r;
-    report->x = x;
+    report->job =
+        (struct background_job){.work = make_report, .done = answer_report, .argument = report};
     report->query = *query;
-    *query = (struct api_usage_query){0};
-    report->task = (struct http_task){.run = finish, .argument = report};
     buf_init(&report->out, USAGE_REPORT_MAX_BYTES);
-    report->next = r->all;
-    r->all = report;
-    r->n++;
-    http_on_close(x, client_left, report);
-    pthread_mutex_lock(&r->lock);
-    *(r->first != NULL ? &r->last->behind : &r->first) = report;
-    r->last = report;
-    pthread_cond_signal(&r->wake);
-    pthread_mutex_unlock(&r->lock);
+    if (!background_begin(r->background, &report->job, x, error)) {
+        mem_free(report);
+        return false;
+    }
+    *query = (struct api_usage_query){0};
     return true;
+}
+
+/* --- the reporter */
+
+struct usage_reporter *usage_reporter_create(struct http_server *server, const char *path,
+                                             void (*note)(const char *text), struct error *e)
+{
+    struct usage_reporter *r = mem_alloc(1, sizeof *r, "reports of usage", e);
+    if (r == NULL) {
+        return NULL;
+    }
+    *r = (struct usage_reporter){.path = path, .note = note};
+    r->background =
+        background_create(server, "reports of usage are being made", USAGE_REPORT_MAX, e);
+    if (r->background == NULL) {
+        mem_free(r);
+        return NULL;
+    }
+    return r;
 }
 
 void usage_reports_end(struct usage_reporter *r)
 {
-    const struct error why = {ERROR_INTERRUPTED, "the server is shutting down"};
-    for (struct report *report = r != NULL ? r->all : NULL; report != NULL; report = report->next) {
-        if (report->x != NULL) {
-            http_reply_failure(report->x, &why);
-            client_left(report);
-        }
-    }
+    background_end(r != NULL ? r->background : NULL);
 }
 
 void usage_reporter_destroy(struct usage_reporter *r)
@@ -248,22 +176,6 @@ void usage_reporter_destroy(struct usage_reporter *r)
     if (r == NULL) {
         return;
     }
-    for (struct report *report = r->all; report != NULL; report = report->next) {
-        atomic_store(&report->cancelled, true);
-    }
-    pthread_mutex_lock(&r->lock);
-    r->stop = true;
-    pthread_cond_signal(&r->wake);
-    pthread_mutex_unlock(&r->lock);
-    pthread_join(r->thread, NULL);
-    while (r->all != NULL) {
-        http_server_unpost(r->server, &r->all->task);
-        if (r->all->x != NULL) {
-            http_on_close(r->all->x, NULL, NULL);
-        }
-        destroy(r->all);
-    }
-    pthread_cond_destroy(&r->wake);
-    pthread_mutex_destroy(&r->lock);
+    background_destroy(r->background);
     mem_free(r);
 }
