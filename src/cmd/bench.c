@@ -134,7 +134,8 @@ int cmd_bench(const struct cmd_env *env, int argc, char **argv)
             "'adds' limits no test: additions that need not wait for each other. Where the\n"
             "median is below the best, or below that of an idle hour, other programs (on a\n"
             "virtual machine anybody's) run on the same cores, and shares are lower than\n"
-            "they would be.",
+            "they would be. 'CPUs' is lower than the threads where other programs of this\n"
+            "system took the rest.",
     };
     struct bench b = {.options = {.repetitions = DEFAULT_REPETITIONS,
                                   .seconds = DEFAULT_SECONDS,

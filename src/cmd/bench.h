@@ -62,6 +62,7 @@ struct bench {
     uint32_t *tokens; /* (n_ctx) random */
     struct bench_test tests[BENCH_MAX_TESTS];
     size_t n_tests;
+    uint64_t ns, cpu_ns;          /* of all repetitions: on the clock, and of CPUs */
     double *probes[BENCH_PROBES]; /* every probe of the run */
     size_t n_probes;
 };

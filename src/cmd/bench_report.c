@@ -53,6 +53,12 @@ static const char *base_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
+/* That the process had while tests ran; 0 when all were skipped. */
+static double cpus(const struct bench *b)
+{
+    return b->ns > 0 ? (double)b->cpu_ns / (double)b->ns : 0.0;
+}
+
 static double mb(double bytes)
 {
     return bytes * 1e-6;
@@ -108,6 +114,8 @@ void bench_print_machine(struct bench *b)
                    summaries[i].best * 1e-9, probe_texts[i].unit);
         }
     }
+    printf("  %-6s %8.2f of %u, that this process had during the tests\n", "CPUs", cpus(b),
+           pool_n_threads(b->session.pool));
     printf("memory of the process at most %.1f MB\n", mb((double)peak_bytes()));
 }
 
@@ -146,6 +154,7 @@ static json_t *json_machine(struct bench *b)
                 json_pack("{s:f,s:f}", "median", summaries[i].median, "best", summaries[i].best));
         }
     }
+    json_object_set_new(machine, "cpus", json_real(cpus(b)));
     return machine;
 }
 

@@ -1,6 +1,7 @@
 """`puna bench` as a user meets it, on a small model made here. Its numbers are not tested."""
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -63,6 +64,18 @@ def test_tells_whether_cores_were_shared(tmp_path):
     assert rates["best"] >= rates["median"] > 0
     assert rates["best"] >= done["tests"][0]["additions_per_second"] > 0
     assert "  adds " in run(*SHORT, *options, path).stdout.decode()
+
+
+def test_tells_how_many_cpus_it_had(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(llama())
+    options = ["-t", "2", "-p", "4", "-d", "none", "--parallel", "none", path]
+    assert 0 < document(*options)["machine"]["cpus"] < 2.5
+    on_one = ["taskset", "-c", str(min(os.sched_getaffinity(0))), PUNA, "bench", "--json", *SHORT, *options]
+    done = subprocess.run(on_one, capture_output=True, check=True)
+    assert 0 < json.loads(done.stdout)["machine"]["cpus"] < 1.5
+    text = run(*SHORT, *options).stdout.decode()
+    assert re.search(r"^  CPUs +[\d.]+ of 2, that this process had", text, re.MULTILINE)
 
 
 def test_lists_say_which_tests_run(tmp_path):
