@@ -1,24 +1,45 @@
 /* background.c - jobs wait in a queue for the thread; what it has done comes back as a task. */
 #include "serve/background.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { MAX_RETRY_S = 600, STACK_BYTES = 8 << 20 };
+
 struct background {
     struct http_server *server;
-    const char *what;
-    struct background_job *all; /* the I/O thread's, as is n_jobs */
-    size_t n_jobs, max_jobs;
+    struct background_limits limits;
+    struct background_job *all; /* in order of arrival; the I/O thread's, as is n_jobs */
+    size_t n_jobs;
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake;
-    struct background_job *first, **end; /* the queue, and where the next one is linked */
+    struct background_job *first; /* the queue, in order of arrival */
+    uint64_t turn;                /* of the job that was taken last */
+    double job_s;                 /* that one takes, the last ones weighing most */
     bool stop;
 };
 
 /* --- the thread */
+
+/* Takes out of the queue the first job of the lowest turn; NULL: there is none. */
+static struct background_job *pick(struct background *b)
+{
+    struct background_job **best = &b->first;
+    for (struct background_job **at = &b->first; *at != NULL; at = &(*at)->behind) {
+        best = (*at)->turn < (*best)->turn ? at : best;
+    }
+    struct background_job *job = *best;
+    if (job != NULL) {
+        *best = job->behind;
+        b->turn = job->turn;
+    }
+    return job;
+}
 
 static struct background_job *take(struct background *b)
 {
@@ -26,13 +47,17 @@ static struct background_job *take(struct background *b)
     while (b->first == NULL && !b->stop) {
         pthread_cond_wait(&b->wake, &b->lock);
     }
-    struct background_job *job = b->stop ? NULL : b->first;
-    if (job != NULL) {
-        b->first = job->behind;
-        b->end = b->first != NULL ? b->end : &b->first;
-    }
+    struct background_job *job = b->stop ? NULL : pick(b);
     pthread_mutex_unlock(&b->lock);
     return job;
+}
+
+static void note_seconds(struct background *b, double seconds)
+{
+    enum { WEIGHT = 4 };
+    pthread_mutex_lock(&b->lock);
+    b->job_s += (seconds - b->job_s) / WEIGHT;
+    pthread_mutex_unlock(&b->lock);
 }
 
 static void *thread_main(void *argument)
@@ -40,26 +65,41 @@ static void *thread_main(void *argument)
     struct background *b = argument;
     struct background_job *job;
     while ((job = take(b)) != NULL) {
-        job->work(job->argument);
+        uint64_t start = clock_now_ns();
+        if (!atomic_load(&job->is_cancelled)) {
+            job->work(job->argument);
+        }
+        note_seconds(b, clock_seconds_since(start));
         http_server_post(b->server, &job->task);
     }
     return NULL;
 }
 
-struct background *background_create(struct http_server *server, const char *what, size_t max_jobs,
-                                     struct error *e)
+static bool start_thread(struct background *b)
+{
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+        return false;
+    }
+    /* as the main thread has, whatever the limit of stacks says */
+    bool ok = pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
+              pthread_create(&b->thread, &attributes, thread_main, b) == 0;
+    pthread_attr_destroy(&attributes);
+    return ok;
+}
+
+struct background *background_create(struct http_server *server,
+                                     const struct background_limits *limits, struct error *e)
 {
     struct background *b = mem_alloc(1, sizeof *b, "work beside the clients", e);
     if (b == NULL) {
         return NULL;
     }
     b->server = server;
-    b->what = what;
-    b->max_jobs = max_jobs;
-    b->end = &b->first;
+    b->limits = *limits;
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->wake, NULL);
-    if (pthread_create(&b->thread, NULL, thread_main, b) != 0) {
+    if (!start_thread(b)) {
         error_set(e, ERROR_MEMORY, "no thread for work beside the clients");
         pthread_cond_destroy(&b->wake);
         pthread_mutex_destroy(&b->lock);
@@ -82,7 +122,6 @@ static bool take_back(struct background *b, struct background_job *job)
     bool is_there = *at != NULL;
     if (is_there) {
         *at = job->behind;
-        b->end = *at != NULL ? b->end : at;
     }
     pthread_mutex_unlock(&b->lock);
     return is_there;
@@ -122,28 +161,62 @@ static void client_left(void *argument)
     let_go(argument);
 }
 
+/* Whole seconds until the jobs that there are will be done, as far as the last ones tell. */
+static uint32_t retry_s(struct background *b)
+{
+    pthread_mutex_lock(&b->lock);
+    double seconds = ceil((double)b->n_jobs * b->job_s);
+    pthread_mutex_unlock(&b->lock);
+    return seconds < 1.0 ? 1 : seconds > MAX_RETRY_S ? MAX_RETRY_S : (uint32_t)seconds;
+}
+
+static bool refuse(struct background *b, size_t n, const char *of_one, struct api_error *error)
+{
+    api_error_set(error, API_ERROR_RATE_LIMIT, NULL, "%zu %s%s, the most that may at once", n,
+                  b->limits.what, of_one);
+    error->retry_s = retry_s(b);
+    return false;
+}
+
+/* Behind those of its owner, whose n-th waiting job has its turn with the n-th of others. */
+static void enqueue(struct background *b, struct background_job *job, uint64_t behind_turn)
+{
+    pthread_mutex_lock(&b->lock);
+    struct background_job **at = &b->first;
+    job->turn = behind_turn > b->turn ? behind_turn : b->turn;
+    while (*at != NULL) {
+        at = &(*at)->behind;
+    }
+    *at = job;
+    pthread_cond_signal(&b->wake);
+    pthread_mutex_unlock(&b->lock);
+}
+
 bool background_begin(struct background *b, struct background_job *job, struct http_exchange *x,
                       struct api_error *error)
 {
-    if (b->n_jobs == b->max_jobs) {
-        return api_error_set(error, API_ERROR_RATE_LIMIT, NULL, "%zu %s, the most that may at once",
-                             b->n_jobs, b->what);
+    struct background_job **at = &b->all;
+    uint64_t turn = 0;
+    size_t n_own = 0;
+    for (; *at != NULL; at = &(*at)->next) {
+        if ((*at)->whose == job->whose) {
+            turn = (*at)->turn + 1;
+            n_own++;
+        }
+    }
+    if (b->n_jobs >= b->limits.jobs) {
+        return refuse(b, b->n_jobs, "", error);
+    }
+    if (n_own >= b->limits.of_one) {
+        return refuse(b, n_own, " for the same key or address", error);
     }
     job->owner = b;
     job->x = x;
     job->task = (struct http_task){.run = come_back, .argument = job};
-    struct background_job **at = &b->all;
-    while (*at != NULL) {
-        at = &(*at)->next;
-    }
     *at = job;
     b->n_jobs++;
     http_on_close(x, client_left, job);
-    pthread_mutex_lock(&b->lock);
-    *b->end = job;
-    b->end = &job->behind;
-    pthread_cond_signal(&b->wake);
-    pthread_mutex_unlock(&b->lock);
+    enqueue(b, job, turn);
     return true;
 }
 

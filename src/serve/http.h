@@ -167,6 +167,8 @@ struct str http_query(const struct http_exchange *x);
 /* Value of the first field of that name, whatever its case; p is NULL where there is none. */
 struct str http_header(const struct http_exchange *x, const char *name);
 struct str http_body(const struct http_exchange *x);
+/* Hands it over: released with buf_finish, at whatever time; empty for the exchange then. */
+struct buf http_take_body(struct http_exchange *x);
 const char *http_peer(const struct http_exchange *x); /* "127.0.0.1:4711", "[::1]:4711", "unix" */
 /* The client's own X-Request-Id where it is 1..128 of A-Z a-z 0-9 . _ : / + = @ -, else a new
  * one. */

@@ -105,6 +105,13 @@ struct str http_body(const struct http_exchange *x)
     return buf_str(&x->body);
 }
 
+struct buf http_take_body(struct http_exchange *x)
+{
+    struct buf body = x->body;
+    buf_init(&x->body, body.max);
+    return body;
+}
+
 const char *http_peer(const struct http_exchange *x)
 {
     return x->connection->peer;

@@ -18,8 +18,8 @@
 
 enum {
     SERVICE_MAX_NAMES = 65,
-    /* A body of so many bytes is made into work for the engine where it arrives, in 10 ms at most;
-     * a larger one in the background, where so many requests may be at once. */
+    /* A larger body is parsed and made into work in the background, where so many requests may be
+     * at once, half of them of one key or address. */
     SERVICE_QUICK_BYTES = 16 << 10,
     SERVICE_MAX_BACKGROUND = 64,
     /* A layer of Llama 3.1 405B is 3.3e12 operations for a step of 512 tokens: half a minute for

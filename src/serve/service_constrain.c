@@ -258,6 +258,13 @@ bool service_check_calls(const struct service *s, const struct api_request *requ
     return check_beside_tools(r, error);
 }
 
+bool service_is_constrained(const struct api_request *request)
+{
+    const struct api_generation *r = &request->generation;
+    return (request->endpoint == API_CHAT || request->endpoint == API_COMPLETION) &&
+           (r->format.kind != API_FORMAT_TEXT || has_calls(r));
+}
+
 bool service_constrain(const struct service *s, struct api_request *request, struct grammar **out,
                        struct api_error *error)
 {

@@ -1,5 +1,4 @@
 /* service_embed.c - embeddings: from the body of a request to work for the engine. */
-#include "base/mem.h"
 #include "serve/service_internal.h"
 
 #include <stdio.h>
@@ -77,6 +76,9 @@ static bool make_job(const struct service *s, struct embeddings_job *job, struct
 {
     const struct api_embedding *r = &job->request.embedding;
     struct error e = {0};
+    if (!check_size(s, r, error)) {
+        return false;
+    }
     job->g = generation_create((uint32_t)r->n_inputs, 1, &e);
     if (job->g == NULL) {
         return api_error_from(error, &e, NULL);
@@ -85,76 +87,49 @@ static bool make_job(const struct service *s, struct embeddings_job *job, struct
 }
 
 /* A request on its way to the engine. */
-struct made_embeddings {
-    struct service *service;
-    struct background_job background;
+struct embeddings_work {
+    struct service_work work; /* first */
     struct embeddings_job job;
-    double patience_s;
-    struct api_error error;
-    bool ok;
 };
 
-static void make_embeddings(void *argument)
+static bool make_embeddings(struct service_work *w)
 {
-    struct made_embeddings *made = argument;
-    made->ok = make_job(made->service, &made->job, &made->error);
+    struct embeddings_job *job = &((struct embeddings_work *)w)->job;
+    job->request = w->request;
+    w->request = (struct api_request){0};
+    return make_job(w->service, job, &w->error);
 }
 
-static bool begin_embeddings(struct made_embeddings *made, struct http_exchange *x)
+static bool begin_embeddings(struct service_work *w, struct http_exchange *x)
 {
-    struct service *s = made->service;
-    struct embeddings_job *job = &made->job;
+    struct service *s = w->service;
+    struct embeddings_job *job = &((struct embeddings_work *)w)->job;
     struct error e = {0};
     char id[API_ID_BYTES];
-    job->g->patience_s = made->patience_s;
-    if (!service_reserve_inputs(x, job->g, &made->error) ||
-        !service_begin_row(s, x, API_EMBEDDING, id, &job->entry, &made->error)) {
+    job->g->patience_s = service_patience(w, x);
+    if (!service_reserve_inputs(x, job->g, &w->error) ||
+        !service_begin_row(s, x, API_EMBEDDING, id, &job->entry, &w->error)) {
         return false;
     }
-    bool ok =
-        embeddings_begin(&s->embeddings, x, job, &e) || api_error_from(&made->error, &e, NULL);
-    made->error.retry_s = job->retry_s;
+    bool ok = embeddings_begin(&s->embeddings, x, job, &e) || api_error_from(&w->error, &e, NULL);
+    w->error.retry_s = job->retry_s;
     return ok;
 }
 
-/* x NULL: the client has left meanwhile. */
-static void embeddings_made(void *argument, struct http_exchange *x)
+static void finish_embeddings(struct service_work *w)
 {
-    struct made_embeddings *made = argument;
-    bool ok = x != NULL && made->ok && begin_embeddings(made, x);
-    struct api_error error = made->error;
-    generation_destroy(made->job.g);
-    api_request_finish(&made->job.request);
-    mem_free(made);
-    if (x != NULL && !ok) {
-        http_reply_error(x, &error);
-    }
+    struct embeddings_job *job = &((struct embeddings_work *)w)->job;
+    generation_destroy(job->g);
+    api_request_finish(&job->request);
 }
 
 void service_embeddings(void *service, struct http_exchange *x, struct str parameter)
 {
+    static const struct service_kind kind = {.endpoint = API_EMBEDDING,
+                                             .bytes = sizeof(struct embeddings_work),
+                                             .make = make_embeddings,
+                                             .begin = begin_embeddings,
+                                             .finish = finish_embeddings};
     (void)parameter;
-    struct service *s = service;
-    struct error e = {0};
-    if (!service_check_ready(s, x)) {
-        return;
-    }
-    struct made_embeddings *made = mem_alloc(1, sizeof *made, "request", &e);
-    if (made == NULL) {
-        http_reply_failure(x, &e);
-        return;
-    }
-    struct api_request *request = &made->job.request;
-    made->service = s;
-    made->background =
-        (struct background_job){.work = make_embeddings, .done = embeddings_made, .argument = made};
-    made->patience_s = service_patience_of(x);
-    if (!api_request_parse(API_EMBEDDING, http_body(x), &s->api, request, &made->error) ||
-        !service_allow_model(s, x, request->model, &made->error) ||
-        !service_check_model(s, x, request->model, &made->error) ||
-        !check_size(s, &request->embedding, &made->error)) {
-        embeddings_made(made, x);
-        return;
-    }
-    service_make(s, x, &made->background);
+    service_begin_work(service, x, &kind);
 }

@@ -429,86 +429,63 @@ double service_patience_of(const struct http_exchange *x)
     return read_s > 0.0 ? read_s : whole_s >= 0.0 ? whole_s + 1.0 : 0.0;
 }
 
-/* A request on its way to the engine. */
-struct made_answer {
-    struct service *service;
-    struct background_job background;
+/* A chat or a completion on its way to the engine. */
+struct generation_work {
+    struct service_work work; /* first */
     struct answer_job job;
-    struct api_error error;
-    bool ok;
 };
 
-static void make_answer(void *argument)
+static bool make_generation(struct service_work *w)
 {
-    struct made_answer *made = argument;
-    made->ok = make_job(made->service, &made->job, &made->error);
+    struct answer_job *job = &((struct generation_work *)w)->job;
+    job->request = w->request;
+    job->most_tokens = api_most_tokens(&w->options);
+    w->request = (struct api_request){0};
+    return service_check_calls(w->service, &job->request, &w->error) &&
+           make_job(w->service, job, &w->error);
 }
 
-static bool begin_answer(struct made_answer *made, struct http_exchange *x)
+static bool begin_generation(struct service_work *w, struct http_exchange *x)
 {
-    struct service *s = made->service;
-    struct answer_job *job = &made->job;
+    struct service *s = w->service;
+    struct answer_job *job = &((struct generation_work *)w)->job;
     struct error e = {0};
-    if (!service_reserve(x, job, &made->error) ||
-        !service_begin_row(s, x, job->request.endpoint, job->id, &job->entry, &made->error)) {
+    choose_seed(s, &job->request.generation);
+    job->patience_s = service_patience(w, x);
+    if (!service_reserve(x, job, &w->error) ||
+        !service_begin_row(s, x, job->request.endpoint, job->id, &job->entry, &w->error)) {
         return false;
     }
-    bool ok = answer_begin(&s->answers, x, job, &e) || api_error_from(&made->error, &e, NULL);
-    made->error.retry_s = job->retry_s;
+    bool ok = answer_begin(&s->answers, x, job, &e) || api_error_from(&w->error, &e, NULL);
+    w->error.retry_s = job->retry_s;
     return ok;
 }
 
-/* x NULL: the client has left meanwhile. */
-static void answer_made(void *argument, struct http_exchange *x)
+static void finish_generation(struct service_work *w)
 {
-    struct made_answer *made = argument;
-    bool ok = x != NULL && made->ok && begin_answer(made, x);
-    struct api_error error = made->error;
-    generation_destroy(made->job.g);
-    api_request_finish(&made->job.request);
-    mem_free(made);
-    if (x != NULL && !ok) {
-        http_reply_error(x, &error);
-    }
-}
-
-static void generate(struct service *s, struct http_exchange *x, enum api_endpoint endpoint)
-{
-    struct error e = {0};
-    if (!service_check_ready(s, x)) {
-        return;
-    }
-    struct made_answer *made = mem_alloc(1, sizeof *made, "request", &e);
-    if (made == NULL) {
-        http_reply_failure(x, &e);
-        return;
-    }
-    struct api_options options = service_options(s, x);
-    struct api_request *request = &made->job.request;
-    made->service = s;
-    made->background =
-        (struct background_job){.work = make_answer, .done = answer_made, .argument = made};
-    made->job.most_tokens = api_most_tokens(&options);
-    made->job.patience_s = service_patience_of(x);
-    if (!api_request_parse(endpoint, http_body(x), &options, request, &made->error) ||
-        !service_allow_model(s, x, request->model, &made->error) ||
-        !service_check_model(s, x, request->model, &made->error) ||
-        !service_check_calls(s, request, &made->error)) {
-        answer_made(made, x);
-        return;
-    }
-    choose_seed(s, &request->generation);
-    service_make(s, x, &made->background);
+    struct answer_job *job = &((struct generation_work *)w)->job;
+    generation_destroy(job->g);
+    api_request_finish(&job->request);
 }
 
 void service_chat(void *service, struct http_exchange *x, struct str parameter)
 {
+    static const struct service_kind kind = {.endpoint = API_CHAT,
+                                             .bytes = sizeof(struct generation_work),
+                                             .make = make_generation,
+                                             .begin = begin_generation,
+                                             .finish = finish_generation};
     (void)parameter;
-    generate(service, x, API_CHAT);
+    service_begin_work(service, x, &kind);
 }
 
 void service_completion(void *service, struct http_exchange *x, struct str parameter)
 {
+    static const struct service_kind kind = {.endpoint = API_COMPLETION,
+                                             .bytes = sizeof(struct generation_work),
+                                             .make = make_generation,
+                                             .begin = begin_generation,
+                                             .finish = finish_generation};
     (void)parameter;
-    generate(service, x, API_COMPLETION);
+    service_begin_work(service, x, &kind);
 }

@@ -5,9 +5,43 @@
 
 #include "serve/service.h"
 
-/* service.c: has a request made into work for the engine, or into its answer, at once where it is
- * small. job->done frees it, and answers x unless that is NULL. */
-void service_make(struct service *s, struct http_exchange *x, struct background_job *job);
+/* ---- service_work.c */
+
+struct service_work;
+
+/* Endpoints whose requests are parsed, made into something and answered. */
+struct service_kind {
+    enum api_endpoint endpoint;
+    size_t bytes;        /* of its struct, which begins with a service_work and is zeroed */
+    bool names_no_model; /* its requests need not */
+    /* Makes the request into what will be answered; any thread, with the work and what of the
+     * service is never changed. False with w->error. */
+    bool (*make)(struct service_work *w);
+    /* The I/O thread: answers x, or gives it to who will; false with w->error. */
+    bool (*begin)(struct service_work *w, struct http_exchange *x);
+    /* Releases what `make` made and `begin` has not handed over. */
+    void (*finish)(struct service_work *w);
+};
+
+struct service_work {
+    struct service *service;
+    const struct service_kind *kind;
+    struct background_job job;
+    uint64_t start_ns; /* when the body was complete */
+    struct buf body;
+    struct api_options options;
+    struct api_request request; /* `make` may take it */
+    struct str model;           /* that it names */
+    struct api_error error;
+    bool is_parsed, ok;
+};
+
+/* Answers x: where the request is small and has no grammar on the way, else in the background. */
+void service_begin_work(struct service *s, struct http_exchange *x,
+                        const struct service_kind *kind);
+
+/* Seconds that the client waits for a byte from now on, as service_patience_of(). */
+double service_patience(const struct service_work *w, const struct http_exchange *x);
 
 /* service_generate.c */
 http_route_fn service_chat, service_completion;
@@ -69,6 +103,8 @@ void service_reply_json(struct http_exchange *x, const struct buf *body);
 /* Answers 503 and returns false unless requests for the model can be answered. */
 bool service_check_ready(const struct service *s, struct http_exchange *x);
 
+bool service_has_name(const struct service *s, struct str name);
+
 /* True for a name of the model; the error tells one that the exchange may use. */
 bool service_check_model(const struct service *s, const struct http_exchange *x, struct str name,
                          struct api_error *error);
@@ -81,6 +117,9 @@ bool service_warn_dropped(struct api_request *request, const char *param, size_t
  * service_constrain(), which takes longer. */
 bool service_check_calls(const struct service *s, const struct api_request *request,
                          struct api_error *error);
+
+/* Whether the answer's text is held to a grammar, which takes time to compile. */
+bool service_is_constrained(const struct api_request *request);
 
 /* *out: the grammar that the answer's text is held to; NULL: none. It is the caller's, also on
  * failure (a warning that `strict` makes an error). */

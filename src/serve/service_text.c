@@ -1,20 +1,14 @@
 /* service_text.c - tokenize, detokenize, apply-template, as llama-server has them: no engine
  * needed. */
-#include "base/mem.h"
 #include "serve/service_internal.h"
 
-/* A request, and what becomes of it. */
-struct made_text {
-    struct service *service;
-    struct background_job background;
-    bool (*make)(struct made_text *made, struct error *e); /* fills in `out` */
-    const char *param;                                     /* what errors are about */
-    struct api_request request;
+/* A request, and what it becomes. */
+struct text_work {
+    struct service_work work; /* first */
+    const char *param;        /* what errors are about */
     struct token_list ids;
     struct jinja_output written;
     struct buf text, out;
-    struct api_error error;
-    bool ok;
 };
 
 static bool tokenize_pieces(const struct service *s, const struct api_tokenize *r,
@@ -37,126 +31,123 @@ static bool tokenize_pieces(const struct service *s, const struct api_tokenize *
     return true;
 }
 
-static struct api_head head_of(const struct made_text *made)
+static struct api_head head_of(const struct text_work *t)
 {
-    return (struct api_head){.warnings = made->request.warnings,
-                             .n_warnings = made->request.n_warnings};
+    return (struct api_head){.warnings = t->work.request.warnings,
+                             .n_warnings = t->work.request.n_warnings};
 }
 
 /* Whether no byte was left out, or that could be said. */
-static bool warn_dropped(struct made_text *made)
+static bool warn_dropped(struct text_work *t)
 {
-    return service_warn_dropped(&made->request, made->param, made->ids.n_dropped, &made->error);
+    return service_warn_dropped(&t->work.request, t->param, t->ids.n_dropped, &t->work.error);
 }
 
-static bool tokenize(struct made_text *made, struct error *e)
+static bool tokenize(struct text_work *t, struct error *e)
 {
-    const struct tokenizer *t = made->service->answers.tokenizer;
-    const struct api_tokenize *r = &made->request.tokenize;
-    if (!tokenize_pieces(made->service, r, &made->ids, e) || !warn_dropped(made)) {
+    const struct service *s = t->work.service;
+    const struct api_tokenize *r = &t->work.request.tokenize;
+    if (!tokenize_pieces(s, r, &t->ids, e) || !warn_dropped(t)) {
         return false;
     }
-    struct api_head head = head_of(made);
-    return api_tokenize_print(&head, r->with_pieces ? t : NULL, made->ids.ids, made->ids.n,
-                              &made->out, e);
+    struct api_head head = head_of(t);
+    return api_tokenize_print(&head, r->with_pieces ? s->answers.tokenizer : NULL, t->ids.ids,
+                              t->ids.n, &t->out, e);
 }
 
-static bool detokenize(struct made_text *made, struct error *e)
+static bool detokenize(struct text_work *t, struct error *e)
 {
-    const struct api_detokenize *r = &made->request.detokenize;
-    bool ok = tokenizer_decode(made->service->answers.tokenizer, r->ids, r->n_ids, true,
-                               &made->text, e) &&
-              api_detokenize_print(buf_str(&made->text), &made->out, e);
-    made->out.is_full = made->out.is_full || made->text.is_full;
+    const struct api_detokenize *r = &t->work.request.detokenize;
+    bool ok =
+        tokenizer_decode(t->work.service->answers.tokenizer, r->ids, r->n_ids, true, &t->text, e) &&
+        api_detokenize_print(buf_str(&t->text), &t->out, e);
+    t->out.is_full = t->out.is_full || t->text.is_full;
     return ok;
 }
 
-static bool apply_template(struct made_text *made, struct error *e)
+static bool apply_template(struct text_work *t, struct error *e)
 {
-    const struct service *s = made->service;
-    if (!service_write(s, &made->request.generation, 0, 0, &made->written, e) ||
-        !chat_template_encode(s->chat, &made->written, &made->ids, e) || !warn_dropped(made)) {
+    const struct service *s = t->work.service;
+    if (!service_write(s, &t->work.request.generation, 0, 0, &t->written, e) ||
+        !chat_template_encode(s->chat, &t->written, &t->ids, e) || !warn_dropped(t)) {
         return false;
     }
-    struct api_head head = head_of(made);
-    return api_apply_template_print(&head, buf_str(&made->written.text), made->ids.ids, made->ids.n,
-                                    &made->out, e);
+    struct api_head head = head_of(t);
+    return api_apply_template_print(&head, buf_str(&t->written.text), t->ids.ids, t->ids.n, &t->out,
+                                    e);
 }
 
-static void make_text(void *argument)
+static bool make_text(struct service_work *w, const char *param,
+                      bool (*make)(struct text_work *t, struct error *e))
 {
-    struct made_text *made = argument;
+    struct text_work *t = (struct text_work *)w;
     struct error e = {0};
-    made->ok = made->make(made, &e) && !made->out.is_full;
-    if (made->out.is_full) {
-        api_error_set(&made->error, API_ERROR_INVALID_VALUE, made->param,
-                      "the answer takes more than %zu bytes, the most that one may", made->out.max);
-    } else if (!made->ok && e.code != ERROR_NONE) {
-        api_error_from(&made->error, &e, made->param);
+    t->param = param;
+    buf_init(&t->text, w->service->limits.answer_bytes);
+    buf_init(&t->out, w->service->limits.answer_bytes);
+    bool ok = make(t, &e) && !t->out.is_full;
+    if (t->out.is_full) {
+        api_error_set(&w->error, API_ERROR_INVALID_VALUE, param,
+                      "the answer takes more than %zu bytes, the most that one may", t->out.max);
+    } else if (!ok && e.code != ERROR_NONE) {
+        api_error_from(&w->error, &e, param);
     }
+    return ok;
 }
 
-/* x NULL: the client has left meanwhile. */
-static void text_made(void *argument, struct http_exchange *x)
+static bool make_tokens(struct service_work *w)
 {
-    struct made_text *made = argument;
-    if (x != NULL && made->ok) {
-        service_reply_json(x, &made->out);
-    } else if (x != NULL) {
-        http_reply_error(x, &made->error);
-    }
-    buf_finish(&made->out);
-    buf_finish(&made->text);
-    jinja_output_finish(&made->written);
-    token_list_finish(&made->ids);
-    api_request_finish(&made->request);
-    mem_free(made);
+    return make_text(w, "content", tokenize);
 }
 
-/* The model need not be named, but a name must be one of its names. */
-static void answer(struct service *s, struct http_exchange *x, enum api_endpoint endpoint,
-                   bool (*make)(struct made_text *made, struct error *e), const char *param)
+static bool make_text_of_tokens(struct service_work *w)
 {
-    struct error e = {0};
-    if (!service_check_ready(s, x)) {
-        return;
-    }
-    struct made_text *made = mem_alloc(1, sizeof *made, "request", &e);
-    if (made == NULL) {
-        http_reply_failure(x, &e);
-        return;
-    }
-    struct api_request *request = &made->request;
-    *made =
-        (struct made_text){.service = s,
-                           .background = {.work = make_text, .done = text_made, .argument = made},
-                           .make = make,
-                           .param = param};
-    buf_init(&made->text, s->limits.answer_bytes);
-    buf_init(&made->out, s->limits.answer_bytes);
-    if (!api_request_parse(endpoint, http_body(x), &s->api, request, &made->error) ||
-        !service_allow_model(s, x, request->model, &made->error) ||
-        (request->model.n > 0 && !service_check_model(s, x, request->model, &made->error))) {
-        text_made(made, x);
-        return;
-    }
-    service_make(s, x, &made->background);
+    return make_text(w, "tokens", detokenize);
 }
+
+static bool make_chat_text(struct service_work *w)
+{
+    return make_text(w, "messages", apply_template);
+}
+
+static bool answer_text(struct service_work *w, struct http_exchange *x)
+{
+    service_reply_json(x, &((struct text_work *)w)->out);
+    return true;
+}
+
+static void finish_text(struct service_work *w)
+{
+    struct text_work *t = (struct text_work *)w;
+    buf_finish(&t->out);
+    buf_finish(&t->text);
+    jinja_output_finish(&t->written);
+    token_list_finish(&t->ids);
+}
+
+#define TEXT                                                                                       \
+    .bytes = sizeof(struct text_work), .names_no_model = true, .begin = answer_text,               \
+    .finish = finish_text
 
 void service_tokenize(void *service, struct http_exchange *x, struct str parameter)
 {
+    static const struct service_kind kind = {TEXT, .endpoint = API_TOKENIZE, .make = make_tokens};
     (void)parameter;
-    answer(service, x, API_TOKENIZE, tokenize, "content");
+    service_begin_work(service, x, &kind);
 }
 
 void service_detokenize(void *service, struct http_exchange *x, struct str parameter)
 {
+    static const struct service_kind kind = {TEXT, .endpoint = API_DETOKENIZE,
+                                             .make = make_text_of_tokens};
     (void)parameter;
-    answer(service, x, API_DETOKENIZE, detokenize, "tokens");
+    service_begin_work(service, x, &kind);
 }
 
 void service_apply_template(void *service, struct http_exchange *x, struct str parameter)
 {
+    static const struct service_kind kind = {TEXT, .endpoint = API_APPLY_TEMPLATE,
+                                             .make = make_chat_text};
     (void)parameter;
-    answer(service, x, API_APPLY_TEMPLATE, apply_template, "messages");
+    service_begin_work(service, x, &kind);
 }

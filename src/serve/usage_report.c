@@ -157,8 +157,10 @@ struct usage_reporter *usage_reporter_create(struct http_server *server, const c
         return NULL;
     }
     *r = (struct usage_reporter){.path = path, .note = note};
-    r->background =
-        background_create(server, "reports of usage are being made", USAGE_REPORT_MAX, e);
+    const struct background_limits limits = {.what = "reports of usage are being made",
+                                             .jobs = USAGE_REPORT_MAX,
+                                             .of_one = USAGE_REPORT_MAX};
+    r->background = background_create(server, &limits, e);
     if (r->background == NULL) {
         mem_free(r);
         return NULL;

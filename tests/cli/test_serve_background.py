@@ -1,5 +1,7 @@
 """Requests with much to do before the engine has them: others do not wait for it."""
 import concurrent.futures
+import contextlib
+import http.client
 import json
 import os
 import random
@@ -13,7 +15,9 @@ from puna_server import DATA, ENDING, PUNA, Server, serving, wait_until
 NAME = "SmolLM2-135M-Instruct.Q4_1"
 MODEL = os.environ.get("PUNA_TEST_MODEL") or f"{DATA}/puna/models/{NAME}.gguf"
 # Letters without spaces are one piece to a vocabulary of byte pairs: a second of work or more.
-LONG = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=3_900_000))
+LONG = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=8_000_000))
+# More than is made ready where it arrives, and few tokens.
+LINES = ("-" * 64 + "\n") * 260
 CHAT = {"model": NAME, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4, "temperature": 0}
 SLOW = {"tokenize": ("/tokenize", {"content": LONG}, 200),
         "template": ("/apply-template", {"messages": [{"role": "user", "content": LONG}]}, 200),
@@ -60,15 +64,53 @@ def test_ids_are_those_of_the_program(server):
         assert server.post("/tokenize", {"content": text})["tokens"] == json.loads(done.stdout)["ids"]
 
 
-def test_a_long_chat_is_answered_as_in_the_program(server):
-    text = "The first of many sentences is short. " * 500  # above what is done where it arrives
-    body = {**CHAT, "messages": [{"role": "user", "content": text}]}
+def test_a_long_chat_has_the_tokens_of_its_template(server):
+    body = {**CHAT, "messages": [{"role": "user", "content": LINES}], "max_tokens": 1}
     assert len(json.dumps(body)) > 16384
-    template = server.post("/apply-template", {"messages": body["messages"]})
-    answer = server.post("/v1/chat/completions", body)
-    assert answer["usage"]["prompt_tokens"] == len(template["tokens"])
-    same = server.post("/v1/completions", {"model": NAME, "prompt": template["tokens"], "max_tokens": 4, "temperature": 0})
-    assert same["choices"][0]["text"] == answer["choices"][0]["message"]["content"] != ""
+    tokens = server.post("/apply-template", {"messages": body["messages"]})["tokens"]
+    assert server.post("/v1/chat/completions", body)["usage"]["prompt_tokens"] == len(tokens)
+    assert server.post("/v1/completions", {"model": NAME, "prompt": tokens, "max_tokens": 1})["usage"]["prompt_tokens"] == len(tokens)
+    assert server.post("/detokenize", {"tokens": tokens})["content"].count(LINES) == 1
+
+
+def test_a_long_input_has_the_vector_of_its_tokens(server):
+    tokens = server.post("/tokenize", {"content": LINES})["tokens"]
+    of_text, of_tokens = (server.post("/v1/embeddings", {"model": NAME, "input": i}) for i in (LINES, tokens))
+    assert of_text["data"] == of_tokens["data"] and of_text["usage"]["prompt_tokens"] == len(tokens)
+
+
+def test_the_first_thing_that_is_wrong_is_told(server):
+    """In the order of small requests, though a model is asked for last."""
+    chat = {**CHAT, "messages": [{"role": "user", "content": "word " * 200_000}]}
+    assert server.ask("POST", "/v1/chat/completions", chat)[1]["error"]["code"] == "context_length_exceeded"
+    for more, code, param in (({"model": "other"}, "model_not_found", "model"), ({"model": "other", "top_p": 2}, None, "top_p")):
+        status, document = server.ask("POST", "/v1/chat/completions", chat | more)
+        assert (status >= 400, document["error"]["param"]) == (True, param)
+        assert code is None or document["error"]["code"] == code
+    assert server.ask("POST", "/v1/embeddings", {"model": NAME, "input": 7 * [["x"]] * 9000})[0] == 400
+
+
+def test_no_more_than_half_of_the_places_are_one_clients(server, beside):
+    path, body, _ = SLOW["tokenize"]
+    slow = beside.submit(server.ask, "POST", path, body)
+    wait_until(lambda: is_busy(server))
+    text = json.dumps({"content": "x " * 10_000})
+    clients = []
+    for i in range(31):
+        clients.append(server.connect())
+        clients[i].sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+    wait_until(lambda: server.metric("puna_requests_tokenizing") == 32)
+    with contextlib.closing(http.client.HTTPConnection(*server.address, timeout=60)) as c:
+        c.request("POST", "/tokenize", text)
+        answer = c.getresponse()
+        error = json.loads(answer.read())["error"]
+    assert (answer.status, error["code"]) == (429, "rate_limit_exceeded")
+    assert error["message"] == "32 requests are being tokenised for the same key or address, the most that may at once"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert server.post("/tokenize", {"content": "Hi"})["tokens"]  # a small one needs no place
+    for c in clients:
+        c.close()
+    assert slow.result()[0] == 200
 
 
 def test_a_client_that_leaves_is_let_go():
@@ -99,7 +141,7 @@ def test_a_server_that_ends_waits_for_it(beside):
     assert slow.result()[0] == 200
 
 
-def test_but_no_longer_than_it_waits_for_others(beside):
+def test_but_tells_it_when_others_are_told(beside):
     s = Server("--drain-timeout", 0, MODEL)
     slow = beside.submit(s.ask, "POST", *SLOW["tokenize"][:2])
     wait_until(lambda: is_busy(s))

@@ -4,9 +4,10 @@
 #include "http_toy.h"
 #include "serve/background.h"
 
-enum { MOST = 3, PATH = 16 };
+enum { MOST = 5, MOST_OF_ONE = 3, PATH = 16 };
 
-/* A job for each request but /echo; the client is told its path. */
+/* A job for each request but /echo, whose owner is the first letter of the path; the client is told
+ * the path. */
 struct world {
     struct toy toy; /* first: it is the server's context */
     struct background *background;
@@ -64,6 +65,7 @@ static void begin(void *context, struct http_exchange *x)
     *j = (struct toy_job){
         .job = {.work = work, .done = done, .argument = j}, .world = w, .began_by = pthread_self()};
     snprintf(j->path, sizeof j->path, "%.*s", STR_ARG(http_path(x)));
+    j->job.whose = (uint64_t)j->path[1];
     if (!background_begin(w->background, &j->job, x, &error)) {
         mem_free(j);
         http_reply_error(x, &error);
@@ -77,7 +79,8 @@ static void start_world(struct world *w)
     o.on_head = NULL;
     o.on_request = begin;
     start(&w->toy, &o);
-    w->background = background_create(w->toy.server, "jobs are at work", MOST, NULL);
+    w->background = background_create(
+        w->toy.server, &(struct background_limits){"jobs are at work", MOST, MOST_OF_ONE}, NULL);
     assert_non_null(w->background);
 }
 
@@ -157,25 +160,52 @@ static void nothing_is_done_for_a_client_that_left_before(void **state)
     assert_string_equal(w.told, "(/c) (/b) (/a) /d ");
 }
 
+static void owners_take_turns(void **state)
+{
+    (void)state;
+    static const char *const paths[MOST] = {"/a", "/a2", "/a3", "/b", "/b2"};
+    struct world w = {0};
+    int fds[MOST];
+    start_world(&w);
+    for (int i = 0; i < MOST; i++) {
+        fds[i] = ask_for(&w, paths[i]);
+    }
+    w.is_open = true;
+    for (int i = 0; i < MOST; i++) {
+        assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
+    }
+    assert_answer(ask_for(&w, "/a4"), "HTTP/1.1 200 ", "/a4"); /* nothing is held against it */
+    stop_world(&w);
+    assert_string_equal(w.told, "/a /b /a2 /b2 /a3 /a4 ");
+}
+
 static void more_than_may_are_refused(void **state)
 {
     (void)state;
+    static const char *const paths[MOST] = {"/a", "/a", "/a", "/b", "/c"};
     struct world w = {0};
-    start_world(&w);
     int fds[MOST];
+    start_world(&w);
     for (int i = 0; i < MOST; i++) {
-        fds[i] = ask_for(&w, "/a");
+        if (i == MOST_OF_ONE) {
+            assert_answer(ask_for(&w, "/a"), "HTTP/1.1 429 ",
+                          "3 jobs are at work for the same key or address, the most that may");
+        }
+        fds[i] = ask_for(&w, paths[i]);
     }
-    assert_answer(ask_for(&w, "/more"), "HTTP/1.1 429 ",
-                  "3 jobs are at work, the most that may at once");
+    assert_answer(ask_for(&w, "/d"), "HTTP/1.1 429 ", "5 jobs are at work, the most that may at");
     close(fds[1]);
     WAIT_FOR(w.n_done == 1);
+    int fd = ask_for(&w, "/d");
     w.is_open = true;
-    assert_answer(ask_for(&w, "/b"), "HTTP/1.1 200 ", "\r\n\r\n/b");
-    assert_answer(fds[0], "HTTP/1.1 200 ", "\r\n\r\n/a");
-    assert_answer(fds[2], "HTTP/1.1 200 ", "\r\n\r\n/a");
+    assert_answer(fd, "HTTP/1.1 200 ", "\r\n\r\n/d");
+    for (int i = 0; i < MOST; i++) {
+        if (i != 1) {
+            assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
+        }
+    }
     stop_world(&w);
-    assert_string_equal(w.told, "(/a) /a /a /b ");
+    assert_string_equal(w.told, "(/a) /a /b /c /d /a ");
 }
 
 static void end_all(void *argument)
@@ -232,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_are_done_in_their_order_while_others_are_answered),
         cmocka_unit_test(nothing_is_done_for_a_client_that_left_before),
+        cmocka_unit_test(owners_take_turns),
         cmocka_unit_test(more_than_may_are_refused),
         cmocka_unit_test(at_the_end_all_are_told),
         cmocka_unit_test(a_server_that_stops_waits_for_no_more_than_one_job),
