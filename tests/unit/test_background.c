@@ -4,14 +4,14 @@
 #include "http_toy.h"
 #include "serve/background.h"
 
-enum { MOST = 5, MOST_OF_ONE = 3, PATH = 16 };
+enum { MOST = 5, MOST_OF_ONE = 3, ALL = 100, PATH = 16 };
 
 /* A job for each request but /echo, whose owner is the first letter of the path; the client is told
  * the path. */
 struct world {
     struct toy toy; /* first: it is the server's context */
     struct background *background;
-    _Atomic bool is_open; /* until then work does not end, unless it is cancelled and `is_quick` */
+    _Atomic int n_open; /* jobs that may end; others may where they are cancelled and `is_quick` */
     bool is_quick;
     _Atomic int n_asked, n_begun, n_done, n_cancelled, n_destroyed;
     char told[PATH * PATH]; /* by `done`, in its order: "/a " answered, "(/b) " nobody waited */
@@ -30,9 +30,9 @@ static void work(void *argument)
     struct toy_job *j = argument;
     struct world *w = j->world;
     bool told = false;
-    w->n_begun++;
+    int number = ++w->n_begun;
     j->is_beside = !pthread_equal(pthread_self(), j->began_by);
-    while (!w->is_open && !(w->is_quick && j->job.is_cancelled)) {
+    while (w->n_open < number && !(w->is_quick && j->job.is_cancelled)) {
         w->n_cancelled += j->job.is_cancelled && !told;
         told = told || j->job.is_cancelled;
         usleep(TICK_US);
@@ -130,7 +130,7 @@ static void jobs_are_done_in_their_order_while_others_are_answered(void **state)
     WAIT_FOR(w.n_begun == 1);
     assert_int_equal(ask(&w.toy, "GET /echo HTTP/1.1\r\n" CLOSE "\r\n", text, sizeof text), 200);
     assert_int_equal(w.n_done, 0);
-    w.is_open = true;
+    w.n_open = ALL;
     assert_answer(a, "HTTP/1.1 200 ", "\r\n\r\n/a");
     assert_answer(b, "HTTP/1.1 200 ", "\r\n\r\n/b");
     assert_answer(c, "HTTP/1.1 200 ", "\r\n\r\n/c");
@@ -153,7 +153,7 @@ static void nothing_is_done_for_a_client_that_left_before(void **state)
     close(a); /* that is being worked on */
     WAIT_FOR(w.n_cancelled == 1);
     assert_int_equal(w.n_done, 2);
-    w.is_open = true;
+    w.n_open = ALL;
     assert_answer(d, "HTTP/1.1 200 ", "\r\n\r\n/d");
     stop_world(&w);
     assert_int_equal(w.n_begun, 2);
@@ -170,13 +170,35 @@ static void owners_take_turns(void **state)
     for (int i = 0; i < MOST; i++) {
         fds[i] = ask_for(&w, paths[i]);
     }
-    w.is_open = true;
+    w.n_open = ALL;
     for (int i = 0; i < MOST; i++) {
         assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
     }
     assert_answer(ask_for(&w, "/a4"), "HTTP/1.1 200 ", "/a4"); /* nothing is held against it */
     stop_world(&w);
     assert_string_equal(w.told, "/a /b /a2 /b2 /a3 /a4 ");
+}
+
+static void who_comes_later_has_no_turns_to_make_up(void **state)
+{
+    (void)state;
+    static const char *const paths[MOST] = {"/a", "/a2", "/a3", "/b", "/b2"};
+    struct world w = {0};
+    int fds[MOST];
+    start_world(&w);
+    for (int i = 0; i < MOST; i++) {
+        if (i == 3) {
+            w.n_open = 1;
+            WAIT_FOR(w.n_begun == 2);
+        }
+        fds[i] = ask_for(&w, paths[i]);
+    }
+    w.n_open = ALL;
+    for (int i = 0; i < MOST; i++) {
+        assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
+    }
+    stop_world(&w);
+    assert_string_equal(w.told, "/a /a2 /b /a3 /b2 ");
 }
 
 static void more_than_may_are_refused(void **state)
@@ -197,7 +219,7 @@ static void more_than_may_are_refused(void **state)
     close(fds[1]);
     WAIT_FOR(w.n_done == 1);
     int fd = ask_for(&w, "/d");
-    w.is_open = true;
+    w.n_open = ALL;
     assert_answer(fd, "HTTP/1.1 200 ", "\r\n\r\n/d");
     for (int i = 0; i < MOST; i++) {
         if (i != 1) {
@@ -233,7 +255,7 @@ static void at_the_end_all_are_told(void **state)
     assert_string_equal(w.told, "(/b) (/c) ");
     pthread_join(w.toy.thread, NULL); /* the drain has nobody left to wait for */
     assert_true(w.toy.ran);
-    w.is_open = true;
+    w.n_open = ALL;
     background_destroy(w.background);
     http_server_destroy(w.toy.server);
     assert_int_equal(w.n_begun, 1);
@@ -263,6 +285,7 @@ int main(void)
         cmocka_unit_test(jobs_are_done_in_their_order_while_others_are_answered),
         cmocka_unit_test(nothing_is_done_for_a_client_that_left_before),
         cmocka_unit_test(owners_take_turns),
+        cmocka_unit_test(who_comes_later_has_no_turns_to_make_up),
         cmocka_unit_test(more_than_may_are_refused),
         cmocka_unit_test(at_the_end_all_are_told),
         cmocka_unit_test(a_server_that_stops_waits_for_no_more_than_one_job),
