@@ -20,7 +20,7 @@ struct background {
     pthread_cond_t wake;
     struct background_job *first; /* the queue, in order of arrival */
     uint64_t turn;                /* of the job that was taken last */
-    double job_s;                 /* that one takes, the last ones weighing most */
+    double job_s;                 /* that one takes, the last ones weighing most; 0: none yet */
     bool stop;
 };
 
@@ -56,7 +56,7 @@ static void note_seconds(struct background *b, double seconds)
 {
     enum { WEIGHT = 4 };
     pthread_mutex_lock(&b->lock);
-    b->job_s += (seconds - b->job_s) / WEIGHT;
+    b->job_s += (seconds - b->job_s) / (b->job_s > 0.0 ? WEIGHT : 1);
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -68,8 +68,8 @@ static void *thread_main(void *argument)
         uint64_t start = clock_now_ns();
         if (!atomic_load(&job->is_cancelled)) {
             job->work(job->argument);
+            note_seconds(b, clock_seconds_since(start));
         }
-        note_seconds(b, clock_seconds_since(start));
         http_server_post(b->server, &job->task);
     }
     return NULL;
@@ -178,12 +178,13 @@ static bool refuse(struct background *b, size_t n, const char *of_one, struct ap
     return false;
 }
 
-/* Behind those of its owner, whose n-th waiting job has its turn with the n-th of others. */
-static void enqueue(struct background *b, struct background_job *job, uint64_t behind_turn)
+/* Behind those of its owner, and behind one of each other: who comes back at once passes nobody who
+ * waits. (Start-time fair queueing, Goyal, Vin and Cheng 1996, with jobs of one length.) */
+static void enqueue(struct background *b, struct background_job *job, uint64_t last_turn)
 {
     pthread_mutex_lock(&b->lock);
     struct background_job **at = &b->first;
-    job->turn = behind_turn > b->turn ? behind_turn : b->turn;
+    job->turn = (last_turn > b->turn ? last_turn : b->turn) + 1;
     while (*at != NULL) {
         at = &(*at)->behind;
     }
@@ -196,11 +197,11 @@ bool background_begin(struct background *b, struct background_job *job, struct h
                       struct api_error *error)
 {
     struct background_job **at = &b->all;
-    uint64_t turn = 0;
+    uint64_t last_turn = 0;
     size_t n_own = 0;
     for (; *at != NULL; at = &(*at)->next) {
         if ((*at)->whose == job->whose) {
-            turn = (*at)->turn + 1;
+            last_turn = (*at)->turn;
             n_own++;
         }
     }
@@ -216,7 +217,7 @@ bool background_begin(struct background *b, struct background_job *job, struct h
     *at = job;
     b->n_jobs++;
     http_on_close(x, client_left, job);
-    enqueue(b, job, turn);
+    enqueue(b, job, last_turn);
     return true;
 }
 

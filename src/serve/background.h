@@ -51,8 +51,8 @@ size_t background_n_jobs(const struct background *b);
 /* Tells all clients that the server is shutting down. Takes NULL. */
 void background_end(struct background *b);
 
-/* Before the server's end. Waits for the one job that is being worked on, which may look at
- * is_cancelled; all are `done` then, without an exchange. Takes NULL. */
+/* Before the server's end. Waits for the one job that is being worked on, to its end where it does
+ * not look at is_cancelled; all are `done` then, without an exchange. Takes NULL. */
 void background_destroy(struct background *b);
 
 #endif

@@ -47,7 +47,7 @@ struct generation {
     int32_t priority;        /* lower goes first */
     uint64_t owner;          /* whose it is, for turns in the queue; 0: nobody else has it */
     uint64_t salt;           /* of the prefix cache */
-    uint64_t arrived_ns;     /* clock_now_ns() of generation_create() */
+    uint64_t arrived_ns;     /* clock_now_ns() when the whole request was there */
     double patience_s;       /* that whoever asks waits for the first token; 0: any time */
     /* Called on the engine thread, or in worker_submit() for another, with the lock held, at most
      * once between two generation_take(), when there is something to take; must not block. */

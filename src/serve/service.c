@@ -129,22 +129,15 @@ static void answer_models(void *service, struct http_exchange *x, struct str par
     buf_finish(&body);
 }
 
-bool service_has_name(const struct service *s, struct str name)
-{
-    size_t i = 0;
-    while (i < s->model.n_names && !str_eq(str_from(s->model.names[i]), name)) {
-        i++;
-    }
-    return i < s->model.n_names;
-}
-
 bool service_check_model(const struct service *s, const struct http_exchange *x, struct str name,
                          struct api_error *error)
 {
     enum { SHOWN = 200 };
     struct str names[SERVICE_MAX_NAMES];
-    if (service_has_name(s, name)) {
-        return true;
+    for (size_t i = 0; i < s->model.n_names; i++) {
+        if (str_eq(str_from(s->model.names[i]), name)) {
+            return true;
+        }
     }
     name.n = str_complete_utf8((struct str){name.p, name.n < SHOWN ? name.n : SHOWN});
     if (service_list_names(s, x, names) == 0) {
@@ -200,8 +193,8 @@ static void answer_metrics(void *service, struct http_exchange *x, struct str pa
     }
     const struct metrics_value values[] = {
         {"puna_ready", "gauge", "1 when the model is loaded.", s->ready},
-        {"puna_requests_tokenizing", "gauge",
-         "Large requests that are being made ready for the queue.",
+        {"puna_requests_preparing", "gauge",
+         "Requests that are being made ready in the background.",
          s->ready ? (double)background_n_jobs(s->background) : 0.0},
         {"puna_requests_running", "gauge", "Choices computed together.", w.n_running},
         {"puna_requests_waiting", "gauge", "Requests in the queue.", w.n_queued},
@@ -356,7 +349,7 @@ bool service_start(struct service *s, const struct service_engine *engine, struc
     if (s->alive == NULL) {
         return false;
     }
-    const struct background_limits limits = {.what = "requests are being tokenised",
+    const struct background_limits limits = {.what = "requests are being made ready",
                                              .jobs = SERVICE_MAX_BACKGROUND,
                                              .of_one = SERVICE_MAX_BACKGROUND / 2};
     s->background = background_create(engine->server, &limits, e);

@@ -18,9 +18,9 @@
 
 enum {
     SERVICE_MAX_NAMES = 65,
-    /* A larger body is parsed and made into work in the background, where so many requests may be
-     * at once, half of them of one key or address. */
-    SERVICE_QUICK_BYTES = 16 << 10,
+    /* A larger body is parsed and made ready in the background, where grammars of smaller ones are
+     * compiled, too: of so many requests at once, half of them of one key or address. */
+    SERVICE_SMALL_BYTES = 16 << 10,
     SERVICE_MAX_BACKGROUND = 64,
     /* A layer of Llama 3.1 405B is 3.3e12 operations for a step of 512 tokens: half a minute for
      * two slow cores, who would need an hour for the step. */

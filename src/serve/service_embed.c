@@ -106,7 +106,8 @@ static bool begin_embeddings(struct service_work *w, struct http_exchange *x)
     struct embeddings_job *job = &((struct embeddings_work *)w)->job;
     struct error e = {0};
     char id[API_ID_BYTES];
-    job->g->patience_s = service_patience(w, x);
+    job->g->patience_s = service_patience_of(x);
+    job->g->arrived_ns = w->start_ns;
     if (!service_reserve_inputs(x, job->g, &w->error) ||
         !service_begin_row(s, x, API_EMBEDDING, id, &job->entry, &w->error)) {
         return false;

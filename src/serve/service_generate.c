@@ -451,7 +451,8 @@ static bool begin_generation(struct service_work *w, struct http_exchange *x)
     struct answer_job *job = &((struct generation_work *)w)->job;
     struct error e = {0};
     choose_seed(s, &job->request.generation);
-    job->patience_s = service_patience(w, x);
+    job->patience_s = service_patience_of(x);
+    job->g->arrived_ns = w->start_ns;
     if (!service_reserve(x, job, &w->error) ||
         !service_begin_row(s, x, job->request.endpoint, job->id, &job->entry, &w->error)) {
         return false;

@@ -30,18 +30,17 @@ struct service_work {
     uint64_t start_ns; /* when the body was complete */
     struct buf body;
     struct api_options options;
-    struct api_request request; /* `make` may take it */
-    struct str model;           /* that it names */
+    struct api_request request;          /* `make` may take it */
+    struct str model;                    /* that it names */
+    struct str names[SERVICE_MAX_NAMES]; /* (n_names) that it may */
+    size_t n_names;
     struct api_error error;
     bool is_parsed, ok;
 };
 
-/* Answers x: where the request is small and has no grammar on the way, else in the background. */
+/* Answers x. What is large, or has a grammar to be compiled, is made in the background. */
 void service_begin_work(struct service *s, struct http_exchange *x,
                         const struct service_kind *kind);
-
-/* Seconds that the client waits for a byte from now on, as service_patience_of(). */
-double service_patience(const struct service_work *w, const struct http_exchange *x);
 
 /* service_generate.c */
 http_route_fn service_chat, service_completion;
@@ -102,8 +101,6 @@ void service_reply_json(struct http_exchange *x, const struct buf *body);
 
 /* Answers 503 and returns false unless requests for the model can be answered. */
 bool service_check_ready(const struct service *s, struct http_exchange *x);
-
-bool service_has_name(const struct service *s, struct str name);
 
 /* True for a name of the model; the error tells one that the exchange may use. */
 bool service_check_model(const struct service *s, const struct http_exchange *x, struct str name,

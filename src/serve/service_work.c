@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "serve/service_internal.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -36,11 +37,25 @@ static void parse(struct service_work *w)
     buf_finish(&w->body);
 }
 
-/* What is asked of another model is not made. */
+/* Whether it asks for a name of the model that it may use, or for none. */
+static bool is_for_us(const struct service_work *w)
+{
+    size_t i = 0;
+    while (i < w->n_names && !str_eq(w->names[i], w->model)) {
+        i++;
+    }
+    return i < w->n_names || w->model.n == 0;
+}
+
+/* check_model() tells the error for another model, unless the key's rights change meanwhile. */
 static void make(struct service_work *w)
 {
-    bool is_known = w->model.n == 0 || service_has_name(w->service, w->model);
-    w->ok = w->is_parsed && is_known && w->kind->make(w);
+    if (w->is_parsed && !is_for_us(w)) {
+        api_error_set(&w->error, API_ERROR_MODEL_FORBIDDEN, "model",
+                      "the key did not have access to the model when the request came");
+        return;
+    }
+    w->ok = w->is_parsed && w->kind->make(w);
 }
 
 static void parse_and_make(void *argument)
@@ -49,7 +64,9 @@ static void parse_and_make(void *argument)
     if (!w->is_parsed) {
         parse(w);
     }
-    make(w);
+    if (!atomic_load(&w->job.is_cancelled)) {
+        make(w);
+    }
 }
 
 /* The error that is told is the first in the order of a reader. */
@@ -68,13 +85,6 @@ static void answer(void *argument, struct http_exchange *x)
     end_work(w, x);
 }
 
-double service_patience(const struct service_work *w, const struct http_exchange *x)
-{
-    const double least_s = 0.001;
-    double all_s = service_patience_of(x), left_s = all_s - clock_seconds_since(w->start_ns);
-    return all_s <= 0.0 ? 0.0 : left_s > least_s ? left_s : least_s;
-}
-
 void service_begin_work(struct service *s, struct http_exchange *x, const struct service_kind *kind)
 {
     struct error e = {0};
@@ -90,19 +100,24 @@ void service_begin_work(struct service *s, struct http_exchange *x, const struct
     w->kind = kind;
     w->start_ns = clock_now_ns();
     w->options = service_options(s, x);
+    w->n_names = service_list_names(s, x, w->names);
     w->body = http_take_body(x);
     w->job = (struct background_job){
         .work = parse_and_make, .done = answer, .argument = w, .whose = owner_of(x)};
-    bool is_quick = w->body.n <= SERVICE_QUICK_BYTES;
-    if (is_quick) {
+    bool is_small = w->body.n <= SERVICE_SMALL_BYTES;
+    if (is_small) {
         parse(w);
-        is_quick = !w->is_parsed || !service_is_constrained(&w->request);
     }
-    if (is_quick) {
+    bool at_once = is_small && (!w->is_parsed || !service_is_constrained(&w->request));
+    struct api_error is_full = {0};
+    if (!at_once && background_begin(s->background, &w->job, x, &is_full)) {
+        return;
+    }
+    if (is_small) { /* and where the background is full: the engine's queue alone refuses it */
         make(w);
         answer(w, x);
-    } else if (!background_begin(s->background, &w->job, x, &w->error)) {
-        w->ok = false;
+    } else {
+        w->error = is_full;
         end_work(w, x);
     }
 }

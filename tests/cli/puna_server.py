@@ -69,7 +69,7 @@ class Server:
 
     def is_idle(self):
         return all(self.metric(f"puna_{name}") == 0 for name in
-                   ("requests_tokenizing", "requests_running", "requests_waiting", "kv_pages_in_use"))
+                   ("requests_preparing", "requests_running", "requests_waiting", "kv_pages_in_use"))
 
     def fill_stderr(self):
         """So that it takes nothing more, as nobody reads it before stop()."""

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -40,7 +41,7 @@ def beside():
 
 
 def is_busy(server):
-    return server.metric("puna_requests_tokenizing") > 0
+    return server.metric("puna_requests_preparing") > 0
 
 
 @pytest.mark.parametrize("path, body, status", SLOW.values(), ids=SLOW)
@@ -99,17 +100,42 @@ def test_no_more_than_half_of_the_places_are_one_clients(server, beside):
     for i in range(31):
         clients.append(server.connect())
         clients[i].sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
-    wait_until(lambda: server.metric("puna_requests_tokenizing") == 32)
+    wait_until(lambda: server.metric("puna_requests_preparing") == 32)
     with contextlib.closing(http.client.HTTPConnection(*server.address, timeout=60)) as c:
         c.request("POST", "/tokenize", text)
         answer = c.getresponse()
         error = json.loads(answer.read())["error"]
     assert (answer.status, error["code"]) == (429, "rate_limit_exceeded")
-    assert error["message"] == "32 requests are being tokenised for the same key or address, the most that may at once"
+    assert error["message"] == "32 requests are being made ready for the same key or address, the most that may at once"
     assert int(answer.headers["retry-after"]) >= 1
     assert server.post("/tokenize", {"content": "Hi"})["tokens"]  # a small one needs no place
     for c in clients:
         c.close()
+    assert slow.result()[0] == 200
+
+
+GRAMMAR = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": ["a", "b"]}}}}
+
+
+def test_a_grammar_is_compiled_beside_and_its_wait_counts(server, beside):
+    path, body, _ = SLOW["tokenize"]
+    before = server.metric("puna_queue_seconds_sum")
+    slow = beside.submit(server.ask, "POST", path, body)
+    wait_until(lambda: is_busy(server))
+    begin = time.monotonic()
+    held = beside.submit(server.post, "/v1/chat/completions", CHAT | GRAMMAR)
+    assert slow.result()[0] == 200
+    waited_s = time.monotonic() - begin
+    assert held.result()["choices"][0]["message"]["content"] in ('"a"', '"b"')
+    assert server.metric("puna_queue_seconds_sum") - before > 0.3 * waited_s
+
+
+def test_small_requests_are_refused_by_the_queue_alone(server, beside):
+    slow = beside.submit(server.ask, "POST", *SLOW["tokenize"][:2])
+    wait_until(lambda: is_busy(server))
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:  # more than there are places for one
+        chats = [pool.submit(server.ask, "POST", "/v1/chat/completions", CHAT | GRAMMAR) for _ in range(40)]
+        assert {chat.result()[0] for chat in chats} == {200}
     assert slow.result()[0] == 200
 
 
@@ -121,10 +147,10 @@ def test_a_client_that_leaves_is_let_go():
     for i in range(3):
         clients.append(s.connect())
         clients[i].sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
-        wait_until(lambda i=i: s.metric("puna_requests_tokenizing") == i + 1)
+        wait_until(lambda i=i: s.metric("puna_requests_preparing") == i + 1)
     for c in clients[1:]:
         c.close()
-    wait_until(lambda: s.metric("puna_requests_tokenizing") == 1)  # those that only waited are gone at once
+    wait_until(lambda: s.metric("puna_requests_preparing") == 1)  # those that only waited are gone at once
     clients[0].close()
     wait_until(s.is_idle)
     assert s.post("/tokenize", {"content": "Hi"})["tokens"]

@@ -160,6 +160,15 @@ static void nothing_is_done_for_a_client_that_left_before(void **state)
     assert_string_equal(w.told, "(/c) (/b) (/a) /d ");
 }
 
+/* Asks for all of them, the first of which is being worked on when the next comes. */
+static void ask_for_all(struct world *w, const char *const paths[MOST], int fds[MOST])
+{
+    for (int i = 0; i < MOST; i++) {
+        fds[i] = ask_for(w, paths[i]);
+        WAIT_FOR(w->n_begun == 1);
+    }
+}
+
 static void owners_take_turns(void **state)
 {
     (void)state;
@@ -167,38 +176,58 @@ static void owners_take_turns(void **state)
     struct world w = {0};
     int fds[MOST];
     start_world(&w);
-    for (int i = 0; i < MOST; i++) {
-        fds[i] = ask_for(&w, paths[i]);
-    }
+    ask_for_all(&w, paths, fds);
     w.n_open = ALL;
     for (int i = 0; i < MOST; i++) {
         assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
     }
     assert_answer(ask_for(&w, "/a4"), "HTTP/1.1 200 ", "/a4"); /* nothing is held against it */
     stop_world(&w);
-    assert_string_equal(w.told, "/a /b /a2 /b2 /a3 /a4 ");
+    assert_string_equal(w.told, "/a /a2 /b /a3 /b2 /a4 ");
+}
+
+static void who_comes_back_passes_nobody_who_waits(void **state)
+{
+    (void)state;
+    static const char *const paths[MOST] = {"/a", "/a2", "/a3", "/b", "/c"};
+    struct world w = {0};
+    int fds[MOST];
+    start_world(&w);
+    ask_for_all(&w, paths, fds);
+    w.n_open = 3; /* a, a2, b */
+    WAIT_FOR(w.n_done == 3 && w.n_begun == 4);
+    int b = ask_for(&w, "/b2"), later = ask_for(&w, "/d");
+    w.n_open = ALL;
+    for (int i = 0; i < MOST; i++) {
+        assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
+    }
+    assert_answer(b, "HTTP/1.1 200 ", "/b2");
+    assert_answer(later, "HTTP/1.1 200 ", "/d");
+    stop_world(&w);
+    assert_string_equal(w.told, "/a /a2 /b /c /a3 /b2 /d ");
 }
 
 static void who_comes_later_has_no_turns_to_make_up(void **state)
 {
     (void)state;
-    static const char *const paths[MOST] = {"/a", "/a2", "/a3", "/b", "/b2"};
+    static const char *const paths[] = {"/b", "/b2"};
     struct world w = {0};
-    int fds[MOST];
     start_world(&w);
-    for (int i = 0; i < MOST; i++) {
-        if (i == 3) {
-            w.n_open = 1;
-            WAIT_FOR(w.n_begun == 2);
-        }
+    int a = ask_for(&w, "/a"), a2 = ask_for(&w, "/a2"), a3 = ask_for(&w, "/a3"), fds[2];
+    w.n_open = 1;
+    WAIT_FOR(w.n_begun == 2);
+    for (int i = 0; i < 2; i++) {
         fds[i] = ask_for(&w, paths[i]);
     }
     w.n_open = ALL;
-    for (int i = 0; i < MOST; i++) {
+    assert_answer(a, "HTTP/1.1 200 ", "/a");
+    assert_answer(a2, "HTTP/1.1 200 ", "/a2");
+    assert_answer(a3, "HTTP/1.1 200 ", "/a3");
+    for (int i = 0; i < 2; i++) {
         assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
     }
     stop_world(&w);
-    assert_string_equal(w.told, "/a /a2 /b /a3 /b2 ");
+    assert_string_equal(w.told, "/a /a2 /a3 /b /b2 ");
 }
 
 static void more_than_may_are_refused(void **state)
@@ -285,6 +314,7 @@ int main(void)
         cmocka_unit_test(jobs_are_done_in_their_order_while_others_are_answered),
         cmocka_unit_test(nothing_is_done_for_a_client_that_left_before),
         cmocka_unit_test(owners_take_turns),
+        cmocka_unit_test(who_comes_back_passes_nobody_who_waits),
         cmocka_unit_test(who_comes_later_has_no_turns_to_make_up),
         cmocka_unit_test(more_than_may_are_refused),
         cmocka_unit_test(at_the_end_all_are_told),
