@@ -145,6 +145,7 @@ static void nothing_is_done_for_a_client_that_left_before(void **state)
     struct world w = {0};
     start_world(&w);
     int a = ask_for(&w, "/a"), b = ask_for(&w, "/b"), c = ask_for(&w, "/c");
+    WAIT_FOR(w.n_begun == 1);
     close(c); /* the last of the queue, behind which the next one goes */
     WAIT_FOR(w.n_done == 1);
     int d = ask_for(&w, "/d");
@@ -243,6 +244,7 @@ static void more_than_may_are_refused(void **state)
                           "3 jobs are at work for the same key or address, the most that may");
         }
         fds[i] = ask_for(&w, paths[i]);
+        WAIT_FOR(w.n_begun == 1);
     }
     assert_answer(ask_for(&w, "/d"), "HTTP/1.1 429 ", "5 jobs are at work, the most that may at");
     close(fds[1]);
