@@ -69,7 +69,6 @@ static void parse_and_make(void *argument)
     }
 }
 
-/* The error that is told is the first in the order of a reader. */
 static bool check_model(struct service_work *w, const struct http_exchange *x)
 {
     const struct service *s = w->service;
@@ -78,6 +77,7 @@ static bool check_model(struct service_work *w, const struct http_exchange *x)
            (may_be_silent || service_check_model(s, x, w->model, &w->error));
 }
 
+/* Tells what is wrong with the model before what `make` found, as if it had been asked before. */
 static void answer(void *argument, struct http_exchange *x)
 {
     struct service_work *w = argument;

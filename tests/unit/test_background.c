@@ -170,6 +170,13 @@ static void ask_for_all(struct world *w, const char *const paths[MOST], int fds[
     }
 }
 
+static void assert_all_answered(const char *const paths[MOST], const int fds[MOST])
+{
+    for (int i = 0; i < MOST; i++) {
+        assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
+    }
+}
+
 static void owners_take_turns(void **state)
 {
     (void)state;
@@ -179,9 +186,7 @@ static void owners_take_turns(void **state)
     start_world(&w);
     ask_for_all(&w, paths, fds);
     w.n_open = ALL;
-    for (int i = 0; i < MOST; i++) {
-        assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
-    }
+    assert_all_answered(paths, fds);
     assert_answer(ask_for(&w, "/a4"), "HTTP/1.1 200 ", "/a4"); /* nothing is held against it */
     stop_world(&w);
     assert_string_equal(w.told, "/a /a2 /b /a3 /b2 /a4 ");
@@ -199,9 +204,7 @@ static void who_comes_back_passes_nobody_who_waits(void **state)
     WAIT_FOR(w.n_done == 3 && w.n_begun == 4);
     int b = ask_for(&w, "/b2"), later = ask_for(&w, "/d");
     w.n_open = ALL;
-    for (int i = 0; i < MOST; i++) {
-        assert_answer(fds[i], "HTTP/1.1 200 ", paths[i]);
-    }
+    assert_all_answered(paths, fds);
     assert_answer(b, "HTTP/1.1 200 ", "/b2");
     assert_answer(later, "HTTP/1.1 200 ", "/d");
     stop_world(&w);
