@@ -62,6 +62,15 @@ static bool make_secret(struct store_key *k, char secret[SECRET_BYTES], struct e
             error_set(e, ERROR_MEMORY, "no memory for a digest"));
 }
 
+static bool add_row(struct store *s, const struct store_key *k, struct error *e)
+{
+    if (store_begin(s, e) && store_key_add(s, k, e) && store_commit(s, e)) {
+        return true;
+    }
+    store_rollback(s);
+    return false;
+}
+
 static bool add(struct keys *s, struct error *e)
 {
     char secret[SECRET_BYTES];
@@ -69,12 +78,11 @@ static bool add(struct keys *s, struct error *e)
     store_key_init(&k);
     k.scopes = STORE_SCOPE_INFERENCE;
     k.created = s->now;
-    bool ok = store_key_set_text(&k.name, STR(""), e) &&
-              store_key_set_text(&k.models, STR(""), e) &&
-              store_key_set_text(&k.origins, STR(""), e) &&
-              keys_change_apply(&s->change, s->now, &k, e) && secret_make_id(k.id, e) &&
-              make_secret(&k, secret, e) && store_key_add(s->store, &k, e) &&
-              show_secret(s, &k, secret, e);
+    bool ok =
+        store_key_set_text(&k.name, STR(""), e) && store_key_set_text(&k.models, STR(""), e) &&
+        store_key_set_text(&k.origins, STR(""), e) &&
+        keys_change_apply(&s->change, s->now, &k, e) && secret_make_id(k.id, e) &&
+        make_secret(&k, secret, e) && add_row(s->store, &k, e) && show_secret(s, &k, secret, e);
     store_key_finish(&k);
     return ok;
 }
