@@ -85,34 +85,44 @@ bool api_error_from(struct api_error *out, const struct error *e, const char *pa
     return false;
 }
 
+/* The parameter without the index of an entry: what the sentences below call the prompt. */
+static int name_length(const char *param)
+{
+    return (int)strcspn(param, "[");
+}
+
 /* Some programs know this error by its sentence, others by its code, which the official Python
  * client no longer puts into the text of its exception. */
 bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t n_prompt,
                        uint64_t n_answer)
 {
+    int n = name_length(param);
     if (n_answer == 0) {
         return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
                              "This model's maximum context length is %llu tokens. However, your "
-                             "messages resulted in %llu tokens. Please reduce the length of the "
-                             "messages. (context_length_exceeded)",
-                             (unsigned long long)n_ctx, (unsigned long long)n_prompt);
+                             "%.*s resulted in %llu tokens. Please reduce the length of the "
+                             "%.*s. (context_length_exceeded)",
+                             (unsigned long long)n_ctx, n, param, (unsigned long long)n_prompt, n,
+                             param);
     }
     return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
                          "This model's maximum context length is %llu tokens. However, you "
-                         "requested %llu tokens (%llu in the messages, %llu in the completion). "
-                         "Please reduce the length of the messages or completion. "
+                         "requested %llu tokens (%llu in the %.*s, %llu in the completion). "
+                         "Please reduce the length of the %.*s or completion. "
                          "(context_length_exceeded)",
                          (unsigned long long)n_ctx, (unsigned long long)(n_prompt + n_answer),
-                         (unsigned long long)n_prompt, (unsigned long long)n_answer);
+                         (unsigned long long)n_prompt, n, param, (unsigned long long)n_answer, n,
+                         param);
 }
 
 bool api_error_context_least(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t least)
 {
+    int n = name_length(param);
     return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
                          "This model's maximum context length is %llu tokens. However, your "
-                         "messages resulted in at least %llu tokens. Please reduce the length of "
-                         "the messages. (context_length_exceeded)",
-                         (unsigned long long)n_ctx, (unsigned long long)least);
+                         "%.*s resulted in at least %llu tokens. Please reduce the length of "
+                         "the %.*s. (context_length_exceeded)",
+                         (unsigned long long)n_ctx, n, param, (unsigned long long)least, n, param);
 }
 
 bool api_error_print(const struct api_error *e, struct buf *out, struct error *why)

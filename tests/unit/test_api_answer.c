@@ -465,12 +465,17 @@ static void a_prompt_that_is_too_long_is_told_in_openais_sentence(void **state)
                                    "your messages resulted in 9000 tokens. Please reduce the "
                                    "length of the messages. (context_length_exceeded)");
     assert_string_equal(api_error_meaning(e.kind)->code, "context_length_exceeded");
-    assert_false(api_error_context_least(&e, "input", 8192, 9000));
-    assert_non_null(
-        strstr(e.message, "8192 tokens. However, your messages resulted in at least 9"));
+    assert_false(api_error_context_least(&e, "input[12]", 8192, 9000));
+    assert_string_equal(e.message, "This model's maximum context length is 8192 tokens. However, "
+                                   "your input resulted in at least 9000 tokens. Please reduce "
+                                   "the length of the input. (context_length_exceeded)");
+    assert_string_equal(e.param, "input[12]");
     assert_string_equal(api_error_meaning(e.kind)->code, "context_length_exceeded");
     assert_false(api_error_context(&e, "messages", 8192, 8000, 500));
     assert_non_null(strstr(e.message, "8500 tokens (8000 in the messages, 500 in the completion)"));
+    assert_false(api_error_context(&e, "prompt", 8192, 8000, 500));
+    assert_non_null(strstr(e.message, "in the prompt, 500 in the completion). Please reduce the "
+                                      "length of the prompt or completion."));
 }
 
 /* Whatever bytes come, one line of valid JSON leaves. */
