@@ -181,6 +181,19 @@ static void warn_of_guess(const struct session *s)
     }
 }
 
+/* A phase of the forward pass waits for the slowest: a thread that waits for a CPU is one. */
+static void warn_of_threads(const struct session *s, uint32_t threads)
+{
+    unsigned n_cpus = pool_default_threads();
+    if (threads > n_cpus) {
+        char text[128];
+        snprintf(text, sizeof text,
+                 "%u threads, but this process has %u CPU%s: --threads %u computes faster", threads,
+                 n_cpus, n_cpus > 1 ? "s" : "", n_cpus);
+        s->progress.warn(text);
+    }
+}
+
 /* What loading needs beside the file. */
 struct loading {
     const struct options_model *options;
@@ -245,6 +258,7 @@ static bool load(struct session *s, struct loading *l, struct error *e)
         return false;
     }
     warn_of_guess(s);
+    warn_of_threads(s, l->options->threads);
     l->pool = s->pool = create_pool(l->options->threads, e);
     return s->pool != NULL && load_weights(s, l, s->cache_folder, e) &&
            (s->draft == NULL || load_weights(s->draft, l, s->cache_folder, e));

@@ -187,6 +187,15 @@ def test_an_answer_is_alone_on_stdout_and_the_same_every_time():
     assert answer(*PROMPT, "--threads", "1", "--batch-size", "7") == first
 
 
+def test_more_threads_than_cpus_are_warned_of():
+    """They compute the same, only slower."""
+    on_one = ["taskset", "-c", str(min(os.sched_getaffinity(0))), PUNA, "run", *PROMPT]
+    one, two = (subprocess.run([*on_one, "--threads", n, MODEL], capture_output=True, check=True, timeout=120)
+                for n in ("1", "2"))
+    assert one.stdout == two.stdout and one.stderr == b""
+    assert two.stderr == b"puna: warning: 2 threads, but this process has 1 CPU: --threads 1 computes faster\n"
+
+
 def test_standard_input_is_the_prompt_without_its_last_newline():
     by_option = answer(*PROMPT)
     assert answer(*PROMPT[2:], data=b"Name three colours.\n") == by_option
