@@ -6,10 +6,11 @@
 
 #include <string.h>
 
-enum { MAX_PIECE_BYTES = 1 << 20 };
+enum { MAX_PIECE_BYTES = 1 << 20, LONG_PROMPT = 128 /* tokens, whose progress is shown */ };
 
 struct answer {
     const struct generate_request *request;
+    struct generate_stats *stats;
     const struct tokenizer *tokenizer;
     struct token_stream stream;
     struct buf text; /* what the last token made visible */
@@ -23,15 +24,26 @@ static bool emit(struct answer *a, struct error *e)
     return ok;
 }
 
+static void show_prompt(const struct answer *a, const struct engine_seq *s)
+{
+    const struct generate_stats *n = a->stats;
+    if (a->request->progress != NULL && n->n_answer == 0 && n->n_prompt >= LONG_PROMPT) {
+        session_show_progress(a->request->progress, "prompt", s->kv.n_tokens - n->n_kept,
+                              n->n_prompt);
+    }
+}
+
 /* Steps until s has its next token; false with *e on failure, *out_stopped when asked to stop. */
-static bool next_token(struct engine *g, struct engine_seq *s, const struct generate_request *r,
+static bool next_token(struct engine *g, struct engine_seq *s, const struct answer *a,
                        uint32_t *out_token, bool *out_stopped, struct error *e)
 {
+    const struct generate_request *r = a->request;
     while (!engine_take(s, out_token)) {
         *out_stopped = r->stop != NULL && *r->stop != 0;
         if (*out_stopped) {
             return true;
         }
+        show_prompt(a, s);
         bool busy;
         if (!engine_step(g, &busy, e) || engine_failed(s, e)) {
             return false;
@@ -43,16 +55,20 @@ static bool next_token(struct engine *g, struct engine_seq *s, const struct gene
     return true;
 }
 
-static bool answer_loop(struct engine *g, struct engine_seq *s, struct answer *a,
-                        struct generate_stats *stats, struct error *e)
+static bool answer_loop(struct engine *g, struct engine_seq *s, struct answer *a, struct error *e)
 {
     const struct generate_request *r = a->request;
+    struct generate_stats *stats = a->stats;
     uint64_t start = clock_now_ns();
     stats->end = GENERATE_LENGTH;
     while (r->max_tokens < 0 || stats->n_answer < (uint32_t)r->max_tokens) {
         uint32_t token;
         bool stopped = false;
-        if (!next_token(g, s, r, &token, &stopped, e)) {
+        bool ok = next_token(g, s, a, &token, &stopped, e);
+        if (r->progress != NULL) {
+            session_clear_progress(r->progress);
+        }
+        if (!ok) {
             return false;
         }
         if (stopped) {
@@ -102,12 +118,11 @@ bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokeni
     }
     stats.n_kept = s->kv.n_tokens;
     stats.n_prompt = s->n_tokens - s->kv.n_tokens;
-    struct answer a = {.request = r, .tokenizer = t};
+    struct answer a = {.request = r, .stats = &stats, .tokenizer = t};
     token_stream_init(&a.stream);
     a.stream.at_start = false; /* an answer goes on after the prompt */
     buf_init(&a.text, MAX_PIECE_BYTES);
-    bool ok = answer_loop(g, s, &a, &stats, e) && token_stream_flush(&a.stream, &a.text, e) &&
-              emit(&a, e);
+    bool ok = answer_loop(g, s, &a, e) && token_stream_flush(&a.stream, &a.text, e) && emit(&a, e);
     buf_finish(&a.text);
     for (int i = 0; i < SPECULATION_SOURCES; i++) {
         stats.guesses[i].made = g->speculation.counts[i].made - before[i].made;

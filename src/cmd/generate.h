@@ -28,6 +28,7 @@ struct generate_request {
     generate_emit_fn *emit;
     void *emit_argument;
     bool shows_calls; /* control tokens that are part of calls come as their text */
+    struct session_progress *progress; /* shows how far a long prompt is; NULL: nothing does */
     const volatile sig_atomic_t *stop; /* not zero: end after the running step; NULL for none */
 };
 

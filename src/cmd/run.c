@@ -184,6 +184,7 @@ static bool answer(struct output *output, const struct token_list *ids,
                                        .emit_argument = output,
                                        .shows_calls = output->answer != NULL &&
                                                       output->answer->calls.parser != NULL,
+                                       .progress = &r->session.progress,
                                        .stop = &run_interrupted};
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
     sigaction(SIGINT, &action, &before);

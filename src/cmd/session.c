@@ -17,7 +17,7 @@ enum { BAR_WIDTH = 40 };
 
 static const char default_cache_limit[] = "64G", default_cache_min[] = "512M";
 
-static void clear_progress(struct session_progress *p)
+void session_clear_progress(struct session_progress *p)
 {
     if (p->shown) {
         fprintf(stderr, "\r%*s\r", BAR_WIDTH + 20, "");
@@ -26,15 +26,15 @@ static void clear_progress(struct session_progress *p)
     p->shown = false;
 }
 
-static void show_progress(void *argument, const char *what, uint64_t done, uint64_t total)
+void session_show_progress(struct session_progress *p, const char *what, uint64_t done,
+                           uint64_t total)
 {
-    struct session_progress *p = argument;
     uint32_t percent = total > 0 ? (uint32_t)((double)done / (double)total * 100.0) : 100;
     if (!p->wanted || (p->shown && percent == p->percent)) {
         return;
     }
     if (done == total) {
-        clear_progress(p);
+        session_clear_progress(p);
         return;
     }
     p->shown = true;
@@ -48,10 +48,15 @@ static void show_progress(void *argument, const char *what, uint64_t done, uint6
     fflush(stderr);
 }
 
+static void show_load(void *argument, const char *what, uint64_t done, uint64_t total)
+{
+    session_show_progress(argument, what, done, total);
+}
+
 static void show_note(void *argument, const char *text)
 {
     struct session_progress *p = argument;
-    clear_progress(p);
+    session_clear_progress(p);
     p->warn(text);
 }
 
@@ -210,7 +215,7 @@ static bool load_weights(struct session *s, struct loading *l, const char *cache
     l->cache.folder = cache_folder;
     l->cache.model_path = s->path;
     struct model_load_options load_options = {.exact = l->options->exact,
-                                              .watch = {.progress = show_progress,
+                                              .watch = {.progress = show_load,
                                                         .note = show_note,
                                                         .argument = &s->progress,
                                                         .stop = l->options->stop},

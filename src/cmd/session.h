@@ -34,6 +34,12 @@ struct session {
     struct session_progress progress;
 };
 
+/* Shows on a line of stderr how far `what` is, when that is a terminal; the line goes when
+ * done == total, or by the other one. */
+void session_show_progress(struct session_progress *p, const char *what, uint64_t done,
+                           uint64_t total);
+void session_clear_progress(struct session_progress *p);
+
 /* The type that --cache-type names; name NULL: q16. ERROR_USAGE for any other word. */
 bool session_cache_type(const char *name, enum kern_kv *out, struct error *e);
 

@@ -589,6 +589,16 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_on_empty_lines_leaves(cha
     assert b"half" not in (tmp_path / "state/puna/history").read_bytes()
 
 
+def test_a_long_prompt_shows_how_far_it_is(chat):
+    c = chat("-n", "2", "--batch-size", "64")
+    text = c.ask("Name three colours. " * 150)
+    percents = [int(percent) for percent in re.findall(r"\rprompt \[[#.]{40}\] +(\d+) %", text)]
+    assert len(percents) >= 8 and percents == sorted(set(percents)) and 0 == percents[0] < percents[-1] < 100
+    assert re.match(r" %\r {60}\r\S", text[text.rindex(" %"):])  # gone before the answer begins
+    assert "prompt [" not in c.ask("Hi")
+    assert answer("-p", "Name three colours. " * 150, "-n", "2")  # nothing on a stderr that is no terminal
+
+
 def test_a_full_context_is_said_and_nothing_is_cut(chat, tmp_path):
     c = chat("--ctx", "64", "-n", "8")
     c.ask("Hi")
