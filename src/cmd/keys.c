@@ -37,7 +37,7 @@ static bool flush_secret(const struct store_key *k, struct error *e)
 }
 
 /* The secret alone on standard output, so that a script can take it. */
-static bool show_secret(const struct keys *s, const struct store_key *k, char *secret,
+static bool show_secret(const struct keys *s, const struct store_key *k, const char *secret,
                         struct error *e)
 {
     bool ok = true;
@@ -51,7 +51,6 @@ static bool show_secret(const struct keys *s, const struct store_key *k, char *s
         fprintf(stderr, "puna keys: this is the secret of key %s; it will not be shown again\n",
                 k->id);
     }
-    secret_forget(secret);
     return ok;
 }
 
@@ -83,6 +82,7 @@ static bool add(struct keys *s, struct error *e)
         store_key_set_text(&k.origins, STR(""), e) &&
         keys_change_apply(&s->change, s->now, &k, e) && secret_make_id(k.id, e) &&
         make_secret(&k, secret, e) && add_row(s->store, &k, e) && show_secret(s, &k, secret, e);
+    secret_forget(secret);
     store_key_finish(&k);
     return ok;
 }
@@ -165,6 +165,7 @@ static bool change(struct keys *s, enum change_kind kind, struct error *e)
     } else if (s->json) {
         ok = keys_print_json(&k, NULL, e);
     }
+    secret_forget(secret);
     store_key_finish(&k);
     return ok;
 }

@@ -69,8 +69,8 @@ bool store_next_item(struct str *rest, struct str *out);
 /* Whether `item` is in the list. */
 bool store_has_item(const char *list, struct str item);
 
-/* A new row. ERROR_FORMAT when the id is taken. Without store_begin() before and store_commit()
- * behind, an error leaves open whether it was made. */
+/* A new row. ERROR_FORMAT when the id is taken. For between store_begin() and store_commit(), as
+ * store_key_update(): else an error leaves open whether anything was written. */
 bool store_key_add(struct store *s, const struct store_key *k, struct error *e);
 
 /* *out is the caller's. ERROR_NOT_FOUND names the id. */

@@ -177,6 +177,9 @@ bool store_usage_forget(struct store *s, int64_t before_ms, uint64_t n_most, uin
                         struct error *e)
 {
     struct store_query q;
+    if (!store_begin(s, e)) {
+        return false;
+    }
     store_query_begin(&q, s,
                       "DELETE FROM usage WHERE rowid IN "
                       "(SELECT rowid FROM usage WHERE ended < ? ORDER BY ended LIMIT ?)",
@@ -185,10 +188,11 @@ bool store_usage_forget(struct store *s, int64_t before_ms, uint64_t n_most, uin
     store_bind_int(&q, n_most < INT64_MAX ? (int64_t)n_most : INT64_MAX);
     store_query_next(&q);
     if (!store_query_end(&q)) {
+        store_rollback(s);
         return false;
     }
     *out_n = (uint64_t)sqlite3_changes64(s->db);
-    return true;
+    return store_commit(s, e);
 }
 
 bool store_usage_vacuum(struct store *s, struct error *e)
