@@ -86,9 +86,9 @@ bool api_error_from(struct api_error *out, const struct error *e, const char *pa
 }
 
 /* The parameter without the index of an entry: what the sentences below call the prompt. */
-static int name_length(const char *param)
+static struct str name_of(const char *param)
 {
-    return (int)strcspn(param, "[");
+    return (struct str){param, strcspn(param, "[")};
 }
 
 /* Some programs know this error by its sentence, others by its code, which the official Python
@@ -96,14 +96,14 @@ static int name_length(const char *param)
 bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t n_prompt,
                        uint64_t n_answer)
 {
-    int n = name_length(param);
+    struct str name = name_of(param);
     if (n_answer == 0) {
         return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
                              "This model's maximum context length is %llu tokens. However, your "
                              "%.*s resulted in %llu tokens. Please reduce the length of the "
                              "%.*s. (context_length_exceeded)",
-                             (unsigned long long)n_ctx, n, param, (unsigned long long)n_prompt, n,
-                             param);
+                             (unsigned long long)n_ctx, STR_ARG(name), (unsigned long long)n_prompt,
+                             STR_ARG(name));
     }
     return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
                          "This model's maximum context length is %llu tokens. However, you "
@@ -111,18 +111,19 @@ bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, u
                          "Please reduce the length of the %.*s or completion. "
                          "(context_length_exceeded)",
                          (unsigned long long)n_ctx, (unsigned long long)(n_prompt + n_answer),
-                         (unsigned long long)n_prompt, n, param, (unsigned long long)n_answer, n,
-                         param);
+                         (unsigned long long)n_prompt, STR_ARG(name), (unsigned long long)n_answer,
+                         STR_ARG(name));
 }
 
 bool api_error_context_least(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t least)
 {
-    int n = name_length(param);
+    struct str name = name_of(param);
     return api_error_set(e, API_ERROR_CONTEXT_LENGTH, param,
                          "This model's maximum context length is %llu tokens. However, your "
                          "%.*s resulted in at least %llu tokens. Please reduce the length of "
                          "the %.*s. (context_length_exceeded)",
-                         (unsigned long long)n_ctx, n, param, (unsigned long long)least, n, param);
+                         (unsigned long long)n_ctx, STR_ARG(name), (unsigned long long)least,
+                         STR_ARG(name));
 }
 
 bool api_error_print(const struct api_error *e, struct buf *out, struct error *why)

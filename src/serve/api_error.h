@@ -78,7 +78,7 @@ bool api_error_from(struct api_error *out, const struct error *e, const char *pa
 
 /* The 400 that clients know by its sentence: "This model's maximum context length is N tokens. ..."
  * n_answer: tokens asked for behind the prompt, 0 when the prompt alone is too long.
- * param: "messages", "prompt" or "input", maybe with an index: "input[2]". */
+ * param: "messages", "prompt" or "input", maybe with an index: "input[2]"; not NULL. */
 bool api_error_context(struct api_error *e, const char *param, uint64_t n_ctx, uint64_t n_prompt,
                        uint64_t n_answer);
 

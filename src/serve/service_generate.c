@@ -243,13 +243,14 @@ static bool check_context(const struct service *s, struct answer_job *job, struc
     const struct api_generation *r = &job->request.generation;
     const char *param = job->request.endpoint == API_CHAT ? "messages" : "prompt";
     uint32_t n_ctx = s->n_ctx, longest = 0;
+    uint32_t answer = r->max_tokens == API_TO_CONTEXT_END ? 1 : r->max_tokens;
     for (uint32_t i = 0; i < job->g->n_prompts; i++) {
         size_t n = job->g->prompts[i].n;
-        if (n > n_ctx || (n == n_ctx && r->max_tokens > 0)) {
+        if (n > n_ctx) {
             return api_error_context(error, param, n_ctx, n, 0);
         }
-        if (r->max_tokens != API_TO_CONTEXT_END && r->max_tokens > n_ctx - n) {
-            return api_error_context(error, param, n_ctx, n, r->max_tokens);
+        if (answer > n_ctx - n) {
+            return api_error_context(error, param, n_ctx, n, answer);
         }
         longest = n > longest ? (uint32_t)n : longest;
     }
