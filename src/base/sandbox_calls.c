@@ -100,6 +100,7 @@ static bool add_conditions(scmp_filter_ctx filter)
         {CALL(ioctl), EQUALS(1, FIONREAD)},
         {CALL(ioctl), EQUALS(1, FIONBIO)},
         {CALL(ioctl), EQUALS(1, TCGETS)},
+        {CALL(ioctl), EQUALS(1, TIOCGWINSZ)},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         if (seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, rules[i].call, 1, &rules[i].condition) !=

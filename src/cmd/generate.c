@@ -9,9 +9,12 @@
 enum { MAX_PIECE_BYTES = 1 << 20, LONG_PROMPT = 128 /* tokens, whose progress is shown */ };
 
 struct answer {
+    struct engine *engine;
+    struct engine_seq *seq;
     const struct generate_request *request;
     struct generate_stats *stats;
     const struct tokenizer *tokenizer;
+    uint64_t n_layers_before; /* the running step */
     struct token_stream stream;
     struct buf text; /* what the last token made visible */
 };
@@ -24,26 +27,38 @@ static bool emit(struct answer *a, struct error *e)
     return ok;
 }
 
-static void show_prompt(const struct answer *a, const struct engine_seq *s)
+/* At each layer of the steps that compute the prompt: its tokens before the step, and of the step's
+ * what share of the layers is done. */
+static void show_prompt(void *argument)
 {
-    const struct generate_stats *n = a->stats;
-    if (a->request->progress != NULL && n->n_answer == 0 && n->n_prompt >= LONG_PROMPT) {
-        session_show_progress(a->request->progress, "prompt", s->kv.n_tokens - n->n_kept,
-                              n->n_prompt);
+    struct answer *a = argument;
+    const struct forward *f = &a->engine->forward;
+    uint64_t n_layers = f->n_layers - a->n_layers_before - 1;
+    uint64_t n_done =
+        a->seq->kv.n_tokens - a->stats->n_kept + f->n_tokens * n_layers / f->model->config.n_layers;
+    session_show_progress(a->request->progress, "prompt", n_done, a->stats->n_prompt);
+}
+
+static void show_no_prompt(struct answer *a)
+{
+    if (a->engine->forward.on_layer != NULL) {
+        a->engine->forward.on_layer = NULL;
+        session_clear_progress(a->request->progress);
     }
 }
 
 /* Steps until s has its next token; false with *e on failure, *out_stopped when asked to stop. */
-static bool next_token(struct engine *g, struct engine_seq *s, const struct answer *a,
-                       uint32_t *out_token, bool *out_stopped, struct error *e)
+static bool next_token(struct answer *a, uint32_t *out_token, bool *out_stopped, struct error *e)
 {
     const struct generate_request *r = a->request;
+    struct engine *g = a->engine;
+    struct engine_seq *s = a->seq;
     while (!engine_take(s, out_token)) {
         *out_stopped = r->stop != NULL && *r->stop != 0;
         if (*out_stopped) {
             return true;
         }
-        show_prompt(a, s);
+        a->n_layers_before = g->forward.n_layers;
         bool busy;
         if (!engine_step(g, &busy, e) || engine_failed(s, e)) {
             return false;
@@ -55,8 +70,10 @@ static bool next_token(struct engine *g, struct engine_seq *s, const struct answ
     return true;
 }
 
-static bool answer_loop(struct engine *g, struct engine_seq *s, struct answer *a, struct error *e)
+static bool answer_loop(struct answer *a, struct error *e)
 {
+    struct engine *g = a->engine;
+    struct engine_seq *s = a->seq;
     const struct generate_request *r = a->request;
     struct generate_stats *stats = a->stats;
     uint64_t start = clock_now_ns();
@@ -64,10 +81,8 @@ static bool answer_loop(struct engine *g, struct engine_seq *s, struct answer *a
     while (r->max_tokens < 0 || stats->n_answer < (uint32_t)r->max_tokens) {
         uint32_t token;
         bool stopped = false;
-        bool ok = next_token(g, s, a, &token, &stopped, e);
-        if (r->progress != NULL) {
-            session_clear_progress(r->progress);
-        }
+        bool ok = next_token(a, &token, &stopped, e);
+        show_no_prompt(a);
         if (!ok) {
             return false;
         }
@@ -118,11 +133,15 @@ bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokeni
     }
     stats.n_kept = s->kv.n_tokens;
     stats.n_prompt = s->n_tokens - s->kv.n_tokens;
-    struct answer a = {.request = r, .stats = &stats, .tokenizer = t};
+    struct answer a = {.engine = g, .seq = s, .request = r, .stats = &stats, .tokenizer = t};
+    if (r->progress != NULL && stats.n_prompt >= LONG_PROMPT) {
+        g->forward.on_layer = show_prompt;
+        g->forward.on_layer_argument = &a;
+    }
     token_stream_init(&a.stream);
     a.stream.at_start = false; /* an answer goes on after the prompt */
     buf_init(&a.text, MAX_PIECE_BYTES);
-    bool ok = answer_loop(g, s, &a, e) && token_stream_flush(&a.stream, &a.text, e) && emit(&a, e);
+    bool ok = answer_loop(&a, e) && token_stream_flush(&a.stream, &a.text, e) && emit(&a, e);
     buf_finish(&a.text);
     for (int i = 0; i < SPECULATION_SOURCES; i++) {
         stats.guesses[i].made = g->speculation.counts[i].made - before[i].made;

@@ -10,17 +10,30 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BAR_WIDTH = 40 };
+/* A line of progress: the bar, and at most what is beside it. */
+enum { BAR_WIDTH = 40, BESIDE_BAR = 20, LEAST_BAR = 4 };
 
 static const char default_cache_limit[] = "64G", default_cache_min[] = "512M";
+
+/* Columns of the whole line, where it is not to wrap; 0: none would do. */
+static uint32_t progress_columns(void)
+{
+    struct winsize size;
+    uint32_t n = BAR_WIDTH + BESIDE_BAR;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_col <= n) {
+        n = size.ws_col - 1U;
+    }
+    return n >= LEAST_BAR + BESIDE_BAR ? n : 0;
+}
 
 void session_clear_progress(struct session_progress *p)
 {
     if (p->shown) {
-        fprintf(stderr, "\r%*s\r", BAR_WIDTH + 20, "");
+        fprintf(stderr, "\r%*s\r", (int)p->n_columns, "");
         fflush(stderr);
     }
     p->shown = false;
@@ -37,13 +50,20 @@ void session_show_progress(struct session_progress *p, const char *what, uint64_
         session_clear_progress(p);
         return;
     }
+    if (!p->shown) {
+        p->n_columns = progress_columns();
+    }
+    if (p->n_columns == 0) {
+        return;
+    }
     p->shown = true;
     p->percent = percent;
     char bar[BAR_WIDTH + 1];
-    for (uint32_t i = 0; i < BAR_WIDTH; i++) {
-        bar[i] = i < percent * BAR_WIDTH / 100 ? '#' : '.';
+    uint32_t width = p->n_columns - BESIDE_BAR;
+    for (uint32_t i = 0; i < width; i++) {
+        bar[i] = i < percent * width / 100 ? '#' : '.';
     }
-    bar[BAR_WIDTH] = '\0';
+    bar[width] = '\0';
     fprintf(stderr, "\r%s [%s] %3u %%", what, bar, percent);
     fflush(stderr);
 }
@@ -186,15 +206,15 @@ static void warn_of_guess(const struct session *s)
     }
 }
 
-/* A phase of the forward pass waits for the slowest: a thread that waits for a CPU is one. */
+/* Who loses his CPU in the middle of a phase (pool.h) keeps the others waiting. */
 static void warn_of_threads(const struct session *s, uint32_t threads)
 {
     unsigned n_cpus = pool_default_threads();
     if (threads > n_cpus) {
         char text[128];
         snprintf(text, sizeof text,
-                 "%u threads, but this process has %u CPU%s: --threads %u computes faster", threads,
-                 n_cpus, n_cpus > 1 ? "s" : "", n_cpus);
+                 "%u threads, but this process has %u CPU%s: --threads %u is likely to be faster",
+                 threads, n_cpus, n_cpus > 1 ? "s" : "", n_cpus);
         s->progress.warn(text);
     }
 }

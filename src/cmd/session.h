@@ -13,7 +13,7 @@
 /* A bar on stderr, when that is a terminal. */
 struct session_progress {
     bool wanted, shown;
-    uint32_t percent;
+    uint32_t percent, n_columns; /* of what is shown */
     void (*warn)(const char *text);
 };
 
@@ -35,7 +35,7 @@ struct session {
 };
 
 /* Shows on a line of stderr how far `what` is, when that is a terminal; the line goes when
- * done == total, or by the other one. */
+ * done == total, or by session_clear_progress(). */
 void session_show_progress(struct session_progress *p, const char *what, uint64_t done,
                            uint64_t total);
 void session_clear_progress(struct session_progress *p);

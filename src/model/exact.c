@@ -270,7 +270,7 @@ void exact_batch(struct forward *f)
     }
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         const struct model_layer *l = &m->weights.layers[i];
-        f->n_layers++;
+        forward_begin_layer(f);
         normalise_all(f, l->attn_norm);
         attention_block(f, l, i);
         add_output(f);

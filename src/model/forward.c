@@ -335,7 +335,7 @@ static void run_layers(struct forward *f)
     for_tiles(f, n, embed_tile, NULL);
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         const struct model_layer *l = &m->weights.layers[i];
-        f->n_layers++;
+        forward_begin_layer(f);
         struct norm attn_norm = {l->attn_norm,
                                  form_of(f, &l->q) | form_of(f, &l->k) | form_of(f, &l->v)};
         for_tiles(f, n, norm_tile, &attn_norm);

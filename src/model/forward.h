@@ -56,6 +56,9 @@ struct forward {
     struct exact_cache *exact; /* exact mode's own buffers */
     /* Layers begun, of all batches: any thread may look whether a long batch goes on. */
     _Atomic uint64_t n_layers;
+    /* Called at the beginning of each layer, on the thread that computes; NULL: nobody is told. */
+    void (*on_layer)(void *argument);
+    void *on_layer_argument;
 };
 
 /* Allocates all buffers. limits are raised to at least 1 and max_logits cut to max_tokens. m, kv

@@ -17,6 +17,14 @@ struct forward_scratch {
     float m_total[KERN_ATTN_ROWS], l_total[KERN_ATTN_ROWS];
 };
 
+static inline void forward_begin_layer(struct forward *f)
+{
+    f->n_layers++;
+    if (f->on_layer != NULL) {
+        f->on_layer(f->on_layer_argument);
+    }
+}
+
 /* attention.c: writes keys and values of tokens [begin, end) of the batch to their pages. */
 void attention_store(const struct forward *f, uint32_t layer, uint32_t begin, uint32_t end);
 

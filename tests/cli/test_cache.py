@@ -22,6 +22,9 @@ if not GENERATOR.exists():
     pytest.skip("build/release/gen_gguf is not built", allow_module_level=True)
 
 
+THREADS = str(min(2, len(os.sched_getaffinity(0))))  # of more there is a warning
+
+
 class Puna:
     """The program with a home of its own."""
 
@@ -33,7 +36,7 @@ class Puna:
     def command(self, *options, command="score"):
         arguments = {"score": ["--ids", "--json", "--top", "3"],
                      "bench": ["--json", "-r", "1", "-p", "1", "-d", "none", "--parallel", "none"]}[command]
-        return [PUNA, command, *arguments, "-t", "2", *options, str(self.model)]
+        return [PUNA, command, *arguments, "-t", THREADS, *options, str(self.model)]
 
     def run(self, *options, **more):
         command = self.command(*options, command=more.pop("command", "score"))
@@ -317,7 +320,7 @@ def start_serving(puna):
     """With no packed weights yet."""
     for file in puna.files():
         file.unlink()
-    return subprocess.Popen([PUNA, "serve", "--port", "0", "-t", "2", "--cache-min", "0", str(puna.model)],
+    return subprocess.Popen([PUNA, "serve", "--port", "0", "-t", THREADS, "--cache-min", "0", str(puna.model)],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=puna.environment, preexec_fn=heed_signals)
 
 
