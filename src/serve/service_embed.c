@@ -25,11 +25,9 @@ static bool make_inputs(const struct service *s, const struct api_embedding *r,
                         struct generation *g, struct api_error *error)
 {
     for (uint32_t i = 0; i < g->n_prompts; i++) {
-        char param[32] = "input";
+        char param[SERVICE_ENTRY_BYTES];
         struct error e = {0};
-        if (r->n_inputs > 1) {
-            snprintf(param, sizeof param, "input[%u]", i);
-        }
+        service_name_entry(param, "input", i, r->n_inputs);
         const struct api_prompt *given = &r->inputs[i];
         size_t least =
             given->is_ids ? 0 : tokenizer_least_tokens(s->answers.tokenizer, given->text);

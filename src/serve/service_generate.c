@@ -211,10 +211,20 @@ static bool make_completion_prompts(const struct service *s, struct answer_job *
         size_t least =
             given->is_ids ? 0 : tokenizer_least_tokens(s->answers.tokenizer, given->text);
         if (least > s->n_ctx) {
-            return api_error_context_least(error, "prompt", s->n_ctx, least);
+            char param[SERVICE_ENTRY_BYTES];
+            service_name_entry(param, "prompt", i, r->n_prompts);
+            return api_error_context_least(error, param, s->n_ctx, least);
         }
     }
     return encode_prompts(s, job, &e) || api_error_from(error, &e, "prompt");
+}
+
+void service_name_entry(char out[SERVICE_ENTRY_BYTES], const char *param, size_t i, size_t n)
+{
+    int length = snprintf(out, SERVICE_ENTRY_BYTES, "%s", param);
+    if (n > 1) {
+        snprintf(out + length, (size_t)(SERVICE_ENTRY_BYTES - length), "[%zu]", i);
+    }
 }
 
 bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,
@@ -241,11 +251,13 @@ static bool warn_dropped(struct answer_job *job, const char *param, struct api_e
 static bool check_context(const struct service *s, struct answer_job *job, struct api_error *error)
 {
     const struct api_generation *r = &job->request.generation;
-    const char *param = job->request.endpoint == API_CHAT ? "messages" : "prompt";
+    const char *name = job->request.endpoint == API_CHAT ? "messages" : "prompt";
     uint32_t n_ctx = s->n_ctx, longest = 0;
     uint32_t answer = r->max_tokens == API_TO_CONTEXT_END ? 1 : r->max_tokens;
     for (uint32_t i = 0; i < job->g->n_prompts; i++) {
         size_t n = job->g->prompts[i].n;
+        char param[SERVICE_ENTRY_BYTES];
+        service_name_entry(param, name, i, job->g->n_prompts);
         if (n > n_ctx) {
             return api_error_context(error, param, n_ctx, n, 0);
         }

@@ -106,6 +106,10 @@ bool service_check_ready(const struct service *s, struct http_exchange *x);
 bool service_check_model(const struct service *s, const struct http_exchange *x, struct str name,
                          struct api_error *error);
 
+/* Where entry i of n comes from, for errors: "input", or of several "input[2]". param: short. */
+enum { SERVICE_ENTRY_BYTES = 32 };
+void service_name_entry(char out[SERVICE_ENTRY_BYTES], const char *param, size_t i, size_t n);
+
 /* Warns of bytes that the vocabulary has no token for, if any; see api_request_warn(). */
 bool service_warn_dropped(struct api_request *request, const char *param, size_t n_bytes,
                           struct api_error *error);

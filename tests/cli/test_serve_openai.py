@@ -536,7 +536,7 @@ def test_what_cannot_fit_is_refused_before_it_is_tokenised(client, server, unifo
     assert (error.code, error.param) == ("context_length_exceeded", "messages")
     assert "1024 tokens. However, your messages resulted in at least " in error.message
     error = refusal(openai.BadRequestError, complete, uniform, ["a", "b" * 100])
-    assert (error.code, error.param) == ("context_length_exceeded", "prompt")
+    assert (error.code, error.param) == ("context_length_exceeded", "prompt[1]")
     assert "64 tokens. However, your prompt resulted in at least 100 tokens" in error.message
     assert len(server.post("/tokenize", {"content": "word " * 4096})["tokens"]) > 4096
 

@@ -262,6 +262,7 @@ def test_what_is_too_long_is_refused(server):
     assert "1024 tokens. However, your prompt resulted in 1025" in error["message"]
     error = refused(server, prompt=[5] * 1024, max_tokens=1)
     assert "1024 tokens. However, you requested 1025 tokens (1024 in the prompt, 1 in" in error["message"]
+    assert refused(server, prompt=[[5], [5] * 1025])["param"] == "prompt[1]"
     assert refused(server, prompt=[5] * 1025, logprobs=None)["code"] == "context_length_exceeded"
     (logprobs,) = told(server, [5] * 1024)
     assert len(logprobs["token_logprobs"]) == 1024
