@@ -142,6 +142,7 @@ bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokeni
     a.stream.at_start = false; /* an answer goes on after the prompt */
     buf_init(&a.text, MAX_PIECE_BYTES);
     bool ok = answer_loop(&a, e) && token_stream_flush(&a.stream, &a.text, e) && emit(&a, e);
+    show_no_prompt(&a); /* of no token at all */
     buf_finish(&a.text);
     for (int i = 0; i < SPECULATION_SOURCES; i++) {
         stats.guesses[i].made = g->speculation.counts[i].made - before[i].made;

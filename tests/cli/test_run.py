@@ -597,6 +597,11 @@ def test_a_long_prompt_shows_how_far_it_is(chat):
     assert len(percents) >= 30 and percents == sorted(set(percents)) and 0 == percents[0] < 90 < percents[-1] < 100
     assert re.match(f" %{GONE}\\S", text[text.rindex(" %"):])  # before the answer begins
     assert "prompt [" not in c.ask("Hi")
+    c.ask("/set n-predict 0")
+    c.ask("Name three colours. " * 50)
+    c.ask("/set n-predict 2")
+    c.ask("/clear")
+    assert "prompt [" not in c.ask("Hi")
     assert answer("-p", "Name three colours. " * 150, "-n", "2")  # nothing on a stderr that is no terminal
 
 
