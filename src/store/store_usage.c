@@ -191,8 +191,12 @@ bool store_usage_forget(struct store *s, int64_t before_ms, uint64_t n_most, uin
         store_rollback(s);
         return false;
     }
-    *out_n = (uint64_t)sqlite3_changes64(s->db);
-    return store_commit(s, e);
+    uint64_t n = (uint64_t)sqlite3_changes64(s->db);
+    if (!store_commit(s, e)) {
+        return false;
+    }
+    *out_n = n;
+    return true;
 }
 
 bool store_usage_vacuum(struct store *s, struct error *e)
