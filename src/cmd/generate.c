@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { MAX_PIECE_BYTES = 1 << 20, LONG_PROMPT = 128 /* tokens, whose progress is shown */ };
+enum { MAX_PIECE_BYTES = 1 << 20, LONG_PROMPT = 128 /* tokens: how far it is is shown */ };
 
 struct answer {
     struct engine *engine;
@@ -14,6 +14,7 @@ struct answer {
     const struct generate_request *request;
     struct generate_stats *stats;
     const struct tokenizer *tokenizer;
+    bool shows_prompt;
     uint64_t n_layers_before; /* the running step */
     struct token_stream stream;
     struct buf text; /* what the last token made visible */
@@ -27,11 +28,9 @@ static bool emit(struct answer *a, struct error *e)
     return ok;
 }
 
-/* At each layer of the steps that compute the prompt: its tokens before the step, and of the step's
- * what share of the layers is done. */
-static void show_prompt(void *argument)
+/* The prompt's tokens before the running step, and of the step's the share of layers done. */
+static void show_prompt(struct answer *a)
 {
-    struct answer *a = argument;
     const struct forward *f = &a->engine->forward;
     uint64_t n_layers = f->n_layers - a->n_layers_before - 1;
     uint64_t n_done =
@@ -39,31 +38,51 @@ static void show_prompt(void *argument)
     session_show_progress(a->request->progress, "prompt", n_done, a->stats->n_prompt);
 }
 
-static void show_no_prompt(struct answer *a)
+static void end_prompt(struct answer *a)
 {
-    if (a->engine->forward.on_layer != NULL) {
-        a->engine->forward.on_layer = NULL;
+    if (a->shows_prompt) {
         session_clear_progress(a->request->progress);
     }
+    a->shows_prompt = false;
 }
 
-/* Steps until s has its next token; false with *e on failure, *out_stopped when asked to stop. */
+static bool is_stopped(const struct answer *a)
+{
+    return a->request->stop != NULL && *a->request->stop != 0;
+}
+
+/* Asked before each layer. */
+static bool goes_on(void *argument)
+{
+    struct answer *a = argument;
+    if (a->shows_prompt) {
+        show_prompt(a);
+    }
+    return !is_stopped(a);
+}
+
+/* Steps until the sequence has its next token; false with *e on failure, *out_stopped when asked to
+ * stop. */
 static bool next_token(struct answer *a, uint32_t *out_token, bool *out_stopped, struct error *e)
 {
-    const struct generate_request *r = a->request;
     struct engine *g = a->engine;
-    struct engine_seq *s = a->seq;
-    while (!engine_take(s, out_token)) {
-        *out_stopped = r->stop != NULL && *r->stop != 0;
+    while (!engine_take(a->seq, out_token)) {
+        bool busy;
+        struct error why = {0};
+        *out_stopped = is_stopped(a);
         if (*out_stopped) {
             return true;
         }
         a->n_layers_before = g->forward.n_layers;
-        bool busy;
-        if (!engine_step(g, &busy, e) || engine_failed(s, e)) {
+        if (!engine_step(g, &busy, &why)) {
+            *out_stopped = why.code == ERROR_INTERRUPTED;
+            *e = *out_stopped ? *e : why;
+            return *out_stopped;
+        }
+        if (engine_failed(a->seq, e)) {
             return false;
         }
-        if (!busy && !s->has_token) {
+        if (!busy && !a->seq->has_token) {
             return error_set(e, ERROR_INTERNAL, "the engine has nothing to do and no token");
         }
     }
@@ -82,7 +101,7 @@ static bool answer_loop(struct answer *a, struct error *e)
         uint32_t token;
         bool stopped = false;
         bool ok = next_token(a, &token, &stopped, e);
-        show_no_prompt(a);
+        end_prompt(a);
         if (!ok) {
             return false;
         }
@@ -133,16 +152,19 @@ bool generate_answer(struct engine *g, struct engine_seq *s, const struct tokeni
     }
     stats.n_kept = s->kv.n_tokens;
     stats.n_prompt = s->n_tokens - s->kv.n_tokens;
-    struct answer a = {.engine = g, .seq = s, .request = r, .stats = &stats, .tokenizer = t};
-    if (r->progress != NULL && stats.n_prompt >= LONG_PROMPT) {
-        g->forward.on_layer = show_prompt;
-        g->forward.on_layer_argument = &a;
-    }
+    struct answer a = {.engine = g,
+                       .seq = s,
+                       .request = r,
+                       .stats = &stats,
+                       .tokenizer = t,
+                       .shows_prompt = r->progress != NULL && stats.n_prompt >= LONG_PROMPT};
+    g->forward.goes_on = goes_on;
+    g->forward.goes_on_argument = &a;
     token_stream_init(&a.stream);
     a.stream.at_start = false; /* an answer goes on after the prompt */
     buf_init(&a.text, MAX_PIECE_BYTES);
     bool ok = answer_loop(&a, e) && token_stream_flush(&a.stream, &a.text, e) && emit(&a, e);
-    show_no_prompt(&a); /* of no token at all */
+    g->forward.goes_on = NULL;
     buf_finish(&a.text);
     for (int i = 0; i < SPECULATION_SOURCES; i++) {
         stats.guesses[i].made = g->speculation.counts[i].made - before[i].made;

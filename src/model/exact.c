@@ -260,7 +260,7 @@ static void add_output(struct forward *f)
     }
 }
 
-void exact_batch(struct forward *f)
+bool exact_batch(struct forward *f)
 {
     const struct model *m = f->model;
     uint32_t n_embd = m->config.n_embd;
@@ -270,7 +270,9 @@ void exact_batch(struct forward *f)
     }
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         const struct model_layer *l = &m->weights.layers[i];
-        forward_begin_layer(f);
+        if (!forward_begin_layer(f)) {
+            return false;
+        }
         normalise_all(f, l->attn_norm);
         attention_block(f, l, i);
         add_output(f);
@@ -285,4 +287,5 @@ void exact_batch(struct forward *f)
     if (f->n_logits > 0) {
         multiply(f, &m->weights.output, f->normed, f->logits, f->n_logits);
     }
+    return true;
 }

@@ -328,14 +328,17 @@ static uint32_t groups_of_block(const struct model_matrix *m)
 
 /* ---- the forward pass ---- */
 
-static void run_layers(struct forward *f)
+/* False when f->goes_on said no. */
+static bool run_layers(struct forward *f)
 {
     const struct model *m = f->model;
     uint32_t n = f->n_tokens;
     for_tiles(f, n, embed_tile, NULL);
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         const struct model_layer *l = &m->weights.layers[i];
-        forward_begin_layer(f);
+        if (!forward_begin_layer(f)) {
+            return false;
+        }
         struct norm attn_norm = {l->attn_norm,
                                  form_of(f, &l->q) | form_of(f, &l->k) | form_of(f, &l->v)};
         for_tiles(f, n, norm_tile, &attn_norm);
@@ -353,6 +356,7 @@ static void run_layers(struct forward *f)
         matmul(f, n, f->act_ff, (struct job[]){{&l->down, NULL}}, 1,
                &(struct epilogue){add_residual, &l->down, 1});
     }
+    return true;
 }
 
 static void run_rows(struct forward *f)
@@ -369,13 +373,19 @@ static void run_rows(struct forward *f)
     }
 }
 
+/* Gives back what was reserved for the first n items. */
+static void release_pages(struct forward *f, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        kv_seq_truncate(f->items[i].seq, f->kv, f->items[i].seq->n_tokens);
+    }
+}
+
 static bool reserve_pages(struct forward *f, struct error *e)
 {
     for (uint32_t i = 0; i < f->n_items; i++) {
         if (!kv_seq_reserve(f->items[i].seq, f->kv, f->items[i].n_tokens, e)) {
-            for (uint32_t k = 0; k < i; k++) {
-                kv_seq_truncate(f->items[k].seq, f->kv, f->items[k].seq->n_tokens);
-            }
+            release_pages(f, i);
             return false;
         }
     }
@@ -440,10 +450,11 @@ bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t
     if (!plan(f, items, n_items, e)) {
         return false;
     }
-    if (f->model->exact) {
-        exact_batch(f);
-    } else {
-        run_layers(f);
+    if (!(f->model->exact ? exact_batch(f) : run_layers(f))) {
+        release_pages(f, n_items);
+        return error_set(e, ERROR_INTERRUPTED, "the computation was stopped");
+    }
+    if (!f->model->exact) {
         run_rows(f);
     }
     for (uint32_t i = 0; i < n_items; i++) {

@@ -56,9 +56,9 @@ struct forward {
     struct exact_cache *exact; /* exact mode's own buffers */
     /* Layers begun, of all batches: any thread may look whether a long batch goes on. */
     _Atomic uint64_t n_layers;
-    /* Called at the beginning of each layer, on the thread that computes; NULL: nobody is told. */
-    void (*on_layer)(void *argument);
-    void *on_layer_argument;
+    /* Asked before each layer, on the thread that computes, whether to go on; NULL: always. */
+    bool (*goes_on)(void *argument);
+    void *goes_on_argument;
 };
 
 /* Allocates all buffers. limits are raised to at least 1 and max_logits cut to max_tokens. m, kv
@@ -71,7 +71,8 @@ void forward_finish(struct forward *f);
  * needs   every token < n_vocab, sums within the limits, 1 <= n_tokens,
  *         n_logits + n_hidden <= n_tokens, a sequence at most once
  * ERROR_CONTEXT when a sequence does not fit, ERROR_USAGE naming a token that is none,
- * ERROR_INTERNAL beyond the limits; then no sequence has changed. */
+ * ERROR_INTERNAL beyond the limits, ERROR_INTERRUPTED when f->goes_on said no; then no sequence has
+ * changed. */
 bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t n_items,
                    struct error *e);
 

@@ -17,12 +17,11 @@ struct forward_scratch {
     float m_total[KERN_ATTN_ROWS], l_total[KERN_ATTN_ROWS];
 };
 
-static inline void forward_begin_layer(struct forward *f)
+/* False: the batch ends here. */
+static inline bool forward_begin_layer(struct forward *f)
 {
     f->n_layers++;
-    if (f->on_layer != NULL) {
-        f->on_layer(f->on_layer_argument);
-    }
+    return f->goes_on == NULL || f->goes_on(f->goes_on_argument);
 }
 
 /* attention.c: writes keys and values of tokens [begin, end) of the batch to their pages. */
@@ -31,9 +30,10 @@ void attention_store(const struct forward *f, uint32_t layer, uint32_t begin, ui
 /* attention.c: f->attended = softmax(q k / sqrt(dim_k)) v for every token and head. */
 void attention_run(struct forward *f, uint32_t layer);
 
-/* exact.c: the whole batch in double sums over dequantised weights, f32 keys and values. */
+/* exact.c: the whole batch in double sums over dequantised weights, f32 keys and values; false when
+ * f->goes_on said no. */
 bool exact_cache_init(struct forward *f, struct error *e);
 void exact_cache_finish(struct forward *f);
-void exact_batch(struct forward *f);
+bool exact_batch(struct forward *f);
 
 #endif

@@ -133,11 +133,41 @@ static bool is_done(const struct job *j)
     return has_rows && (j->kind == ENGINE_HIDDEN || j->has_token);
 }
 
+static bool stops;         /* each step is stopped once before it is computed */
+static uint32_t n_stopped; /* steps */
+
+static bool count_down(void *argument)
+{
+    uint32_t *n_layers = argument;
+    return (*n_layers)-- > 0;
+}
+
+/* Before one layer of the step that comes, in turn each. */
+static void stop_step(struct engine *g)
+{
+    bool busy;
+    struct error e = {0};
+    uint32_t left = n_stopped % g->forward.model->config.n_layers;
+    g->forward.goes_on = count_down;
+    g->forward.goes_on_argument = &left;
+    if (engine_step(g, &busy, &e)) {
+        assert_false(busy);
+    } else {
+        assert_int_equal(e.code, ERROR_INTERRUPTED);
+        n_stopped++;
+    }
+    assert_true(engine_check_pages(g, NULL));
+    g->forward.goes_on = NULL;
+}
+
 /* One step; false when nothing waited. */
 static bool step(struct engine *g, struct job *jobs, uint32_t n)
 {
     bool busy;
     struct error e = {0};
+    if (stops) {
+        stop_step(g);
+    }
     if (!engine_step(g, &busy, &e) || !engine_check_pages(g, &e)) {
         fail_msg("%s", e.text);
     }
@@ -501,6 +531,29 @@ static int load_models(void **state)
     return 0;
 }
 
+static void steps_that_were_stopped_are_computed_again(void **state)
+{
+    (void)state;
+    stops = true;
+    for (int exact = 0; exact < 2; exact++) {
+        struct engine g;
+        struct engine_options o = plain_options();
+        struct job jobs[] = {{.number = 1, .n_prompt = N_PROMPT, .kind = ENGINE_LOGITS},
+                             {.number = 2, .n_prompt = N_PROMPT, .kind = ENGINE_HIDDEN},
+                             {.number = 3, .n_prompt = 9}};
+        o.batch = 32;
+        n_stopped = 0;
+        open_engine(&g, &o, exact != 0, 2);
+        for (int i = 0; i < 3; i++) {
+            open_job(&g, &jobs[i]);
+        }
+        finish(&g, jobs, 3, exact != 0);
+        assert_true(n_stopped >= 2 * N_PROMPT / o.batch);
+        engine_finish(&g);
+    }
+    stops = false;
+}
+
 static int unload_models(void **state)
 {
     (void)state;
@@ -529,6 +582,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rows_end_with_the_tokens_given_at_opening),
         cmocka_unit_test(rows_of_tokens_that_were_replaced_are_not_wanted),
         cmocka_unit_test(a_step_for_rows_needs_no_memory),
+        cmocka_unit_test(steps_that_were_stopped_are_computed_again),
     };
     return cmocka_run_group_tests_name("engine's rows", tests, load_models, unload_models);
 }
