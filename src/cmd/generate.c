@@ -76,8 +76,7 @@ static bool next_token(struct answer *a, uint32_t *out_token, bool *out_stopped,
         a->n_layers_before = g->forward.n_layers;
         if (!engine_step(g, &busy, &why)) {
             *out_stopped = why.code == ERROR_INTERRUPTED;
-            *e = *out_stopped ? *e : why;
-            return *out_stopped;
+            return *out_stopped || error_set(e, why.code, "%s", why.text);
         }
         if (engine_failed(a->seq, e)) {
             return false;

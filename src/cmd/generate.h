@@ -29,7 +29,7 @@ struct generate_request {
     void *emit_argument;
     bool shows_calls; /* control tokens that are part of calls come as their text */
     struct session_progress *progress; /* shows how far a long prompt is; NULL: nothing does */
-    const volatile sig_atomic_t *stop; /* not zero: end before the next layer; NULL: never */
+    const volatile sig_atomic_t *stop; /* not 0: end before the model's next layer; or NULL */
 };
 
 /* Computes s's tokens as the request says (what is cached and agrees is kept) and streams the

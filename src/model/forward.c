@@ -373,19 +373,13 @@ static void run_rows(struct forward *f)
     }
 }
 
-/* Gives back what was reserved for the first n items. */
-static void release_pages(struct forward *f, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        kv_seq_truncate(f->items[i].seq, f->kv, f->items[i].seq->n_tokens);
-    }
-}
-
 static bool reserve_pages(struct forward *f, struct error *e)
 {
     for (uint32_t i = 0; i < f->n_items; i++) {
         if (!kv_seq_reserve(f->items[i].seq, f->kv, f->items[i].n_tokens, e)) {
-            release_pages(f, i);
+            for (uint32_t k = 0; k < i; k++) {
+                kv_seq_truncate(f->items[k].seq, f->kv, f->items[k].seq->n_tokens);
+            }
             return false;
         }
     }
@@ -451,7 +445,6 @@ bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t
         return false;
     }
     if (!(f->model->exact ? exact_batch(f) : run_layers(f))) {
-        release_pages(f, n_items);
         return error_set(e, ERROR_INTERRUPTED, "the computation was stopped");
     }
     if (!f->model->exact) {

@@ -71,8 +71,8 @@ void forward_finish(struct forward *f);
  * needs   every token < n_vocab, sums within the limits, 1 <= n_tokens,
  *         n_logits + n_hidden <= n_tokens, a sequence at most once
  * ERROR_CONTEXT when a sequence does not fit, ERROR_USAGE naming a token that is none,
- * ERROR_INTERNAL beyond the limits, ERROR_INTERRUPTED when f->goes_on said no; then no sequence has
- * changed. */
+ * ERROR_INTERNAL beyond the limits, ERROR_INTERRUPTED when f->goes_on said no (sequences keep what
+ * pages they got for it); then no sequence has changed. */
 bool forward_batch(struct forward *f, const struct forward_item *items, uint32_t n_items,
                    struct error *e);
 

@@ -48,6 +48,30 @@ static void make_prompt(uint32_t number, uint32_t *out)
     }
 }
 
+static bool stops;         /* steps and passes are stopped once before they are computed */
+static uint32_t n_stopped; /* steps */
+
+static bool count_down(void *argument)
+{
+    uint32_t *n_layers = argument;
+    return (*n_layers)-- > 0;
+}
+
+/* A pass over other tokens that ends before its last layer. */
+static void stop_pass(struct forward *f, struct forward_item item, uint32_t number)
+{
+    uint32_t tokens[N_PROMPT], left = f->model->config.n_layers - 1;
+    struct error e = {0};
+    make_prompt(number, tokens);
+    item.tokens = tokens;
+    f->goes_on = count_down;
+    f->goes_on_argument = &left;
+    assert_false(forward_batch(f, &item, 1, &e));
+    assert_int_equal(e.code, ERROR_INTERRUPTED);
+    assert_int_equal(item.seq->n_tokens, 0);
+    f->goes_on = NULL;
+}
+
 /* What one forward pass over the prompt gives, without an engine. */
 static struct rows compute_alone(enum engine_rows kind, uint32_t number, enum kern_kv type,
                                  bool exact)
@@ -69,6 +93,9 @@ static struct rows compute_alone(enum engine_rows kind, uint32_t number, enum ke
     assert_true(kv_seq_init(&seq, N_CTX, NULL));
     struct forward_limits limits = {N_PROMPT, N_PROMPT};
     assert_true(forward_init(&f, m, &kv, pools[0], limits, NULL));
+    if (stops) {
+        stop_pass(&f, item, number + 1);
+    }
     assert_true(forward_batch(&f, &item, 1, NULL));
     memcpy(r.data, hidden ? forward_hidden(&f, 0) : forward_logits(&f, 0),
            (size_t)N_PROMPT * r.width * sizeof *r.data);
@@ -133,17 +160,8 @@ static bool is_done(const struct job *j)
     return has_rows && (j->kind == ENGINE_HIDDEN || j->has_token);
 }
 
-static bool stops;         /* each step is stopped once before it is computed */
-static uint32_t n_stopped; /* steps */
-
-static bool count_down(void *argument)
-{
-    uint32_t *n_layers = argument;
-    return (*n_layers)-- > 0;
-}
-
-/* Before one layer of the step that comes, in turn each. */
-static void stop_step(struct engine *g)
+/* Before one layer of the step that comes, in turn each. It gives nothing. */
+static void stop_step(struct engine *g, struct job *jobs, uint32_t n)
 {
     bool busy;
     struct error e = {0};
@@ -156,6 +174,12 @@ static void stop_step(struct engine *g)
         assert_int_equal(e.code, ERROR_INTERRUPTED);
         n_stopped++;
     }
+    for (uint32_t i = 0; i < n; i++) {
+        struct engine_row_span span;
+        uint32_t token;
+        assert_false(jobs[i].s != NULL && engine_take_rows(g, jobs[i].s, &span));
+        assert_false(jobs[i].s != NULL && engine_take(jobs[i].s, &token));
+    }
     assert_true(engine_check_pages(g, NULL));
     g->forward.goes_on = NULL;
 }
@@ -166,7 +190,7 @@ static bool step(struct engine *g, struct job *jobs, uint32_t n)
     bool busy;
     struct error e = {0};
     if (stops) {
-        stop_step(g);
+        stop_step(g, jobs, n);
     }
     if (!engine_step(g, &busy, &e) || !engine_check_pages(g, &e)) {
         fail_msg("%s", e.text);
