@@ -539,22 +539,6 @@ static void a_step_for_rows_needs_no_memory(void **state)
     engine_finish(&g);
 }
 
-static int load_models(void **state)
-{
-    (void)state;
-    struct error e = {0};
-    file = gguf_open(model_path, &e);
-    for (unsigned i = 0; i < 2; i++) {
-        pools[i] = pool_create(1 + i, &e);
-        struct model_load_options o = {.exact = i == 1};
-        if (file == NULL || pools[i] == NULL ||
-            !model_load(&models[i], file, kern_get(kern_best(), NULL), &o, pools[i], &e)) {
-            fail_msg("%s: %s", model_path, e.text);
-        }
-    }
-    return 0;
-}
-
 static void steps_that_were_stopped_are_computed_again(void **state)
 {
     (void)state;
@@ -576,6 +560,22 @@ static void steps_that_were_stopped_are_computed_again(void **state)
         engine_finish(&g);
     }
     stops = false;
+}
+
+static int load_models(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    file = gguf_open(model_path, &e);
+    for (unsigned i = 0; i < 2; i++) {
+        pools[i] = pool_create(1 + i, &e);
+        struct model_load_options o = {.exact = i == 1};
+        if (file == NULL || pools[i] == NULL ||
+            !model_load(&models[i], file, kern_get(kern_best(), NULL), &o, pools[i], &e)) {
+            fail_msg("%s: %s", model_path, e.text);
+        }
+    }
+    return 0;
 }
 
 static int unload_models(void **state)
